@@ -1,0 +1,1 @@
+"""Flows: what runs, one flow a file."""

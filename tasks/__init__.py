@@ -1,0 +1,1 @@
+"""Stages of the pipeline as Prefect tasks, one task a file: policy, no thinking."""

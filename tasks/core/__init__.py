@@ -1,0 +1,1 @@
+"""The thinking: plain Python, no Prefect below this line."""

@@ -1,0 +1,76 @@
+"""Which code decides a stage's output: the modules of `tasks.core` that it reaches, without their prose."""
+
+import ast
+import hashlib
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = "tasks.core"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def digest(*modules: str, root: Path = ROOT) -> str:
+    """SHA-256 of the syntax trees of `modules` and of every `tasks.core` module that they import.
+
+    Comments, docstrings and formatting don't count; a changed constant, a changed helper in another
+    module or a new import does. Nothing is imported to find out.
+
+    Args:
+        modules: Dotted names, such as "tasks.core.data.tensors".
+        root: The folder that holds the package `tasks`.
+    """
+    reached = {name: tree for module in modules for name, tree in _reach(module, root).items()}
+    text = "\n".join(f"{name} {reached[name]}" for name in sorted(reached))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def reached(*modules: str, root: Path = ROOT) -> list[str]:
+    """Names of the modules that `digest` reads, sorted."""
+    return sorted({name for module in modules for name in _reach(module, root)})
+
+
+def libraries(*names: str) -> dict[str, str]:
+    """Installed versions of distributions, read from their metadata: nothing is imported."""
+    return {name: metadata.version(name) for name in names}
+
+
+@cache
+def _reach(module: str, root: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        tree = ast.parse(_file(name, root).read_text(encoding="utf-8"))
+        waiting += [imported for imported in _imports(tree) if _is_module(imported, root)]
+        found[name] = hashlib.sha256(ast.dump(_without_prose(tree)).encode()).hexdigest()
+    return found
+
+
+def _imports(tree: ast.Module) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.startswith(PACKAGE + ".")]
+
+
+def _file(module: str, root: Path) -> Path:
+    return root.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _is_module(name: str, root: Path) -> bool:
+    return _file(name, root).is_file()
+
+
+def _without_prose(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return tree

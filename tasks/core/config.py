@@ -1,0 +1,128 @@
+"""The settings that a person makes, typed and checked before anything runs."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from tasks.core.errors import UsageError
+
+
+class StageName(StrEnum):
+    """The stages of a training run, in their order."""
+
+    download = "download"
+    normalize = "normalize"
+    audit = "audit"
+    train = "train"
+    evaluate = "evaluate"
+    promote = "promote"
+    report = "report"
+
+
+class RefreshName(StrEnum):
+    """Stages that can be asked to run again although nothing changed; `all` means each of them."""
+
+    all = "all"
+    download = "download"
+    normalize = "normalize"
+    audit = "audit"
+    train = "train"
+    evaluate = "evaluate"
+    report = "report"
+
+
+class RecipeName(StrEnum):
+    """Ways to train; `tasks.core.recipes` has what each is made of, its accuracy and its cost."""
+
+    seed = "seed"
+    fast = "fast"
+
+
+class PromotePolicy(StrEnum):
+    """When a new model becomes champion.
+
+    better: shown better on the same test images. not_worse: shown not worse by more than a margin.
+    always: in any case. never: only a person promotes it.
+    """
+
+    better = "better"
+    not_worse = "not-worse"
+    always = "always"
+    never = "never"
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Where images come from.
+
+    Args:
+        dataset: A known dataset's name, or the path of a folder of images.
+        archive: A file to use instead of downloading; for a known dataset only.
+        archive_sha256: The SHA-256 (64 hexadecimal digits) that `archive` must have, if it is not the
+            official file.
+    """
+
+    dataset: str = "digits"
+    archive: Path | None = None
+    archive_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class NormalizeSettings:
+    """How images become tensors.
+
+    Args:
+        image_size: Height and width of the tensors in pixels, 8..224; None keeps a known dataset's size
+            and takes 32 for a folder whose images differ in size.
+        val_fraction: Share of the training images held out for validation, above 0 and at most 0.5.
+        max_quarantine: Share of unreadable images above which normalize fails, 0..1.
+    """
+
+    image_size: int | None = None
+    val_fraction: float = 0.1
+    max_quarantine: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None:
+            _within("image_size", self.image_size, 8, 224)
+        if self.val_fraction <= 0:
+            raise UsageError("val_fraction must be above 0", found=str(self.val_fraction))
+        _within("val_fraction", self.val_fraction, 0, 0.5)
+        _within("max_quarantine", self.max_quarantine, 0, 1)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train; None takes the recipe's own value.
+
+    Args:
+        recipe: Which recipe.
+        epochs: Passes over the training images, above 0; fractions welcome.
+        batch_size: Images a step, 1..65536.
+        learning_rate: Peak learning rate, above 0.
+        augment: Whether to vary the training images.
+        seed: Everything random follows from it, 0..2**31-1.
+    """
+
+    recipe: RecipeName = RecipeName.fast
+    epochs: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    augment: bool | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and not 0 < self.epochs <= 10_000:
+            raise UsageError("epochs must be above 0 and at most 10000", found=f"{self.epochs:g}")
+        if self.batch_size is not None:
+            _within("batch_size", self.batch_size, 1, 65_536)
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 1000:
+            raise UsageError(
+                "learning_rate must be above 0 and at most 1000", found=f"{self.learning_rate:g}"
+            )
+        _within("seed", self.seed, 0, 2**31 - 1)
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{name} must lie in {low:g}..{high:g}", found=f"{value:g}")

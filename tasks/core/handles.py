@@ -1,0 +1,192 @@
+"""What flows between stages: small handles to files, never the files' content.
+
+A handle checks itself when it is made. Prefect makes it anew from JSON when it looks into its cache,
+and takes an exception there for a miss: so a stage whose files are gone or changed runs again.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.core import stage
+from tasks.core.errors import FormatError
+from tasks.core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A finished directory of the workspace.
+
+    Args:
+        path: Relative to the workspace.
+        digest: The digest of the ingredients that it was made from, as its manifest must say.
+
+    Raises:
+        FormatError: The directory is missing, damaged or made from something else.
+    """
+
+    path: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        problem = stage.damage(self.directory)
+        if not problem and self.manifest["digest"] != self.digest:
+            problem = f"{self.path} has digest {self.manifest['digest']}"
+        if problem:
+            raise FormatError(f"{self.path} is not usable", expected=f"digest {self.digest}", found=problem)
+
+    @property
+    def directory(self) -> Path:
+        return Workspace.active().root / self.path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return stage.read_manifest(self.directory)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RawDataset(Handle):
+    """Images as they came: a verified archive, or a listing of a folder with each file's SHA-256.
+
+    Args:
+        dataset: The name under which models, tables and reports are filed.
+        kind: Which reader understands it: "digits", "cifar", "folder".
+        root: Where the images' bytes are: relative to the workspace for archives, absolute for folders,
+            empty for bundled data.
+        images: Number of images (files listed) in all splits.
+    """
+
+    dataset: str
+    kind: str
+    root: str
+    images: int
+
+
+@dataclass(frozen=True)
+class TensorCache(Handle):
+    """Images as arrays.
+
+    Args:
+        dataset: As in `RawDataset`.
+        classes: Class names; their order is the labels' meaning.
+        shape: Height, width, channels of an image.
+        train, val, test: Number of images in each split.
+        quarantined: Number of files set aside.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    train: int
+    val: int
+    test: int
+    quarantined: int
+
+
+@dataclass(frozen=True)
+class Audit(Handle):
+    """What was found out about the tensors; `findings` are sentences for the console."""
+
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Model(Handle):
+    """A directory with `model.keras`: takes uint8 (N, H, W, C), gives probabilities (N, classes).
+
+    Args:
+        model_sha256: Of `model.keras`.
+    """
+
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class TrainedModel(Model):
+    """What training made: `model.keras`, `history.parquet`, `weights.npz`.
+
+    Args:
+        recipe: The recipe's name.
+        epochs: Epochs trained.
+        val_accuracy: On the validation images, 0..1.
+        resumed: How training went on from a checkpoint, in words; empty if it did not.
+    """
+
+    recipe: str
+    epochs: float
+    val_accuracy: float
+    resumed: str = ""
+
+
+@dataclass(frozen=True)
+class ModelVersion(Model):
+    """A published model, immutable; whether it is the champion stands in the registry's aliases.
+
+    Args:
+        dataset: As in `RawDataset`.
+        version: "v0001" and so on.
+    """
+
+    dataset: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Predictions(Handle):
+    """A model's probabilities for a tensor cache: `{val,test}.probabilities.npy`, float32 (N, classes).
+
+    Args:
+        model_sha256: Of the `model.keras` that made them.
+        tensors: Digest of the tensor cache.
+    """
+
+    model_sha256: str
+    tensors: str
+
+
+@dataclass(frozen=True)
+class Evaluation(Handle):
+    """The scores of predictions.
+
+    Args:
+        predictions: Path of the `Predictions`, relative to the workspace.
+        model_sha256: Of the `model.keras` that was scored.
+        tensors: Digest of the tensors that it was scored on.
+        accuracy, macro_f1, log_loss: On the test images.
+        images: Number of test images.
+    """
+
+    predictions: str
+    model_sha256: str
+    tensors: str
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate decided and the registry did; not a directory, so it checks nothing.
+
+    Args:
+        version: The challenger's version.
+        champion: The champion's version after the decision; empty if there is none.
+        promoted: Whether the challenger is the champion now.
+        verdict: The decision in words.
+        evidence: The figures behind it; JSON values.
+    """
+
+    version: str
+    champion: str
+    promoted: bool
+    verdict: str
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report(Handle):
+    """A run's report: `report.html` in the directory."""

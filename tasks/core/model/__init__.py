@@ -1,0 +1,1 @@
+"""From the tensor cache to a published Keras model and its predictions."""

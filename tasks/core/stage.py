@@ -1,0 +1,258 @@
+"""What every stage shares: a digest of its ingredients, a manifest, an atomic publish.
+
+A finished stage is a directory named by the digest of its ingredients. It is built as a temporary
+sibling, synced, given its manifest last, and renamed into place: it is there whole or not at all.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.core import code, lock
+from tasks.core.errors import FormatError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SMALL = 1 << 20  # bytes; files up to this size are hashed at every check (1 MiB takes 3 ms)
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """All that decides a stage's output; its digest names the output.
+
+    Args:
+        stage: The stage's name, such as "normalize".
+        inputs: Digests of what the stage reads, by role.
+        parameters: The parameters that reach the stage; JSON values.
+        modules: Dotted names of the `tasks.core` modules that do the work.
+        libraries: Distributions whose versions decide the output.
+    """
+
+    stage: str
+    inputs: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    modules: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """The ingredients as they stand in the manifest, versions and code digest filled in."""
+        return {
+            "stage": self.stage,
+            "format": FORMAT,
+            "inputs": dict(self.inputs),
+            "parameters": dict(self.parameters),
+            "code": code.digest(*self.modules),
+            "libraries": code.libraries(*self.libraries),
+        }
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits (64 bits) of the SHA-256 of the canonical JSON of `record()`."""
+        return digest_of(self.record())
+
+
+def digest_of(value: Any) -> str:
+    """16 hexadecimal digits of the SHA-256 of a JSON value in canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Which ingredients differ between two records, each as a short phrase.
+
+    >>> changes({"parameters": {"learning_rate": 0.4}}, {"parameters": {"learning_rate": 0.2}})
+    ['learning_rate 0.4 -> 0.2']
+    """
+    phrases: list[str] = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            phrases += changes(before, after, "" if name == "parameters" else f"{name} ")
+        elif prefix == "inputs " or name == "code":
+            phrases.append(f"{name} changed")
+        else:
+            phrases.append(f"{prefix if prefix != 'libraries ' else ''}{name} {before} -> {after}")
+    return phrases
+
+
+def publish(
+    directory: Path,
+    ingredients: Ingredients,
+    build: Callable[[Path], Mapping[str, Any]],
+    *,
+    refresh: bool = False,
+) -> dict[str, Any]:
+    """Return the manifest of `directory`, building the directory first unless it is there and whole.
+
+    Args:
+        directory: The final place; its name is the digest of `ingredients`.
+        ingredients: What the output follows from.
+        build: Writes the files into the (temporary, empty) directory that it is given and returns facts
+            for the manifest: JSON values.
+        refresh: Build again even if a whole one is there.
+
+    Raises:
+        Whatever `build` raises; then nothing is left behind and what was there stays.
+    """
+    with lock.exclusive(directory.parent / f".{directory.name}.lock"):
+        if not refresh and is_whole(directory):
+            return read_manifest(directory)
+        sweep(directory)
+        staging = directory.parent / f".{directory.name}.{os.getpid()}.tmp"
+        staging.mkdir(parents=True)
+        try:
+            with Stopwatch() as stopwatch:
+                facts = dict(build(staging))
+            write_manifest(staging, ingredients, facts, stopwatch.cost)
+            _put(staging, directory)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return read_manifest(directory)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what killed builders of `directory` left; its lock must be held."""
+    for stale in directory.parent.glob(f".{directory.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def write_manifest(
+    directory: Path, ingredients: Ingredients, facts: Mapping[str, Any], cost: Mapping[str, float]
+) -> None:
+    """Hash and sync every file of `directory`, then write its manifest, last."""
+    files = {}
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        sync(path)
+        status = path.stat()
+        files[path.relative_to(directory).as_posix()] = {
+            "bytes": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "sha256": sha256_file(path),
+        }
+    manifest = {
+        "format": FORMAT,
+        "stage": ingredients.stage,
+        "digest": ingredients.digest,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cost": dict(cost),
+        "facts": dict(facts),
+        "ingredients": ingredients.record(),
+        "files": files,
+    }
+    write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a finished directory.
+
+    Raises:
+        FormatError: There is none, it is not JSON, or it is of a format that this version doesn't know.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FormatError(
+            f"{directory} is not a finished stage", expected=f"a {MANIFEST}", found=str(error)
+        ) from error
+    version = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+    if version != FORMAT:
+        raise FormatError(
+            f"{path} is of an unknown format",
+            expected=f"format {FORMAT}",
+            found=f"format {version}",
+            done="nothing was read or changed",
+            todo="use the version of Plumbline that wrote it, or move the file away to have it made again",
+        )
+    return dict(manifest)
+
+
+def damage(directory: Path, *, thorough: bool = False) -> str:
+    """What is wrong with a finished directory; empty if nothing.
+
+    Args:
+        directory: A directory that `publish` made.
+        thorough: Hash every file. Otherwise a large file whose size and time are as in the manifest is
+            trusted; one with another time (a copied workspace) is hashed.
+    """
+    try:
+        files = read_manifest(directory)["files"]
+    except FormatError as error:
+        return str(error)
+    for name, entry in files.items():
+        path = directory / name
+        if not path.is_file():
+            return f"{path} is missing"
+        status = path.stat()
+        if status.st_size != entry["bytes"]:
+            return f"{path} has {status.st_size} bytes instead of {entry['bytes']}"
+        trusted = status.st_mtime_ns == entry["mtime_ns"] and status.st_size > SMALL and not thorough
+        if not trusted and sha256_file(path) != entry["sha256"]:
+            return f"{path} has other content than when it was written"
+    return ""
+
+
+def is_whole(directory: Path) -> bool:
+    return directory.is_dir() and not damage(directory)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a small file so that a reader sees the old content or the new, never a part."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    staging.write_bytes(content)
+    sync(staging)
+    staging.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a directory's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put(staging: Path, directory: Path) -> None:
+    sync(staging)
+    if directory.exists():
+        aside = staging.with_name(f".{directory.name}.old.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        directory.rename(aside)
+        staging.rename(directory)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        staging.rename(directory)
+    sync(directory.parent)
+
+
+class Stopwatch:
+    """Wall and CPU seconds of a block, and the process's peak memory at its end, as `cost`."""
+
+    def __enter__(self) -> "Stopwatch":
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
+        self.cost = {
+            "wall_seconds": round(time.perf_counter() - self._wall, 3),
+            "cpu_seconds": round(time.process_time() - self._cpu, 3),
+            "peak_memory_mb": round(peak * 1024 / 1e6, 1),
+        }
