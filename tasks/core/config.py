@@ -126,3 +126,13 @@ class TrainSettings:
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise UsageError(f"{name} must lie in {low:g}..{high:g}", found=f"{value:g}")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything a person sets for a training run."""
+
+    source: SourceSettings
+    normalize: NormalizeSettings
+    train: TrainSettings
+    promote: PromotePolicy

@@ -64,6 +64,9 @@ class RawDataset(Handle):
     root: str
     images: int
 
+    def __str__(self) -> str:
+        return f"{self.dataset}: {self.images:,} images"
+
 
 @dataclass(frozen=True)
 class TensorCache(Handle):
@@ -85,12 +88,21 @@ class TensorCache(Handle):
     test: int
     quarantined: int
 
+    def __str__(self) -> str:
+        height, width, channels = self.shape
+        counts = f"{self.train:,} train, {self.val:,} val, {self.test:,} test"
+        aside = f", {self.quarantined:,} set aside" if self.quarantined else ""
+        return f"{counts} images of {height}x{width}x{channels}, {len(self.classes)} classes{aside}"
+
 
 @dataclass(frozen=True)
 class Audit(Handle):
     """What was found out about the tensors; `findings` are sentences for the console."""
 
     findings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(self.findings) or "nothing unusual"
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,10 @@ class TrainedModel(Model):
     epochs: float
     val_accuracy: float
     resumed: str = ""
+
+    def __str__(self) -> str:
+        resumed = f" ({self.resumed})" if self.resumed else ""
+        return f"{self.recipe}, {self.epochs:g} epochs, val accuracy {self.val_accuracy:.2%}{resumed}"
 
 
 @dataclass(frozen=True)
@@ -167,6 +183,9 @@ class Evaluation(Handle):
     log_loss: float
     images: int
 
+    def __str__(self) -> str:
+        return f"test accuracy {self.accuracy:.2%} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -186,7 +205,13 @@ class Decision:
     verdict: str
     evidence: dict[str, Any]
 
+    def __str__(self) -> str:
+        return f"{self.version}: {self.verdict}"
+
 
 @dataclass(frozen=True)
 class Report(Handle):
     """A run's report: `report.html` in the directory."""
+
+    def __str__(self) -> str:
+        return f"{self.directory / 'report.html'}"

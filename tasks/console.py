@@ -1,0 +1,58 @@
+"""What a person sees: one line a stage, progress bars on a terminal, errors without tracebacks."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from tasks.core.errors import PlumblineError
+
+console = Console(highlight=False, soft_wrap=True)
+log = logging.getLogger("plumbline")
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints the lines of the `plumbline` loggers, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else ""
+        console.print(Text(self.format(record), style=style))
+
+
+def attach() -> None:
+    """Let the `plumbline` loggers speak on the console; a second call changes nothing."""
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, ConsoleHandler) for handler in log.handlers):
+        log.addHandler(ConsoleHandler())
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Show an error that a person can act on without a traceback, and exit with its code."""
+    try:
+        yield
+    except PlumblineError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            Text.assemble(("error: ", "bold red"), str(error))
+        )
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("stopped; the next run goes on from what is finished")
+        sys.exit(130)
+
+
+def bar() -> Progress:
+    """A progress bar that vanishes when done and is not drawn where nobody watches (a pipe, a log)."""
+    return Progress(
+        TextColumn("[dim]{task.description:<10}"),
+        BarColumn(bar_width=28),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

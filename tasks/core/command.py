@@ -1,0 +1,36 @@
+"""Command lines from documented functions: one signature and one docstring serve every surface."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import docstring_parser
+import typer
+
+
+def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run` with the signature of `function`, each parameter's help taken from its docstring's Args.
+
+    Args:
+        function: Has type hints and a Google-style docstring.
+        run: Is called with the parameters as keywords.
+    """
+    text = docstring_parser.parse(inspect.getdoc(function) or "")
+    helps = {parameter.arg_name: parameter.description for parameter in text.params}
+    hints = inspect.get_annotations(function, eval_str=True)
+
+    def command(**parameters: Any) -> Any:
+        return run(**parameters)
+
+    signature = inspect.signature(function)
+    annotated = {name: Annotated[hints[name], typer.Option(help=helps[name])] for name in signature.parameters}
+    command.__annotations__ = annotated
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[
+            parameter.replace(annotation=annotated[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in signature.parameters.items()
+        ],
+        return_annotation=None,
+    )
+    command.__doc__ = "\n\n".join(filter(None, [text.short_description, text.long_description]))
+    return command

@@ -1,0 +1,48 @@
+"""Settings of the process that must stand before Prefect and TensorFlow are imported.
+
+Each is a default: what the user has set stays. This module imports nothing heavy.
+"""
+
+import os
+import signal
+import sys
+
+PREFECT = {
+    # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
+    # races with our writes to SQLite ("database is locked").
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # The default of 20 s is too short for a first start, which migrates the database.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # Lines of the `plumbline` loggers reach the run's log in the dashboard.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "plumbline",
+}
+CONSOLE = {
+    # People read Plumbline's own lines; all of Prefect's stay in the dashboard.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+TENSORFLOW = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # The same sums in the same order: same seed, same bytes.
+    "TF_DETERMINISTIC_OPS": "1",
+}
+
+
+def prepare() -> None:
+    """Set Prefect's and TensorFlow's defaults for flows, wherever they run."""
+    _default(PREFECT | TENSORFLOW)
+
+
+def prepare_command() -> None:
+    """As `prepare`, for a process that a person started: a quiet console, a clean end on SIGTERM.
+
+    Without the handler, SIGTERM would leave Prefect's temporary server running.
+    """
+    prepare()
+    _default(CONSOLE)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def _default(settings: dict[str, str]) -> None:
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,24 @@
+"""Train: from the tensor cache to a model, going on from a checkpoint where there is one."""
+
+from prefect import task
+from prefect.tasks import exponential_backoff
+
+from tasks import live, policy
+from tasks.core.config import TrainSettings
+from tasks.core.handles import TensorCache, TrainedModel
+from tasks.core.model import training
+from tasks.core.workspace import Workspace
+
+
+@task(
+    task_run_name="train {tensors.dataset} with {settings.recipe}",
+    tags=["plumbline"],
+    cache_policy=policy.ByIngredients(training.ingredients, ("tensors", "settings")),
+    result_serializer="json",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(backoff_factor=5),
+    retry_condition_fn=policy.machine_fault,
+)
+def train(tensors: TensorCache, settings: TrainSettings, refresh: bool = False) -> TrainedModel:
+    with live.live("train") as progress:
+        return training.train(tensors, settings, Workspace.active(), refresh=refresh, progress=progress)
