@@ -11,7 +11,7 @@ from tasks.core.workspace import Workspace
 @task(
     task_run_name="audit {tensors.dataset}",
     tags=["plumbline"],
-    cache_policy=policy.ByIngredients(auditing.ingredients, ("tensors",)),
+    cache_policy=policy.ByIngredients(ingredients=auditing.ingredients, names=("tensors",)),
     result_serializer="json",
 )
 def audit(tensors: TensorCache, refresh: bool = False) -> Audit:

@@ -16,7 +16,7 @@ from tasks.core.workspace import Workspace
     tags=["plumbline"],
     # Never cached: this is the stage that looks at the outside world. Finding nothing new is cheap.
     cache_policy=NO_CACHE,
-    result_serializer="json",
+    persist_result=False,
     retries=4,
     retry_delay_seconds=exponential_backoff(backoff_factor=2),
     retry_jitter_factor=0.3,

@@ -12,7 +12,7 @@ from tasks.core.workspace import Workspace
 @task(
     task_run_name="evaluate {role}",
     tags=["plumbline"],
-    cache_policy=policy.ByIngredients(evaluation.ingredients_of_model, ("model", "tensors")),
+    cache_policy=policy.ByIngredients(ingredients=evaluation.ingredients_of_model, names=("model", "tensors")),
     result_serializer="json",
 )
 def evaluate(

@@ -12,7 +12,7 @@ from tasks.core.workspace import Workspace
 @task(
     task_run_name="normalize {raw.dataset}",
     tags=["plumbline"],
-    cache_policy=policy.ByIngredients(tensors.ingredients, ("raw", "settings")),
+    cache_policy=policy.ByIngredients(ingredients=tensors.ingredients, names=("raw", "settings")),
     result_serializer="json",
 )
 def normalize(raw: RawDataset, settings: NormalizeSettings, refresh: bool = False) -> TensorCache:

@@ -1,4 +1,4 @@
-"""Policy that the stages share: what makes a stage's cached result valid, and which failures are tried again."""
+"""Policy that stages share: what makes a cached result valid, and which failures are tried again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,6 +56,6 @@ def machine_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any]) ->
 def _failure(state: State[Any]) -> BaseException | None:
     try:
         state.result()  # type: ignore[unused-coroutine]
-    except BaseException as error:  # noqa: BLE001 - told apart by the caller
+    except BaseException as error:
         return error
     return None

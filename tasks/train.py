@@ -13,7 +13,7 @@ from tasks.core.workspace import Workspace
 @task(
     task_run_name="train {tensors.dataset} with {settings.recipe}",
     tags=["plumbline"],
-    cache_policy=policy.ByIngredients(training.ingredients, ("tensors", "settings")),
+    cache_policy=policy.ByIngredients(ingredients=training.ingredients, names=("tensors", "settings")),
     result_serializer="json",
     retries=2,
     retry_delay_seconds=exponential_backoff(backoff_factor=5),

@@ -23,7 +23,9 @@ def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callabl
         return run(**parameters)
 
     signature = inspect.signature(function)
-    annotated = {name: Annotated[hints[name], typer.Option(help=helps[name])] for name in signature.parameters}
+    annotated = {
+        name: Annotated[hints[name], typer.Option(help=helps[name])] for name in signature.parameters
+    }
     command.__annotations__ = annotated
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[

@@ -1,8 +1,10 @@
 """The settings that a person makes, typed and checked before anything runs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tasks.core.errors import UsageError
 
@@ -123,6 +125,13 @@ class TrainSettings:
         _within("seed", self.seed, 0, 2**31 - 1)
 
 
+Settings = TypeVar("Settings", SourceSettings, NormalizeSettings, TrainSettings)
+
+
+def _pick(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
+    return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
+
+
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise UsageError(f"{name} must lie in {low:g}..{high:g}", found=f"{value:g}")
@@ -136,3 +145,18 @@ class RunSettings:
     normalize: NormalizeSettings
     train: TrainSettings
     promote: PromotePolicy
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "RunSettings":
+        """Sort a flow's parameters into the stages that they reach; absent or None means the default.
+
+        Raises:
+            UsageError: A value is out of its range.
+        """
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return cls(
+            source=_pick(SourceSettings, given),
+            normalize=_pick(NormalizeSettings, given),
+            train=_pick(TrainSettings, given),
+            promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
+        )

@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 
+from tasks.core import __version__
+
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
     # races with our writes to SQLite ("database is locked").
@@ -41,6 +43,12 @@ def prepare_command() -> None:
     prepare()
     _default(CONSOLE)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def greet(command: str) -> None:
+    """Show that something happens: importing Prefect alone takes two seconds."""
+    if "--help" not in sys.argv:
+        print(f"plumbline {__version__}: {command}", flush=True)
 
 
 def _default(settings: dict[str, str]) -> None:

@@ -1,0 +1,29 @@
+"""`plumbline`, the console command."""
+
+import sys
+
+from tasks.core import environment
+
+
+def main() -> None:
+    """Run `plumbline train`, `plumbline predict`, ... with the arguments of this process."""
+    environment.prepare_command()
+    environment.greet(sys.argv[1] if len(sys.argv) > 1 else "")
+    import typer  # after the settings above: the flows import Prefect
+
+    from flows import predict_flow, train_flow
+    from tasks.core.command import documented
+
+    app = typer.Typer(
+        help="From images to an evaluated, versioned, proven classifier.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command("train")(documented(train_flow.train_flow.fn, train_flow.main))
+    app.command("predict")(documented(predict_flow.predict_flow.fn, predict_flow.main))
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Train an image classifier: download -> normalize -> audit -> train -> evaluate -> promote -> report.
+
+python flows/train_flow.py --help
+"""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # a bare clone works too, and no other package called `tasks` gets in the way
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tasks.core import environment
+
+if __name__ == "__main__":
+    environment.prepare_command()
+    environment.greet("train")
+else:
+    environment.prepare()
+
+import typer
+from prefect import flow, runtime
+
+from tasks import closing, console
+from tasks.audit import audit
+from tasks.core.command import documented
+from tasks.core.config import PromotePolicy, RecipeName, RefreshName, RunSettings
+from tasks.core.workspace import Workspace
+from tasks.download import download
+from tasks.evaluate import evaluate
+from tasks.journal import Journal
+from tasks.normalize import normalize
+from tasks.promote import promote as promote_stage
+from tasks.promote import rival
+from tasks.report import report
+from tasks.train import train
+
+
+def run_name() -> str:
+    given = runtime.flow_run.parameters
+    dataset = Path(str(given["dataset"])).name or "folder"
+    return f"{dataset} with {RecipeName(given['recipe'])}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+@flow(name="train-image-classifier", flow_run_name=run_name, validate_parameters=True)
+def train_flow(
+    dataset: str = "digits",
+    archive: Path | None = None,
+    archive_sha256: str | None = None,
+    recipe: RecipeName = RecipeName.fast,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    augment: bool | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    val_fraction: float = 0.1,
+    max_quarantine: float = 0.01,
+    promote: PromotePolicy = PromotePolicy.better,
+    refresh: list[RefreshName] | None = None,
+    workspace: Path | None = None,
+) -> dict[str, Any]:
+    """Turn a dataset of images into an evaluated, versioned image classifier.
+
+    Stages whose data, parameters and code are as in an earlier run are not run again. Everything that is
+    made lies in the workspace: models, metrics tables in parquet, the report.
+
+    Args:
+        dataset: A known dataset (digits, cifar10, ...) or a folder of images: <class>/* or
+            {train,val,test}/<class>/*.
+        archive: A dataset's archive file to use instead of downloading it.
+        archive_sha256: The SHA-256 that the archive file must have, if it is not the official one.
+        recipe: How to train: seed is the textbook CNN, fast is several times cheaper.
+        epochs: Passes over the training images; fractions welcome. Default: the recipe's.
+        batch_size: Images a training step. Default: the recipe's.
+        learning_rate: Peak learning rate. Default: the recipe's.
+        augment: Whether to vary the training images. Default: the recipe's.
+        seed: Everything random follows from it; the same seed gives the same model.
+        image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own.
+        val_fraction: Share of the training images held out for validation.
+        max_quarantine: Share of unreadable images above which the run fails.
+        promote: When the new model becomes champion: better (shown better on the same test images),
+            not-worse, always or never.
+        refresh: Stages to run again although nothing changed; all for every stage. May be repeated.
+        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+
+    Returns:
+        The run's summary: accuracy, verdict, paths, what was cached; JSON values.
+    """
+    parameters = {name: value for name, value in locals().items() if value is not None}
+    console.attach()
+    settings = RunSettings.of(parameters)
+    journal = Journal(Workspace.open(workspace), datetime.now(UTC), refresh or ())
+
+    raw = journal.run(download, settings.source)
+    tensors = journal.run(normalize, raw, settings.normalize)
+    audited = journal.run(audit, tensors)
+    trained = journal.run(train, tensors, settings.train)
+    evaluation = journal.run(evaluate, trained, tensors)
+    champion = rival(trained, tensors)
+    standing = journal.run(evaluate, champion, tensors, name="rival") if champion else None
+    decision = journal.run(promote_stage, trained, evaluation, standing, tensors, settings)
+    reported = journal.run(
+        report, settings, raw, tensors, audited, trained, evaluation, decision, journal.costs
+    )
+    return closing.close(journal, settings, parameters, trained, evaluation, decision, reported)
+
+
+def main(**parameters: Any) -> None:
+    """Check the parameters before anything starts, then run the flow."""
+    with console.errors():
+        RunSettings.of(parameters)
+        train_flow(**parameters)
+
+
+if __name__ == "__main__":
+    typer.run(documented(train_flow.fn, main))

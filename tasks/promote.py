@@ -1,0 +1,38 @@
+"""Promote: publish the new model as a version and decide whether it becomes champion."""
+
+import getpass
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.core.config import PromotePolicy
+from tasks.core.handles import Decision, Evaluation, ModelVersion, TensorCache, TrainedModel
+from tasks.core.results import promotion
+from tasks.core.workspace import Workspace
+
+
+@task(
+    task_run_name="promote {tensors.dataset}",
+    tags=["plumbline"],
+    # Never cached: the answer depends on who is champion now.
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def promote(
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    champion: Evaluation | None,
+    tensors: TensorCache,
+    policy: PromotePolicy,
+    facts: dict[str, Any],
+    refresh: bool = False,
+) -> Decision:
+    return promotion.promote(
+        trained, evaluation, champion, policy, tensors, facts, Workspace.active(), who=getpass.getuser()
+    )
+
+
+def rival(trained: TrainedModel, tensors: TensorCache) -> ModelVersion | None:
+    """The champion that has to be scored on the same images, if there is one to compare with."""
+    return promotion.rival(tensors.dataset, tensors, trained, Workspace.active())

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from tasks.core import code
+
+MAIN = '''"""Prose."""
+from tasks.core import helper
+
+# a comment
+def double(x):
+    """More prose."""
+    return helper.times(x, 2)
+'''
+HELPER = "def times(x, factor):\n    return x * factor\n"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    package = tmp_path / "tasks" / "core"
+    package.mkdir(parents=True)
+    (package / "main.py").write_text(MAIN)
+    (package / "helper.py").write_text(HELPER)
+    (package / "bystander.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def digest(root: Path) -> str:
+    code._reach.cache_clear()
+    return code.digest("tasks.core.main", root=root)
+
+
+def edit(root: Path, module: str, old: str, new: str) -> None:
+    path = root / "tasks" / "core" / f"{module}.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "counts"),
+    [
+        ("main", "x, 2", "x, 3", True),
+        ("main", "More prose", "Other prose", False),
+        ("main", "# a comment", "# another", False),
+        ("main", "x, 2", "x,   2", False),
+        ("helper", "x * factor", "x + factor", True),
+        ("bystander", "1", "2", False),
+    ],
+    ids=["constant", "docstring", "comment", "formatting", "called module", "module not reached"],
+)
+def test_what_counts(tree: Path, module: str, old: str, new: str, counts: bool) -> None:
+    before = digest(tree)
+    edit(tree, module, old, new)
+    assert (digest(tree) != before) is counts
+
+
+def test_imports_inside_functions_are_followed(tree: Path) -> None:
+    edit(tree, "bystander", "x = 1", "def late():\n    from tasks.core import main")
+    assert code.reached("tasks.core.bystander", root=tree) == [
+        "tasks.core.bystander",
+        "tasks.core.helper",
+        "tasks.core.main",
+    ]

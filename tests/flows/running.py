@@ -1,0 +1,67 @@
+"""Plumbline's commands as a person starts them, and pictures to train on."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Plumbline:
+    """Starts Plumbline's commands in their own processes, against the session's server."""
+
+    environment: dict[str, str]
+    workspace: Path
+
+    def run(
+        self, script: str, *arguments: object, python: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *python, str(ROOT / script), *map(str, arguments)],
+            env=self.environment,
+            cwd=self.workspace.parent,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+
+    def stages(self) -> dict[str, str]:
+        """State of each stage in the latest run, from the runs table: "ran", "cached", "unchanged"."""
+        latest = self.runs().iloc[-1]
+        return {name: entry["state"] for name, entry in json.loads(latest["stages"]).items()}
+
+    def runs(self) -> pd.DataFrame:
+        return pd.read_parquet(self.workspace / "metrics" / "runs").sort_values("started")
+
+    def train(self, *arguments: object, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        return self.run("flows/train_flow.py", *arguments, "--workspace", self.workspace, python=python)
+
+    def ok(self, *arguments: object, python: tuple[str, ...] = ()) -> str:
+        """As `train`, for a run that must succeed; gives what it printed."""
+        done = self.train(*arguments, python=python)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of the workspace but locks, with its bytes."""
+        return {
+            path.relative_to(self.workspace).as_posix(): path.read_bytes()
+            for path in sorted(self.workspace.rglob("*"))
+            if path.is_file() and path.suffix != ".lock"
+        }
+
+
+def photo(kind: int, number: int) -> Image.Image:
+    """A 24x20 picture whose class shows: horizontal (0) or vertical (1) stripes, in noise."""
+    generator = np.random.default_rng([kind, number])
+    stripes = np.indices((20, 24))[kind] // 3 % 2 * 120
+    noise = generator.integers(0, 100, (20, 24, 3))
+    return Image.fromarray((stripes[..., None] + noise).astype(np.uint8))

@@ -1,0 +1,63 @@
+"""deployments/prefect.yaml, deployed to a real server and run by a real worker, by README's commands."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.flows.running import ROOT, Plumbline
+
+pytestmark = pytest.mark.slow
+
+
+def prefect(plumbline: Plumbline, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+        env=plumbline.environment | {"PLUMBLINE_HOME": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_deployment_runs_on_a_worker(plumbline: Plumbline) -> None:
+    prefect(plumbline, "work-pool", "create", "plumbline", "--type", "process")
+    prefect(plumbline, "deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "plumbline"],
+        env=plumbline.environment | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
+        cwd=plumbline.workspace.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        said = prefect(
+            plumbline,
+            *("deployment", "run", "train-image-classifier/digits", "--watch", "--timeout", "240"),
+            *("-p", f"workspace={json.dumps(str(plumbline.workspace))}", "-p", "epochs=2"),
+        )
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    assert "Completed" in said
+    (run,) = plumbline.runs().to_dict("records")
+    assert run["version"] == "v0001"
+    assert run["flow_run_id"]
+
+
+def test_every_schedule_names_parameters_that_the_flow_has() -> None:
+    from flows.train_flow import train_flow
+
+    declared = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
+    known = set(train_flow.parameters.properties)
+    assert len(declared) >= 2
+    for deployment in declared:
+        assert set(deployment["parameters"]) <= known
+    scheduled = [deployment for deployment in declared if deployment.get("schedules")]
+    assert {deployment["name"] for deployment in scheduled} >= {"cifar10-nightly", "photos-weekly"}

@@ -1,0 +1,165 @@
+"""The main job as a person runs it, with real processes against a real Prefect server."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import accuracy_score
+
+from tests.flows.running import ROOT, Plumbline
+
+pytestmark = pytest.mark.slow
+QUICK = ("--recipe", "fast", "--epochs", "2")
+
+
+def test_digits_twice(plumbline: Plumbline) -> None:
+    first = plumbline.ok()
+    latest = plumbline.runs().iloc[-1]
+    assert latest["accuracy"] > 0.9
+    assert latest["version"] == "v0001"
+    assert latest["champion"] == "v0001"
+    assert "v0001" in first
+    assert "report.html" in first
+    assert set(plumbline.stages().values()) == {"ran"}
+
+    imported = plumbline.train(python=("-X", "importtime"))
+    assert imported.returncode == 0
+    assert "| prefect" in imported.stderr.replace("|   ", "| ")  # the check can see imports at all
+    assert "tensorflow" not in imported.stderr
+    assert plumbline.stages() == {
+        "download": "unchanged",
+        "normalize": "cached",
+        "audit": "cached",
+        "train": "cached",
+        "evaluate": "cached",
+        "promote": "ran",
+        "report": "cached",
+    }
+    assert len(plumbline.runs()) == 2
+    assert list((plumbline.workspace / "models" / "digits").glob("v*")) == [
+        plumbline.workspace / "models" / "digits" / "v0001"
+    ]
+
+    table = pd.read_parquet(plumbline.workspace / "metrics" / "predictions")
+    test = table[table["split"] == "test"]
+    assert accuracy_score(test["label"], test["predicted"]) == pytest.approx(latest["accuracy"])
+    check_that_keras_alone_gives_the_table(plumbline, test, latest)
+
+
+def check_that_keras_alone_gives_the_table(
+    plumbline: Plumbline, test: pd.DataFrame, latest: pd.Series
+) -> None:
+    """The published model, loaded without any code of ours, predicts what the predictions table says."""
+    model = plumbline.workspace / "models" / "digits" / "v0001" / "model.keras"
+    (tensors,) = (plumbline.workspace / "tensors").glob("[!.]*")
+    out = plumbline.workspace.parent / "keras.npy"
+    code = (
+        "import sys, numpy, keras\n"
+        f"images = numpy.load({str(tensors / 'test.images.npy')!r})\n"
+        f"model = keras.models.load_model({str(model)!r})\n"
+        f"numpy.save({str(out)!r}, model.predict(images, verbose=0))\n"
+        "assert not any(name.split('.')[0] in ('tasks', 'flows') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], cwd=plumbline.workspace.parent, check=True)
+    stored = np.stack(test.sort_values("row")["probabilities"].to_list())
+    np.testing.assert_allclose(np.load(out), stored, atol=1e-5)
+
+
+def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> None:
+    train = ("--dataset", photos, *QUICK)
+    plumbline.ok(*train)
+    assert set(plumbline.stages().values()) == {"ran"}
+
+    picture = photos / "across" / "007.png"
+    os.utime(picture)
+    plumbline.ok(*train)
+    assert plumbline.stages()["normalize"] == "cached"
+    assert plumbline.stages()["train"] == "cached"
+
+    with Image.open(picture) as image:
+        pixels = np.array(image)
+    pixels[0, 0, 0] ^= 1
+    Image.fromarray(pixels).save(picture)
+    plumbline.ok(*train)
+    assert {plumbline.stages()[name] for name in ("normalize", "audit", "train", "evaluate", "report")} == {
+        "ran"
+    }
+
+    for tensors in (plumbline.workspace / "tensors").glob("[!.]*"):
+        shutil.rmtree(tensors)
+    plumbline.ok(*train)
+    assert plumbline.stages()["normalize"] == "ran"
+    assert plumbline.stages()["train"] == "cached"
+
+
+def test_refresh_runs_a_stage_again(plumbline: Plumbline, photos: Path) -> None:
+    train = ("--dataset", photos, *QUICK)
+    plumbline.ok(*train)
+    plumbline.ok(*train, "--refresh", "normalize")
+    assert plumbline.stages()["normalize"] == "ran"
+    assert plumbline.stages()["train"] == "cached"
+    plumbline.ok(*train, "--refresh", "all")
+    assert set(plumbline.stages().values()) == {"ran"}
+    assert sorted(path.name for path in (plumbline.workspace / "models" / "photos").glob("v*")) == ["v0001"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--dataset", "cifar11"], 2, ["cifar11", "cifar10"]),
+        (["--recipe", "magic"], 2, ["magic", "fast"]),
+        (["--epochs", "0"], 2, ["epochs", "above 0"]),
+        (["--image-size", "4"], 2, ["image_size", "8..224"]),
+        (["--dataset", "./nowhere"], 2, ["nowhere"]),
+        (["--archive", "absent.tar.gz", "--dataset", "cifar10"], 1, ["absent.tar.gz"]),
+    ],
+    ids=["dataset", "recipe", "epochs", "size", "folder", "archive"],
+)
+def test_bad_usage_is_one_clear_error(
+    plumbline: Plumbline, arguments: list[str], code: int, words: list[str]
+) -> None:
+    done = plumbline.train(*arguments)
+    assert done.returncode in (code, 2), done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert plumbline.files() == {}
+
+
+def test_broken_files_are_set_aside(plumbline: Plumbline, photos: Path) -> None:
+    whole = (photos / "across" / "000.png").read_bytes()
+    (photos / "across" / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "down" / "text.png").write_text("not an image")
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+
+    refused = plumbline.train("--dataset", photos, *QUICK)
+    assert refused.returncode == 1
+    assert "max-quarantine" in refused.stderr
+    assert not any(name.startswith(("tensors/", "models/", "metrics/")) for name in plumbline.files())
+
+    plumbline.ok("--dataset", photos, *QUICK, "--max-quarantine", "0.05")
+    (tensors,) = (plumbline.workspace / "tensors").glob("[!.]*")
+    quarantine = pd.read_parquet(tensors / "quarantine.parquet")
+    assert sorted(Path(path).name for path in quarantine["path"]) == ["broken.jpg", "text.png"]
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
+
+
+def test_the_script_finds_its_own_packages_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").write_text("raise ImportError('the wrong tasks')")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "flows" / "train_flow.py"), "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--val-fraction" in done.stdout
+    assert "Share of the training images" in done.stdout
