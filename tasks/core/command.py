@@ -12,7 +12,8 @@ def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callabl
     """`run` with the signature of `function`, each parameter's help taken from its docstring's Args.
 
     Args:
-        function: Has type hints and a Google-style docstring.
+        function: Has type hints and a Google-style docstring. Parameters without a default become
+            arguments, the others options.
         run: Is called with the parameters as keywords.
     """
     text = docstring_parser.parse(inspect.getdoc(function) or "")
@@ -24,7 +25,8 @@ def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callabl
 
     signature = inspect.signature(function)
     annotated = {
-        name: Annotated[hints[name], typer.Option(help=helps[name])] for name in signature.parameters
+        name: Annotated[hints[name], _shown(parameter, helps[name])]
+        for name, parameter in signature.parameters.items()
     }
     command.__annotations__ = annotated
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -36,3 +38,8 @@ def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callabl
     )
     command.__doc__ = "\n\n".join(filter(None, [text.short_description, text.long_description]))
     return command
+
+
+def _shown(parameter: inspect.Parameter, text: str | None) -> Any:
+    text = " ".join((text or "").split())
+    return typer.Argument(help=text) if parameter.default is parameter.empty else typer.Option(help=text)
