@@ -1,0 +1,75 @@
+"""The ledger: every decision with its evidence, and how often a test set has been looked at for one.
+
+    models/<dataset>/decisions.jsonl          one line a decision
+    models/<dataset>/decisions/<digest>.json  its evidence
+
+Each look at the same test images lets a little of them leak into the choice of the model: of many equal
+challengers, some seem better by chance. The ledger counts the looks, and the report says the number.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.core import stage
+from tasks.core.handles import TensorCache
+from tasks.core.results import changes, shelf
+from tasks.core.workspace import Workspace
+
+DECISIONS = "decisions"
+LINES = "decisions.jsonl"
+
+
+def test_set(tensors: TensorCache) -> str:
+    """A name for the test images and labels by their content: the same in any tensor cache that has them."""
+    files = tensors.manifest["files"]
+    return stage.digest_of([files["test.images.npy"]["sha256"], files["test.labels.npy"]["sha256"]])
+
+
+def note(line: Mapping[str, Any], evidence: Mapping[str, Any], dataset: str, workspace: Workspace) -> None:
+    """Write a decision down, unless the model's last decision was this very one.
+
+    Args:
+        line: who, version, challenger and champion (SHA-256 of the models), test_set, looked (whether the
+            test images decided), promoted; JSON values.
+        evidence: See `Decision`; the line refers to it by digest.
+    """
+    digest = stage.digest_of(evidence)
+    with shelf.locked(dataset, workspace) as place:
+        last = _last(place / LINES, str(line["challenger"]))
+        if last is not None and last["evidence"] == digest:
+            return
+        (place / DECISIONS).mkdir(exist_ok=True)
+        content = json.dumps(dict(evidence), indent=1, ensure_ascii=False)
+        stage.write_atomically(place / DECISIONS / f"{digest}.json", content.encode())
+        changes.append(place / LINES, changes.record(**{"action": "decide", **line, "evidence": digest}))
+
+
+def decisions(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:
+    """All decisions about the dataset's models, oldest first."""
+    return changes.read(shelf.folder(dataset, workspace) / LINES)
+
+
+def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
+    """The evidence of a model's last decision; empty if the gate never saw it."""
+    place = shelf.folder(dataset, workspace)
+    last = _last(place / LINES, model_sha256)
+    if last is None:
+        return {}
+    return dict(json.loads((place / DECISIONS / f"{last['evidence']}.json").read_bytes()))
+
+
+def looks(dataset: str, test_set: str, workspace: Workspace) -> int:
+    """How many different pairs of models these test images have decided between."""
+    pairs = {
+        (line["challenger"], line["champion"])
+        for line in decisions(dataset, workspace)
+        if line["looked"] and line["test_set"] == test_set
+    }
+    return len(pairs)
+
+
+def _last(lines: Path, challenger: str) -> dict[str, Any] | None:
+    own = [line for line in changes.read(lines) if line["challenger"] == challenger]
+    return own[-1] if own else None

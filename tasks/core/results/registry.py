@@ -1,0 +1,261 @@
+"""The registry: published models as plain files, immutable, numbered, with aliases.
+
+`shelf` has the layout on disk and says why it is whole at any moment; `retention` removes versions.
+"""
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.core import stage
+from tasks.core.errors import RegistryError
+from tasks.core.handles import Evaluation, ModelVersion, TrainedModel
+from tasks.core.results import card, changes, shelf
+from tasks.core.results.evaluation import read_metrics
+from tasks.core.stage import Ingredients
+from tasks.core.workspace import Workspace
+
+log = logging.getLogger("plumbline.registry")
+
+MODEL = "model.keras"
+CARD = "model_card.md"
+CHAMPION = "champion"
+PREVIOUS = "previous"
+ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
+
+
+def publish(
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    dataset: str,
+    facts: Mapping[str, Any],
+    workspace: Workspace,
+    *,
+    who: str = "",
+) -> ModelVersion:
+    """Give a trained model its version; if the same model is published already, the version it has.
+
+    Args:
+        trained: The model; its `model.keras` is copied.
+        evaluation: Of that model.
+        dataset: Under which it is filed.
+        facts: What the manifest and the model card shall know: classes, shape, parameters, seed, packages,
+            git_commit, ...; JSON values.
+        who: Stands in the log.
+
+    Raises:
+        RegistryError: The evaluation is of another model.
+    """
+    if evaluation.model_sha256 != trained.model_sha256:
+        raise RegistryError(
+            "the evaluation is of another model",
+            expected=f"model {trained.model_sha256[:12]}",
+            found=f"model {evaluation.model_sha256[:12]}",
+            done="nothing was published",
+        )
+    with shelf.locked(dataset, workspace) as place:
+        for version in versions(dataset, workspace):
+            if version.model_sha256 == trained.model_sha256:
+                return version
+        name = shelf.next_name(place)
+        _put(place / name, trained, evaluation, {**facts, "dataset": dataset, "version": name})
+        changes.append(place / shelf.LOG, changes.record("publish", who, "made by a run", version=name))
+    log.info("published %s %s", dataset, name)
+    return _load(place / name, workspace)
+
+
+def versions(dataset: str, workspace: Workspace) -> list[ModelVersion]:
+    """All versions, oldest first.
+
+    Raises:
+        FormatError: One of them is damaged (large files are checked by size and time only).
+    """
+    place = shelf.folder(dataset, workspace)
+    return [_load(place / name, workspace) for name in shelf.names(place)]
+
+
+def resolve(dataset: str, name: str, workspace: Workspace) -> ModelVersion:
+    """The version of that name, every byte of its files checked against its manifest.
+
+    Args:
+        name: A version such as "v0001", its number, or an alias.
+
+    Raises:
+        RegistryError: There is none, or its files are not what was published.
+    """
+    place = shelf.folder(dataset, workspace)
+    known = shelf.aliases(place)
+    version = known.get(name) or (f"v{int(name):04d}" if name.isdecimal() else name)
+    if version not in shelf.names(place):
+        raise _unknown(dataset, name, [*known, *shelf.names(place)])
+    problem = stage.damage(place / version, thorough=True)
+    if problem:
+        raise RegistryError(
+            f"{dataset} {version} is not what was published",
+            found=problem,
+            done="nothing was loaded",
+            todo="restore its files from a copy, or use another version",
+        )
+    return _load(place / version, workspace)
+
+
+def champion(dataset: str, workspace: Workspace) -> ModelVersion | None:
+    """The champion, checked as `resolve` does; None if there is none."""
+    if CHAMPION not in aliases(dataset, workspace):
+        return None
+    return resolve(dataset, CHAMPION, workspace)
+
+
+def aliases(dataset: str, workspace: Workspace) -> dict[str, str]:
+    """Which version each alias names."""
+    return shelf.aliases(shelf.folder(dataset, workspace))
+
+
+def history(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:
+    """Every change of the dataset's registry, oldest first: when, who, action, why, version, ..."""
+    return changes.read(shelf.folder(dataset, workspace) / shelf.LOG)
+
+
+def datasets(workspace: Workspace) -> list[str]:
+    """Datasets that have published models, sorted."""
+    return sorted(path.name for path in workspace.models.glob("*") if shelf.names(path))
+
+
+def promote(
+    dataset: str, name: str, workspace: Workspace, *, who: str, why: str, instead_of: str | None = None
+) -> ModelVersion:
+    """Make a version the champion; the one before gets the alias previous.
+
+    Args:
+        name: Version or alias.
+        who, why: Stand in the log.
+        instead_of: The version that must be champion still, "" for none; None doesn't ask.
+
+    Raises:
+        RegistryError: No such version, or another one has become champion in the meantime.
+    """
+    with shelf.locked(dataset, workspace) as place:
+        version = resolve(dataset, name, workspace)
+        now = shelf.aliases(place)
+        standing = now.get(CHAMPION, "")
+        if instead_of is not None and standing != instead_of:
+            raise RegistryError(
+                f"another model of {dataset} has become champion in the meantime",
+                expected=instead_of or "no champion",
+                found=standing or "no champion",
+                done=f"{version.version} was not promoted",
+                todo="run again: it will be compared with the new champion",
+            )
+        if standing != version.version:
+            new = now | {CHAMPION: version.version} | ({PREVIOUS: standing} if standing else {})
+            change = changes.record("promote", who, why, version=version.version, before=standing)
+            shelf.rename(place, new, change)
+    return version
+
+
+def rollback(dataset: str, workspace: Workspace, *, who: str, why: str) -> ModelVersion:
+    """Champion and previous change places; returns the champion.
+
+    Raises:
+        RegistryError: There is no previous champion.
+    """
+    with shelf.locked(dataset, workspace) as place:
+        now = shelf.aliases(place)
+        if PREVIOUS not in now:
+            raise RegistryError(
+                f"{dataset} has no previous champion",
+                found=f"aliases: {', '.join(now) or 'none'}",
+                done="nothing was changed",
+                todo="promote a version by its number",
+            )
+        version = resolve(dataset, PREVIOUS, workspace)
+        new = now | {CHAMPION: now[PREVIOUS], PREVIOUS: now[CHAMPION]}
+        change = changes.record("rollback", who, why, version=version.version, before=now[CHAMPION])
+        shelf.rename(place, new, change)
+    return version
+
+
+def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *, who: str, why: str) -> None:
+    """Set an alias of one's own, or remove it.
+
+    Args:
+        name: Lower-case letters, digits and ". _ -"; not champion or previous.
+        version: Version or alias that it shall name from now on; None removes it.
+        who, why: Stand in the log.
+
+    Raises:
+        RegistryError: A name that cannot be an alias, or a version that isn't there.
+    """
+    if not ALIAS.fullmatch(name) or shelf.VERSION.fullmatch(name) or name in (CHAMPION, PREVIOUS):
+        raise RegistryError(
+            f"{name!r} cannot be an alias of one's own",
+            expected="a lower-case letter, then letters, digits, '.', '_', '-'; nothing like v0001",
+            done="nothing was changed",
+            todo="champion and previous are set by promote and rollback",
+        )
+    with shelf.locked(dataset, workspace) as place:
+        new = shelf.aliases(place)
+        before = new.pop(name, "")
+        if version is not None:
+            new[name] = resolve(dataset, version, workspace).version
+        change = changes.record("alias", who, why, alias=name, version=new.get(name, ""), before=before)
+        shelf.rename(place, new, change)
+
+
+def _put(final: Path, trained: TrainedModel, evaluation: Evaluation, facts: dict[str, Any]) -> None:
+    """Build the version's directory beside `final` and rename it into place."""
+    whole = {
+        **facts,
+        "model_sha256": trained.model_sha256,
+        "training": trained.digest,
+        "evaluation": evaluation.digest,
+        "tensors": evaluation.tensors,
+        "images": evaluation.images,
+        "metrics": read_metrics(evaluation)["test"],
+    }
+    notes = final.parent / card.NOTES
+    if not notes.exists():
+        stage.write_atomically(notes, card.notes_template().encode())
+    staging = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    staging.mkdir()
+    with stage.Stopwatch() as stopwatch:
+        shutil.copyfile(trained.directory / MODEL, staging / MODEL)
+        (staging / CARD).write_text(card.render(whole, card.read_notes(notes)), encoding="utf-8")
+    made_of = Ingredients(
+        stage="publish",
+        inputs={"training": trained.digest, "evaluation": evaluation.digest},
+        parameters={"dataset": whole["dataset"], "version": final.name},
+    )
+    stage.write_manifest(staging, made_of, whole, stopwatch.cost)
+    stage.sync(staging)
+    staging.rename(final)
+    stage.sync(final.parent)
+
+
+def _load(directory: Path, workspace: Workspace) -> ModelVersion:
+    manifest = stage.read_manifest(directory)
+    facts = manifest["facts"]
+    return ModelVersion(
+        path=workspace.relative(directory),
+        digest=manifest["digest"],
+        model_sha256=facts["model_sha256"],
+        dataset=facts["dataset"],
+        version=facts["version"],
+    )
+
+
+def _unknown(dataset: str, name: str, known: list[str]) -> RegistryError:
+    if known:
+        return RegistryError(
+            f"{dataset} has no model {name}", expected=f"one of {', '.join(known)}", found="none of that name"
+        )
+    return RegistryError(
+        f"{dataset} has no published model",
+        expected=f"{name}",
+        found="nothing published yet",
+        todo="train one first; `plumbline models list` shows what there is",
+    )

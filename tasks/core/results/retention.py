@@ -1,0 +1,73 @@
+"""Removing versions: never one that an alias names or that somebody refers to."""
+
+import logging
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from tasks.core import stage
+from tasks.core.errors import RegistryError
+from tasks.core.results import changes, shelf
+from tasks.core.workspace import Workspace
+
+log = logging.getLogger("plumbline.registry")
+
+
+def delete(dataset: str, version: str, workspace: Workspace, *, who: str, why: str) -> None:
+    """Remove one version; its number is not given again.
+
+    Raises:
+        RegistryError: It isn't there, or an alias names it.
+    """
+    with shelf.locked(dataset, workspace) as place:
+        if version not in shelf.names(place):
+            raise RegistryError(f"{dataset} has no version {version}", found=", ".join(shelf.names(place)))
+        named = [name for name, target in shelf.aliases(place).items() if target == version]
+        if named:
+            raise RegistryError(
+                f"{dataset} {version} is in use",
+                found=f"alias {', '.join(named)}",
+                done="nothing was removed",
+                todo="give the alias to another version first",
+            )
+        _remove(place, version, who, why)
+
+
+def gc(
+    dataset: str,
+    workspace: Workspace,
+    *,
+    keep: int,
+    referenced: Collection[str] = (),
+    who: str,
+    dry_run: bool = False,
+) -> list[str]:
+    """Remove old versions.
+
+    Args:
+        keep: The newest so many stay, 0 or more.
+        referenced: Versions that stay whatever their age, besides those that an alias names.
+        who: Stands in the log.
+        dry_run: Only say what would go.
+
+    Returns:
+        The versions removed, oldest first.
+    """
+    with shelf.locked(dataset, workspace) as place:
+        names = shelf.names(place)
+        safe = {*shelf.aliases(place).values(), *referenced, *names[len(names) - min(keep, len(names)) :]}
+        old = [name for name in names if name not in safe]
+        if not dry_run:
+            for name in old:
+                _remove(place, name, who, f"older than the newest {keep}, without alias or reference")
+    return old
+
+
+def _remove(place: Path, version: str, who: str, why: str) -> None:
+    """Log first: a number whose files are gone is then known to have been given."""
+    changes.append(place / shelf.LOG, changes.record("delete", who, why, version=version))
+    aside = place / f".{version}.deleted.tmp"
+    (place / version).rename(aside)
+    stage.sync(place)
+    shutil.rmtree(aside)
+    log.info("deleted %s %s", place.name, version)

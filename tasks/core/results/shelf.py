@@ -1,0 +1,100 @@
+"""A dataset's place in the registry, on disk: its lock, its versions, its aliases, its log.
+
+    models/<dataset>/v0001/         a version
+    models/<dataset>/aliases.json   names for versions
+    models/<dataset>/log.jsonl      every change
+
+A version appears by a rename, an alias changes by a rename, and both only under the lock: a reader, or a
+kill at any moment, finds a whole registry. What a killed writer did without logging it is logged by the
+next one.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.core import lock, stage
+from tasks.core.errors import RegistryError, UsageError
+from tasks.core.results import changes
+from tasks.core.workspace import Workspace
+
+ALIASES = "aliases.json"
+LOG = "log.jsonl"
+FORMAT = 1
+VERSION = re.compile(r"v\d{4,}")
+STALE = (".v*.tmp", f".{ALIASES}.*.tmp")
+
+
+def folder(dataset: str, workspace: Workspace) -> Path:
+    """Where the dataset's models lie.
+
+    Raises:
+        UsageError: The name cannot be a folder's.
+    """
+    if not dataset or Path(dataset).name != dataset or dataset.startswith("."):
+        raise UsageError("a dataset's name must be usable as a folder's name", found=repr(dataset))
+    return workspace.models / dataset
+
+
+@contextmanager
+def locked(dataset: str, workspace: Workspace) -> Iterator[Path]:
+    """The dataset's folder, for one writer alone, with what killed ones left cleared up."""
+    place = folder(dataset, workspace)
+    with lock.exclusive(place / ".lock"):
+        for pattern in STALE:
+            for stale in place.glob(pattern):
+                shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        _log_the_unlogged(place)
+        yield place
+
+
+def names(place: Path) -> list[str]:
+    """Versions that are there, by number."""
+    found = [path.name for path in place.glob("v*") if VERSION.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda name: int(name[1:]))
+
+
+def next_name(place: Path) -> str:
+    """A version's name that was never given, not even to a version that was deleted since."""
+    given = [*names(place), *(change.get("version") or "v0" for change in changes.read(place / LOG))]
+    return f"v{max((int(name[1:]) for name in given), default=0) + 1:04d}"
+
+
+def aliases(place: Path) -> dict[str, str]:
+    """Which version each alias names."""
+    return dict(_read(place)["aliases"])
+
+
+def rename(place: Path, aliases: Mapping[str, str], change: Mapping[str, Any]) -> None:
+    """Replace all aliases at once and log the change; the lock must be held."""
+    content = {"format": FORMAT, "aliases": dict(sorted(aliases.items())), "change": dict(change)}
+    stage.write_atomically(place / ALIASES, json.dumps(content, indent=1).encode())
+    changes.append(place / LOG, change)
+
+
+def _read(place: Path) -> dict[str, Any]:
+    path = place / ALIASES
+    if not path.exists():
+        return {"aliases": {}, "change": None}
+    content = dict(json.loads(path.read_bytes()))
+    if content.get("format") != FORMAT:
+        raise RegistryError(
+            f"{path} is of an unknown format", expected=f"format {FORMAT}", found=str(content.get("format"))
+        )
+    return content
+
+
+def _log_the_unlogged(place: Path) -> None:
+    logged = changes.read(place / LOG)
+    change = _read(place)["change"]
+    if change and change not in logged:
+        changes.append(place / LOG, change)
+    published = {line["version"] for line in logged if line["action"] == "publish"}
+    for name in names(place):
+        if name not in published:
+            late = changes.record("publish", "", "found unlogged: its writer was interrupted", version=name)
+            changes.append(place / LOG, late)
