@@ -146,7 +146,12 @@ def _carry_out(
             )
         except RegistryError as error:
             promoted, verdict = False, f"{verdict}; not done: {error.summary}, run again"
-    evidence = {**ruling.evidence, "verdict": verdict, "test_set": ledger.test_set(tensors)}
+    evidence = {
+        **ruling.evidence,
+        "verdict": verdict,
+        "promoted": promoted,
+        "test_set": ledger.test_set(tensors),
+    }
     line = {
         "who": who,
         "why": verdict,

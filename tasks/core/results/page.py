@@ -1,0 +1,224 @@
+"""What stands on the report's page, computed before the template lays it out."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.core.handles import Handle
+from tasks.core.results import evaluation as evaluations
+from tasks.core.results import plots, record, sheets
+from tasks.core.results.subject import Subject
+
+LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
+NAMES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+}
+
+
+def content(subject: Subject) -> dict[str, Any]:
+    """Everything that `report.html.j2` shows."""
+    scored = evaluations.scored_again(subject.evaluation, subject.tensors, "test")
+    metrics = evaluations.read_metrics(subject.evaluation)
+    return {
+        "dataset": subject.tensors.dataset,
+        "tensors": subject.tensors,
+        "trained": subject.trained,
+        "evaluation": subject.evaluation,
+        "verdict": verdict(subject),
+        "metrics": metrics,
+        "metric_names": {key: name for key, name in NAMES.items() if key in metrics["test"]},
+        "curves": curves(subject),
+        "matrix": matrix(subject),
+        "confusions": sheets.confusions(scored, subject.tensors.classes),
+        "classes": class_rows(subject),
+        "mistakes": sheets.mistakes(scored, subject.tensors),
+        "wrong": int(np.sum(scored.predicted != scored.labels)),
+        "findings": subject.audit.findings,
+        "stages": stages(subject),
+        "parameters": subject.parameters,
+        "lineage": lineage(subject),
+        "command": command(subject.parameters),
+        "facts": subject.facts,
+    }
+
+
+def verdict(subject: Subject) -> dict[str, Any]:
+    """The decision with its figures; that which made it champion, if the model is champion already."""
+    decision, evidence = subject.decision, subject.decision.evidence
+    promoted = evidence.get("promoted", decision.promoted)
+    compared = evidence.get("paired")
+    return {
+        "version": decision.version,
+        "promoted": promoted,
+        "mood": "good" if promoted else "bad" if compared and compared["high"] < 0 else "hold",
+        "words": evidence.get("verdict", decision.verdict),
+        "before": evidence.get("champion_version", ""),
+        "policy": evidence.get("policy", ""),
+        "paired": compared,
+        "champion_accuracy": evidence.get("champion_accuracy"),
+        "plot": compared and plots.difference(compared["difference"], compared["low"], compared["high"]),
+        "regressions": sheets.sheet(
+            evidence.get("regressions", [])[: sheets.FLIPS], "challenger", subject.tensors
+        ),
+        "improvements": sheets.sheet(
+            evidence.get("improvements", [])[: sheets.FLIPS], "champion", subject.tensors
+        ),
+        "changes": {row["class"]: row for row in evidence.get("classes", [])},
+        "looks": subject.looks,
+    }
+
+
+def curves(subject: Subject) -> list[str]:
+    """Learning curves; only of metrics that the history has."""
+    history = record.epochs(subject.trained)
+    known = [name for name in ("accuracy", "loss") if {name, f"val_{name}"} & set(history.columns)]
+    return [plots.learning_curve(history, name) for name in known]
+
+
+def matrix(subject: Subject) -> dict[str, Any]:
+    """The confusion matrix: rows of (count, share of the label's images), or a picture of a large one."""
+    counts = evaluations.read_confusion(subject.evaluation)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes = subject.tensors.classes
+    large = len(classes) > LARGEST_MATRIX
+    rows = [
+        (name, [(int(n), float(share)) for n, share in zip(counts[i], shares[i], strict=True)])
+        for i, name in enumerate(classes)
+    ]
+    return {
+        "rows": [] if large else rows,
+        "picture": plots.confusion_png(counts, classes),
+        "large": large,
+    }
+
+
+def class_rows(subject: Subject) -> list[dict[str, Any]]:
+    """The per-class table of the test images, the lowest recall first; undefined figures are None."""
+    table = evaluations.read_classes(subject.evaluation)
+    test = table[table["split"] == "test"].drop(columns="split").sort_values("recall", kind="stable")
+    plain: pd.DataFrame = test.astype(object).where(test.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def stages(subject: Subject) -> list[dict[str, Any]]:
+    """For each stage what it did in this run and what its output cost when it was made."""
+    told = subject.facts.get("stages", {})
+    handles = _handles(subject)
+    return [
+        {
+            "name": name,
+            "state": told.get(name, {}).get("state", ""),
+            "seconds": told.get(name, {}).get("seconds"),
+            "cost": handles[name].manifest["cost"] if name in handles else {},
+        }
+        for name in [*handles, *(name for name in told if name not in handles)]
+    ]
+
+
+def lineage(subject: Subject) -> list[dict[str, str]]:
+    """What was made from what: stage, digest, path, each handle's own words."""
+    return [
+        {"stage": name, "digest": handle.digest, "path": handle.path, "words": str(handle)}
+        for name, handle in _handles(subject).items()
+    ]
+
+
+def command(parameters: Mapping[str, Any]) -> str:
+    """The command line that asks for the same run.
+
+    >>> command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
+    "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
+    """
+    words = ["python", "flows/train_flow.py"]
+    for name, value in parameters.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words += [f"--{flag}", str(value)]
+    return shlex.join(words)
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """The report in short, as markdown with the confusion matrix as a picture."""
+    test = content["metrics"]["test"]
+    rows = [
+        f"| {name} | {figure(test[key], key)} | {interval(test[key], key)} |"
+        for key, name in content["metric_names"].items()
+    ]
+    table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
+    confusions = "\n".join(
+        f"- {row['images']} of **{row['label']}** were called **{row['said']}** ({percent(row['share'])})"
+        for row in content["confusions"][:5]
+    )
+    return "\n\n".join(
+        [
+            f"## {content['dataset']} {content['verdict']['version']}",
+            f"**{content['verdict']['words']}**",
+            table,
+            confusions,
+            f"![confusion matrix]({content['matrix']['picture']})",
+        ]
+    )
+
+
+def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The per-class table as people read it: every figure is text."""
+    return [
+        {
+            "class": row["class"],
+            "images": row["support"],
+            "recall": percent(row["recall"]),
+            "recall, 95 % interval": f"{percent(row['recall_low'])} to {percent(row['recall_high'])}",
+            "precision": percent(row["precision"]),
+            "F1": percent(row["f1"]),
+        }
+        for row in content["classes"]
+    ]
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in per cent; a dash where it is undefined.
+
+    >>> percent(0.7), percent(None)
+    ('70.0 %', '–')
+    """
+    return "–" if share is None else f"{share * 100:.{digits}f} %"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return "–" if difference is None else f"{difference * 100:+.1f}"
+
+
+def figure(metric: Mapping[str, Any], key: str) -> str:
+    """A metric's value: rates in per cent, others as they are."""
+    return _written(metric["value"], key)
+
+
+def interval(metric: Mapping[str, Any], key: str) -> str:
+    """A metric's interval in the same form."""
+    return f"{_written(metric['low'], key)} to {_written(metric['high'], key)}"
+
+
+def _written(value: float | None, key: str) -> str:
+    if value is None:
+        return "–"
+    return f"{value * 100:.2f} %" if key.endswith("accuracy") else f"{value:.4f}"
+
+
+def _handles(subject: Subject) -> dict[str, Handle]:
+    return {
+        "download": subject.raw,
+        "normalize": subject.tensors,
+        "audit": subject.audit,
+        "train": subject.trained,
+        "evaluate": subject.evaluation,
+    }

@@ -1,0 +1,41 @@
+"""What a report is about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.core.handles import Audit, Decision, Evaluation, RawDataset, TensorCache, TrainedModel
+from tasks.core.results import ledger
+from tasks.core.workspace import Workspace
+
+ELSEWHERE = ("workspace", "refresh")  # parameters that change where and when, not what
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, as its report sees it.
+
+    Args:
+        raw, tensors, audit, trained, evaluation, decision: The run's handles.
+        facts: Of the run; JSON values. parameters, stages (name -> state, seconds), run_id, started,
+            git_commit, packages, device, python; each may be missing. Only the parameters decide whether
+            a report is made anew.
+    """
+
+    raw: RawDataset
+    tensors: TensorCache
+    audit: Audit
+    trained: TrainedModel
+    evaluation: Evaluation
+    decision: Decision
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        given = dict(self.facts.get("parameters", {}))
+        return {name: value for name, value in given.items() if name not in ELSEWHERE}
+
+    @property
+    def looks(self) -> int:
+        """How often the test images have decided between two models so far."""
+        return ledger.looks(self.tensors.dataset, ledger.test_set(self.tensors), Workspace.active())
