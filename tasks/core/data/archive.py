@@ -1,0 +1,128 @@
+"""CIFAR's binary archives, read straight from the .tar.gz: nothing is unpacked, no pickle is loaded.
+
+The format (https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version"): a member is a row of records;
+a record is the label byte(s), then the red, the green and the blue plane, each row by row.
+"""
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.data.sources import Known
+from tasks.core.errors import ArchiveError
+
+LABEL_BYTES = {"cifar": 1, "cifar100": 2}  # the last one counts; CIFAR-100's first is the coarse label
+CHUNK = 1 << 20
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the gzip and tar readers raise on bad bytes into an `ArchiveError`."""
+    try:
+        yield
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
+        raise ArchiveError(
+            f"{path.name} cannot be read to its end",
+            expected="a whole .tar.gz archive",
+            found=str(error) or type(error).__name__,
+            done="nothing was written",
+            todo="get the file again",
+        ) from error
+
+
+def members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Every member's name, with its content for a plain file, in the archive's order, to the last byte.
+
+    Raises:
+        ArchiveError: Not a .tar.gz, truncated, damaged, or a member that would leave its folder.
+    """
+    with _reading(path), gzip.open(path) as unpacked:
+        with tarfile.open(fileobj=unpacked, mode="r|") as tar:
+            for member in tar:
+                _refuse_escape(path, member)
+                yield member.name, tar.extractfile(member) if member.isfile() else None
+        while unpacked.read(CHUNK):  # gzip holds its checksum against the content only at the end
+            pass
+
+
+def records(path: Path, known: Known) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
+    """The records of an archive, member by member.
+
+    Yields:
+        member's name, its split, records: uint8 (n, label bytes + H * W * C)
+
+    Raises:
+        ArchiveError: As `members`, or a member is missing or isn't a whole number of valid records.
+    """
+    splits, seen = dict(known.members), set()
+    for name, content in members(path):
+        if name in splits and content is not None:
+            with _reading(path):
+                data = np.frombuffer(content.read(), np.uint8)
+            seen.add(name)
+            yield name, splits[name], _shaped(path, name, data, known)
+    missing = [name for name in splits if name not in seen]
+    if missing:
+        raise ArchiveError(
+            f"{path.name} is not a {known.name} archive",
+            expected=", ".join(splits),
+            found=f"no {', '.join(missing)}",
+            done="nothing was written",
+        )
+
+
+def count(path: Path, known: Known) -> int:
+    """Read the whole archive, checking everything in it, and count its images."""
+    return sum(len(block) for _, _, block in records(path, known))
+
+
+def labels(block: NDArray[np.uint8], known: Known) -> NDArray[np.int32]:
+    """int32 (n,), 0..classes-1, of a block of `records`."""
+    return block[:, LABEL_BYTES[known.kind] - 1].astype(np.int32)
+
+
+def images(block: NDArray[np.uint8], known: Known) -> NDArray[np.uint8]:
+    """uint8 (n, H, W, C) of a block of `records`; a view."""
+    height, width, channels = known.shape
+    planes = block[:, LABEL_BYTES[known.kind] :].reshape(-1, channels, height, width)
+    return planes.transpose(0, 2, 3, 1)
+
+
+def _shaped(path: Path, name: str, data: NDArray[np.uint8], known: Known) -> NDArray[np.uint8]:
+    size = LABEL_BYTES[known.kind] + int(np.prod(known.shape))
+    if len(data) == 0 or len(data) % size:
+        raise ArchiveError(
+            f"{name} in {path.name} has the wrong record size",
+            expected=f"a multiple of {size} bytes",
+            found=f"{len(data)} bytes",
+            done="nothing was written",
+        )
+    block = data.reshape(-1, size)
+    highest = int(labels(block, known).max())
+    if highest >= len(known.classes):
+        raise ArchiveError(
+            f"{name} in {path.name} has a label outside the dataset's classes",
+            expected=f"0..{len(known.classes) - 1}",
+            found=str(highest),
+            done="nothing was written",
+        )
+    return block
+
+
+def _refuse_escape(path: Path, member: tarfile.TarInfo) -> None:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+        raise ArchiveError(
+            f"{path.name} has a member that an archive of images has no use for: {member.name}",
+            expected="plain files and folders inside the archive's own folder",
+            found="a link or device" if not (member.isfile() or member.isdir()) else "a path that leads out",
+            done="nothing was written",
+            todo="don't unpack this file; get the archive from another place",
+        )

@@ -1,0 +1,98 @@
+"""Image folders: `<class>/*` or `{train,val,test}/<class>/*`, looked at and never written to."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.core.errors import DataError
+
+SPLITS = ("train", "val", "test")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"
+
+
+@dataclass(frozen=True, order=True)
+class Seen:
+    """An image file as the folder shows it, unread.
+
+    Args:
+        path: Relative to the root, with forward slashes.
+        split: "train", "val", "test", or empty in a folder without splits.
+        class_name: The class folder's name.
+        status: As the system tells it.
+    """
+
+    path: str
+    split: str
+    class_name: str
+    status: os.stat_result
+
+
+def scan(root: Path) -> list[Seen]:
+    """Every image file (by its suffix) below the class folders of `root`, sorted by path.
+
+    A class folder may have folders of its own. Names that begin with a dot, and `__MACOSX`, don't count.
+
+    Raises:
+        DataError: No class, one class, a class without images, or splits with different classes.
+    """
+    seen: list[Seen] = []
+    classes: dict[str, set[str]] = {}
+    for split, folder in _splits(root):
+        names = _folders(folder)
+        classes[split] = set(names)
+        for name in names:
+            prefix = f"{split}/{name}/" if split else f"{name}/"
+            found = [Seen(path, split, name, status) for path, status in _images(folder / name, prefix)]
+            if not found:
+                raise _refusal(root, "has an empty class", f"no image in {folder.relative_to(root) / name}")
+            seen += found
+    _check_classes(root, classes)
+    return sorted(seen)
+
+
+def _splits(root: Path) -> list[tuple[str, Path]]:
+    names = _folders(root)
+    divided = "train" in names and set(names) <= set(SPLITS) and all(_folders(root / name) for name in names)
+    return [(name, root / name) for name in SPLITS if name in names] if divided else [("", root)]
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and _counts(entry.name))
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def _images(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _counts(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _images(folder / entry.name, f"{prefix}{entry.name}/")
+            elif entry.name[entry.name.rfind(".") :].lower() in SUFFIXES and entry.is_file():
+                yield prefix + entry.name, entry.stat()
+
+
+def _check_classes(root: Path, classes: dict[str, set[str]]) -> None:
+    for split, names in classes.items():
+        reference = classes.get("train", names)
+        if names != reference:
+            lacking = ", ".join(sorted(reference ^ names))
+            raise _refusal(
+                root, f"has other classes in {split} than in train", f"only in one of them: {lacking}"
+            )
+        if not names:
+            raise _refusal(root, "has no class folders", "no folder in it")
+        if len(names) == 1:
+            raise _refusal(root, "has only one class", f"one folder: {next(iter(names))}")
+
+
+def _refusal(root: Path, what: str, found: str) -> DataError:
+    return DataError(
+        f"{root} {what}", expected=LAYOUTS, found=found, done="nothing was written, the folder is unchanged"
+    )
