@@ -1,0 +1,85 @@
+"""Probabilities for the images of a tensor cache: importable without TensorFlow."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core import stage
+from tasks.core.data.cache import open_split
+from tasks.core.handles import Model, Predictions, TensorCache
+from tasks.core.model import quiet
+from tasks.core.progress import Progress, silent
+from tasks.core.stage import Ingredients
+from tasks.core.workspace import Workspace
+
+SPLITS = ("val", "test")
+PIXELS = 500 * 32 * 32 * 3  # values a batch; bounds the memory of the activations for any image size
+
+
+def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
+    return Ingredients(
+        stage="predict",
+        inputs={"model": model.model_sha256, "tensors": tensors.digest},
+        parameters={},
+        modules=(__name__,),
+        libraries=("tensorflow", "keras", "numpy"),
+    )
+
+
+def predict_splits(
+    model: Model,
+    tensors: TensorCache,
+    workspace: Workspace,
+    *,
+    refresh: bool = False,
+    progress: Progress = silent,
+) -> Predictions:
+    """Write `{val,test}.probabilities.npy`, float32 (N, classes), in the row order of the tensors."""
+    made_of = ingredients(model, tensors)
+    directory = workspace.predictions / made_of.digest
+
+    def build(staging: Path) -> Mapping[str, Any]:
+        total = tensors.val + tensors.test
+        done = 0
+        for split in SPLITS:
+            images = open_split(tensors, split).images
+            parts = []
+            for probabilities in predict_images(model.directory / "model.keras", batches(images)):
+                parts.append(probabilities)
+                done += len(probabilities)
+                progress(done, total, f"{done:,} of {total:,} images")
+            np.save(staging / f"{split}.probabilities.npy", np.concatenate(parts))
+        return {"model_sha256": model.model_sha256, "tensors": tensors.digest}
+
+    manifest = stage.publish(directory, made_of, build, refresh=refresh)
+    return Predictions(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
+
+
+def batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Slices of uint8 (N, H, W, C) that are small enough to predict at once."""
+    size = max(1, PIXELS // int(np.prod(images.shape[1:])))
+    for start in range(0, len(images), size):
+        yield np.ascontiguousarray(images[start : start + size])
+
+
+def predict_images(path: Path, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+    """Probabilities of one batch after the other; nothing is held beyond a batch.
+
+    Args:
+        path: A published `model.keras`.
+        images: Batches, uint8 (N, H, W, C).
+
+    Yields:
+        float32 (N, classes).
+    """
+    with quiet.start_up():
+        import keras
+        import tensorflow as tf
+
+    model = keras.models.load_model(path)
+    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    for batch in images:
+        yield np.asarray(forward(tf.constant(batch)))
