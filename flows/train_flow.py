@@ -26,6 +26,8 @@ from tasks import closing, console
 from tasks.audit import audit
 from tasks.core.command import documented
 from tasks.core.config import PromotePolicy, RecipeName, RefreshName, RunSettings
+from tasks.core.data import sources
+from tasks.core.results.subject import Subject
 from tasks.core.workspace import Workspace
 from tasks.download import download
 from tasks.evaluate import evaluate
@@ -91,7 +93,8 @@ def train_flow(
     parameters = {name: value for name, value in locals().items() if value is not None}
     console.attach()
     settings = RunSettings.of(parameters)
-    journal = Journal(Workspace.open(workspace), datetime.now(UTC), refresh or ())
+    sources.check(settings.source)
+    journal = Journal(Workspace.open(workspace), parameters)
 
     raw = journal.run(download, settings.source)
     tensors = journal.run(normalize, raw, settings.normalize)
@@ -99,18 +102,19 @@ def train_flow(
     trained = journal.run(train, tensors, settings.train)
     evaluation = journal.run(evaluate, trained, tensors)
     champion = rival(trained, tensors)
-    standing = journal.run(evaluate, champion, tensors, name="rival") if champion else None
-    decision = journal.run(promote_stage, trained, evaluation, standing, tensors, settings)
-    reported = journal.run(
-        report, settings, raw, tensors, audited, trained, evaluation, decision, journal.costs
+    standing = journal.run(evaluate, champion, tensors, role="champion") if champion else None
+    decision = journal.run(
+        promote_stage, trained, evaluation, standing, tensors, settings.promote, journal.facts()
     )
-    return closing.close(journal, settings, parameters, trained, evaluation, decision, reported)
+    subject = Subject(raw, tensors, audited, trained, evaluation, decision, journal.facts())
+    reported = journal.run(report, subject)
+    return closing.close(journal, subject, reported)
 
 
 def main(**parameters: Any) -> None:
     """Check the parameters before anything starts, then run the flow."""
     with console.errors():
-        RunSettings.of(parameters)
+        sources.check(RunSettings.of(parameters).source)
         train_flow(**parameters)
 
 

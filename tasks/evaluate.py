@@ -6,13 +6,19 @@ from tasks import live, policy
 from tasks.core.handles import Evaluation, Model, TensorCache
 from tasks.core.model import predictions
 from tasks.core.results import evaluation
+from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
+
+
+def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
+    """What decides the scores, before there are predictions."""
+    return evaluation.ingredients_of_digest(predictions.ingredients(model, tensors).digest, tensors)
 
 
 @task(
     task_run_name="evaluate {role}",
     tags=["plumbline"],
-    cache_policy=policy.ByIngredients(ingredients=evaluation.ingredients_of_model, names=("model", "tensors")),
+    cache_policy=policy.ByIngredients(ingredients=ingredients, names=("model", "tensors")),
     result_serializer="json",
 )
 def evaluate(

@@ -1,15 +1,17 @@
 """The journal of a run: calls each stage, says one line about it, remembers what it cost."""
 
+import secrets
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from prefect import Task
 from prefect.client.schemas.objects import State
 
 from tasks.console import log
+from tasks.core import provenance
 from tasks.core.config import RefreshName
 from tasks.core.handles import Handle
 from tasks.core.workspace import Workspace
@@ -35,38 +37,71 @@ class Entry:
     cost: dict[str, float]
 
 
-@dataclass
 class Journal:
-    """Stages of one run, in the order in which they ran."""
+    """One run: its workspace, its parameters, and its stages in the order in which they ran.
 
-    workspace: Workspace
-    started: datetime
-    refresh: Collection[RefreshName] = ()
-    entries: dict[str, Entry] = field(default_factory=dict)
+    Args:
+        parameters: The flow's parameters that were given or have a default.
+    """
 
-    def run(self, task: Task[..., Made], *arguments: Any, name: str = "", **keywords: Any) -> Made:
+    def __init__(self, workspace: Workspace, parameters: Mapping[str, Any]) -> None:
+        self.workspace = workspace
+        self.parameters = {name: _plain(value) for name, value in parameters.items()}
+        self.started = datetime.now(UTC)
+        self.run_id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.entries: dict[str, Entry] = {}
+        self._refresh = set(parameters.get("refresh") or ())
+        self._provenance = provenance.facts()
+
+    def facts(self) -> dict[str, Any]:
+        """What manifests and the report say of the run; JSON values."""
+        return {
+            "run_id": self.run_id,
+            "started": self.started.isoformat(timespec="seconds"),
+            "parameters": self.parameters,
+            "seed": self.parameters["seed"],
+            "stages": self.stages(),
+            **self._provenance,
+        }
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """For each stage: digest, state, seconds in this run, and what it cost when it was made."""
+        return {
+            name: {
+                "digest": entry.digest,
+                "state": entry.state,
+                "seconds": entry.seconds,
+                "cpu_seconds": entry.cost.get("cpu_seconds"),
+                "made_in_seconds": entry.cost.get("wall_seconds"),
+                "peak_memory_mb": entry.cost.get("peak_memory_mb"),
+            }
+            for name, entry in self.entries.items()
+        }
+
+    def run(self, task: Task[..., Made], *arguments: Any, role: str = "", **keywords: Any) -> Made:
         """Run a stage's task; see `Entry` for what is remembered.
 
         Args:
             task: Takes `refresh` besides its arguments and gives a handle.
-            name: Under which the stage is filed; the task's own if empty.
+            role: Tells two runs of a stage apart; handed on to the task.
 
         Raises:
             Whatever the task raised.
         """
         refresh = self._refreshed(task.name)
-        policed = task.with_options(result_storage=self.workspace.results, refresh_cache=refresh or None)
+        policed = task.with_options(result_storage=self.workspace.results)
+        if refresh:
+            policed = policed.with_options(refresh_cache=True)
+        keywords |= {"role": role} if role else {}
         began = time.perf_counter()
-        state = cast(
-            State[Made],
-            cast(Callable[..., Any], policed)(*arguments, refresh=refresh, return_state=True, **keywords),
-        )
+        call = cast(Callable[..., State[Made]], policed)
+        state = call(*arguments, refresh=refresh, return_state=True, **keywords)
         made = cast(Made, state.result())
-        self._note(name or task.name, made, state.name == "Cached", time.perf_counter() - began)
+        self._note(f"{task.name} {role}".strip(), made, state.name == "Cached", time.perf_counter() - began)
         return made
 
     def _refreshed(self, stage: str) -> bool:
-        return any(asked in self.refresh for asked in (RefreshName.all, stage))
+        return bool({RefreshName.all.value, stage} & {str(asked) for asked in self._refresh})
 
     def _note(self, stage: str, made: Any, cached: bool, seconds: float) -> None:
         if not isinstance(made, Handle):
@@ -78,6 +113,12 @@ class Journal:
         state = "cached" if cached else "ran" if fresh else "unchanged"
         self.entries[stage] = Entry(made.digest, state, round(seconds, 3), manifest["cost"])
         log.info("%-10s %-66s %s", stage, made, _price(state, seconds, manifest["cost"]["wall_seconds"]))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def _price(state: str, seconds: float, cost: float) -> str:
