@@ -2,17 +2,20 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from tasks.core.errors import PlumblineError
 
 console = Console(highlight=False, soft_wrap=True)
 log = logging.getLogger("plumbline")
+SHOWN = 40  # rows of a printed table
 
 
 class ConsoleHandler(logging.Handler):
@@ -56,3 +59,14 @@ def bar() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def predictions(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table of file, class and probability; of many rows, the first and how many more."""
+    table = Table("file", "class", Column("probability", justify="right"), box=None)
+    for row in rows[:SHOWN]:
+        probability = "" if row["problem"] else f"{row['probability']:.1%}"
+        table.add_row(row["file"], row["predicted_class"] or f"unreadable: {row['problem']}", probability)
+    console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"... and {len(rows) - SHOWN:,} more")
