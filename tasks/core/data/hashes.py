@@ -39,7 +39,7 @@ class Hashes:
     """The hashes of the files below one folder.
 
     Args:
-        root: The folder.
+        root: The folder; or a single file, whose path below itself is "".
         workspace: Where they are remembered.
         forget: Read every file again, whatever is remembered.
     """
@@ -64,7 +64,8 @@ class Hashes:
         self.read = len(unknown)
         known = {key: self.remembered[key] for key in keys if key in self.remembered} | fresh
         self.settled = {key: sha256 for key, sha256 in known.items() if key[2] < (now - RACY) * 1e9}
-        return {key[0]: sha256 for key, sha256 in known.items()}
+        self.found = {key[0]: sha256 for key, sha256 in known.items()}
+        return self.found
 
     def _read(self, batch: list[Key]) -> list[str]:
         return [_sha256(self.root / key[0], key[1]) for key in batch]
