@@ -1,0 +1,187 @@
+"""From an image file's bytes to a uint8 array of a set size.
+
+Rules, in this order:
+
+1. GIF and other animations: the first frame.
+2. EXIF orientation is applied.
+3. Palette images become RGB; transparent pixels are laid over white; CMYK becomes RGB.
+4. More than 8 bits a channel: grey is divided by 257 and rounded; colour is cut to its upper 8 bits.
+5. Grey stays one channel until it meets a dataset with colours, where it is repeated three times.
+   Colour for a grey dataset becomes ITU-R 601 luma (Pillow's "L").
+6. Resizing keeps the proportions: the shorter side is scaled to the target, with a filter that covers
+   every source pixel (antialiased bilinear, Pillow's), and what is over on the longer side is cut off
+   equally at both ends.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tasks.core.errors import DecodeError
+
+Pixels = NDArray[np.uint8]
+
+MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: 512 MB as RGB
+MIN_SIDE = 4  # pixels; smaller ones are icons and tracking dots
+OVERSAMPLE = 2  # a JPEG is decoded at a DCT scale that leaves at least this many pixels for one
+GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
+WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
+ORIENTATION = 0x0112
+TURNS = {  # EXIF orientation -> (mirror left-right first, quarter turns counter-clockwise)
+    **{2: (True, 0), 3: (False, 2), 4: (True, 2)},
+    **{5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)},
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What images are to become: height and width in pixels (None keeps each image's own), channels."""
+
+    size: tuple[int, int] | None
+    channels: int
+
+
+def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]:
+    """Decode one image file.
+
+    Args:
+        content: The file's bytes; the format is recognised by them, not by a file name.
+        target: Wanted size and channels.
+
+    Returns:
+        image: uint8 (H, W, C) as `target` says
+        original: the image's own height and width after orientation, and 1 if it is grey, else 3
+
+    Raises:
+        DecodeError: With the reason, for the quarantine table.
+    """
+    if not content:
+        raise DecodeError("empty file")
+    image, original = _jpeg(content, target) if content[:2] == b"\xff\xd8" else _other(content)
+    if image.dtype != np.uint8:
+        raise DecodeError(f"pixels of type {image.dtype}")
+    return fit(image, target), original
+
+
+def fit(image: Pixels, target: Target) -> Pixels:
+    """Bring an array to a target's size and channels (rules 5 and 6).
+
+    Args:
+        image: uint8 (H, W, C), C 1 or 3.
+        target: Wanted size and channels.
+    """
+    if target.size is not None and image.shape[:2] != target.size:
+        image = _resized(image, target.size)
+    if image.shape[2] == target.channels:
+        return image
+    if target.channels == 3:
+        return np.repeat(image, 3, axis=2)
+    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
+
+
+def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
+    (height, width), (new_height, new_width) = image.shape[:2], size
+    scale = min(height / new_height, width / new_width)  # source pixels per target pixel
+    top, left = (height - new_height * scale) / 2, (width - new_width * scale) / 2
+    box = (left, top, left + new_width * scale, top + new_height * scale)
+    squeezed = image[:, :, 0] if image.shape[2] == 1 else image
+    picture = Image.fromarray(np.ascontiguousarray(squeezed))
+    resized = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BILINEAR, box=box))
+    return resized.reshape(new_height, new_width, image.shape[2])
+
+
+def _refuse_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise DecodeError(f"over-sized: {width}x{height} pixels")
+    if min(height, width) < MIN_SIDE:
+        raise DecodeError(f"tiny: {width}x{height} pixels")
+
+
+def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]:
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(content)
+    except ValueError as error:
+        raise DecodeError(f"broken JPEG: {error}") from error
+    _refuse_size(height, width)
+    if space not in ("YCbCr", "RGB", "Gray"):
+        return _other(content)
+    grey = space == "Gray"
+    turn = _orientation(content)
+    sides = _least(height, width, target, turned=TURNS.get(turn, (False, 0))[1] % 2 == 1)
+    try:
+        image = simplejpeg.decode_jpeg(
+            content, "GRAY" if grey else "RGB", min_height=sides[0], min_width=sides[1]
+        )
+    except ValueError as error:
+        if "extraneous bytes" not in str(error):
+            raise DecodeError(f"broken JPEG: {error}") from error
+        image = simplejpeg.decode_jpeg(
+            content, "GRAY" if grey else "RGB", min_height=sides[0], min_width=sides[1], strict=False
+        )
+    mirrored, quarters = TURNS.get(turn, (False, 0))
+    image = np.rot90(image[:, ::-1] if mirrored else image, quarters)
+    own = (width, height) if quarters % 2 else (height, width)
+    return image, (*own, 1 if grey else 3)
+
+
+def _least(height: int, width: int, target: Target, *, turned: bool) -> tuple[int, int]:
+    """Height and width that a DCT-scaled JPEG must keep; 0 for as it is."""
+    if target.size is None:
+        return 0, 0
+    least = target.size[::-1] if turned else target.size
+    return least[0] * OVERSAMPLE, least[1] * OVERSAMPLE
+
+
+def _orientation(content: bytes) -> int:
+    if b"Exif\0\0" not in content[:65536]:
+        return 1
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+            return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - damaged EXIF raises all sorts; the pixels are none the worse for it
+        return 1
+
+
+def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+            _refuse_size(image.height, image.width)
+            image.load()
+            pixels = _pixels(ImageOps.exif_transpose(image))
+    except DecodeError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise DecodeError("not an image") from error
+    except Exception as error:  # Pillow's readers raise whatever the bytes lead them to
+        raise DecodeError(f"broken: {type(error).__name__}: {error}") from error
+    height, width, channels = pixels.shape
+    return pixels, (height, width, channels)
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    if image.mode in GREY_16:
+        wide = np.asarray(image).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise DecodeError("grey values beyond 16 bits")
+        return ((wide + 128) // 257).astype(np.uint8)[:, :, None]
+    if image.mode == "F":
+        raise DecodeError("floating-point pixels, whose white is unknown")
+    if image.mode in WITH_ALPHA or "transparency" in image.info:
+        return _over_white(image)
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    pixels = np.asarray(image.convert(mode))
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _over_white(image: Image.Image) -> Pixels:
+    grey = image.mode in ("L", "LA", "La", "1")
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    flat = Image.alpha_composite(white, layer).convert("L" if grey else "RGB")
+    pixels = np.asarray(flat)
+    return pixels.reshape(*pixels.shape[:2], -1)
