@@ -6,7 +6,7 @@ card itself is part of its version and never changes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
         _peoples("Intended use", notes),
         _peoples("Factors", notes),
         "## Metrics\n" + _metrics(facts["metrics"]),
+        "## When to abstain\n" + _abstention(facts.get("abstention", [])),
         f"## Evaluation data\n{facts['images']:,} test images of `{facts['dataset']}`, kept out of training "
         f"and of every choice made in training (tensors `{facts['tensors']}`).",
         _peoples("Training data", notes),
@@ -84,6 +85,16 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         if isinstance(metric, Mapping) and "method" in metric
     ]
     return "\n".join(["| on the test images | value | 95 % interval | by |", "|---|---|---|---|", *rows])
+
+
+def _abstention(thresholds: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        f"- Errors below {row['max_error']:.0%}: answer from confidence {row['threshold']:.3f} on; "
+        f"{row['coverage']:.1%} of the test images are answered."
+        for row in thresholds
+        if row["threshold"] is not None
+    ]
+    return "\n".join(lines) or "No threshold is proven by the validation images."
 
 
 def _figure(value: float | None) -> str:

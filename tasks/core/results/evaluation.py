@@ -14,7 +14,7 @@ from tasks.core import stage
 from tasks.core.data.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.handles import Evaluation, Predictions, TensorCache
-from tasks.core.results import metrics
+from tasks.core.results import calibration, metrics
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
 
@@ -24,6 +24,7 @@ SPLITS = ("test", "val")
 METRICS = "metrics.json"
 CLASSES = "classes.parquet"
 CONFUSION = "confusion.npy"
+CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def ingredients_of_digest(predictions: str, tensors: TensorCache) -> Ingredients
 def evaluate(
     predictions: Predictions, tensors: TensorCache, workspace: Workspace, *, refresh: bool = False
 ) -> Evaluation:
-    """Score the val and test images: `metrics.json`, `classes.parquet`, `confusion.npy` (of test).
+    """Score the val and test images.
+
+    Writes `metrics.json`, `classes.parquet`, `calibration.json`, and `confusion.npy` of the test images.
 
     Raises:
         DataError: The predictions are of other tensors, or cannot be scored.
@@ -103,6 +106,11 @@ def read_classes(evaluation: Evaluation) -> pd.DataFrame:
     return pd.read_parquet(evaluation.directory / CLASSES)
 
 
+def read_calibration(evaluation: Evaluation) -> dict[str, Any]:
+    """What `calibration.calibrate` gave: fitted on the validation images, measured on the test images."""
+    return dict(json.loads((evaluation.directory / CALIBRATION).read_bytes()))
+
+
 def read_confusion(evaluation: Evaluation) -> NDArray[np.int64]:
     """Counts of (label, predicted class) on the test images, int64 (C, C)."""
     return np.asarray(np.load(evaluation.directory / CONFUSION, allow_pickle=False))
@@ -133,7 +141,9 @@ def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dic
         for split, part in splits.items()
     ]
     pd.concat(tables, ignore_index=True).to_parquet(staging / CLASSES, index=False)
-    test = splits["test"]
+    test, val = splits["test"], splits["val"]
+    calibrated = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
+    (staging / CALIBRATION).write_text(json.dumps(calibrated))
     np.save(staging / CONFUSION, metrics.confusion(test.labels, test.predicted, len(tensors.classes)))
     log.info("test accuracy %s", in_words(scores["test"]["accuracy"]))
     return {

@@ -35,6 +35,7 @@ def content(subject: Subject) -> dict[str, Any]:
         "metrics": metrics,
         "metric_names": {key: name for key, name in NAMES.items() if key in metrics["test"]},
         "curves": curves(subject),
+        "calibration": calibration(subject),
         "matrix": matrix(subject),
         "confusions": sheets.confusions(scored, subject.tensors.classes),
         "classes": class_rows(subject),
@@ -80,6 +81,13 @@ def curves(subject: Subject) -> list[str]:
     history = record.epochs(subject.trained)
     known = [name for name in ("accuracy", "loss") if {name, f"val_{name}"} & set(history.columns)]
     return [plots.learning_curve(history, name) for name in known]
+
+
+def calibration(subject: Subject) -> dict[str, Any]:
+    """Calibration and abstention, with their figures drawn."""
+    known = evaluations.read_calibration(subject.evaluation)
+    plot = plots.risk_coverage(known["risk_coverage"], known["abstention"])
+    return known | {"plots": [plots.reliability(known["reliability"]), plot]}
 
 
 def matrix(subject: Subject) -> dict[str, Any]:

@@ -7,7 +7,8 @@ decides what they are. Text stays text: it takes the page's font, can be searche
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -96,6 +97,49 @@ def difference(value: float, low: float, high: float, margin: float = 0.0) -> st
         axes.spines["left"].set_visible(False)
 
     return svg("difference", draw, (5, 1.2))
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy against confidence with Wilson intervals, and the diagonal on which they would be equal.
+
+    Args:
+        bins: See `calibration.reliability`.
+    """
+    confidence = [row["confidence"] for row in bins]
+    accuracy = np.array([row["accuracy"] for row in bins])
+    reach = [accuracy - [row["low"] for row in bins], [row["high"] for row in bins] - accuracy]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+        axes.errorbar(
+            confidence, accuracy, yerr=np.abs(reach), fmt="o-", color=FIRST, ecolor=FIRST, elinewidth=1
+        )
+        axes.set(title="right, against how sure", xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02))
+        axes.set_ylim(0, 1.02)
+
+    return svg("reliability", draw, HALF)
+
+
+def risk_coverage(points: Sequence[Sequence[float]], chosen: Sequence[Mapping[str, Any]]) -> str:
+    """Error among the images that are answered, against the share that is.
+
+    Args:
+        points: (coverage, risk) each.
+        chosen: Abstention thresholds, see `calibration.Abstention`; those that answer anything are marked.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        coverage, risk = np.array(points).T * 100
+        axes.plot(coverage, risk, color=FIRST)
+        for row in chosen:
+            if row["error"] is not None:
+                axes.plot(100 * row["coverage"], 100 * row["error"], "o", color=SECOND, markersize=6)
+        axes.set(title="wrong, against how many are answered", xlabel="answered, %", ylabel="wrong, %")
+        axes.set(xlim=(0, 101), ylim=(0, None))
+
+    return svg("risk", draw, HALF)
 
 
 def confusion_png(matrix: NDArray[np.int64], classes: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from tasks.core import stage
 from tasks.core.errors import RegistryError
 from tasks.core.handles import Evaluation, ModelVersion, TrainedModel
 from tasks.core.results import card, changes, shelf
-from tasks.core.results.evaluation import read_metrics
+from tasks.core.results.evaluation import read_calibration, read_metrics
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
 
@@ -58,9 +58,9 @@ def publish(
             done="nothing was published",
         )
     with shelf.locked(dataset, workspace) as place:
-        for version in versions(dataset, workspace):
-            if version.model_sha256 == trained.model_sha256:
-                return version
+        for name in shelf.names(place):
+            if stage.read_manifest(place / name)["facts"]["model_sha256"] == trained.model_sha256:
+                return _load(place / name, workspace)
         name = shelf.next_name(place)
         _put(place / name, trained, evaluation, {**facts, "dataset": dataset, "version": name})
         changes.append(place / shelf.LOG, changes.record("publish", who, "made by a run", version=name))
@@ -208,6 +208,7 @@ def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *,
 
 def _put(final: Path, trained: TrainedModel, evaluation: Evaluation, facts: dict[str, Any]) -> None:
     """Build the version's directory beside `final` and rename it into place."""
+    calibrated = read_calibration(evaluation)
     whole = {
         **facts,
         "model_sha256": trained.model_sha256,
@@ -216,6 +217,8 @@ def _put(final: Path, trained: TrainedModel, evaluation: Evaluation, facts: dict
         "tensors": evaluation.tensors,
         "images": evaluation.images,
         "metrics": read_metrics(evaluation)["test"],
+        "temperature": calibrated["temperature"],
+        "abstention": calibrated["abstention"],
     }
     notes = final.parent / card.NOTES
     if not notes.exists():
