@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.core import stage
 from tasks.core.data import decode
+from tasks.core.data.decode import Target
 from tasks.core.errors import DecodeError, UsageError
 from tasks.core.handles import ModelVersion
 from tasks.core.model import predictions
@@ -95,7 +96,8 @@ def _rows(model: ModelVersion, files: Sequence[Path]) -> Iterator[tuple[int, pa.
 def _read(file: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], str]:
     """The image, or black pixels that keep the batch's shape and the reason why there is none."""
     try:
-        return decode.decode(file.read_bytes(), shape), ""
+        target = Target(size=shape[:2], channels=shape[2])
+        return decode.decode(file.read_bytes(), target)[0], ""
     except (DecodeError, OSError) as error:
         return np.zeros(shape, np.uint8), str(error)
 
