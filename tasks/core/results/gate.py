@@ -83,22 +83,28 @@ class Ruling:
 
 def paired(challenger_right: NDArray[np.bool_], champion_right: NDArray[np.bool_]) -> Paired:
     """Compare outcomes, bool (N,) each, of the same images in the same order."""
-    only_challenger = int(np.sum(challenger_right & ~champion_right))
-    only_champion = int(np.sum(champion_right & ~challenger_right))
-    both = int(np.sum(challenger_right & champion_right))
-    count = len(challenger_right)
-    table = np.array([only_challenger, only_champion, count - only_challenger - only_champion])
+    return compared(
+        int(np.sum(challenger_right & ~champion_right)),
+        int(np.sum(champion_right & ~challenger_right)),
+        both=int(np.sum(challenger_right & champion_right)),
+        neither=int(np.sum(~challenger_right & ~champion_right)),
+    )
+
+
+def compared(challenger: int, champion: int, both: int, neither: int) -> Paired:
+    """As `paired`, from the numbers of images that only one, both, or neither has right."""
+    discordant, count = challenger + champion, challenger + champion + both + neither
+    table = np.array([challenger, champion, both + neither])
     low, high = intervals.percentiles(intervals.bootstrap_table(table, _difference))
-    discordant = only_challenger + only_champion
     return Paired(
         both=both,
-        neither=count - discordant - both,
-        challenger=only_challenger,
-        champion=only_champion,
-        difference=(only_challenger - only_champion) / count,
+        neither=neither,
+        challenger=challenger,
+        champion=champion,
+        difference=(challenger - champion) / count,
         low=float(low),
         high=float(high),
-        p_value=float(binomtest(only_challenger, discordant).pvalue) if discordant else 1.0,
+        p_value=float(binomtest(challenger, discordant).pvalue) if discordant else 1.0,
     )
 
 
