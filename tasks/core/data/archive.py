@@ -15,10 +15,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.sources import Known
+from tasks.core.data.form import Form
 from tasks.core.errors import ArchiveError
 
-LABEL_BYTES = {"cifar": 1, "cifar100": 2}  # the last one counts; CIFAR-100's first is the coarse label
 CHUNK = 1 << 20
 
 
@@ -52,7 +51,7 @@ def members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
             pass
 
 
-def records(path: Path, known: Known) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
+def records(path: Path, form: Form) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
     """The records of an archive, member by member.
 
     Yields:
@@ -61,42 +60,42 @@ def records(path: Path, known: Known) -> Iterator[tuple[str, str, NDArray[np.uin
     Raises:
         ArchiveError: As `members`, or a member is missing or isn't a whole number of valid records.
     """
-    splits, seen = dict(known.members), set()
+    splits, seen = dict(form.members), set()
     for name, content in members(path):
         if name in splits and content is not None:
             with _reading(path):
                 data = np.frombuffer(content.read(), np.uint8)
             seen.add(name)
-            yield name, splits[name], _shaped(path, name, data, known)
+            yield name, splits[name], _shaped(path, name, data, form)
     missing = [name for name in splits if name not in seen]
     if missing:
         raise ArchiveError(
-            f"{path.name} is not a {known.name} archive",
+            f"{path.name} does not have the expected members",
             expected=", ".join(splits),
             found=f"no {', '.join(missing)}",
             done="nothing was written",
         )
 
 
-def count(path: Path, known: Known) -> int:
+def count(path: Path, form: Form) -> int:
     """Read the whole archive, checking everything in it, and count its images."""
-    return sum(len(block) for _, _, block in records(path, known))
+    return sum(len(block) for _, _, block in records(path, form))
 
 
-def labels(block: NDArray[np.uint8], known: Known) -> NDArray[np.int32]:
+def labels(block: NDArray[np.uint8], form: Form) -> NDArray[np.int32]:
     """int32 (n,), 0..classes-1, of a block of `records`."""
-    return block[:, LABEL_BYTES[known.kind] - 1].astype(np.int32)
+    return block[:, form.label_bytes - 1].astype(np.int32)
 
 
-def images(block: NDArray[np.uint8], known: Known) -> NDArray[np.uint8]:
+def images(block: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
     """uint8 (n, H, W, C) of a block of `records`; a view."""
-    height, width, channels = known.shape
-    planes = block[:, LABEL_BYTES[known.kind] :].reshape(-1, channels, height, width)
+    height, width, channels = form.shape
+    planes = block[:, form.label_bytes :].reshape(-1, channels, height, width)
     return planes.transpose(0, 2, 3, 1)
 
 
-def _shaped(path: Path, name: str, data: NDArray[np.uint8], known: Known) -> NDArray[np.uint8]:
-    size = LABEL_BYTES[known.kind] + int(np.prod(known.shape))
+def _shaped(path: Path, name: str, data: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
+    size = form.label_bytes + int(np.prod(form.shape))
     if len(data) == 0 or len(data) % size:
         raise ArchiveError(
             f"{name} in {path.name} has the wrong record size",
@@ -105,11 +104,11 @@ def _shaped(path: Path, name: str, data: NDArray[np.uint8], known: Known) -> NDA
             done="nothing was written",
         )
     block = data.reshape(-1, size)
-    highest = int(labels(block, known).max())
-    if highest >= len(known.classes):
+    highest = int(labels(block, form).max())
+    if highest >= len(form.classes):
         raise ArchiveError(
             f"{name} in {path.name} has a label outside the dataset's classes",
-            expected=f"0..{len(known.classes) - 1}",
+            expected=f"0..{len(form.classes) - 1}",
             found=str(highest),
             done="nothing was written",
         )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.core.errors import DecodeError
 
@@ -143,7 +143,7 @@ def _orientation(content: bytes) -> int:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
             return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - damaged EXIF raises all sorts; the pixels are none the worse for it
+    except Exception:  # damaged EXIF raises all sorts of things; the pixels are none the worse for it
         return 1
 
 
@@ -155,7 +155,7 @@ def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
             pixels = _pixels(ImageOps.exif_transpose(image))
     except DecodeError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise DecodeError("not an image") from error
     except Exception as error:  # Pillow's readers raise whatever the bytes lead them to
         raise DecodeError(f"broken: {type(error).__name__}: {error}") from error

@@ -15,6 +15,7 @@ from typing import Any
 from tasks.core import stage
 from tasks.core.config import SourceSettings
 from tasks.core.data import archive, fetch, folder, listing, sources
+from tasks.core.data.form import Form
 from tasks.core.data.hashes import Hashes
 from tasks.core.data.listing import File
 from tasks.core.data.sources import Known, RemoteFile
@@ -68,7 +69,7 @@ def _from_folder(root: Path, workspace: Workspace, refresh: bool, progress: Prog
     hashes.remember()
     log.info("%s: %s images, %s read", root, f"{len(files):,}", f"{hashes.read:,}")
     name, facts = sources.name_of(root), {"images": len(files)}
-    return _publish(name, "folder", str(root), files, workspace, lambda: facts)
+    return _publish(name, "folder", str(root), None, files, workspace, lambda: facts)
 
 
 def _bundled(known: Known, workspace: Workspace) -> RawDataset:
@@ -79,7 +80,9 @@ def _bundled(known: Known, workspace: Workspace) -> RawDataset:
         )
     path = Path(spec.origin).parent / DIGITS
     files = [File(path.name, path.stat().st_size, stage.sha256_file(path))]
-    return _publish(known.name, known.kind, "", files, workspace, lambda: {"images": DIGITS_IMAGES})
+    return _publish(
+        known.name, known.kind, "", known.form, files, workspace, lambda: {"images": DIGITS_IMAGES}
+    )
 
 
 def _from_archive(
@@ -96,10 +99,10 @@ def _from_archive(
     files = [File(kept.relative_to(workspace.downloads).as_posix(), path.stat().st_size, sha256)]
 
     def count() -> dict[str, Any]:
-        return {"images": archive.count(path, known), "official": sha256 == official.sha256}
+        return {"images": archive.count(path, known.form), "official": sha256 == official.sha256}
 
     handle = _publish(
-        known.name, known.kind, workspace.relative(workspace.downloads), files, workspace, count
+        known.name, known.kind, workspace.relative(workspace.downloads), known.form, files, workspace, count
     )
     if path != kept:
         _copy(path, kept, sha256)
@@ -166,6 +169,7 @@ def _publish(
     dataset: str,
     kind: str,
     root: str,
+    form: Form | None,
     files: list[File],
     workspace: Workspace,
     count: Callable[[], Mapping[str, Any]],
@@ -173,7 +177,7 @@ def _publish(
     ingredients = Ingredients(
         stage="download",
         inputs={"files": stage.digest_of([vars(file) for file in sorted(files)])},
-        parameters={"dataset": dataset, "kind": kind, "listing": LISTING},
+        parameters={"dataset": dataset, "kind": kind, "form": form and form.as_json(), "listing": LISTING},
     )
 
     directory = workspace.raw / ingredients.digest

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.core.config import SourceSettings
+from tasks.core.data.form import Form
 from tasks.core.errors import UsageError
 
 
@@ -36,32 +37,33 @@ class Known:
     Args:
         name: What a person types and what models and tables are filed under.
         kind: The reader that understands its files: "digits", "cifar".
-        classes: Class names in the order of the labels.
-        shape: Height, width and channels of an image.
+        form: Classes, shape and, for archives, members.
         files: What to download; empty for bundled data.
-        members: For archives: which member belongs to which split, as (member, split) pairs.
     """
 
     name: str
     kind: str
-    classes: tuple[str, ...]
-    shape: tuple[int, int, int]
+    form: Form
     files: tuple[RemoteFile, ...] = ()
-    members: tuple[tuple[str, str], ...] = ()
 
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 KNOWN = {
     known.name: known
     for known in (
-        Known(name="digits", kind="digits", classes=tuple("0123456789"), shape=(8, 8, 1)),
+        Known(name="digits", kind="digits", form=Form(classes=tuple("0123456789"), shape=(8, 8, 1))),
         Known(
             name="cifar10",
             kind="cifar",
-            classes=(
-                *("airplane", "automobile", "bird", "cat", "deer"),
-                *("dog", "frog", "horse", "ship", "truck"),
+            form=Form(
+                classes=CIFAR10,
+                shape=(32, 32, 3),
+                members=(
+                    *((f"cifar-10-batches-bin/data_batch_{n}.bin", "train") for n in range(1, 6)),
+                    ("cifar-10-batches-bin/test_batch.bin", "test"),
+                ),
             ),
-            shape=(32, 32, 3),
             files=(
                 RemoteFile(
                     name="cifar-10-binary.tar.gz",
@@ -73,10 +75,6 @@ KNOWN = {
                     bytes=170_052_171,
                     sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
                 ),
-            ),
-            members=(
-                *((f"cifar-10-batches-bin/data_batch_{n}.bin", "train") for n in range(1, 6)),
-                ("cifar-10-batches-bin/test_batch.bin", "test"),
             ),
         ),
     )
@@ -132,10 +130,10 @@ def check(source: SourceSettings) -> None:
         if source.archive_sha256 is not None:
             raise UsageError("--archive-sha256 says what --archive must be, but there is no --archive")
         return
-    if isinstance(found, Path) or not found.members:
+    if isinstance(found, Path) or not found.form.members:
         raise UsageError(
             f"--archive cannot be used with {source.dataset}",
-            expected=f"one of {', '.join(known.name for known in KNOWN.values() if known.members)}",
+            expected=f"one of {', '.join(known.name for known in KNOWN.values() if known.form.members)}",
             found="a folder of images" if isinstance(found, Path) else "a bundled dataset without an archive",
         )
     if not source.archive.expanduser().is_file():

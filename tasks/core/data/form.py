@@ -1,0 +1,39 @@
+"""What a dataset's images are like, apart from where they come from.
+
+It goes into the raw dataset's manifest, so that normalize needn't know the table of known datasets: one
+more entry there changes no digest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of a dataset whose images aren't files of their own.
+
+    Args:
+        classes: Class names in the order of the labels.
+        shape: Height, width and channels of an image.
+        members: For archives: which member belongs to which split, as (member, split) pairs.
+        label_bytes: For archives: label bytes in front of an image; the last one counts.
+    """
+
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    members: tuple[tuple[str, str], ...] = ()
+    label_bytes: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> "Form":
+        height, width, channels = value["shape"]
+        return cls(
+            classes=tuple(value["classes"]),
+            shape=(height, width, channels),
+            members=tuple((member, split) for member, split in value["members"]),
+            label_bytes=value["label_bytes"],
+        )

@@ -1,0 +1,88 @@
+"""What all images of a dataset become: decided by the source, the settings, or the images themselves.
+
+A folder keeps its images' own size if all have the same one, between 8 and 224 pixels; else they become
+32x32. It is grey if all its images are. To find out, the first images are looked at and the rest is
+decoded on the assumption that they are alike; the first that isn't changes the plan.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tasks.core.data.decode import Target
+from tasks.core.data.readers import Decoded, Reader
+
+DEFAULT_SIZE = (32, 32)
+SIDES = range(8, 225)  # pixels; sides that a folder's own size may have
+PROBES = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Height and width in pixels, channels, and which of them were found by looking at images.
+
+    Args:
+        size: Height and width.
+        channels: 1 or 3.
+        found_size: Whether an image of another size changes the plan.
+        found_grey: Whether a colour image changes the plan.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    found_size: bool = False
+    found_grey: bool = False
+
+    @classmethod
+    def of(cls, reader: Reader, image_size: int | None, sample: Sequence[int]) -> "Plan":
+        """The plan for a source.
+
+        Args:
+            reader: The source.
+            image_size: What the settings ask for.
+            sample: Numbers of some of its images.
+        """
+        asked = (image_size, image_size) if image_size else None
+        if reader.shape:
+            return cls(asked or reader.shape[:2], reader.shape[2])
+        probes = reader.images(sorted(sample[:PROBES]), Target(None, 3))
+        originals = {image.original for image in probes if isinstance(image, Decoded)}
+        grey = all(channels == 1 for _, _, channels in originals)
+        sizes = {(height, width) for height, width, _ in originals}
+        own = sizes.pop() if len(sizes) == 1 else DEFAULT_SIZE
+        kept = not sizes and own[0] in SIDES and own[1] in SIDES
+        return cls(
+            size=asked or (own if kept else DEFAULT_SIZE),
+            channels=1 if grey else 3,
+            found_size=kept and not asked,
+            found_grey=grey,
+        )
+
+    @property
+    def target(self) -> Target:
+        return Target(self.size, self.channels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (*self.size, self.channels)
+
+    def check(self, original: tuple[int, int, int]) -> None:
+        """Hold an image's own height, width and channels against the plan.
+
+        Raises:
+            Differs: With the plan that has room for it.
+        """
+        plan = self
+        if self.found_size and original[:2] != self.size:
+            plan = replace(plan, size=DEFAULT_SIZE, found_size=False)
+        if self.found_grey and original[2] != 1:
+            plan = replace(plan, channels=3, found_grey=False)
+        if plan is not self:
+            raise Differs(plan)
+
+
+class Differs(Exception):  # noqa: N818 - an event, handled in `tensors`
+    """An image that the plan has no room for; `plan` has."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.plan = plan
