@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import binom
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -40,6 +41,13 @@ def promoted(gain: float, images: int, disagree: float, duels: int, seed: int = 
     return float(np.average([verdict.better for verdict in verdicts], weights=times))
 
 
+def bound(images: int, disagree: float) -> float:
+    """Exact probability that McNemar's test alone favours an equal challenger: the gate's is no larger."""
+    discordant = np.arange(images + 1)
+    enough = binom.isf(gate.ALPHA / 2, discordant, 0.5)
+    return float(np.sum(binom.pmf(discordant, images, disagree) * binom.sf(enough, discordant, 0.5)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -47,12 +55,13 @@ def main() -> None:
     parser.add_argument("--duels", type=int, default=4000, help="simulated duels for each figure")
     duels = parser.parse_args().duels
     print(f"equal challengers promoted, {duels:,} duels each (2.5 % is the promise)")
-    print("images   disagree   promoted   95 % interval")
+    print("images   disagree   promoted   95 % interval     exact bound")
     for images in (300, 1000, 10_000):
         for disagree in (0.02, 0.05, 0.15, 0.3):
             share = promoted(0.0, images, disagree, duels)
             low, high = intervals.wilson(np.asarray(round(share * duels)), np.asarray(duels))
-            print(f"{images:6,}   {disagree:8.0%}   {share:8.2%}   {float(low):.2%} to {float(high):.2%}")
+            ends = f"{float(low):.2%} to {float(high):.2%}"
+            print(f"{images:6,}   {disagree:8.0%}   {share:8.2%}   {ends}   {bound(images, disagree):10.2%}")
     print(f"\nbetter challengers promoted, disagreeing on {DISAGREE:.0%} of the images, {duels:,} duels each")
     gains = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05)
     print("images " + "".join(f"{gain * 100:+8.2f}" for gain in gains) + "   points of accuracy")

@@ -63,7 +63,7 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fewer_resamples")
 def test_metrics_hold_the_truth(world) -> None:
-    """Of 1,000 test sets, 95 % +- 2.5: three standard errors of the simulation, and what 1,000 resamples cost."""
+    """Of 1,000 test sets, 95 % +- 2.5: three standard errors, and what so few resamples cost."""
     for name, share in held(world, 1000, truths(world), scores).items():
         assert share == pytest.approx(0.95, abs=0.025), name
 
