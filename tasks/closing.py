@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from tasks.console import log
 from tasks.core.handles import Report
+from tasks.core.results import evaluation as evaluations
 from tasks.core.results import record, showing
 from tasks.core.results.subject import Subject
 from tasks.journal import Journal, duration
@@ -64,7 +65,7 @@ def _summarize(journal: Journal, subject: Subject, report: Report) -> dict[str, 
     reused = [name for name, entry in journal.entries.items() if entry.state != "ran"]
     saved = sum(journal.entries[name].cost.get("wall_seconds", 0) for name in reused)
     summary = {
-        "accuracy": f"{evaluation.accuracy:.2%} of {evaluation.images:,} test images",
+        "accuracy": f"{evaluations.accuracy_in_words(evaluation)} of {evaluation.images:,} test images",
         "verdict": f"{decision.version}: {decision.verdict}",
         "model": str(model),
         "report": str(report.directory / "report.html"),

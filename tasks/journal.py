@@ -96,7 +96,7 @@ class Journal:
         began = time.perf_counter()
         call = cast(Callable[..., State[Made]], policed)
         state = call(*arguments, refresh=refresh, return_state=True, **keywords)
-        made = cast(Made, state.result())
+        made = state.result()
         self._note(f"{task.name} {role}".strip(), made, state.name == "Cached", time.perf_counter() - began)
         return made
 

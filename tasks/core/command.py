@@ -36,8 +36,14 @@ def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callabl
         ],
         return_annotation=None,
     )
-    command.__doc__ = "\n\n".join(filter(None, [text.short_description, text.long_description]))
+    command.__doc__ = "\n\n".join(filter(None, [text.short_description, _unwrapped(text.long_description)]))
     return command
+
+
+def _unwrapped(text: str | None) -> str:
+    """Paragraphs as one line each: the terminal wraps them to its own width."""
+    paragraphs = (text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _shown(parameter: inspect.Parameter, text: str | None) -> Any:

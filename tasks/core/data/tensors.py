@@ -81,7 +81,7 @@ def normalize(
         directory, made_of, lambda staging: _build(staging, raw, settings, progress), refresh=refresh
     )
     facts = manifest["facts"]
-    cache = TensorCache(
+    return TensorCache(
         path=workspace.relative(directory),
         digest=made_of.digest,
         dataset=facts["dataset"],
@@ -92,8 +92,6 @@ def normalize(
         test=facts["test"],
         quarantined=facts["quarantined"],
     )
-    log.info("%s", cache)
-    return cache
 
 
 def _build(

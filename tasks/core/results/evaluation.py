@@ -1,7 +1,6 @@
 """Evaluation: the scores of predictions, on disk, without the model."""
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from tasks.core.handles import Evaluation, Predictions, TensorCache
 from tasks.core.results import calibration, metrics
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
-
-log = logging.getLogger("plumbline.results")
 
 SPLITS = ("test", "val")
 METRICS = "metrics.json"
@@ -101,6 +98,11 @@ def read_metrics(evaluation: Evaluation) -> dict[str, Any]:
     return dict(json.loads((evaluation.directory / METRICS).read_bytes()))
 
 
+def accuracy_in_words(evaluation: Evaluation) -> str:
+    """The test accuracy with its interval, as `in_words` gives it."""
+    return in_words(metrics.Estimate(**read_metrics(evaluation)["test"]["accuracy"]))
+
+
 def read_classes(evaluation: Evaluation) -> pd.DataFrame:
     """`metrics.per_class` of both splits, with a column `split`."""
     return pd.read_parquet(evaluation.directory / CLASSES)
@@ -145,7 +147,6 @@ def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dic
     calibrated = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
     (staging / CALIBRATION).write_text(json.dumps(calibrated))
     np.save(staging / CONFUSION, metrics.confusion(test.labels, test.predicted, len(tensors.classes)))
-    log.info("test accuracy %s", in_words(scores["test"]["accuracy"]))
     return {
         "predictions": predictions.path,
         "model_sha256": predictions.model_sha256,

@@ -1,6 +1,5 @@
 """Promotion: a trained model gets its version, is held against the champion, and may replace it."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +10,6 @@ from tasks.core.results import gate, ledger, registry
 from tasks.core.results.evaluation import scored_again
 from tasks.core.results.gate import Budget, Ruling
 from tasks.core.workspace import Workspace
-
-log = logging.getLogger("plumbline.promotion")
 
 
 def rival(
@@ -163,7 +160,6 @@ def _carry_out(
         "promoted": promoted,
     }
     ledger.note(line, evidence, tensors.dataset, workspace)
-    log.info("%s %s: %s", tensors.dataset, version.version, verdict)
     now = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
     return Decision(version.version, now, promoted, verdict, evidence)
 

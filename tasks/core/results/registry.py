@@ -3,7 +3,6 @@
 `shelf` has the layout on disk and says why it is whole at any moment; `retention` removes versions.
 """
 
-import logging
 import os
 import re
 import shutil
@@ -18,8 +17,6 @@ from tasks.core.results import card, changes, shelf
 from tasks.core.results.evaluation import read_calibration, read_metrics
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
-
-log = logging.getLogger("plumbline.registry")
 
 MODEL = "model.keras"
 CARD = "model_card.md"
@@ -64,7 +61,6 @@ def publish(
         name = shelf.next_name(place)
         _put(place / name, trained, evaluation, {**facts, "dataset": dataset, "version": name})
         changes.append(place / shelf.LOG, changes.record("publish", who, "made by a run", version=name))
-    log.info("published %s %s", dataset, name)
     return _load(place / name, workspace)
 
 
