@@ -5,10 +5,14 @@ import sys
 from tasks.core import environment
 
 
+FLOWS = ("train", "predict")
+
+
 def main() -> None:
     """Run `plumbline train`, `plumbline predict`, ... with the arguments of this process."""
-    environment.prepare_command()
-    environment.greet(sys.argv[1] if len(sys.argv) > 1 else "")
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command in FLOWS:
+        environment.open_command(command)
     import typer  # after the settings above: the flows import Prefect
 
     from flows import predict_flow, train_flow

@@ -13,8 +13,7 @@ if __name__ == "__main__":
 from tasks.core import environment
 
 if __name__ == "__main__":
-    environment.prepare_command()
-    environment.greet("predict")
+    environment.open_command("predict")
 else:
     environment.prepare()
 
@@ -22,6 +21,7 @@ import typer
 from prefect import flow
 
 from tasks import console
+from tasks.core import server
 from tasks.core.command import documented
 from tasks.core.workspace import Workspace
 from tasks.predict import predict
@@ -47,7 +47,6 @@ def predict_flow(
     Returns:
         Counts of images and of problems, and the file's path; JSON values.
     """
-    console.attach()
     Workspace.open(workspace)
     rows = predict(images, dataset, model, out)
     console.predictions(rows)
@@ -58,7 +57,8 @@ def predict_flow(
 
 def main(**parameters: Any) -> None:
     """Run the flow; errors that a person can act on are shown without a traceback."""
-    with console.errors():
+    with console.person():
+        server.wait()
         predict_flow(**parameters)
 
 

@@ -14,8 +14,7 @@ if __name__ == "__main__":  # a bare clone works too, and no other package calle
 from tasks.core import environment
 
 if __name__ == "__main__":
-    environment.prepare_command()
-    environment.greet("train")
+    environment.open_command("train")
 else:
     environment.prepare()
 
@@ -24,6 +23,7 @@ from prefect import flow, runtime
 
 from tasks import closing, console
 from tasks.audit import audit
+from tasks.core import server
 from tasks.core.command import documented
 from tasks.core.config import PromotePolicy, RecipeName, RefreshName, RunSettings
 from tasks.core.data import sources
@@ -91,7 +91,6 @@ def train_flow(
         The run's summary: accuracy, verdict, paths, what was cached; JSON values.
     """
     parameters = {name: value for name, value in locals().items() if value is not None}
-    console.attach()
     settings = RunSettings.of(parameters)
     sources.check(settings.source)
     journal = Journal(Workspace.open(workspace), parameters)
@@ -113,8 +112,9 @@ def train_flow(
 
 def main(**parameters: Any) -> None:
     """Check the parameters before anything starts, then run the flow."""
-    with console.errors():
+    with console.person():
         sources.check(RunSettings.of(parameters).source)
+        server.wait()
         train_flow(**parameters)
 
 

@@ -26,16 +26,16 @@ class ConsoleHandler(logging.Handler):
         console.print(Text(self.format(record), style=style))
 
 
-def attach() -> None:
-    """Let the `plumbline` loggers speak on the console; a second call changes nothing."""
-    log.setLevel(logging.INFO)
-    if not any(isinstance(handler, ConsoleHandler) for handler in log.handlers):
-        log.addHandler(ConsoleHandler())
-
-
 @contextmanager
-def errors() -> Iterator[None]:
-    """Show an error that a person can act on without a traceback, and exit with its code."""
+def person() -> Iterator[None]:
+    """Speak to a person who watches: the `plumbline` loggers on the console, errors without a traceback.
+
+    Under a worker nobody opens this, and Prefect's own handler prints the same lines into the worker's log.
+    An error that a person can act on ends the process with the error's exit code.
+    """
+    handler = ConsoleHandler()
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
     try:
         yield
     except PlumblineError as error:
@@ -46,6 +46,8 @@ def errors() -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("stopped; the next run goes on from what is finished")
         sys.exit(130)
+    finally:
+        log.removeHandler(handler)
 
 
 def bar() -> Progress:

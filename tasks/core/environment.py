@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from tasks.core import __version__
+from tasks.core import __version__, server
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -45,10 +45,15 @@ def prepare_command() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def greet(command: str) -> None:
-    """Show that something happens: importing Prefect alone takes two seconds."""
+def open_command(command: str) -> None:
+    """Prepare, show at once that something happens, and let the Prefect server come up meanwhile.
+
+    Args:
+        command: What the person started, such as "train".
+    """
+    prepare_command()
     if "--help" not in sys.argv:
-        print(f"plumbline {__version__}: {command}", flush=True)
+        print(f"plumbline {__version__}: {command}, {server.begin()}", flush=True)
 
 
 def _default(settings: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ PlumblineError
 ├── TrainingError         training cannot go on
 │   ├── DivergedError     the loss is not a number any more
 │   └── InterruptedTraining   asked to stop; the next run goes on from the checkpoint
+├── ServerError           Prefect's temporary server does not start
 ├── FormatError           a file of an unknown format version, or not a whole one
 └── RegistryError         a model version that is missing, damaged or refused
 """
@@ -79,6 +80,10 @@ class DivergedError(TrainingError):
 
 
 class InterruptedTraining(TrainingError):  # noqa: N818 - a request that was met, not a fault
+    pass
+
+
+class ServerError(PlumblineError):
     pass
 
 

@@ -39,7 +39,7 @@ def test_a_deployment_runs_on_a_worker(plumbline: Plumbline) -> None:
     try:
         said = prefect(
             plumbline,
-            *("deployment", "run", "train-image-classifier/digits", "--watch", "--timeout", "240"),
+            *("deployment", "run", "train-image-classifier/digits", "--watch", "--watch-timeout", "240"),
             *("-p", f"workspace={json.dumps(str(plumbline.workspace))}", "-p", "epochs=2"),
         )
     finally:

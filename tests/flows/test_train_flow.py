@@ -156,7 +156,7 @@ def test_the_script_finds_its_own_packages_from_anywhere(tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, str(ROOT / "flows" / "train_flow.py"), "--help"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=True,
