@@ -4,7 +4,6 @@ import sys
 
 from tasks.core import environment
 
-
 FLOWS = ("train", "predict")
 
 
