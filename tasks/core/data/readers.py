@@ -152,14 +152,20 @@ class Folder:
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
         for row in wanted:
-            try:
-                with (self._root / self._files[row].path).open("rb", buffering=0) as file:
-                    image, original = decode.decode(file.read(), target)
-                yield Decoded(row, image, original)
-            except OSError as error:
-                yield Failed(row, f"not readable: {error.strerror}")
-            except DecodeError as error:
-                yield Failed(row, error.summary)
+            yield self._image(row, target)
+
+    def _image(self, row: int, target: Target) -> Decoded | Failed:
+        listed = self._files[row]
+        try:
+            with (self._root / listed.path).open("rb", buffering=0) as file:
+                content = file.read()
+            if hashlib.sha256(content).hexdigest() != listed.sha256:
+                return Failed(row, "changed after it was listed")
+            return Decoded(row, *decode.decode(content, target))
+        except OSError as error:
+            return Failed(row, f"not readable: {error.strerror}")
+        except DecodeError as error:
+            return Failed(row, error.summary)
 
 
 def _identity(image: Pixels) -> str:
