@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import struct
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,24 @@ def records(form: Form, labels: list[int], seed: int = 0) -> bytes:
         image = np.random.default_rng(seed + number).integers(0, 256, (height, width, channels), np.uint8)
         blocks.append(bytes([0] * (form.label_bytes - 1) + [label]) + image.transpose(2, 0, 1).tobytes())
     return b"".join(blocks)
+
+
+def idx(values: NDArray[np.uint8]) -> bytes:
+    """An idx file: zero, zero, type 8, dimensions, sizes as big-endian uint32, values; gzipped."""
+    header = bytes([0, 0, 8, values.ndim]) + b"".join(struct.pack(">I", side) for side in values.shape)
+    return gzip.compress(header + values.tobytes(), mtime=0)
+
+
+def mnist(folder: Path, train: int = 40, test: int = 10) -> Path:
+    """A folder with the four files of MNIST, with few images."""
+    for part, count in (("train", train), ("t10k", test)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        put(
+            folder / f"{part}-images-idx3-ubyte.gz",
+            idx(noise(count, count, 28 * 28, 1).reshape(count, 28, 28)),
+        )
+        put(folder / f"{part}-labels-idx1-ubyte.gz", idx(labels))
+    return folder
 
 
 def tar_gz(path: Path, members: Mapping[str, bytes]) -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.core.data.decode import Target
 from tasks.core.data.plan import Differs, Plan
-from tasks.core.data.readers import Decoded, Failed, Row
+from tasks.core.data.reader import Decoded, Failed, Row
 
 
 @dataclass

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tasks.core.config import SourceSettings
-from tasks.core.data import archive, listing, raw, sources
+from tasks.core.data import archive, listing, raw
+from tasks.core.data.known import KNOWN
 from tasks.core.errors import ArchiveError, ChecksumError, UsageError
 from tasks.core.stage import sha256_file
 from tasks.core.workspace import Workspace
@@ -92,7 +93,7 @@ def test_a_change_of_content_changes_the_digest(
 
 def cifar(path: Path, *, train: int = 20, test: int = 10, first_label: int = 0) -> Path:
     """An archive in the real format of cifar10, with few images."""
-    form = sources.KNOWN["cifar10"].form
+    form = KNOWN["cifar10"].form
     members = {}
     for number, (name, split) in enumerate(form.members):
         count = train if split == "train" else test
@@ -120,11 +121,11 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
         tmp_path / "small.tar.gz",
         {"small/train.bin": records(SMALL_CIFAR, [0, 1, 1]), "small/test.bin": records(SMALL_CIFAR, [1], 50)},
     )
-    (train, split, block), (test, _, _) = archive.records(path, SMALL_CIFAR)
-    assert (train, split, test) == ("small/train.bin", "train", "small/test.bin")
-    assert archive.labels(block, SMALL_CIFAR).tolist() == [0, 1, 1]
+    train, test = archive.blocks(path, SMALL_CIFAR)
+    assert (train.part, train.split, test.part) == ("small/train.bin", "train", "small/test.bin")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 1], [1])
     expected = np.random.default_rng(1).integers(0, 256, (4, 4, 3), np.uint8)  # as `records` makes them
-    assert np.array_equal(archive.images(block, SMALL_CIFAR)[1], expected)
+    assert np.array_equal(train.images[1], expected)
 
 
 def _whole(path: Path) -> bytes:
@@ -167,7 +168,7 @@ def _link(path: Path) -> bytes:
 
 
 def _member_lacks(path: Path) -> bytes:
-    form = sources.KNOWN["cifar10"].form
+    form = KNOWN["cifar10"].form
     return tar_gz(path, {name: records(form, [0, 1]) for name, _ in form.members[:-1]}).read_bytes()
 
 
@@ -176,7 +177,7 @@ def _member_empty(path: Path) -> bytes:
 
 
 def _half_a_record(path: Path) -> bytes:
-    form = sources.KNOWN["cifar10"].form
+    form = KNOWN["cifar10"].form
     return tar_gz(path, {name: records(form, [0, 1])[:-7] for name, _ in form.members}).read_bytes()
 
 

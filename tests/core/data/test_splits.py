@@ -6,7 +6,7 @@ import pytest
 
 from tasks.core.data import splits
 from tasks.core.data.layout import Layout
-from tasks.core.data.readers import Row
+from tasks.core.data.reader import Row
 
 
 def row(number: int, split: str = "", label: int = 0, path: str = "") -> Row:

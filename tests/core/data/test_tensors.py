@@ -9,8 +9,9 @@ from sklearn.datasets import load_digits
 
 from tasks.core import stage
 from tasks.core.config import NormalizeSettings, SourceSettings
-from tasks.core.data import archive, raw, sources, tensors
+from tasks.core.data import archive, raw, tensors
 from tasks.core.data.cache import SPLITS, open_split
+from tasks.core.data.known import KNOWN
 from tasks.core.errors import DataError, QuarantineError
 from tasks.core.handles import TensorCache
 from tasks.core.workspace import Workspace
@@ -64,7 +65,7 @@ def test_digits_are_scikit_learns(workspace: Workspace) -> None:
 
 
 def test_a_cifar_archive_keeps_its_test_images(tmp_path: Path, workspace: Workspace) -> None:
-    form = sources.KNOWN["cifar10"].form
+    form = KNOWN["cifar10"].form
     path = tar_gz(
         tmp_path / "cifar.tar.gz",
         {name: records(form, [0, 9, 5, 5], seed=10 * k) for k, (name, _) in enumerate(form.members)},
@@ -74,11 +75,11 @@ def test_a_cifar_archive_keeps_its_test_images(tmp_path: Path, workspace: Worksp
     cache = tensors.normalize(handle, NormalizeSettings(val_fraction=0.3), workspace)
     assert (cache.test, cache.train + cache.val) == (4, 20)
     rows = pd.read_parquet(cache.directory / "rows.parquet").query("split == 'test'").sort_values("row")
-    blocks = {name: block for name, _, block in archive.records(path, form)}
+    blocks = {block.part: block.images for block in archive.blocks(path, form)}
     test = open_split(cache, "test")
     for row in rows.itertuples():
         member, number = row.path.split("#")
-        assert np.array_equal(test.images[row.row], archive.images(blocks[member], form)[int(number)])
+        assert np.array_equal(test.images[row.row], blocks[member][int(number)])
 
 
 def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, workspace: Workspace) -> None:
