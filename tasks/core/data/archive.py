@@ -15,10 +15,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.form import Form
+from tasks.core.data.form import Block, Form
 from tasks.core.errors import ArchiveError
 
 CHUNK = 1 << 20
+BLOCK = 1 << 22  # bytes of records in memory at a time
 
 
 @contextmanager
@@ -51,11 +52,8 @@ def members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
             pass
 
 
-def records(path: Path, form: Form) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
-    """The records of an archive, member by member.
-
-    Yields:
-        member's name, its split, records: uint8 (n, label bytes + H * W * C)
+def blocks(path: Path, form: Form) -> Iterator[Block]:
+    """The images of an archive, some thousand at a time.
 
     Raises:
         ArchiveError: As `members`, or a member is missing or isn't a whole number of valid records.
@@ -63,10 +61,9 @@ def records(path: Path, form: Form) -> Iterator[tuple[str, str, NDArray[np.uint8
     splits, seen = dict(form.members), set()
     for name, content in members(path):
         if name in splits and content is not None:
-            with _reading(path):
-                data = np.frombuffer(content.read(), np.uint8)
             seen.add(name)
-            yield name, splits[name], _shaped(path, name, data, form)
+            for records in _records(path, name, content, form):
+                yield Block(name, splits[name], _images(records, form), _labels(records, form))
     missing = [name for name in splits if name not in seen]
     if missing:
         raise ArchiveError(
@@ -77,34 +74,38 @@ def records(path: Path, form: Form) -> Iterator[tuple[str, str, NDArray[np.uint8
         )
 
 
-def count(path: Path, form: Form) -> int:
-    """Read the whole archive, checking everything in it, and count its images."""
-    return sum(len(block) for _, _, block in records(path, form))
-
-
-def labels(block: NDArray[np.uint8], form: Form) -> NDArray[np.int32]:
-    """int32 (n,), 0..classes-1, of a block of `records`."""
-    return block[:, form.label_bytes - 1].astype(np.int32)
-
-
-def images(block: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
-    """uint8 (n, H, W, C) of a block of `records`; a view."""
-    height, width, channels = form.shape
-    planes = block[:, form.label_bytes :].reshape(-1, channels, height, width)
-    return planes.transpose(0, 2, 3, 1)
-
-
-def _shaped(path: Path, name: str, data: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
-    size = form.label_bytes + int(np.prod(form.shape))
-    if len(data) == 0 or len(data) % size:
+def _records(path: Path, name: str, content: IO[bytes], form: Form) -> Iterator[NDArray[np.uint8]]:
+    """uint8 (n, label bytes + H * W * C), checked."""
+    size, total = form.label_bytes + int(np.prod(form.shape)), 0
+    with _reading(path):
+        while data := content.read(max(1, BLOCK // size) * size):
+            total += len(data)
+            if len(data) % size:
+                break
+            records = np.frombuffer(data, np.uint8).reshape(-1, size)
+            _refuse_label(path, name, records, form)
+            yield records
+    if total == 0 or total % size:
         raise ArchiveError(
             f"{name} in {path.name} has the wrong record size",
             expected=f"a multiple of {size} bytes",
-            found=f"{len(data)} bytes",
+            found=f"{total} bytes",
             done="nothing was written",
         )
-    block = data.reshape(-1, size)
-    highest = int(labels(block, form).max())
+
+
+def _labels(records: NDArray[np.uint8], form: Form) -> NDArray[np.int32]:
+    return records[:, form.label_bytes - 1].astype(np.int32)
+
+
+def _images(records: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
+    height, width, channels = form.shape
+    planes = records[:, form.label_bytes :].reshape(-1, channels, height, width)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+
+
+def _refuse_label(path: Path, name: str, records: NDArray[np.uint8], form: Form) -> None:
+    highest = int(_labels(records, form).max())
     if highest >= len(form.classes):
         raise ArchiveError(
             f"{name} in {path.name} has a label outside the dataset's classes",
@@ -112,7 +113,6 @@ def _shaped(path: Path, name: str, data: NDArray[np.uint8], form: Form) -> NDArr
             found=str(highest),
             done="nothing was written",
         )
-    return block
 
 
 def _refuse_escape(path: Path, member: tarfile.TarInfo) -> None:

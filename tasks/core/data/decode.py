@@ -155,6 +155,8 @@ def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
             pixels = _pixels(ImageOps.exif_transpose(image))
     except DecodeError:
         raise
+    except Image.DecompressionBombError as error:  # from the header, before anything is unpacked
+        raise DecodeError(f"over-sized: more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise DecodeError("not an image") from error
     except Exception as error:  # Pillow's readers raise whatever the bytes lead them to

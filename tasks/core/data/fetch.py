@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 
 from tasks.core import lock
+from tasks.core.data.known import RemoteFile
 from tasks.core.data.partial import Partial
-from tasks.core.data.sources import RemoteFile
 from tasks.core.data.transfer import Dropped, Patience, Slow, Transfer, Useless
 from tasks.core.errors import ChecksumError, DataError, NetworkError
 from tasks.core.progress import Progress, silent

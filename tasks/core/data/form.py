@@ -6,7 +6,10 @@ more entry there changes no digest.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,9 @@ class Form:
     Args:
         classes: Class names in the order of the labels.
         shape: Height, width and channels of an image.
-        members: For archives: which member belongs to which split, as (member, split) pairs.
-        label_bytes: For archives: label bytes in front of an image; the last one counts.
+        members: Which part belongs to which split, as (part, split) pairs. A part is a member of a CIFAR
+            archive, or "train" for idx files called train-images-... and train-labels-....
+        label_bytes: For CIFAR archives: label bytes in front of an image; the last one counts.
     """
 
     classes: tuple[str, ...]
@@ -37,3 +41,19 @@ class Form:
             members=tuple((member, split) for member, split in value["members"]),
             label_bytes=value["label_bytes"],
         )
+
+
+class Block(NamedTuple):
+    """Some images of one part, in their order there.
+
+    Args:
+        part: The part's name, as in `Form.members`.
+        split: "train", "val", "test", or "" where the source has no splits.
+        images: uint8 (n, H, W, C).
+        labels: int32 (n,), 0..classes-1.
+    """
+
+    part: str
+    split: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tasks.core.data import splits
 from tasks.core.data.cache import SPLITS
-from tasks.core.data.readers import Row
+from tasks.core.data.reader import Row
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.core import stage
-from tasks.core.data.sources import RemoteFile
+from tasks.core.data.known import RemoteFile
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tasks.core.data.decode import Target
-from tasks.core.data.readers import Decoded, Reader
+from tasks.core.data.reader import Decoded, Reader
 
 DEFAULT_SIZE = (32, 32)
 SIDES = range(8, 225)  # pixels; sides that a folder's own size may have

@@ -5,8 +5,6 @@ workspace's downloads. The digest follows from paths below the root, bytes, spli
 """
 
 import logging
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +12,13 @@ from typing import Any
 
 from tasks.core import stage
 from tasks.core.config import SourceSettings
-from tasks.core.data import archive, fetch, folder, listing, sources
+from tasks.core.data import folder, listing, originals, sources
+from tasks.core.data.arrays import Arrays
 from tasks.core.data.form import Form
 from tasks.core.data.hashes import Hashes
+from tasks.core.data.known import Known
 from tasks.core.data.listing import File
-from tasks.core.data.sources import Known, RemoteFile
-from tasks.core.errors import ChecksumError, UsageError
+from tasks.core.errors import UsageError
 from tasks.core.handles import RawDataset
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
@@ -89,80 +88,25 @@ def _from_archive(
     known: Known, source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress
 ) -> RawDataset:
     """Verify the archive, count its images, list it; the count is only taken when the listing is new."""
-    (official,) = known.files
-    if source.archive is None:
-        path, sha256 = _downloaded(official, workspace, refresh, progress), official.sha256
-    else:
-        path = source.archive.expanduser().resolve()
-        sha256 = _accepted(path, official, source.archive_sha256, workspace, refresh)
-    kept = _kept(sha256, official, workspace)
-    files = [File(kept.relative_to(workspace.downloads).as_posix(), path.stat().st_size, sha256)]
+    found = originals.obtain(known, source, workspace, refresh, progress)
+    files = [
+        File(
+            original.kept.relative_to(workspace.downloads).as_posix(),
+            original.path.stat().st_size,
+            original.sha256,
+        )
+        for original in found
+    ]
 
     def count() -> dict[str, Any]:
-        return {"images": archive.count(path, known.form), "official": sha256 == official.sha256}
+        arrays = Arrays(known.kind, known.form, {original.kept.name: original.path for original in found})
+        return {"images": arrays.count(), "official": all(original.official for original in found)}
 
-    handle = _publish(
-        known.name, known.kind, workspace.relative(workspace.downloads), known.form, files, workspace, count
-    )
-    if path != kept:
-        _copy(path, kept, sha256)
+    root = workspace.relative(workspace.downloads)
+    handle = _publish(known.name, known.kind, root, known.form, files, workspace, count)
+    for original in found:
+        originals.keep(original)
     return handle
-
-
-def _downloaded(official: RemoteFile, workspace: Workspace, refresh: bool, progress: Progress) -> Path:
-    path = _kept(official.sha256, official, workspace)
-    if path.exists():
-        hashes = _hash(path, workspace, refresh)
-        hashes.remember()
-        if hashes.found[""] != official.sha256:
-            log.warning("%s has been changed and is downloaded again", path)
-            path.unlink()
-    fetch.fetch(official, path, progress=progress)
-    return path
-
-
-def _accepted(
-    path: Path, official: RemoteFile, declared: str | None, workspace: Workspace, refresh: bool
-) -> str:
-    """The SHA-256 of a given archive, if it is the official one or as declared."""
-    hashes = _hash(path, workspace, refresh)
-    found = hashes.found[""]
-    expected = declared.lower() if declared else official.sha256
-    log.info("%s has SHA-256 %s%s", path.name, found, " (official)" if found == official.sha256 else "")
-    if found not in (expected, official.sha256) or (declared and found != expected):
-        raise ChecksumError(
-            f"{path} is not the expected archive",
-            expected=f"SHA-256 {expected} ({'as declared' if declared else 'the official ' + official.name})",
-            found=f"SHA-256 {found}",
-            done="nothing was written",
-            todo=f"if you trust this file, pass --archive-sha256 {found}",
-        )
-    hashes.remember()
-    return found
-
-
-def _hash(path: Path, workspace: Workspace, refresh: bool) -> Hashes:
-    """The hashes of a single file, whose path below itself is empty."""
-    hashes = Hashes(path, workspace, forget=refresh)
-    hashes.of([("", path.stat())])
-    return hashes
-
-
-def _kept(sha256: str, official: RemoteFile, workspace: Workspace) -> Path:
-    return workspace.downloads / sha256 / official.name
-
-
-def _copy(source: Path, destination: Path, sha256: str) -> None:
-    if destination.exists() and stage.sha256_file(destination) == sha256:
-        return
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = destination.with_name(f".{destination.name}.{os.getpid()}.copy")
-    shutil.copyfile(source, staging)
-    if stage.sha256_file(staging) != sha256:
-        staging.unlink()
-        raise ChecksumError(f"{source} changed while it was copied", expected=f"SHA-256 {sha256}")
-    stage.sync(staging)
-    staging.replace(destination)
 
 
 def _publish(

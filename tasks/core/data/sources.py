@@ -1,84 +1,12 @@
-"""Where images can come from: known datasets, declared as data, and a person's own folders.
-
-The next known dataset is one more entry of `KNOWN`.
-"""
+"""What a person means by `--dataset` and `--archive`, and what cannot be meant."""
 
 import difflib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.core.config import SourceSettings
-from tasks.core.data.form import Form
+from tasks.core.data.known import KNOWN, Known
 from tasks.core.errors import UsageError
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file that can be downloaded.
-
-    Args:
-        name: The name under which it is kept.
-        urls: Addresses of the very same bytes, the preferred one first.
-        bytes: Its size.
-        sha256: 64 hexadecimal digits.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Known:
-    """A dataset that Plumbline knows by name.
-
-    Args:
-        name: What a person types and what models and tables are filed under.
-        kind: The reader that understands its files: "digits", "cifar".
-        form: Classes, shape and, for archives, members.
-        files: What to download; empty for bundled data.
-    """
-
-    name: str
-    kind: str
-    form: Form
-    files: tuple[RemoteFile, ...] = ()
-
-
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-KNOWN = {
-    known.name: known
-    for known in (
-        Known(name="digits", kind="digits", form=Form(classes=tuple("0123456789"), shape=(8, 8, 1))),
-        Known(
-            name="cifar10",
-            kind="cifar",
-            form=Form(
-                classes=CIFAR10,
-                shape=(32, 32, 3),
-                members=(
-                    *((f"cifar-10-batches-bin/data_batch_{n}.bin", "train") for n in range(1, 6)),
-                    ("cifar-10-batches-bin/test_batch.bin", "test"),
-                ),
-            ),
-            files=(
-                RemoteFile(
-                    name="cifar-10-binary.tar.gz",
-                    urls=(
-                        "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
-                        # The official address; 50-85 kB/s since June 2026 (pytorch/vision#9536).
-                        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                    ),
-                    bytes=170_052_171,
-                    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-                ),
-            ),
-        ),
-    )
-}
 
 
 def find(dataset: str) -> Known | Path:
@@ -130,17 +58,29 @@ def check(source: SourceSettings) -> None:
         if source.archive_sha256 is not None:
             raise UsageError("--archive-sha256 says what --archive must be, but there is no --archive")
         return
-    if isinstance(found, Path) or not found.form.members:
+    if isinstance(found, Path) or not found.files:
         raise UsageError(
             f"--archive cannot be used with {source.dataset}",
-            expected=f"one of {', '.join(known.name for known in KNOWN.values() if known.form.members)}",
+            expected=f"one of {', '.join(known.name for known in KNOWN.values() if known.files)}",
             found="a folder of images" if isinstance(found, Path) else "a bundled dataset without an archive",
         )
-    if not source.archive.expanduser().is_file():
-        raise UsageError(f"The archive {source.archive} is not there", expected="an existing file")
+    _check_archive(found, source.archive.expanduser())
     if source.archive_sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", source.archive_sha256):
         raise UsageError(
             "--archive-sha256 is not a SHA-256",
             expected="64 hexadecimal digits",
             found=source.archive_sha256,
+        )
+
+
+def _check_archive(known: Known, given: Path) -> None:
+    names = [file.name for file in known.files]
+    if len(names) == 1 and not given.is_file():
+        raise UsageError(f"The archive {given} is not there", expected=f"an existing file, {names[0]}")
+    missing = [name for name in names if len(names) > 1 and not (given / name).is_file()]
+    if missing:
+        raise UsageError(
+            f"The archive {given} is not there as a whole",
+            expected=f"a folder with {', '.join(names)}",
+            found=f"no {', '.join(missing)}" if given.is_dir() else "no folder of this name",
         )

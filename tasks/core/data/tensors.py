@@ -19,7 +19,7 @@ from tasks.core.data.cache import SPLITS
 from tasks.core.data.layout import Layout
 from tasks.core.data.pace import Pace
 from tasks.core.data.plan import Differs, Plan
-from tasks.core.data.readers import Failed, Reader, Row
+from tasks.core.data.reader import Failed, Reader, Row
 from tasks.core.data.rows import Rows
 from tasks.core.errors import DataError, QuarantineError
 from tasks.core.handles import RawDataset, TensorCache
