@@ -19,7 +19,7 @@ from tests.core.data.faulty_server import GOOD, Answer, FaultyServer
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 PATIENCE = Patience(
-    silence=0.3, slow_rate=500e3, slow_seconds=0.15, dead_rate=2e3, tries=3, headway=1024, pause=0.01
+    silence=1.0, slow_rate=500e3, slow_seconds=0.15, dead_rate=2e3, tries=3, headway=1024, pause=0.01
 )
 
 

@@ -13,9 +13,9 @@ from tasks.core.data.transfer import Patience
 from tasks.core.errors import DataError, NetworkError
 from tests.core.data.faulty_server import GOOD, Answer, FaultyServer
 
-SEEDS = 400
+SEEDS = 300
 PATIENCE = Patience(
-    silence=0.1, slow_rate=400e3, slow_seconds=0.05, dead_rate=2e3, tries=3, headway=512, pause=0.002
+    silence=1.0, slow_rate=400e3, slow_seconds=0.05, dead_rate=2e3, tries=3, headway=512, pause=0.002
 )
 
 
@@ -27,7 +27,7 @@ def faults(generator: random.Random, size: int) -> list[Answer]:
         Answer(drop_after=somewhere, reset=True),
         Answer(drop_after=somewhere, announce=0),
         Answer(drop_after=0),
-        Answer(stall_after=somewhere, stall=0.3),
+        Answer(stall_after=somewhere, stall=1.2),
         Answer(rate=20e3 * generator.randint(1, 10), drop_after=somewhere),
         Answer(wrong=True),
         Answer(wrong=True, drop_after=somewhere),
