@@ -97,19 +97,20 @@ class Journal:
         call = cast(Callable[..., State[Made]], policed)
         state = call(*arguments, refresh=refresh, return_state=True, **keywords)
         made = state.result()
-        self._note(f"{task.name} {role}".strip(), made, state.name == "Cached", time.perf_counter() - began)
+        seconds, cached = time.perf_counter() - began, state.name == "Cached"
+        self._note(f"{task.name} {role}".strip(), made, seconds, cached=cached, again=refresh)
         return made
 
     def _refreshed(self, stage: str) -> bool:
         return bool({RefreshName.all.value, stage} & {str(asked) for asked in self._refresh})
 
-    def _note(self, stage: str, made: Any, cached: bool, seconds: float) -> None:
+    def _note(self, stage: str, made: Any, seconds: float, *, cached: bool, again: bool) -> None:
         if not isinstance(made, Handle):
             self.entries[stage] = Entry("", "ran", seconds, {})
             log.info("%-10s %s", stage, made)
             return
         manifest = made.manifest
-        fresh = datetime.fromisoformat(manifest["created"]) >= self.started.replace(microsecond=0)
+        fresh = again or datetime.fromisoformat(manifest["created"]) >= self.started.replace(microsecond=0)
         state = "cached" if cached else "ran" if fresh else "unchanged"
         self.entries[stage] = Entry(made.digest, state, round(seconds, 3), manifest["cost"])
         log.info("%-10s %-66s %s", stage, made, _price(state, seconds, manifest["cost"]["wall_seconds"]))

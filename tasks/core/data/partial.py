@@ -1,7 +1,6 @@
 """A file on its way: beside its destination, outliving the process, verified before it gets its name."""
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ class Partial:
     Args:
         file: What it is to become.
         destination: Its final path.
-        useless: Addresses found to have other bytes or none, with the reason.
+        refused: Addresses whose bytes had another SHA-256, with the reason.
         contributors: Addresses whose bytes are in the partial file.
         alone: Bytes of several addresses did not fit together, so that from now on each fills the file
             alone: it is clear then who is to blame.
@@ -24,7 +23,7 @@ class Partial:
 
     file: RemoteFile
     destination: Path
-    useless: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     contributors: list[str] = field(default_factory=list)
     alone: bool = False
 
@@ -51,7 +50,7 @@ class Partial:
 
     def note(self) -> None:
         """Write down what is known, for the next process."""
-        known = {"useless": self.useless, "contributors": self.contributors, "alone": self.alone}
+        known = {"refused": self.refused, "contributors": self.contributors, "alone": self.alone}
         stage.write_atomically(self.notes, json.dumps(known).encode())
 
     def prepare(self, url: str) -> None:
@@ -66,25 +65,20 @@ class Partial:
             self.note()
 
     def refuse(self, url: str, why: str) -> None:
-        """Never ask `url` again, and drop what it gave."""
-        self.useless[url] = why
-        if url in self.contributors:
-            self.forget()
-        else:
-            self.note()
-
-    def keep(self, size: int, url: str) -> None:
-        """Keep only the first `size` bytes, since `url` begins there."""
-        os.truncate(self.path, size)
-        if size == 0:
-            self.contributors = [url]
-            self.note()
+        """Never ask `url` again while this file is on its way, in later processes too."""
+        self.refused[url] = why
+        self.note()
 
     def forget(self) -> None:
         """Begin again at byte 0."""
         self.path.unlink(missing_ok=True)
         self.contributors = []
         self.note()
+
+    def discard(self) -> None:
+        """Keep nothing."""
+        self.path.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
 
     def finish(self) -> str:
         """Give the complete file its name if it is the right one; else begin again.

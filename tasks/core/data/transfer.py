@@ -20,6 +20,7 @@ class Patience:
         silence: Seconds without a byte after which a line counts as dropped.
         slow_rate: Bytes per second below which an address is left for the next one.
         slow_seconds: Over how many seconds that rate is measured.
+        dead_rate: Bytes per second below which even the last address left counts as dropped.
         tries: Failures in a row, without headway between them, after which an address is left.
         headway: Bytes that count as headway; for small files 1 % of their size.
         pause: Seconds before the second try at an address; doubles with each failure in a row.
@@ -28,6 +29,7 @@ class Patience:
     silence: float = 20.0
     slow_rate: float = 128e3
     slow_seconds: float = 20.0
+    dead_rate: float = 1e3
     tries: int = 3
     headway: int = 1 << 16
     pause: float = 1.0
@@ -42,7 +44,11 @@ class Slow(Exception):  # noqa: N818
 
 
 class Useless(Exception):  # noqa: N818
-    """This address doesn't have the file's bytes."""
+    """This address doesn't have the file."""
+
+
+class Other(Useless):
+    """This address has another file under the name."""
 
 
 class Meter:
@@ -92,18 +98,17 @@ class Transfer:
         headers = {"Accept-Encoding": "identity", "Range": f"bytes={self.partial.size}-"}
         try:
             with self.client.stream("GET", url, headers=headers) as response:
-                self._begin(url, response)
-                self.partial.contribute(url)
-                self._take(response, bear_slowness)
+                start = self._begin(response)
+                self._take(url, response, start, bear_slowness)
+        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            raise Useless(str(error)) from error
         except httpx.TransportError as error:
             raise Dropped(str(error) or type(error).__name__) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Useless(str(error)) from error
         if self.partial.size < self.partial.file.bytes:
             raise Dropped(f"ended after {self.partial.size} of {self.partial.file.bytes} bytes")
 
-    def _begin(self, url: str, response: httpx.Response) -> None:
-        """Look at status and announced size; make the partial file end where the response begins."""
+    def _begin(self, response: httpx.Response) -> int:
+        """Look at status and announced size; the byte of the file at which the response begins."""
         status, expected = response.status_code, self.partial.file.bytes
         if status in GONE:
             raise Useless(f"HTTP {status}")
@@ -113,28 +118,36 @@ class Transfer:
             raise Dropped(f"HTTP {status}")
         start, total = _announced(response)
         if total not in (None, expected):
-            raise Useless(f"{total} bytes")
+            raise Other(f"{total} bytes")
         if start > self.partial.size:
             raise Useless(f"a part from byte {start} on, which was not asked for")
-        if start < self.partial.size:
-            self.partial.keep(start, url)
+        return start
 
-    def _take(self, response: httpx.Response, bear_slowness: bool) -> None:
-        expected, meter = self.partial.file.bytes, Meter(self.patience.slow_seconds)
-        display = Meter(1.0)
-        size = self.partial.size
+    def _take(self, url: str, response: httpx.Response, start: int, bear_slowness: bool) -> None:
+        """Append what is new; a host that ignores Range sends again what is here, which is passed over."""
+        size, expected = self.partial.size, self.partial.file.bytes
+        meter, display, known = Meter(self.patience.slow_seconds), Meter(1.0), size - start
         with self.partial.path.open("ab", buffering=0) as sink:
             for chunk in response.iter_raw():
                 self.received += len(chunk)
-                size += len(chunk)
+                fresh, known = chunk[known:], max(0, known - len(chunk))
+                size += len(fresh)
                 if size > expected:
-                    raise Useless(f"more than {expected} bytes")
-                sink.write(chunk)
+                    raise Other(f"more than {expected} bytes")
+                if fresh:
+                    self.partial.contribute(url)
+                    sink.write(fresh)
                 if display.add(len(chunk)):
                     self.progress(size, expected, _note(display.rate, expected - size))
-                if meter.add(len(chunk)) and meter.rate < self.patience.slow_rate and not bear_slowness:
-                    raise Slow(f"only {meter.rate / 1e3:.0f} kB/s")
+                if meter.add(len(chunk)):
+                    self._judge(meter.rate, bear_slowness)
         self.progress(size, expected, "")
+
+    def _judge(self, rate: float, bear_slowness: bool) -> None:
+        if rate < self.patience.dead_rate:
+            raise Dropped(f"only {rate:.0f} bytes a second")
+        if rate < self.patience.slow_rate and not bear_slowness:
+            raise Slow(f"only {rate / 1e3:.0f} kB/s")
 
 
 def _announced(response: httpx.Response) -> tuple[int, int | None]:
