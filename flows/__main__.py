@@ -1,31 +1,70 @@
 """`plumbline`, the console command."""
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tasks.core import environment
+
+if TYPE_CHECKING:
+    import typer
 
 FLOWS = ("train", "predict")
 
 
 def main() -> None:
-    """Run `plumbline train`, `plumbline predict`, ... with the arguments of this process."""
+    """Run `plumbline train`, `plumbline models`, ... with the arguments of this process."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command in FLOWS:
         environment.open_command(command)
     import typer  # after the settings above: the flows import Prefect
 
-    from flows import predict_flow, train_flow
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(plumbline)
+    for add in [ADDERS[command]] if command in ADDERS else ADDERS.values():
+        add(app)
+    app()
+
+
+def plumbline() -> None:
+    """From images to an evaluated, versioned, proven classifier."""
+
+
+def _train(app: "typer.Typer") -> None:
+    from flows import train_flow
     from tasks.core.command import documented
 
-    app = typer.Typer(
-        help="From images to an evaluated, versioned, proven classifier.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
     app.command("train")(documented(train_flow.train_flow.fn, train_flow.main))
+
+
+def _predict(app: "typer.Typer") -> None:
+    from flows import predict_flow
+    from tasks.core.command import documented
+
     app.command("predict")(documented(predict_flow.predict_flow.fn, predict_flow.main))
-    app()
+
+
+def _models(app: "typer.Typer") -> None:
+    from flows import models
+
+    app.add_typer(models.app(), name="models")
+
+
+def _compare(app: "typer.Typer") -> None:
+    from flows import compare
+    from tasks import console
+    from tasks.core.command import documented
+
+    app.command("compare")(documented(compare.compare, console.guarded(compare.compare)))
+
+
+# A command imports its own module only: Prefect alone takes two seconds, pandas half a one.
+ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
+    "train": _train,
+    "predict": _predict,
+    "models": _models,
+    "compare": _compare,
+}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.core.errors import PlumblineError
 console = Console(highlight=False, soft_wrap=True)
 log = logging.getLogger("plumbline")
 SHOWN = 40  # rows of a printed table
+WIDEST = 10_000  # characters
 
 
 class ConsoleHandler(logging.Handler):
@@ -50,6 +51,16 @@ def person() -> Iterator[None]:
         log.removeHandler(handler)
 
 
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, its errors shown as `errors` does."""
+
+    def run(**parameters: Any) -> Any:
+        with errors():
+            return function(**parameters)
+
+    return run
+
+
 def bar() -> Progress:
     """A progress bar that vanishes when done and is not drawn where nobody watches (a pipe, a log)."""
     return Progress(
@@ -72,3 +83,32 @@ def predictions(rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     if len(rows) > SHOWN:
         console.print(f"... and {len(rows) - SHOWN:,} more")
+
+
+def table(rows: Sequence[Mapping[str, str]], none: str = "") -> None:
+    """Print rows of text, the first row's names as columns; figures stand to the right.
+
+    Args:
+        none: Is printed if there are no rows.
+    """
+    if not rows:
+        console.print(none)
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    drawn = Table(box=None)
+    for name in names:
+        figures = all(row.get(name, "")[:1] in "0123456789+-" for row in rows)
+        drawn.add_column(name, justify="right" if figures else "left", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*(Text(row.get(name, "")) for name in names))
+    # Wider than the terminal, its lines are folded there: none of their content is cut off.
+    wanted = console.measure(drawn, options=console.options.update(width=WIDEST)).maximum
+    console.print(drawn, width=max(wanted, console.width), crop=False)
+
+
+def facts(title: str, values: Mapping[str, str]) -> None:
+    """Print what is known of one thing, one line a fact."""
+    console.print(Text(title, style="bold"))
+    width = max(map(len, values))
+    for name, value in values.items():
+        console.print(Text(f"  {name:<{width}}  {value}"))

@@ -1,20 +1,23 @@
 """Command lines from documented functions: one signature and one docstring serve every surface."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import docstring_parser
 import typer
 
 
-def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callable[..., Any]:
+def documented(
+    function: Callable[..., Any], run: Callable[..., Any], arguments: Collection[str] = ()
+) -> Callable[..., Any]:
     """`run` with the signature of `function`, each parameter's help taken from its docstring's Args.
 
     Args:
         function: Has type hints and a Google-style docstring. Parameters without a default become
             arguments, the others options.
         run: Is called with the parameters as keywords.
+        arguments: Parameters that become arguments although they have a default.
     """
     text = docstring_parser.parse(inspect.getdoc(function) or "")
     helps = {parameter.arg_name: parameter.description for parameter in text.params}
@@ -25,7 +28,7 @@ def documented(function: Callable[..., Any], run: Callable[..., Any]) -> Callabl
 
     signature = inspect.signature(function)
     annotated = {
-        name: Annotated[hints[name], _shown(parameter, helps[name])]
+        name: Annotated[hints[name], _shown(parameter, helps[name], name in arguments)]
         for name, parameter in signature.parameters.items()
     }
     command.__annotations__ = annotated
@@ -46,6 +49,7 @@ def _unwrapped(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _shown(parameter: inspect.Parameter, text: str | None) -> Any:
+def _shown(parameter: inspect.Parameter, text: str | None, argument: bool) -> Any:
     text = " ".join((text or "").split())
-    return typer.Argument(help=text) if parameter.default is parameter.empty else typer.Option(help=text)
+    argument = argument or parameter.default is parameter.empty
+    return typer.Argument(help=text) if argument else typer.Option(help=text)

@@ -40,6 +40,16 @@ class RecipeName(StrEnum):
     fast = "fast"
 
 
+class ExportName(StrEnum):
+    """Formats in which a model can go out besides `model.keras`; each is certified on the test images."""
+
+    keras = "keras"
+    saved_model = "saved-model"
+    litert = "litert"
+    litert_int8 = "litert-int8"
+    onnx = "onnx"
+
+
 class PromotePolicy(StrEnum):
     """When a new model becomes champion.
 

@@ -164,6 +164,26 @@ class Predictions(Handle):
 
 
 @dataclass(frozen=True)
+class Exports(Handle):
+    """A model in other formats, and `certificate.json`: what each file was seen to do on the test images.
+
+    Args:
+        model_sha256: Of the `model.keras` that was exported.
+        passed: Formats whose files are in the directory.
+        refused: Formats whose files were outside their tolerance.
+    """
+
+    model_sha256: str
+    passed: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{', '.join(self.passed)} certified" if self.passed else ""]
+        parts += [f"{', '.join(self.refused)} NOT published" if self.refused else ""]
+        return "; ".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
 class Evaluation(Handle):
     """The scores of predictions.
 

@@ -60,6 +60,10 @@ class Workspace:
         return self.root / "predictions"
 
     @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
+    @property
     def evaluations(self) -> Path:
         return self.root / "evaluations"
 

@@ -13,15 +13,13 @@ from tasks.core import stage
 from tasks.core.data.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.handles import Evaluation, Predictions, TensorCache
-from tasks.core.results import calibration, metrics
+from tasks.core.results import calibration, metrics, scores
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
 
 SPLITS = ("test", "val")
-METRICS = "metrics.json"
 CLASSES = "classes.parquet"
 CONFUSION = "confusion.npy"
-CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -93,24 +91,14 @@ def scored_again(evaluation: Evaluation, tensors: TensorCache, split: str) -> Sc
     return _scored(directory, evaluation.tensors, tensors, split)
 
 
-def read_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """`metrics.json`: "test" and "val", each with `images` and the metrics' value, low, high, method."""
-    return dict(json.loads((evaluation.directory / METRICS).read_bytes()))
-
-
 def accuracy_in_words(evaluation: Evaluation) -> str:
     """The test accuracy with its interval, as `in_words` gives it."""
-    return in_words(metrics.Estimate(**read_metrics(evaluation)["test"]["accuracy"]))
+    return in_words(metrics.Estimate(**scores.read_metrics(evaluation)["test"]["accuracy"]))
 
 
 def read_classes(evaluation: Evaluation) -> pd.DataFrame:
     """`metrics.per_class` of both splits, with a column `split`."""
     return pd.read_parquet(evaluation.directory / CLASSES)
-
-
-def read_calibration(evaluation: Evaluation) -> dict[str, Any]:
-    """What `calibration.calibrate` gave: fitted on the validation images, measured on the test images."""
-    return dict(json.loads((evaluation.directory / CALIBRATION).read_bytes()))
 
 
 def read_confusion(evaluation: Evaluation) -> NDArray[np.int64]:
@@ -131,13 +119,13 @@ def _scored(directory: Path, made_on: str, tensors: TensorCache, split: str) -> 
 
 def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dict[str, Any]:
     splits = {split: scored(predictions, tensors, split) for split in SPLITS}
-    scores = {split: metrics.score(part.labels, part.probabilities) for split, part in splits.items()}
+    made = {split: metrics.score(part.labels, part.probabilities) for split, part in splits.items()}
     record = {
         split: {"images": len(splits[split].labels)}
         | {name: estimate.record() for name, estimate in estimates.items()}
-        for split, estimates in scores.items()
+        for split, estimates in made.items()
     }
-    (staging / METRICS).write_text(json.dumps(record, indent=1))
+    (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
     tables = [
         metrics.per_class(part.labels, part.predicted, tensors.classes).assign(split=split)
         for split, part in splits.items()
@@ -145,15 +133,15 @@ def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dic
     pd.concat(tables, ignore_index=True).to_parquet(staging / CLASSES, index=False)
     test, val = splits["test"], splits["val"]
     calibrated = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
-    (staging / CALIBRATION).write_text(json.dumps(calibrated))
+    (staging / scores.CALIBRATION).write_text(json.dumps(calibrated))
     np.save(staging / CONFUSION, metrics.confusion(test.labels, test.predicted, len(tensors.classes)))
     return {
         "predictions": predictions.path,
         "model_sha256": predictions.model_sha256,
         "tensors": tensors.digest,
-        "accuracy": scores["test"]["accuracy"].value,
-        "macro_f1": scores["test"]["macro_f1"].value,
-        "log_loss": scores["test"]["log_loss"].value,
+        "accuracy": made["test"]["accuracy"].value,
+        "macro_f1": made["test"]["macro_f1"].value,
+        "log_loss": made["test"]["log_loss"].value,
         "images": len(test.labels),
     }
 

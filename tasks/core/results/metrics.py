@@ -126,12 +126,17 @@ def precision_of(matrices: Ints) -> Floats:
     return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-2))
 
 
-def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> dict[str, Estimate]:
+def score(
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    resamples: int = intervals.RESAMPLES,
+) -> dict[str, Estimate]:
     """Every metric of a split with its interval.
 
     Args:
         labels: Integers (N,), 0..C-1.
         probabilities: Floats (N, C), each row adding up to 1.
+        resamples: Of the bootstrap.
 
     Returns:
         accuracy, top5_accuracy (only for more than 5 classes), macro_f1, balanced_accuracy, log_loss.
@@ -145,9 +150,9 @@ def score(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> d
     if probabilities.shape[1] > TOP:
         scores["top5_accuracy"] = _rate(in_top(labels, probabilities))
     matrix = confusion(labels, predicted_classes(probabilities), probabilities.shape[1])
-    scores |= _of_matrix(matrix)
+    scores |= _of_matrix(matrix, resamples)
     losses = log_losses(labels, probabilities)
-    low, high = intervals.percentiles(intervals.bootstrap_means(losses[:, None])[:, 0])
+    low, high = intervals.percentiles(intervals.bootstrap_means(losses[:, None], resamples)[:, 0])
     scores["log_loss"] = Estimate(float(losses.mean()), float(low), float(high), "bootstrap")
     return scores
 
@@ -200,9 +205,9 @@ def _macro(matrices: Ints) -> Floats:
     return np.stack([np.nanmean(f1_of(matrices), axis=-1), np.nanmean(recall_of(matrices), axis=-1)], axis=-1)
 
 
-def _of_matrix(matrix: Ints) -> dict[str, Estimate]:
+def _of_matrix(matrix: Ints, resamples: int) -> dict[str, Estimate]:
     values = _macro(matrix[None])[0]
-    low, high = intervals.percentiles(intervals.bootstrap_table(matrix, _macro))
+    low, high = intervals.percentiles(intervals.bootstrap_table(matrix, _macro, resamples))
     return {
         name: Estimate(float(values[i]), float(low[i]), float(high[i]), "bootstrap")
         for i, name in enumerate(("macro_f1", "balanced_accuracy"))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.core.handles import Handle
 from tasks.core.results import evaluation as evaluations
-from tasks.core.results import plots, record, sheets
+from tasks.core.results import plots, record, scores, sheets
 from tasks.core.results.subject import Subject
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
@@ -25,7 +25,7 @@ NAMES = {
 def content(subject: Subject) -> dict[str, Any]:
     """Everything that `report.html.j2` shows."""
     scored = evaluations.scored_again(subject.evaluation, subject.tensors, "test")
-    metrics = evaluations.read_metrics(subject.evaluation)
+    metrics = scores.read_metrics(subject.evaluation)
     return {
         "dataset": subject.tensors.dataset,
         "tensors": subject.tensors,
@@ -85,7 +85,7 @@ def curves(subject: Subject) -> list[str]:
 
 def calibration(subject: Subject) -> dict[str, Any]:
     """Calibration and abstention, with their figures drawn."""
-    known = evaluations.read_calibration(subject.evaluation)
+    known = scores.read_calibration(subject.evaluation)
     plot = plots.risk_coverage(known["risk_coverage"], known["abstention"])
     return known | {"plots": [plots.reliability(known["reliability"]), plot]}
 

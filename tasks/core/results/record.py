@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.core.handles import Evaluation, TensorCache, TrainedModel
 from tasks.core.results import evaluation as evaluations
-from tasks.core.results import metrics, tables
+from tasks.core.results import metrics, scores, tables
 from tasks.core.workspace import Workspace
 
 HISTORY = "history.parquet"
@@ -82,7 +82,7 @@ def _split(evaluation: Evaluation, tensors: TensorCache, rows: pd.DataFrame, spl
 def _runs(
     row: Mapping[str, Any], tensors: TensorCache, trained: TrainedModel, evaluation: Evaluation
 ) -> pd.DataFrame:
-    accuracy = evaluations.read_metrics(evaluation)["test"]["accuracy"]
+    accuracy = scores.read_metrics(evaluation)["test"]["accuracy"]
     columns = dict(row) | {
         "evaluation": evaluation.digest,
         "tensors": tensors.digest,

@@ -14,7 +14,7 @@ from tasks.core import stage
 from tasks.core.errors import RegistryError
 from tasks.core.handles import Evaluation, ModelVersion, TrainedModel
 from tasks.core.results import card, changes, shelf
-from tasks.core.results.evaluation import read_calibration, read_metrics
+from tasks.core.results.scores import read_calibration, read_metrics
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
 

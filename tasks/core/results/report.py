@@ -23,8 +23,12 @@ TEMPLATES = ("report.html.j2", "report.css")
 PAGE = "report.html"
 
 
-def ingredients(subject: Subject) -> Ingredients:
-    """What decides the page: not the run's id nor its times, so that a run with nothing new finds it."""
+def ingredients(subject: Subject, here: Path = HERE) -> Ingredients:
+    """What decides the page: not the run's id nor its times, so that a run with nothing new finds it.
+
+    Args:
+        here: Folder of the templates.
+    """
     handles = {
         "raw": subject.raw,
         "tensors": subject.tensors,
@@ -32,7 +36,7 @@ def ingredients(subject: Subject) -> Ingredients:
         "trained": subject.trained,
         "evaluation": subject.evaluation,
     }
-    templates = {name: hashlib.sha256((HERE / name).read_bytes()).hexdigest() for name in TEMPLATES}
+    templates = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in TEMPLATES}
     return Ingredients(
         stage="report",
         inputs={name: handle.digest for name, handle in handles.items()} | templates,

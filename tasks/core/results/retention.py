@@ -4,10 +4,11 @@ import logging
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from tasks.core import stage
 from tasks.core.errors import RegistryError
-from tasks.core.results import changes, shelf
+from tasks.core.results import changes, ledger, shelf
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.registry")
@@ -38,15 +39,18 @@ def gc(
     workspace: Workspace,
     *,
     keep: int,
-    referenced: Collection[str] = (),
+    spared: Collection[str] = (),
     who: str,
     dry_run: bool = False,
 ) -> list[str]:
-    """Remove old versions.
+    """Remove old versions; never one that an alias names, nor one that a version which stays refers to.
+
+    A version refers to the champion that it was compared with: without that model nobody could look at
+    the images again on which the two differ.
 
     Args:
         keep: The newest so many stay, 0 or more.
-        referenced: Versions that stay whatever their age, besides those that an alias names.
+        spared: Versions that stay besides.
         who: Stands in the log.
         dry_run: Only say what would go.
 
@@ -55,12 +59,21 @@ def gc(
     """
     with shelf.locked(dataset, workspace) as place:
         names = shelf.names(place)
-        safe = {*shelf.aliases(place).values(), *referenced, *names[len(names) - min(keep, len(names)) :]}
-        old = [name for name in names if name not in safe]
+        kept = {*shelf.aliases(place).values(), *spared, *names[len(names) - min(keep, len(names)) :]}
+        kept |= _referred_to(place, kept, ledger.decisions(dataset, workspace))
+        old = [name for name in names if name not in kept]
         if not dry_run:
             for name in old:
                 _remove(place, name, who, f"older than the newest {keep}, without alias or reference")
     return old
+
+
+def _referred_to(place: Path, kept: set[str], decisions: list[dict[str, Any]]) -> set[str]:
+    """Versions that the decisions about the kept ones compared with."""
+    models = {name: stage.read_manifest(place / name)["facts"]["model_sha256"] for name in shelf.names(place)}
+    ours = {models[name] for name in kept & set(models)}
+    rivals = {line["champion"] for line in decisions if line["challenger"] in ours and line["looked"]}
+    return {name for name, model in models.items() if model in rivals}
 
 
 def _remove(place: Path, version: str, who: str, why: str) -> None:

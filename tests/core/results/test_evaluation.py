@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 from tasks.core.errors import DataError, FormatError
 from tasks.core.handles import Evaluation
-from tasks.core.results import evaluation
+from tasks.core.results import evaluation, scores
 
 
 def test_evaluation_is_scikit_learns(lab) -> None:
@@ -23,7 +23,7 @@ def test_evaluation_is_scikit_learns(lab) -> None:
 
 def test_metrics_are_strict_json_with_intervals(lab) -> None:
     made = lab.evaluation("one", skill=2.0)
-    text = (made.directory / evaluation.METRICS).read_text()
+    text = (made.directory / scores.METRICS).read_text()
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert set(record) == {"test", "val"}
     assert record["val"]["images"] == 80
@@ -41,10 +41,10 @@ def test_classes_have_both_splits(lab) -> None:
 
 def test_a_second_evaluation_finds_the_first(lab) -> None:
     first = lab.evaluation("one", skill=2.0)
-    before = first.manifest["created"], (first.directory / evaluation.METRICS).stat().st_mtime_ns
+    before = first.manifest["created"], (first.directory / scores.METRICS).stat().st_mtime_ns
     second = lab.evaluation("one", skill=2.0)
     assert second == first
-    assert (second.manifest["created"], (second.directory / evaluation.METRICS).stat().st_mtime_ns) == before
+    assert (second.manifest["created"], (second.directory / scores.METRICS).stat().st_mtime_ns) == before
     assert Evaluation(**first.as_dict()) == first
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.core.errors import FormatError, RegistryError, UsageError
 from tasks.core.handles import ModelVersion
-from tasks.core.results import changes, registry, retention, shelf
+from tasks.core.results import changes, ledger, registry, retention, shelf
 
 
 def publish(lab, name: str) -> ModelVersion:
@@ -118,7 +118,7 @@ def test_delete_and_gc_spare_what_is_in_use(lab) -> None:
     registry.promote("animals", "v0001", lab.workspace, who="ann", why="good")
     with pytest.raises(RegistryError, match="in use"):
         retention.delete("animals", "v0001", lab.workspace, who="ann", why="old")
-    args = {"keep": 1, "referenced": ["v0003"], "who": "ann"}
+    args = {"keep": 1, "spared": ["v0003"], "who": "ann"}
     assert retention.gc("animals", lab.workspace, **args, dry_run=True) == ["v0002", "v0004"]
     assert len(registry.versions("animals", lab.workspace)) == 5
     assert retention.gc("animals", lab.workspace, **args) == ["v0002", "v0004"]
@@ -128,6 +128,23 @@ def test_delete_and_gc_spare_what_is_in_use(lab) -> None:
     assert publish(lab, "six").version == "v0006"
     with pytest.raises(RegistryError, match="no version v0005"):
         retention.delete("animals", "v0005", lab.workspace, who="ann", why="again")
+
+
+def test_gc_spares_the_champion_that_a_kept_version_was_compared_with(lab) -> None:
+    """Two was compared with one, which has lost its aliases since; three with two."""
+    lines = []
+    for name in ("zero", "one", "two", "three"):
+        lines.append(publish(lab, name))
+        champion = lines[-2].model_sha256 if len(lines) > 1 else ""
+        line = {
+            "challenger": lines[-1].model_sha256,
+            "champion": champion,
+            "looked": bool(champion),
+            "who": "",
+            "why": "",
+        }
+        ledger.note(line, {"compared": name}, "animals", lab.workspace)
+    assert retention.gc("animals", lab.workspace, keep=2, who="ann") == ["v0001"]
 
 
 def test_what_a_killed_writer_left_is_cleared_up_and_logged(lab) -> None:

@@ -114,15 +114,14 @@ def test_what_changes_the_page_changes_the_digest(lab) -> None:
     assert report.ingredients(subject(lab, "two", 3.0, about.evaluation)).digest != digest
 
 
-def test_the_template_and_the_style_are_ingredients(lab, monkeypatch, tmp_path) -> None:
+def test_the_template_and_the_style_are_ingredients(lab, tmp_path) -> None:
     about = subject(lab)
     digest = report.ingredients(about).digest
     for name in report.TEMPLATES:
         (tmp_path / name).write_text((report.HERE / name).read_text())
-    monkeypatch.setattr(report, "HERE", tmp_path)
-    assert report.ingredients(about).digest == digest
+    assert report.ingredients(about, tmp_path).digest == digest
     (tmp_path / "report.css").write_text("body { color: red }")
-    assert report.ingredients(about).digest != digest
+    assert report.ingredients(about, tmp_path).digest != digest
 
 
 def test_names_from_outside_are_text(lab) -> None:
