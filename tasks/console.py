@@ -52,10 +52,10 @@ def person() -> Iterator[None]:
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, its errors shown as `errors` does."""
+    """`function`, its lines and errors shown as `person` does."""
 
     def run(**parameters: Any) -> Any:
-        with errors():
+        with person():
             return function(**parameters)
 
     return run

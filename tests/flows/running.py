@@ -1,9 +1,10 @@
 """Plumbline's commands as a person starts them, and pictures to train on."""
 
 import json
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,30 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Plumbline:
-    """Starts Plumbline's commands in their own processes, against the session's server."""
+    """Starts Plumbline's commands in their own processes, against the session's server.
+
+    Args:
+        environment: Of the processes.
+        workspace: Where they keep everything.
+        root: The code that runs.
+    """
 
     environment: dict[str, str]
     workspace: Path
+    root: Path = ROOT
+
+    def copied(self) -> "Plumbline":
+        """The same with a copy of the code that a test may edit."""
+        root = self.workspace.parent / "code"
+        for package in ("flows", "tasks"):
+            shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        return replace(self, root=root)
 
     def run(
         self, script: str, *arguments: object, python: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *python, str(ROOT / script), *map(str, arguments)],
+            [sys.executable, *python, str(self.root / script), *map(str, arguments)],
             env=self.environment,
             cwd=self.workspace.parent,
             capture_output=True,

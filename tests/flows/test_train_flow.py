@@ -72,6 +72,7 @@ def check_that_keras_alone_gives_the_table(
 
 
 def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> None:
+    plumbline = plumbline.copied()
     train = ("--dataset", photos, *QUICK)
     plumbline.ok(*train)
     assert set(plumbline.stages().values()) == {"ran"}
@@ -96,6 +97,12 @@ def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> N
     plumbline.ok(*train)
     assert plumbline.stages()["normalize"] == "ran"
     assert plumbline.stages()["train"] == "cached"
+
+    with (plumbline.root / "tasks" / "core" / "results" / "page.py").open("a") as code:
+        code.write("\n\nADDED = 1\n")
+    plumbline.ok(*train)
+    ran = {name for name, state in plumbline.stages().items() if state == "ran"}
+    assert ran == {"promote", "report"}  # promote always decides
 
 
 def test_refresh_runs_a_stage_again(plumbline: Plumbline, photos: Path) -> None:
