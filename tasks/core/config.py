@@ -68,10 +68,12 @@ class SourceSettings:
     """Where images come from.
 
     Args:
-        dataset: A known dataset's name, or the path of a folder of images.
-        archive: A file to use instead of downloading; for a known dataset only.
+        dataset: A known dataset's name; the path of a folder of images, of a CSV of path and label, of a
+            parquet file or a folder of them; or the address of parquet files (https://, hf://, s3://).
+        archive: A file to use instead of downloading, or a folder where there are several; for a known
+            dataset only.
         archive_sha256: The SHA-256 (64 hexadecimal digits) that `archive` must have, if it is not the
-            official file.
+            official one. For a folder: that of what `sha256sum` prints for its files.
     """
 
     dataset: str = "digits"

@@ -53,10 +53,10 @@ class RawDataset(Handle):
 
     Args:
         dataset: The name under which models, tables and reports are filed.
-        kind: Which reader understands it: "digits", "cifar", "folder".
+        kind: Which reader understands it: "digits", "cifar", "idx", "folder" or "parquet".
         root: Where the images' bytes are: relative to the workspace for archives, absolute for folders,
             empty for bundled data.
-        images: Number of images (files listed) in all splits.
+        images: Number of images in all splits.
     """
 
     dataset: str

@@ -1,12 +1,17 @@
 """Sources whose images are encoded files."""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tasks.core import stage
 from tasks.core.data import decode, listing
+from tasks.core.data.classes import check, refusal
+from tasks.core.data.columns import LAYOUT
 from tasks.core.data.decode import Target
-from tasks.core.data.reader import Decoded, Failed, Row
+from tasks.core.data.reader import UNLABELLED, Decoded, Failed, Row
+from tasks.core.data.shards import Shard
 from tasks.core.errors import DecodeError
 
 
@@ -33,10 +38,79 @@ class Folder:
         try:
             with (self._root / listed.path).open("rb", buffering=0) as file:
                 content = file.read()
-            if hashlib.sha256(content).hexdigest() != listed.sha256:
-                return Failed(row, "changed after it was listed")
-            return Decoded(row, *decode.decode(content, target))
         except OSError as error:
             return Failed(row, f"not readable: {error.strerror}")
-        except DecodeError as error:
-            return Failed(row, error.summary)
+        if hashlib.sha256(content).hexdigest() != listed.sha256:
+            return Failed(row, "changed after it was listed")
+        return _decoded(row, content, target)
+
+
+class Shards:
+    """Images in parquet files; some megabytes of them are in memory at a time.
+
+    Args:
+        root: The folder of the files.
+        files: The files, as a listing says.
+
+    Raises:
+        DataError: A file isn't as it should be, or the splits' classes differ.
+    """
+
+    shape = None
+    published = False
+
+    def __init__(self, root: Path, files: list[listing.File]) -> None:
+        self._files = files
+        self._shards = [Shard(root / file.path, file.split) for file in files]
+        self.classes = _classes(root, self._shards)
+
+    def count(self) -> int:
+        return sum(shard.count for shard in self._shards)
+
+    def rows(self) -> list[Row]:
+        """All images, in the source's own order; reads everything once.
+
+        Raises:
+            DataError: A file was changed after it was listed, or can't be read.
+        """
+        places = {name: label for label, name in enumerate(self.classes)}
+        rows = []
+        for shard, file in zip(self._shards, self._files, strict=True):
+            _refuse_change(shard, file)
+            labels = shard.labels()
+            for row, content in shard.contents(range(shard.count)):
+                name, identity = labels[row], hashlib.sha256(content or b"").hexdigest()
+                label = UNLABELLED if name is None else places[name]
+                rows.append(Row(identity, f"{file.path}#{row}", file.split, label))
+        return rows
+
+    def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
+        start = 0
+        for shard in self._shards:
+            inside = wanted[bisect_left(wanted, start) : bisect_left(wanted, start + shard.count)]
+            for row, content in shard.contents([number - start for number in inside]):
+                yield _decoded(start + row, content or b"", target)
+            start += shard.count
+
+
+def _classes(root: Path, shards: list[Shard]) -> tuple[str, ...]:
+    """The classes of all files, in the first file's order; matched by name."""
+    by_split: dict[str, set[str]] = {}
+    named = [(shard, shard.names()) for shard in shards]
+    for shard, names in named:
+        by_split.setdefault(shard.split, set()).update(names)
+    check(str(root), by_split, LAYOUT)
+    whole = next((names for _, names in named if len(names) == len(set().union(*by_split.values()))), ())
+    return whole or tuple(sorted(set().union(*by_split.values())))
+
+
+def _refuse_change(shard: Shard, file: listing.File) -> None:
+    if stage.sha256_file(shard.path) != file.sha256:
+        raise refusal(str(shard.path), "was changed after it was listed", "a file that stays as it is", "")
+
+
+def _decoded(row: int, content: bytes, target: Target) -> Decoded | Failed:
+    try:
+        return Decoded(row, *decode.decode(content, target))
+    except DecodeError as error:
+        return Failed(row, error.summary)

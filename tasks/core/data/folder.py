@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.core.errors import DataError
+from tasks.core.data.classes import check, refusal
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -14,12 +14,12 @@ LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or 
 
 @dataclass(frozen=True, order=True)
 class Seen:
-    """An image file as the folder shows it, unread.
+    """A file as the system shows it, unread.
 
     Args:
         path: Relative to the root, with forward slashes.
-        split: "train", "val", "test", or empty in a folder without splits.
-        class_name: The class folder's name.
+        split: "train", "val", "test", or empty in a source without splits.
+        class_name: The class's name; empty for a file of many images.
         status: As the system tells it.
     """
 
@@ -46,9 +46,10 @@ def scan(root: Path) -> list[Seen]:
             prefix = f"{split}/{name}/" if split else f"{name}/"
             found = [Seen(path, split, name, status) for path, status in _images(folder / name, prefix)]
             if not found:
-                raise _refusal(root, "has an empty class", f"no image in {folder.relative_to(root) / name}")
+                where = folder.relative_to(root) / name
+                raise refusal(str(root), "has an empty class", LAYOUTS, f"no image in {where}")
             seen += found
-    _check_classes(root, classes)
+    check(str(root), classes, LAYOUTS)
     return sorted(seen)
 
 
@@ -76,23 +77,3 @@ def _images(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
                 yield from _images(folder / entry.name, f"{prefix}{entry.name}/")
             elif entry.name[entry.name.rfind(".") :].lower() in SUFFIXES and entry.is_file():
                 yield prefix + entry.name, entry.stat()
-
-
-def _check_classes(root: Path, classes: dict[str, set[str]]) -> None:
-    for split, names in classes.items():
-        reference = classes.get("train", names)
-        if names != reference:
-            lacking = ", ".join(sorted(reference ^ names))
-            raise _refusal(
-                root, f"has other classes in {split} than in train", f"only in one of them: {lacking}"
-            )
-        if not names:
-            raise _refusal(root, "has no class folders", "no folder in it")
-        if len(names) == 1:
-            raise _refusal(root, "has only one class", f"one folder: {next(iter(names))}")
-
-
-def _refusal(root: Path, what: str, found: str) -> DataError:
-    return DataError(
-        f"{root} {what}", expected=LAYOUTS, found=found, done="nothing was written, the folder is unchanged"
-    )

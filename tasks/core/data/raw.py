@@ -12,8 +12,10 @@ from typing import Any
 
 from tasks.core import stage
 from tasks.core.config import SourceSettings
-from tasks.core.data import folder, listing, originals, sources
+from tasks.core.data import folder, listing, originals, remote, shards, sources, table
 from tasks.core.data.arrays import Arrays
+from tasks.core.data.files import Shards
+from tasks.core.data.folder import Seen
 from tasks.core.data.form import Form
 from tasks.core.data.hashes import Hashes
 from tasks.core.data.known import Known
@@ -50,25 +52,54 @@ def acquire(
     """
     sources.check(source)
     found = sources.find(source.dataset)
+    if isinstance(found, str):
+        copies = remote.mirror(found, workspace, refresh, progress)
+        return _from_shards(copies, sources.name_of(found), workspace, refresh, progress)
     if isinstance(found, Path):
-        return _from_folder(found, workspace, refresh, progress)
+        return _from_path(found, workspace, refresh, progress)
     if not found.files:
         return _bundled(found, workspace)
     return _from_archive(found, source, workspace, refresh, progress)
 
 
-def _from_folder(root: Path, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
-    seen = folder.scan(root)
+def _from_path(path: Path, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
+    name, kind = sources.name_of(path), sources.kind_of(path)
+    if kind == "parquet":
+        return _from_shards(path, name, workspace, refresh, progress)
+    if kind == "csv":
+        return _from_images(path.parent, name, table.scan(path), workspace, refresh, progress)
+    return _from_images(path, name, folder.scan(path), workspace, refresh, progress)
+
+
+def _from_images(
+    root: Path, name: str, seen: list[Seen], workspace: Workspace, refresh: bool, progress: Progress
+) -> RawDataset:
+    files = _hashed(root, seen, workspace, refresh, progress)
+    return _publish(name, "folder", str(root), None, files, workspace, lambda: {"images": len(files)})
+
+
+def _from_shards(
+    path: Path, name: str, workspace: Workspace, refresh: bool, progress: Progress
+) -> RawDataset:
+    root = path if path.is_dir() else path.parent
+    files = _hashed(root, shards.scan(path), workspace, refresh, progress)
+
+    def count() -> dict[str, Any]:
+        return {"images": Shards(root, files).count()}
+
+    return _publish(name, "parquet", str(root), None, files, workspace, count)
+
+
+def _hashed(
+    root: Path, seen: list[Seen], workspace: Workspace, refresh: bool, progress: Progress
+) -> list[File]:
     hashes = Hashes(root, workspace, forget=refresh)
-    sha256 = hashes.of([(image.path, image.status) for image in seen], progress)
-    files = [
-        File(image.path, image.status.st_size, sha256[image.path], image.split, image.class_name)
-        for image in seen
-    ]
+    sha256 = hashes.of([(file.path, file.status) for file in seen], progress)
     hashes.remember()
-    log.info("%s: %s images, %s read", root, f"{len(files):,}", f"{hashes.read:,}")
-    name, facts = sources.name_of(root), {"images": len(files)}
-    return _publish(name, "folder", str(root), None, files, workspace, lambda: facts)
+    log.info("%s: %s files, %s read", root, f"{len(seen):,}", f"{hashes.read:,}")
+    return [
+        File(file.path, file.status.st_size, sha256[file.path], file.split, file.class_name) for file in seen
+    ]
 
 
 def _bundled(known: Known, workspace: Workspace) -> RawDataset:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks.core.data import listing
 from tasks.core.data.arrays import Arrays
-from tasks.core.data.files import Folder
+from tasks.core.data.files import Folder, Shards
 from tasks.core.data.form import Form
 from tasks.core.data.reader import Reader
 from tasks.core.handles import RawDataset
@@ -17,11 +17,17 @@ def open_raw(raw: RawDataset) -> Reader:
     root = Workspace.active().root / raw.root  # an absolute root stays as it is
     if raw.kind == "folder":
         return Folder(root, files)
+    if raw.kind == "parquet":
+        return Shards(root, files)
     form = Form.of_json(raw.manifest["ingredients"]["parameters"]["form"])
     return Arrays(raw.kind, form, {Path(file.path).name: root / file.path for file in files})
 
 
 def libraries(kind: str) -> tuple[str, ...]:
     """Distributions whose versions decide what the reader of a kind gives."""
-    extra = {"digits": ("scikit-learn",), "folder": ("simplejpeg",)}
+    extra = {
+        "digits": ("scikit-learn",),
+        "folder": ("simplejpeg",),
+        "parquet": ("simplejpeg", "pyarrow"),
+    }
     return ("numpy", "pillow", *extra.get(kind, ()))

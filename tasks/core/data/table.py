@@ -1,0 +1,70 @@
+"""A CSV that lists image files: columns path and label, and split if there is one.
+
+The paths are relative to the CSV's own folder. From there on it is like a folder of images.
+"""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tasks.core.data.classes import check, refusal
+from tasks.core.data.folder import Seen
+
+COLUMNS = "a first line with the columns path and label (and split, if there are any), then a line an image"
+SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test", "": ""}
+
+
+def scan(path: Path) -> list[Seen]:
+    """Every image that the CSV lists, sorted by path.
+
+    Raises:
+        DataError: Not such a CSV, or a line without path, label or file, or listed twice; by line number.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            seen = list(_lines(path, csv.DictReader(file, strict=True)))
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise refusal(str(path), "cannot be read as a CSV", COLUMNS, str(error)) from error
+    classes: dict[str, set[str]] = {}
+    for image in seen:
+        classes.setdefault(image.split, set()).add(image.class_name)
+    if "" in classes and len(classes) > 1:
+        raise refusal(str(path), "has a split in some lines only", "a split in each line or in none", "both")
+    check(str(path), classes, COLUMNS)
+    return sorted(seen)
+
+
+def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[Seen]:
+    header = reader.fieldnames or []
+    if not {"path", "label"} <= set(header):
+        raise refusal(str(path), "lacks a column", COLUMNS, f"the first line: {', '.join(header)}")
+    lines: dict[str, int] = {}
+    for row in reader:
+        number = reader.line_num
+        name = Path(_cell(path, row, "path", number)).as_posix()
+        label, split = _cell(path, row, "label", number), (row.get("split") or "").strip().lower()
+        if split not in SPLITS:
+            raise refusal(f"{path}, line {number},", "has an unknown split", "train, val or test", split)
+        if name in lines:
+            where = f"{path}, line {number},"
+            raise refusal(where, f"lists {name} again", "each image once", f"it in line {lines[name]} too")
+        lines[name] = number
+        yield Seen(name, SPLITS[split], label, _status(path, name, number))
+
+
+def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:
+    value = (row[column] or "").strip()
+    if not value:
+        raise refusal(f"{path}, line {number},", f"has no {column}", COLUMNS, "nothing in this column")
+    return value
+
+
+def _status(path: Path, name: str, number: int) -> os.stat_result:
+    try:
+        return (path.parent / name).stat()
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        raise refusal(
+            f"{path}, line {number},", f"names a file that is not there: {name}", COLUMNS, found
+        ) from error
