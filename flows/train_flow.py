@@ -20,13 +20,16 @@ else:
 
 import typer
 from prefect import flow, runtime
+from prefect.client.schemas.objects import State
 
 from tasks import closing, console
+from tasks.afterlife import bury
 from tasks.audit import audit
-from tasks.core import server
+from tasks.core import flight, server
 from tasks.core.command import documented
-from tasks.core.config import PromotePolicy, RecipeName, RefreshName, RunSettings
+from tasks.core.config import IfRunning, PromotePolicy, RecipeName, RefreshName, RunSettings
 from tasks.core.data import sources
+from tasks.core.flight import Holder
 from tasks.core.results.subject import Subject
 from tasks.core.workspace import Workspace
 from tasks.download import download
@@ -61,8 +64,9 @@ def train_flow(
     max_quarantine: float = 0.01,
     promote: PromotePolicy = PromotePolicy.better,
     refresh: list[RefreshName] | None = None,
+    if_running: IfRunning = IfRunning.wait,
     workspace: Path | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | State[None]:
     """Turn a dataset of images into an evaluated, versioned image classifier.
 
     Stages whose data, parameters and code are as in an earlier run are not run again. Everything that is
@@ -85,6 +89,7 @@ def train_flow(
         promote: When the new model becomes champion: better (shown better on the same test images),
             not-worse, always or never.
         refresh: Stages to run again although nothing changed; all for every stage. May be repeated.
+        if_running: Whether to wait for another run of this dataset in this workspace, or be dropped.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
@@ -94,16 +99,29 @@ def train_flow(
     settings = RunSettings.of(parameters)
     sources.check(settings.source)
     journal = Journal(Workspace.open(workspace), parameters)
+    holder = Holder.this(runtime.flow_run.id, runtime.flow_run.name)
+    try:
+        with flight.single(sources.filed_under(dataset), holder, if_running, journal.workspace) as killed:
+            if killed:
+                bury(killed)
+            return story(journal, settings)
+    except flight.Busy as busy:
+        return closing.skip(busy)
 
+
+def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
+    """The run itself, stage by stage; returns its summary."""
     raw = journal.run(download, settings.source)
+    if standing := journal.unchanged(raw):
+        return closing.stand(journal, raw, standing)
     tensors = journal.run(normalize, raw, settings.normalize)
     audited = journal.run(audit, tensors)
     trained = journal.run(train, tensors, settings.train)
     evaluation = journal.run(evaluate, trained, tensors)
     champion = rival(trained, tensors)
-    standing = journal.run(evaluate, champion, tensors, role="champion") if champion else None
+    rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
     decision = journal.run(
-        promote_stage, trained, evaluation, standing, tensors, settings.promote, journal.facts()
+        promote_stage, trained, evaluation, rescored, tensors, settings.promote, journal.facts()
     )
     subject = Subject(raw, tensors, audited, trained, evaluation, decision, journal.facts())
     reported = journal.run(report, subject)

@@ -1,17 +1,22 @@
-"""What a run leaves behind: a row in the runs table, artifacts in the dashboard, a summary in the console."""
+"""What a run leaves behind: a row in the runs table, its story in the dashboard, a summary in the console."""
 
 import resource
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from prefect import runtime
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
+from tasks import dashboard
 from tasks.console import log
-from tasks.core.handles import Report
+from tasks.core.flight import Busy
+from tasks.core.handles import RawDataset, Report
 from tasks.core.results import evaluation as evaluations
-from tasks.core.results import record, showing
+from tasks.core.results import record
+from tasks.core.results.standing import Standing
 from tasks.core.results.subject import Subject
 from tasks.journal import Journal, duration
 
@@ -24,15 +29,31 @@ def close(journal: Journal, subject: Subject, report: Report) -> dict[str, Any]:
     """
     row = _row(journal, subject, report)
     record.record(row, subject.tensors, subject.trained, subject.evaluation, journal.workspace)
-    _show(report, subject.tensors.dataset)
+    dashboard.show(journal, subject, report)
     return _summarize(journal, subject, report)
+
+
+def stand(journal: Journal, raw: RawDataset, standing: Standing) -> dict[str, Any]:
+    """Close a run in which nothing had changed: a row like the last one's, and a word to whom it concerns."""
+    journal.stand(standing.stages)
+    row = _of_this_run(journal) | {"verdict": standing.words, "promoted": False}
+    record.repeat(standing.row, row, raw.dataset, journal.workspace)
+    dashboard.stands(journal, raw.dataset, standing.words)
+    report = journal.workspace.root / str(standing.row["report"])
+    summary = {"verdict": standing.words, "report": str(report), "reused": _reused(journal)}
+    _say(summary)
+    return summary
+
+
+def skip(busy: Busy) -> State[None]:
+    """End a run that another one left no room for; not a failure."""
+    log.info("%s; this run was dropped", busy)
+    return Completed(name="Skipped", message=str(busy))
 
 
 def _row(journal: Journal, subject: Subject, report: Report) -> dict[str, Any]:
     facts, decision = journal.facts(), subject.decision
-    return {
-        "run_id": journal.run_id,
-        "started": journal.started,
+    return _of_this_run(journal) | {
         "recipe": subject.trained.recipe,
         "parameters": journal.parameters,
         "seed": journal.parameters["seed"],
@@ -41,37 +62,46 @@ def _row(journal: Journal, subject: Subject, report: Report) -> dict[str, Any]:
         "promoted": decision.promoted,
         "verdict": decision.verdict,
         "report": f"{report.path}/report.html",
-        "wall_seconds": (datetime.now(UTC) - journal.started).total_seconds(),
-        "cpu_seconds": time.process_time(),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
-        "stages": journal.stages(),
-        "flow_run_id": runtime.flow_run.id,
+        "source": facts["source"],
         "git_commit": facts["git_commit"] or None,
         "packages": facts["packages"],
         "device": facts["machine"],
     }
 
 
-def _show(report: Report, dataset: str) -> None:
-    """The report in short, in the run's Artifacts tab."""
-    create_markdown_artifact(showing.summary(report), key="summary", description=f"{dataset} in short")
-    create_table_artifact(showing.classes(report), key="classes", description="test images by class")
-    create_link_artifact((report.directory / "report.html").as_uri(), "report.html", key="report")
+def _of_this_run(journal: Journal) -> dict[str, Any]:
+    return {
+        "run_id": journal.run_id,
+        "started": journal.started,
+        "wall_seconds": (datetime.now(UTC) - journal.started).total_seconds(),
+        "cpu_seconds": time.process_time(),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "stages": journal.stages(),
+        "flow_run_id": runtime.flow_run.id,
+    }
 
 
 def _summarize(journal: Journal, subject: Subject, report: Report) -> dict[str, Any]:
     evaluation, decision = subject.evaluation, subject.decision
     model = journal.workspace.models / subject.tensors.dataset / decision.version / "model.keras"
-    reused = [name for name, entry in journal.entries.items() if entry.state != "ran"]
-    saved = sum(journal.entries[name].cost.get("wall_seconds", 0) for name in reused)
     summary = {
         "accuracy": f"{evaluations.accuracy_in_words(evaluation)} of {evaluation.images:,} test images",
         "verdict": f"{decision.version}: {decision.verdict}",
         "model": str(model),
         "report": str(report.directory / "report.html"),
-        "reused": f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran",
+        "reused": _reused(journal),
     }
+    _say(summary)
+    return summary
+
+
+def _reused(journal: Journal) -> str:
+    reused = [name for name, entry in journal.entries.items() if entry.state != "ran"]
+    saved = sum(journal.entries[name].cost.get("wall_seconds") or 0 for name in reused)
+    return f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran"
+
+
+def _say(summary: Mapping[str, str]) -> None:
     log.info("")
     for name, text in summary.items():
         log.info("%-10s %s", name, text)
-    return summary

@@ -13,7 +13,9 @@ from prefect.client.schemas.objects import State
 from tasks.console import log
 from tasks.core import provenance
 from tasks.core.config import RefreshName
-from tasks.core.handles import Handle
+from tasks.core.handles import Handle, RawDataset
+from tasks.core.results import explanation, standing
+from tasks.core.results.standing import Standing
 from tasks.core.workspace import Workspace
 
 Made = TypeVar("Made")
@@ -25,8 +27,9 @@ class Entry:
 
     Args:
         digest: Of the stage's output.
-        state: "ran", "cached" (Prefect reused the result) or "unchanged" (the stage looked, and found its
-            output there).
+        state: "ran", "cached" (Prefect reused the result), "unchanged" (the stage looked, and found its
+            output there) or "stands" (nothing at all had changed, so it wasn't asked).
+        why: What differs from the dataset's last run, for a stage that ran.
         seconds: Wall time in this run.
         cost: `wall_seconds`, `cpu_seconds`, `peak_memory_mb` when the output was made.
     """
@@ -34,7 +37,8 @@ class Entry:
     digest: str
     state: str
     seconds: float
-    cost: dict[str, float]
+    cost: Mapping[str, float | None]
+    why: tuple[str, ...] = ()
 
 
 class Journal:
@@ -52,6 +56,7 @@ class Journal:
         self.entries: dict[str, Entry] = {}
         self._refresh = set(parameters.get("refresh") or ())
         self._provenance = provenance.facts()
+        self._last: dict[str, dict[str, Any]] = {}
 
     def facts(self) -> dict[str, Any]:
         """What manifests and the report say of the run; JSON values."""
@@ -74,6 +79,7 @@ class Journal:
                 "cpu_seconds": entry.cost.get("cpu_seconds"),
                 "made_in_seconds": entry.cost.get("wall_seconds"),
                 "peak_memory_mb": entry.cost.get("peak_memory_mb"),
+                "why": list(entry.why),
             }
             for name, entry in self.entries.items()
         }
@@ -101,6 +107,16 @@ class Journal:
         self._note(f"{task.name} {role}".strip(), made, seconds, cached=cached, again=refresh)
         return made
 
+    def unchanged(self, raw: RawDataset) -> Standing | None:
+        """The last run of this dataset, if this one could only find the same again; see `standing`."""
+        return None if self._refresh else standing.standing(raw, self.parameters, self.workspace)
+
+    def stand(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over the last run's stages, which needn't be asked."""
+        for name, before in stages.items():
+            cost = {"cpu_seconds": before["cpu_seconds"], "wall_seconds": before["made_in_seconds"]}
+            self.entries.setdefault(name, Entry(before["digest"], "stands", 0.0, cost))
+
     def _refreshed(self, stage: str) -> bool:
         return bool({RefreshName.all.value, stage} & {str(asked) for asked in self._refresh})
 
@@ -112,8 +128,24 @@ class Journal:
         manifest = made.manifest
         fresh = again or datetime.fromisoformat(manifest["created"]) >= self.started.replace(microsecond=0)
         state = "cached" if cached else "ran" if fresh else "unchanged"
-        self.entries[stage] = Entry(made.digest, state, round(seconds, 3), manifest["cost"])
+        if isinstance(made, RawDataset):
+            self._last = explanation.last_stages(made.dataset, self.workspace)
+        why = self._why(stage, made, again) if state == "ran" else ()
+        self.entries[stage] = Entry(made.digest, state, round(seconds, 3), manifest["cost"], why)
         log.info("%-10s %-66s %s", stage, made, _price(state, seconds, manifest["cost"]["wall_seconds"]))
+        if why:
+            log.info("%-10s   since %s", "", "; ".join(why))
+
+    def _why(self, stage: str, made: Handle, again: bool) -> tuple[str, ...]:
+        """What differs from the dataset's last run; nothing to say on its first."""
+        before = self._last.get(stage, {}).get("digest")
+        if not before:
+            return ()
+        if again:
+            return ("asked for with --refresh",)
+        if before == made.digest:
+            return ("its output was missing or damaged",)
+        return tuple(explanation.reasons(stage, before, made.manifest["ingredients"], self.workspace))
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = {"tasks.closing", "tasks.console", "tasks.journal", "tasks.live", "tasks.policy"}
+SHARED = {
+    *("tasks.afterlife", "tasks.closing", "tasks.console", "tasks.dashboard"),
+    *("tasks.journal", "tasks.live", "tasks.policy"),
+}
 ANYTHING_OF_CORE = "tasks.core"
 
 # Room: (what its modules must never import, at any level of the file).

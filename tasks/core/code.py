@@ -8,10 +8,11 @@ from pathlib import Path
 
 PACKAGE = "tasks.core"
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = {".py", ".j2", ".css"}
 
 
-def digest(*modules: str, root: Path = ROOT) -> str:
-    """SHA-256 of the syntax trees of `modules` and of every `tasks.core` module that they import.
+def hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
+    """Hashes of the syntax trees of `modules` and of every `tasks.core` module that they import.
 
     Comments, docstrings and formatting don't count; a changed constant, a changed helper in another
     module or a new import does. Nothing is imported to find out.
@@ -19,15 +20,22 @@ def digest(*modules: str, root: Path = ROOT) -> str:
     Args:
         modules: Dotted names, such as "tasks.core.data.tensors".
         root: The folder that holds the package `tasks`.
+
+    Returns:
+        By module, such as "data.tensors": 16 hexadecimal digits of the SHA-256.
     """
-    reached = {name: tree for module in modules for name, tree in _reach(module, root).items()}
-    text = "\n".join(f"{name} {reached[name]}" for name in sorted(reached))
-    return hashlib.sha256(text.encode()).hexdigest()
+    trees = {name: tree for module in modules for name, tree in _reach(module, root).items()}
+    return {name.removeprefix(f"{PACKAGE}."): trees[name] for name in sorted(trees)}
 
 
-def reached(*modules: str, root: Path = ROOT) -> list[str]:
-    """Names of the modules that `digest` reads, sorted."""
-    return sorted({name for module in modules for name in _reach(module, root)})
+def source_digest(root: Path = ROOT) -> str:
+    """SHA-256 of all of Plumbline's own files, prose included: equal means that nothing at all changed."""
+    whole = hashlib.sha256()
+    for path in sorted(path for package in ("flows", "tasks") for path in (root / package).rglob("*")):
+        if path.suffix in SOURCES:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            whole.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
 
 
 def libraries(*names: str) -> dict[str, str]:
@@ -45,7 +53,7 @@ def _reach(module: str, root: Path) -> dict[str, str]:
             continue
         tree = ast.parse(_file(name, root).read_text(encoding="utf-8"))
         waiting += [imported for imported in _imports(tree) if _is_module(imported, root)]
-        found[name] = hashlib.sha256(ast.dump(_without_prose(tree)).encode()).hexdigest()
+        found[name] = hashlib.sha256(ast.dump(_without_prose(tree)).encode()).hexdigest()[:16]
     return found
 
 

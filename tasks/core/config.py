@@ -63,6 +63,13 @@ class PromotePolicy(StrEnum):
     never = "never"
 
 
+class IfRunning(StrEnum):
+    """What a run does while another run of the same dataset is under way in the same workspace."""
+
+    wait = "wait"
+    drop = "drop"
+
+
 @dataclass(frozen=True)
 class SourceSettings:
     """Where images come from.

@@ -8,7 +8,10 @@ from typing import Any
 
 from tasks.core import __version__, code
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pyarrow", "pillow", "scikit-learn", "prefect")
+PACKAGES = (
+    *("tensorflow", "keras", "numpy", "pandas", "pyarrow", "pillow", "simplejpeg"),
+    *("scikit-learn", "scipy", "matplotlib", "jinja2", "prefect"),
+)
 
 
 def facts() -> dict[str, Any]:
@@ -16,11 +19,17 @@ def facts() -> dict[str, Any]:
     return {
         "plumbline": __version__,
         "git_commit": git_commit(),
-        "packages": code.libraries(*PACKAGES),
+        "source": code.source_digest(),
+        "packages": packages(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": f"{_processor()}, {os.cpu_count()} cores",
     }
+
+
+def packages() -> dict[str, str]:
+    """Installed versions of the libraries that decide a run's outcome."""
+    return code.libraries(*PACKAGES)
 
 
 def git_commit(root: Path = code.ROOT) -> str:

@@ -49,7 +49,7 @@ class Ingredients:
             "format": FORMAT,
             "inputs": dict(self.inputs),
             "parameters": dict(self.parameters),
-            "code": code.digest(*self.modules),
+            "code": code.hashes(*self.modules),
             "libraries": code.libraries(*self.libraries),
         }
 
@@ -83,8 +83,10 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
             continue
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             phrases += changes(before, after, "" if name == "parameters" else f"{name} ")
-        elif prefix == "inputs " or name == "code":
+        elif prefix == "inputs ":
             phrases.append(f"{name} changed")
+        elif prefix == "code ":
+            phrases.append(f"code of {name} changed")
         else:
             phrases.append(f"{prefix if prefix != 'libraries ' else ''}{name} {before} -> {after}")
     return phrases

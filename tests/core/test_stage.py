@@ -126,19 +126,19 @@ def test_the_digest_follows_every_ingredient() -> None:
 
 def test_changes_are_named() -> None:
     old = {
-        "code": "a",
+        "code": {"data.decode": "a", "data.rows": "c"},
         "inputs": {"raw": "1"},
         "parameters": {"learning_rate": 0.4, "epochs": 10},
         "libraries": {"numpy": "2.0"},
     }
     new = {
-        "code": "b",
+        "code": {"data.decode": "b", "data.rows": "c"},
         "inputs": {"raw": "2"},
         "parameters": {"learning_rate": 0.2, "epochs": 10},
         "libraries": {"numpy": "2.1"},
     }
     assert stage.changes(old, new) == [
-        "code changed",
+        "code of data.decode changed",
         "raw changed",
         "numpy 2.0 -> 2.1",
         "learning_rate 0.4 -> 0.2",

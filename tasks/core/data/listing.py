@@ -37,3 +37,18 @@ def write(directory: Path, files: list[File]) -> None:
 def read(directory: Path) -> list[File]:
     """The files of a raw dataset, sorted by path."""
     return [File(**row) for row in pq.read_table(directory / NAME).to_pylist()]
+
+
+def differences(old: list[File], new: list[File]) -> list[str]:
+    """What happened to a dataset's files between two listings, each as a short phrase.
+
+    >>> differences([File("a/1.png", 9, "x")], [File("a/1.png", 9, "y"), File("a/2.png", 9, "z")])
+    ['1 file added', '1 file edited']
+    """
+    before, after = ({file.path: file for file in files} for files in (old, new))
+    counts = {
+        "added": len(after.keys() - before.keys()),
+        "removed": len(before.keys() - after.keys()),
+        "edited": sum(before[path] != after[path] for path in before.keys() & after.keys()),
+    }
+    return [f"{count:,} file{'s' * (count != 1)} {what}" for what, count in counts.items() if count]

@@ -95,6 +95,12 @@ def name_of(source: Path | str) -> str:
     return slug or "folder"
 
 
+def filed_under(dataset: str) -> str:
+    """The name under which a dataset's runs and models are filed; arguments as `find`."""
+    found = find(dataset)
+    return found.name if isinstance(found, Known) else name_of(found)
+
+
 def check(source: SourceSettings) -> None:
     """Refuse what cannot be before anything starts; looks at paths, reads no file.
 

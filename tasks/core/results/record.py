@@ -43,6 +43,18 @@ def record(
     tables.append("runs", dataset, run_id, _runs(row, tensors, trained, evaluation), workspace)
 
 
+def repeat(last: Mapping[str, Any], changed: Mapping[str, Any], dataset: str, workspace: Workspace) -> None:
+    """Write the row of a run that found everything as the last run had left it.
+
+    Args:
+        last: The last run's row.
+        changed: The columns that are this run's own, with run_id.
+        dataset: Under which name it is filed.
+    """
+    row = _plain({name: value for name, value in last.items() if name != "dataset"} | dict(changed))
+    tables.append("runs", dataset, changed["run_id"], pd.DataFrame([row]), workspace)
+
+
 def epochs(trained: TrainedModel) -> pd.DataFrame:
     """The training's history in the columns of the table `epochs`."""
     history = pd.read_parquet(trained.directory / HISTORY)
@@ -94,7 +106,10 @@ def _runs(
         "macro_f1": evaluation.macro_f1,
         "log_loss": evaluation.log_loss,
     }
-    plain = {
+    return pd.DataFrame([_plain(columns)])
+
+
+def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         name: json.dumps(value) if isinstance(value, Mapping) else value for name, value in columns.items()
     }
-    return pd.DataFrame([plain])

@@ -8,7 +8,7 @@ from tasks.core.handles import Audit, Decision, Evaluation, RawDataset, TensorCa
 from tasks.core.results import ledger
 from tasks.core.workspace import Workspace
 
-ELSEWHERE = ("workspace", "refresh")  # parameters that change where and when, not what
+ELSEWHERE = ("workspace", "refresh", "if_running")  # parameters that change where and when, not what
 
 
 @dataclass(frozen=True)

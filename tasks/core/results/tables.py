@@ -61,6 +61,7 @@ SCHEMAS = {
         ("peak_memory_mb", pa.float64(), "peak resident memory of the run, MB"),
         ("stages", pa.string(), "JSON: for each stage its digest, state, seconds, cpu_seconds"),
         ("flow_run_id", pa.string(), "Prefect's id of the flow run"),
+        ("source", pa.string(), "SHA-256 of Plumbline's own source files"),
         ("git_commit", pa.string(), "commit of the code; null outside a git checkout"),
         ("packages", pa.string(), "JSON: versions of the installed libraries that matter"),
         ("device", pa.string(), "what the training ran on"),

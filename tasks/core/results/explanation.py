@@ -1,0 +1,157 @@
+"""Why a stage ran: which of its ingredients are other ones than in an earlier run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks.core import stage
+from tasks.core.data import listing
+from tasks.core.errors import FormatError, UsageError
+from tasks.core.results import tables
+from tasks.core.workspace import Workspace
+
+FOLDERS = {
+    "download": "raw",
+    "normalize": "tensors",
+    "audit": "audits",
+    "train": "training",
+    "evaluate": "evaluations",
+    "report": "reports",
+}
+UPSTREAM = {"raw": "download", "tensors": "normalize", "trained": "train", "evaluation": "evaluate"}
+
+
+def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """The stages of the dataset's latest run, as the runs table has them; empty before the first run."""
+    runs = tables.read("runs", workspace, dataset)
+    if runs.empty:
+        return {}
+    return dict(json.loads(runs.sort_values("started").iloc[-1]["stages"]))
+
+
+def reasons(name: str, before: str, record: Mapping[str, Any], workspace: Workspace) -> list[str]:
+    """Which ingredients of a stage differ from those of an earlier output, each as a short phrase.
+
+    Args:
+        name: The stage.
+        before: Digest of the earlier output.
+        record: The ingredients now, as `Ingredients.record` gives them.
+        workspace: Where the earlier output's manifest is.
+
+    Returns:
+        Empty if nothing differs.
+    """
+    try:
+        old = stage.read_manifest(folder_of(name, before, workspace))["ingredients"]
+    except FormatError:
+        return ["the earlier output is not there any more"]
+    phrases = stage.changes(old, record)
+    if _kind(name) == "evaluate":
+        phrases = _predicted(old, record, workspace) + phrases
+    if name == "download":
+        phrases = [*_files(before, stage.digest_of(record), workspace), *phrases]
+    return list(dict.fromkeys(_in_words(phrase) for phrase in phrases if phrase != "files changed"))
+
+
+def table(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """A run's stages as people read them, from the runs table's column: state, why, seconds, saved."""
+    return [
+        {
+            "stage": name,
+            "state": entry["state"],
+            "why": "; ".join(entry.get("why") or ()),
+            "seconds": f"{entry['seconds']:.1f}",
+            "saved": "" if entry["state"] == "ran" else f"{entry.get('made_in_seconds') or 0:.1f}",
+        }
+        for name, entry in stages.items()
+    ]
+
+
+def of_run(run: str, workspace: Workspace) -> list[dict[str, str]]:
+    """`table` of one run.
+
+    Args:
+        run: A run's id, or "last".
+
+    Raises:
+        UsageError: No such run.
+    """
+    return table(json.loads(_row(run, workspace)["stages"]))
+
+
+def between(earlier: str, later: str, workspace: Workspace) -> list[dict[str, str]]:
+    """For each stage of the later run, what differs from the earlier run.
+
+    Raises:
+        UsageError: No such run.
+    """
+    old, new = (json.loads(_row(run, workspace)["stages"]) for run in (earlier, later))
+    rows = []
+    for name in (name for name in new if _kind(name) in FOLDERS):
+        digest, before = new[name]["digest"], old.get(name, {}).get("digest", "")
+        same = digest == before
+        why = [] if same else _between(name, before, digest, workspace)
+        rows.append({"stage": name, "": "same" if same else "differs", "ingredients": "; ".join(why)})
+    return rows
+
+
+def _between(name: str, before: str, after: str, workspace: Workspace) -> list[str]:
+    try:
+        record = stage.read_manifest(folder_of(name, after, workspace))["ingredients"]
+    except FormatError:
+        return ["the later output is not there any more"]
+    return reasons(name, before, record, workspace)
+
+
+def _row(run: str, workspace: Workspace) -> pd.Series:
+    runs = tables.read("runs", workspace).sort_values("started")
+    chosen = runs if run == "last" else runs[runs["run_id"] == run]
+    if chosen.empty:
+        latest = ", ".join(runs["run_id"].tail(5))
+        raise UsageError(
+            f"there is no run {run}",
+            expected=f"last, or one of the ids of `plumbline compare --columns run_id`: ... {latest}",
+            found="no row of that id in the runs table",
+        )
+    return chosen.iloc[-1]
+
+
+def folder_of(name: str, digest: str, workspace: Workspace) -> Path:
+    """The directory of a stage's output.
+
+    Args:
+        name: As the journal has it, such as "train" or "evaluate champion".
+    """
+    return workspace.root / FOLDERS[_kind(name)] / digest
+
+
+def _kind(name: str) -> str:
+    """The stage without its role: "evaluate champion" is an evaluation."""
+    return name.split()[0]
+
+
+def _files(before: str, after: str, workspace: Workspace) -> list[str]:
+    old, new = (listing.read(workspace.raw / digest) for digest in (before, after))
+    return listing.differences(old, new)
+
+
+def _predicted(old: Mapping[str, Any], new: Mapping[str, Any], workspace: Workspace) -> list[str]:
+    """What differs in the predictions that two evaluations were computed from."""
+    places = [workspace.predictions / record["inputs"]["predictions"] for record in (old, new)]
+    if not all((place / stage.MANIFEST).exists() for place in places):
+        return []
+    before, after = (stage.read_manifest(place)["ingredients"] for place in places)
+    return stage.changes(before, after)
+
+
+def _in_words(phrase: str) -> str:
+    """A changed input by the stage that makes it.
+
+    >>> _in_words("tensors changed"), _in_words("learning_rate 0.4 -> 0.2")
+    ('normalize gave something else', 'learning_rate 0.4 -> 0.2')
+    """
+    name, _, rest = phrase.rpartition(" ")
+    return f"{UPSTREAM[name]} gave something else" if rest == "changed" and name in UPSTREAM else phrase

@@ -1,0 +1,78 @@
+"""Whether a run could only find again what the dataset's last run found."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tasks.core import code, provenance, stage
+from tasks.core.handles import RawDataset
+from tasks.core.results import explanation, registry, tables
+from tasks.core.results.subject import ELSEWHERE
+from tasks.core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The last run of a dataset, which this one would repeat.
+
+    Args:
+        row: The last run's row of the runs table.
+        stages: Its stages, as the column of that name has them.
+        since: ISO date of the first run that found this.
+    """
+
+    row: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+    since: str
+
+    @property
+    def words(self) -> str:
+        stands = f"champion {self.row['champion']} stands" if self.row["champion"] else "there is no champion"
+        return f"{stands}; data, parameters and code unchanged since {self.since}"
+
+
+def standing(raw: RawDataset, parameters: Mapping[str, Any], workspace: Workspace) -> Standing | None:
+    """The dataset's last run, if nothing that decides its outcome has changed; else None.
+
+    That is: the same files and labels, parameters, source files and library versions, every output whole,
+    and the same champion as after it.
+
+    Args:
+        raw: What the source consists of now.
+        parameters: The run's; JSON values.
+        workspace: Where runs, outputs and models are.
+    """
+    runs = tables.read("runs", workspace, raw.dataset).sort_values("started")
+    if runs.empty:
+        return None
+    last = runs.iloc[-1]
+    stages = json.loads(last["stages"])
+    champion = registry.aliases(raw.dataset, workspace).get(registry.CHAMPION, "")
+    same = (
+        stages.get("download", {}).get("digest") == raw.digest
+        and what(json.loads(last["parameters"])) == what(parameters)
+        and champion == (last["champion"] or "")
+        and (last["source"], json.loads(last["packages"])) == (code.source_digest(), provenance.packages())
+        and all(whole(name, entry["digest"], workspace) for name, entry in stages.items())
+    )
+    if not same:
+        return None
+    alike = runs[runs["evaluation"] == last["evaluation"]]
+    return Standing(_plain(last), stages, f"{alike['started'].min():%Y-%m-%d}")
+
+
+def what(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that decide a run's outcome."""
+    return {name: value for name, value in parameters.items() if name not in ELSEWHERE}
+
+
+def whole(name: str, digest: str, workspace: Workspace) -> bool:
+    """Whether a stage's output is there and undamaged; true for a stage that leaves no directory."""
+    return not digest or not stage.damage(explanation.folder_of(name, digest, workspace))
+
+
+def _plain(row: pd.Series) -> dict[str, Any]:
+    return {str(name): None if pd.isna(value) else value for name, value in row.items()}
