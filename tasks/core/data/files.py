@@ -65,7 +65,8 @@ class Shards:
         self.classes = _classes(root, self._shards)
 
     def count(self) -> int:
-        return sum(shard.count for shard in self._shards)
+        """Read every label, checking it, and count the images."""
+        return sum(len(shard.labels()) for shard in self._shards)
 
     def rows(self) -> list[Row]:
         """All images, in the source's own order; reads everything once.
@@ -94,14 +95,15 @@ class Shards:
 
 
 def _classes(root: Path, shards: list[Shard]) -> tuple[str, ...]:
-    """The classes of all files, in the first file's order; matched by name."""
+    """The classes of all files, matched by name; in the order of a train file that has them all."""
     by_split: dict[str, set[str]] = {}
-    named = [(shard, shard.names()) for shard in shards]
-    for shard, names in named:
-        by_split.setdefault(shard.split, set()).update(names)
+    orders = []
+    for shard in sorted(shards, key=lambda shard: shard.split != "train"):
+        orders.append(shard.names())
+        by_split.setdefault(shard.split, set()).update(orders[-1])
     check(str(root), by_split, LAYOUT)
-    whole = next((names for _, names in named if len(names) == len(set().union(*by_split.values()))), ())
-    return whole or tuple(sorted(set().union(*by_split.values())))
+    every = set().union(*by_split.values())
+    return next((order for order in orders if len(order) == len(every)), tuple(sorted(every)))
 
 
 def _refuse_change(shard: Shard, file: listing.File) -> None:

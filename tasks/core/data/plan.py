@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tasks.core.data.decode import Target
-from tasks.core.data.reader import Decoded, Reader
+from tasks.core.data.earlier import Earlier
+from tasks.core.data.reader import Decoded, Reader, Row
 
 DEFAULT_SIZE = (32, 32)
 SIDES = range(8, 225)  # pixels; sides that a folder's own size may have
@@ -33,19 +34,30 @@ class Plan:
     found_grey: bool = False
 
     @classmethod
-    def of(cls, reader: Reader, image_size: int | None, sample: Sequence[int]) -> "Plan":
+    def of(
+        cls,
+        reader: Reader,
+        image_size: int | None,
+        sample: Sequence[int],
+        rows: Sequence[Row],
+        earlier: Earlier,
+    ) -> "Plan":
         """The plan for a source.
 
         Args:
             reader: The source.
             image_size: What the settings ask for.
             sample: Numbers of some of its images.
+            rows: All its images.
+            earlier: Knows the sizes of some.
         """
         asked = (image_size, image_size) if image_size else None
         if reader.shape:
             return cls(asked or reader.shape[:2], reader.shape[2])
-        probes = reader.images(sorted(sample[:PROBES]), Target(None, 3))
-        originals = {image.original for image in probes if isinstance(image, Decoded)}
+        known = {number: earlier.places.get(rows[number].identity) for number in sorted(sample[:PROBES])}
+        probes = reader.images([number for number, place in known.items() if not place], Target(None, 3))
+        originals = {place.original for place in known.values() if place}
+        originals |= {image.original for image in probes if isinstance(image, Decoded)}
         grey = all(channels == 1 for _, _, channels in originals)
         sizes = {(height, width) for height, width, _ in originals}
         own = sizes.pop() if len(sizes) == 1 else DEFAULT_SIZE

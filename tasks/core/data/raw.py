@@ -87,7 +87,9 @@ def _from_shards(
     def count() -> dict[str, Any]:
         return {"images": Shards(root, files).count()}
 
-    return _publish(name, "parquet", str(root), None, files, workspace, count)
+    inside = root.is_relative_to(workspace.root)  # a copy from an address moves with the workspace
+    place = workspace.relative(root) if inside else str(root)
+    return _publish(name, "parquet", place, None, files, workspace, count)
 
 
 def _hashed(

@@ -10,6 +10,8 @@ from tasks.core.data.reader import Reader
 from tasks.core.handles import RawDataset
 from tasks.core.workspace import Workspace
 
+ARRAYS = ("digits", "cifar", "idx")  # read as a whole in any case, so that nothing is saved by reuse
+
 
 def open_raw(raw: RawDataset) -> Reader:
     """The reader for a raw dataset's kind."""

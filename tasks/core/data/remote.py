@@ -75,7 +75,7 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
         progress: Told bytes.
 
     Returns:
-        The folder.
+        The folder, or the file in it if the address is a file's.
 
     Raises:
         UsageError: The address has no file system, a package is missing, or it has no parquet files.
@@ -97,7 +97,7 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
                 _copy(place, address, entry, folder, lambda size, before=done: progress(before + size, total))
             done += entry.bytes or 0
         _tidy(folder, entries)
-    return folder
+    return folder / entries[0].name if address.endswith(SUFFIX) else folder
 
 
 def _copy(place: Place, address: str, entry: Entry, folder: Path, progress: Any) -> None:

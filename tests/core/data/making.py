@@ -2,12 +2,15 @@
 
 import gzip
 import io
+import json
 import struct
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -99,3 +102,30 @@ def below(folder: Path) -> list[str]:
     """Every file below a folder, to see that nothing was written; locks don't count."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def parquet(
+    path: Path,
+    labels: Sequence[int | str | None],
+    *,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    image: str = "image",
+    label: str = "label",
+    contents: Sequence[bytes | None] | None = None,
+    row_group_size: int = 7,
+) -> Path:
+    """Images as the Hugging Face hub keeps them; `names` become a ClassLabel feature in the metadata."""
+    contents = contents or [encoded(noise(seed + number)) for number in range(len(labels))]
+    images = [{"bytes": content, "path": f"{number}.png"} for number, content in enumerate(contents)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    plain = pa.string() if any(isinstance(value, str) for value in labels) else pa.int64()
+    schema = pa.schema([(image, kind), (label, plain)])
+    if names is not None:
+        features = {image: {"_type": "Image"}, label: {"names": list(names), "_type": "ClassLabel"}}
+        schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        pa.table([pa.array(images, kind), pa.array(labels, plain)], schema=schema), path, row_group_size
+    )
+    return path

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tasks.core.data.decode import Target
+from tasks.core.data.earlier import Earlier
 from tasks.core.data.plan import Differs, Plan
 from tasks.core.data.reader import Decoded, Failed, Row
 
@@ -16,6 +17,7 @@ class Source:
     originals: list[tuple[int, int, int] | None]
     shape: tuple[int, int, int] | None = None
     classes: tuple[str, ...] = ("a", "b")
+    published: bool = False
 
     def rows(self) -> list[Row]:
         return [Row(str(n), f"{n}.png", "", 0) for n in range(len(self.originals))]
@@ -30,7 +32,11 @@ class Source:
 
 
 def plan(originals: list[tuple[int, int, int] | None], image_size: int | None = None) -> Plan:
-    return Plan.of(Source(originals), image_size, range(len(originals)))
+    return made(Source(originals), image_size)
+
+
+def made(source: Source, image_size: int | None = None) -> Plan:
+    return Plan.of(source, image_size, range(len(source.originals)), source.rows(), Earlier())
 
 
 @pytest.mark.parametrize(
@@ -52,12 +58,12 @@ def test_what_images_show(originals: list[tuple[int, int, int] | None], shape: t
 
 def test_the_asked_size_comes_first() -> None:
     assert plan([(48, 64, 3)] * 3, image_size=96).shape == (96, 96, 3)
-    fixed = Plan.of(Source([(8, 8, 1)], shape=(8, 8, 1)), 16, [0])
+    fixed = made(Source([(8, 8, 1)], shape=(8, 8, 1)), 16)
     assert fixed.shape == (16, 16, 1)
 
 
 def test_a_fixed_shape_stands() -> None:
-    assert Plan.of(Source([], shape=(32, 32, 3)), None, []).shape == (32, 32, 3)
+    assert made(Source([], shape=(32, 32, 3))).shape == (32, 32, 3)
 
 
 def test_a_late_image_of_another_size_changes_the_plan() -> None:

@@ -24,8 +24,8 @@ def normalized(root: Path, workspace: Workspace, settings: NormalizeSettings | N
     )
 
 
-def quarantine(cache: TensorCache) -> dict[str, str]:
-    table = pd.read_parquet(cache.directory / "quarantine.parquet")
+def left_out(cache: TensorCache) -> dict[str, str]:
+    table = pd.read_parquet(cache.directory / "quarantine.parquet").query("done != 'kept'")
     return dict(zip(table["path"], table["reason"], strict=True))
 
 
@@ -99,7 +99,7 @@ def test_broken_images_are_set_aside_with_their_reason(tmp_path: Path, workspace
     put(root / "dog" / "half.jpg", encoded(smooth(64, 64), "JPEG")[:500])
     cache = normalized(root, workspace, ALL_BEAR)
     assert cache.quarantined == 4
-    found = quarantine(cache)
+    found = left_out(cache)
     assert sorted(found) == ["cat/empty.png", "cat/text.jpg", "dog/half.jpg", "dog/tiny.png"]
     assert found["cat/empty.png"] == "empty file"
     assert found["cat/text.jpg"] == "not an image"
@@ -136,7 +136,7 @@ def test_a_file_that_vanished_is_set_aside(tmp_path: Path, workspace: Workspace)
     handle = raw.acquire(SourceSettings(str(root)), workspace)
     (root / "cat" / "003.png").unlink()
     cache = tensors.normalize(handle, ALL_BEAR, workspace)
-    assert quarantine(cache) == {"cat/003.png": "not readable: No such file or directory"}
+    assert left_out(cache) == {"cat/003.png": "not readable: No such file or directory"}
 
 
 def test_a_file_that_changed_after_the_look_is_set_aside(tmp_path: Path, workspace: Workspace) -> None:
@@ -145,7 +145,7 @@ def test_a_file_that_changed_after_the_look_is_set_aside(tmp_path: Path, workspa
     handle = raw.acquire(SourceSettings(str(root)), workspace)
     put(root / "cat" / "003.png", encoded(noise(77)))
     cache = tensors.normalize(handle, ALL_BEAR, workspace)
-    assert quarantine(cache) == {"cat/003.png": "changed after it was listed"}
+    assert left_out(cache) == {"cat/003.png": "changed after it was listed"}
 
 
 def test_an_empty_split_is_refused(tmp_path: Path, workspace: Workspace) -> None:
