@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.data.cache import SPLITS
+from tasks.core.data.duplicates import Duplicates
 from tasks.core.handles import Audit
 
 NAME = "duplicates.parquet"
@@ -19,15 +20,15 @@ SCHEMA = pa.schema(
         "split_b": pa.string(),  # the same split, or a later one of train, val, test
         "row_b": pa.int64(),
         "kind": pa.string(),  # "exact": the same content; "near": looks the same
-        "distance": pa.float64(),  # 0 for exact, else between the descriptors, larger is less alike
+        "distance": pa.float64(),  # 0 for exact, else between the descriptors; larger is less alike, 1 the limit
     }
 )
 LEAKS = "leaks.npy"
 
 
 def write(directory: Path, pairs: pa.Table, test: int) -> None:
-    """Write the pairs and, following from them, which of `test` test images leak."""
-    pq.write_table(pairs, directory / NAME)
+    """Write the pairs, the most alike first, and, following from them, which of `test` test images leak."""
+    pq.write_table(pairs.sort_by([("distance", "ascending")]), directory / NAME)
     np.save(directory / LEAKS, leaking(pairs, test))
 
 
@@ -37,11 +38,23 @@ def leaking(pairs: pa.Table, test: int) -> NDArray[np.bool_]:
     Returns:
         bool (test,)
     """
-    across = (pc.not_equal(pairs["split_a"], "test"), pc.equal(pairs["split_b"], "test"))
-    rows = pairs.filter(pc.and_(*across))["row_b"].to_numpy()
     leaks = np.zeros(test, bool)
-    leaks[rows] = True
+    across = (pc.not_equal(pairs["split_a"], "test"), pc.equal(pairs["split_b"], "test"))
+    leaks[pairs.filter(pc.and_(*across))["row_b"].to_numpy()] = True
+    copies = pairs.filter(pc.and_(pc.equal(pairs["split_a"], "test"), pc.equal(pairs["kind"], "exact")))
+    leaks[copies["row_b"].to_numpy()] |= leaks[copies["row_a"].to_numpy()]
     return leaks
+
+
+def leaked(audit: Audit, split: str) -> NDArray[np.int64]:
+    """Rows of train or val of which a test image is a duplicate: int64, ascending.
+
+    Args:
+        split: "train" or "val".
+    """
+    pairs = read(audit)
+    across = pc.and_(pc.equal(pairs["split_a"], split), pc.equal(pairs["split_b"], "test"))
+    return np.unique(pairs.filter(across)["row_a"].to_numpy())
 
 
 def read_leaks(audit: Audit) -> NDArray[np.bool_]:
@@ -54,28 +67,21 @@ def read(audit: Audit) -> pa.Table:
     return pq.read_table(audit.directory / NAME)
 
 
-def table(
-    a: NDArray[np.int64], b: NDArray[np.int64], distances: NDArray[np.float64], kind: str, sizes: list[int]
-) -> pa.Table:
+def table(found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
     """Pairs of images that are numbered through train, val and test, as a table.
 
     Args:
-        a, b: int64 (pairs,)
-        distances: float64 (pairs,)
-        kind: "exact" or "near".
-        sizes: Number of images in each split.
+        starts: The number of each split's first image, and that of all images.
     """
-    first, second = np.minimum(a, b), np.maximum(a, b)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    split_a, split_b = (np.searchsorted(starts, side, side="right") - 1 for side in (first, second))
+    split_a, split_b = (np.searchsorted(starts, side, side="right") - 1 for side in (found.a, found.b))
     names = np.array(SPLITS, dtype=object)
     columns = [
         names[split_a],
-        first - starts[split_a],
+        found.a - starts[split_a],
         names[split_b],
-        second - starts[split_b],
-        [kind] * len(first),
-        distances,
+        found.b - starts[split_b],
+        np.where(found.exact, "exact", "near"),
+        found.distance,
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -1,0 +1,110 @@
+"""Pairs of images that are the same, or look the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tasks.core.data import alignment, descriptors, neighbours
+from tasks.core.data.cache import SPLITS
+from tasks.core.data.descriptors import Features
+from tasks.core.data.gallery import Gallery
+from tasks.core.data.likeness import SAMPLE, Likeness
+from tasks.core.handles import TensorCache
+from tasks.core.progress import Progress, silent
+
+# The correlation that a pair must have: the first if the descriptors are equal, the second at the radius.
+# On CIFAR-10 pairs of ships before a grey sky begin to come in below this line.
+LEAST, LEAST_AT_RADIUS = 0.90, 0.95
+FEWEST = 100  # images from which a distance can be learned
+BLOCK = 4096  # pairs whose pixels are in memory at a time
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Pairs of images, numbered as in `Gallery`.
+
+    Args:
+        a, b: int64 (P,), a < b.
+        distance: float64 (P,); 0 for images of one content, else between the descriptors, 1 at the limit.
+        exact: bool (P,); whether both have the same content.
+    """
+
+    a: Numbers
+    b: Numbers
+    distance: NDArray[np.float64]
+    exact: NDArray[np.bool_]
+
+
+def find(tensors: TensorCache, progress: Progress = silent) -> Duplicates:
+    """Exact and near duplicates within and across all splits.
+
+    Every copy is paired with the first image of the same content. Of one content, one image a split takes
+    part in the search for near duplicates.
+
+    Args:
+        tensors: The images; if they are smaller than `descriptors.SMALLEST` pixels, only exact duplicates
+            are looked for.
+        progress: Told images done.
+    """
+    gallery = Gallery.of(tensors)
+    contents = _contents(tensors, gallery)
+    a, b = _exact(contents)
+    chosen = _one_of_each(contents, gallery)
+    near_a, near_b, distance = _near(gallery, chosen, progress)
+    different = contents[near_a] != contents[near_b]
+    return Duplicates(
+        np.concatenate([a, near_a[different]]),
+        np.concatenate([b, near_b[different]]),
+        np.concatenate([np.zeros(len(a)), distance[different]]),
+        np.arange(len(a) + different.sum()) < len(a),
+    )
+
+
+def _contents(tensors: TensorCache, gallery: Gallery) -> Numbers:
+    """A number for each image that is the same for images of one content."""
+    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "id"])
+    starts = dict(zip(SPLITS, gallery.starts, strict=False))
+    numbers = rows["row"].to_numpy() + np.array([starts[split] for split in rows["split"].to_pylist()])
+    contents = np.empty(len(numbers), np.int64)
+    contents[numbers] = np.unique(rows["id"].to_numpy(), return_inverse=True)[1]
+    return contents
+
+
+def _exact(contents: Numbers) -> tuple[Numbers, Numbers]:
+    _, first, group = np.unique(contents, return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[group] != np.arange(len(contents)))
+    return first[group[copies]], copies
+
+
+def _one_of_each(contents: Numbers, gallery: Gallery) -> Numbers:
+    """The first image of each content in each split."""
+    splits = np.repeat(np.arange(len(SPLITS)), gallery.sizes)
+    _, first = np.unique(np.stack([contents, splits]), axis=1, return_index=True)
+    return np.sort(first)
+
+
+def _near(gallery: Gallery, chosen: Numbers, progress: Progress) -> tuple[Numbers, Numbers, NDArray[np.float64]]:
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    if min(gallery.splits[0].images.shape[1:3]) < descriptors.SMALLEST or len(chosen) < FEWEST:
+        return nothing
+    likeness = Likeness.learn(gallery.take(chosen[:SAMPLE]))
+    parts = [descriptors.describe(split.images) for split in gallery.splits]
+    features = Features(
+        np.concatenate([part.even for part in parts])[chosen], np.concatenate([part.odd for part in parts])[chosen]
+    )
+    close = neighbours.within(likeness.place(features), likeness.radius, progress=progress)
+    a, b, distance = chosen[close.a], chosen[close.b], close.distance / likeness.radius
+    same = _correlation(gallery, a, b) >= LEAST + (LEAST_AT_RADIUS - LEAST) * distance
+    return a[same], b[same], distance[same].astype(np.float64)
+
+
+def _correlation(gallery: Gallery, a: Numbers, b: Numbers) -> NDArray[np.float64]:
+    found = np.zeros(len(a))
+    for start in range(0, len(a), BLOCK):
+        block = slice(start, start + BLOCK)
+        one, other = (descriptors.reduced(gallery.take(side[block])) for side in (a, b))
+        found[block] = alignment.correlation(one, other)
+    return found

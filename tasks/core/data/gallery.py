@@ -1,0 +1,43 @@
+"""All images of a tensor cache under one numbering: train, then val, then test."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.data.cache import SPLITS, Split, open_split
+from tasks.core.handles import TensorCache
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The images of all splits, memory-mapped, numbered through."""
+
+    splits: tuple[Split, ...]
+
+    @classmethod
+    def of(cls, tensors: TensorCache) -> "Gallery":
+        return cls(tuple(open_split(tensors, split) for split in SPLITS))
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Number of images in each split."""
+        return [len(split.labels) for split in self.splits]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Number of each split's first image, and the number of all images: int64 (4,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        return np.concatenate([split.labels for split in self.splits])
+
+    def take(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images of these numbers, in this order: uint8 (len(numbers), H, W, C)."""
+        images = np.empty((len(numbers), *self.splits[0].images.shape[1:]), np.uint8)
+        for split, first, end in zip(self.splits, self.starts, self.starts[1:], strict=False):
+            here = (numbers >= first) & (numbers < end)
+            images[here] = split.images[numbers[here] - first]
+        return images
