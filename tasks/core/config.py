@@ -37,6 +37,7 @@ class RecipeName(StrEnum):
     """Ways to train; `tasks.core.recipes` has what each is made of, its accuracy and its cost."""
 
     seed = "seed"
+    flash = "flash"
     fast = "fast"
 
 
@@ -122,6 +123,8 @@ class TrainSettings:
         batch_size: Images a step, 1..65536.
         learning_rate: Peak learning rate, above 0.
         augment: Whether to vary the training images.
+        patience: Epochs without a better validation loss after which training stops and takes the best
+            epoch's weights, 0..10000; 0 never stops early, which suits recipes of a fixed budget.
         seed: Everything random follows from it, 0..2**31-1.
     """
 
@@ -130,6 +133,7 @@ class TrainSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     augment: bool | None = None
+    patience: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -141,6 +145,8 @@ class TrainSettings:
             raise UsageError(
                 "learning_rate must be above 0 and at most 1000", found=f"{self.learning_rate:g}"
             )
+        if self.patience is not None:
+            _within("patience", self.patience, 0, 10_000)
         _within("seed", self.seed, 0, 2**31 - 1)
 
 

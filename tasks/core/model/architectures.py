@@ -1,8 +1,4 @@
-"""The networks: raw uint8 images in, logits out.
-
-A network is built twice: to be trained, with batch norms that use one fused operation, and to be
-published, from plain Keras layers with the batch norms folded into the convolutions.
-"""
+"""The networks to train: raw uint8 images in, logits out (`publication` makes plain Keras of them)."""
 
 from dataclasses import dataclass
 
@@ -14,6 +10,8 @@ from numpy.typing import NDArray
 from tasks.core.model import whitening
 from tasks.core.recipes import Recipe
 
+TEXTBOOK = (32, 64, 64)  # channels of the textbook CNN's convolutions
+SMALLEST = 8  # a feature map's side, in pixels, that groups are added to come down to
 LOGIT_SCALE = 0.25  # small logits early on keep the one-cycle's high learning rates stable
 BIAS_RATE = 16.0  # batch-norm biases learn this many times faster than weights
 EPSILON = 1e-3
@@ -81,33 +79,12 @@ def build(recipe: Recipe, images: NDArray[np.uint8], classes: int, seed: int) ->
     return _whitened(recipe, images, shape, classes)
 
 
-def published(recipe: Recipe, trained: keras.Model) -> keras.Model:
-    """The same function in plain Keras layers, with probabilities: no custom class, no augmentation."""
-    layers: list[keras.layers.Layer] = []
-    weights: list[list[NDArray[np.float32]]] = []
-    for layer in trained.layers[1:]:
-        if isinstance(layer, FusedBatchNorm):
-            weights[_last_convolution(layers)] = _folded(weights[_last_convolution(layers)], layer)
-        elif layer.name.startswith("augment"):
-            continue
-        else:
-            layers.append(_plain(layer))
-            weights.append([np.asarray(weight) for weight in layer.get_weights()])
-    inputs = keras.Input(trained.input_shape[1:], dtype="uint8", name="images")
-    outputs = inputs
-    for layer in layers:
-        outputs = layer(outputs)
-    outputs = keras.layers.Softmax(name="probabilities")(outputs)
-    model = keras.Model(inputs, outputs, name="plumbline")
-    for layer, values in zip(layers, weights, strict=True):
-        layer.set_weights(values)
-    return model
-
-
-def stem_of(side: int) -> Stem:
+def stem_of(recipe: Recipe, side: int) -> Stem:
     """The stem for images whose shorter side is `side`: coarse patches where there are pixels to spare."""
     if side < 16:
         return Stem(size=3, stride=1)
+    if recipe.stem == "fine" and side <= 48:
+        return Stem(size=2, stride=1)
     return Stem(size=4, stride=2)
 
 
@@ -121,11 +98,11 @@ def _textbook(recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -
             keras.layers.RandomRotation(0.1, seed=seed + 1, name="augment_rotate"),
             keras.layers.RandomZoom(0.1, seed=seed + 2, name="augment_zoom"),
         ]
-    for number, width in enumerate(recipe.widths, start=1):
+    for number, width in enumerate(TEXTBOOK, start=1):
         layers.append(
             keras.layers.Conv2D(width, 3, padding=padding, activation="relu", name=f"convolution_{number}")
         )
-        if number < len(recipe.widths):
+        if number < len(TEXTBOOK):
             layers.append(keras.layers.MaxPooling2D(name=f"pool_{number}"))
     layers += [
         keras.layers.Flatten(name="flatten"),
@@ -136,22 +113,15 @@ def _textbook(recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -
 
 
 def _whitened(recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...], classes: int) -> keras.Model:
-    stem = stem_of(min(shape[:2]))
+    stem = stem_of(recipe, min(shape[:2]))
     count = min(24, 2 * stem.size**2 * shape[2])
     whiten = keras.layers.Conv2D(
         count, stem.size, strides=stem.stride, activation="relu", trainable=False, name="whiten"
     )
     layers: list[keras.layers.Layer] = [keras.layers.Rescaling(1 / 255, name="rescale"), whiten]
-    first, *rest = recipe.widths
-    layers += [*_block("block_1", first), keras.layers.MaxPooling2D(padding="same", name="pool_1")]
-    side = -(-((min(shape[:2]) - stem.size) // stem.stride + 1) // 2)
-    for number in range(_extra_blocks(side)):
-        layers += [
-            *_block(f"extra_{number + 1}", rest[0]),
-            keras.layers.MaxPooling2D(padding="same", name=f"extra_pool_{number + 1}"),
-        ]
-    for number, width in enumerate(rest, start=2):
-        layers += _block(f"block_{number}", width)
+    side = (min(shape[:2]) - stem.size) // stem.stride + 1
+    for number, widths in enumerate(_groups(recipe, side), start=1):
+        layers += _group(f"group_{number}", widths)
     layers += [
         keras.layers.GlobalMaxPooling2D(name="global_max"),
         keras.layers.Dense(classes, use_bias=False, name="logits"),
@@ -162,20 +132,39 @@ def _whitened(recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...],
     return model
 
 
-def _extra_blocks(side: int) -> int:
-    """Blocks with a pool that bring a feature map of this side to at most 8."""
-    return max(0, int(np.ceil(np.log2(side / 8))))
+def _groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:
+    """The recipe's groups, after as many thin ones as bring a feature map of this side down to 8."""
+    halvings = max(0, int(np.ceil(np.log2(side / SMALLEST))))
+    extra = max(0, halvings - len(recipe.groups))
+    return [(recipe.groups[0][0],)] * extra + list(recipe.groups)
 
 
-def _block(name: str, width: int) -> list[keras.layers.Layer]:
-    convolution = keras.layers.Conv2D(
-        width, 3, padding="same", use_bias=False, kernel_initializer=_partly_identity, name=name
-    )
-    return [
-        convolution,
-        FusedBatchNorm(name=f"{name}_norm"),
-        keras.layers.ReLU(name=f"{name}_relu"),
-    ]
+def _group(name: str, widths: tuple[int, ...]) -> list[keras.layers.Layer]:
+    """Convolutions with batch norm and ReLU; the first one's output is halved in height and width.
+
+    The pool comes before the norm and the ReLU: both keep the order of values, so it chooses the same
+    ones, and they work on a quarter of the map.
+    """
+    layers: list[keras.layers.Layer] = []
+    for number, width in enumerate(widths, start=1):
+        convolution = f"{name}_convolution_{number}"
+        layers.append(
+            keras.layers.Conv2D(
+                width,
+                3,
+                padding="same",
+                use_bias=False,
+                kernel_initializer=_partly_identity,
+                name=convolution,
+            )
+        )
+        if number == 1:
+            layers.append(keras.layers.MaxPooling2D(padding="same", name=f"{name}_pool"))
+        layers += [
+            FusedBatchNorm(name=f"{name}_norm_{number}"),
+            keras.layers.ReLU(name=f"{name}_relu_{number}"),
+        ]
+    return layers
 
 
 def _partly_identity(shape: tuple[int, ...], dtype: object = None) -> tf.Tensor:
@@ -193,22 +182,3 @@ def _chain(layers: list[keras.layers.Layer], shape: tuple[int, ...]) -> keras.Mo
     for layer in layers:
         outputs = layer(outputs)
     return keras.Model(inputs, outputs)
-
-
-def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-    settings = layer.get_config() | {"trainable": True}
-    if isinstance(layer, keras.layers.Conv2D):
-        settings |= {"use_bias": True, "kernel_initializer": "zeros"}
-    return type(layer).from_config(settings)
-
-
-def _last_convolution(layers: list[keras.layers.Layer]) -> int:
-    return max(number for number, layer in enumerate(layers) if isinstance(layer, keras.layers.Conv2D))
-
-
-def _folded(weights: list[NDArray[np.float32]], norm: FusedBatchNorm) -> list[NDArray[np.float32]]:
-    bias, mean, variance = (
-        np.asarray(values, np.float32) for values in (norm.bias, norm.mean, norm.variance)
-    )
-    scale = (1 / np.sqrt(variance + EPSILON)).astype(np.float32)
-    return [weights[0] * scale, bias - mean * scale]

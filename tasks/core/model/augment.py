@@ -3,11 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-REACH = 2  # pixels of shift for sides of 32 and more; a sixteenth of smaller sides
-
 
 def shift(
-    images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int, epoch: int, reach: int | None = None
+    images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int, epoch: int, reach: int
 ) -> NDArray[np.uint8]:
     """Mirror colour images in every other epoch and shift all images by a few pixels.
 
@@ -21,7 +19,8 @@ def shift(
             place in the window.
         seed: Of the training.
         epoch: Counted from 0.
-        reach: Largest shift in pixels; None takes 2, less for small images.
+        reach: Largest shift in pixels for sides of 32 and more; smaller images are shifted by at most a
+            sixteenth of their side.
 
     Returns:
         uint8 (N, H, W, C), a new array.
@@ -29,7 +28,7 @@ def shift(
     if images.shape[3] == 3:
         mirrored = (_hash(rows, seed) + epoch) % 2 == 1
         images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-    reach = min(REACH, min(images.shape[1:3]) // 16) if reach is None else reach
+    reach = min(reach, min(images.shape[1:3]) // 16)
     return _moved(images, _hash(rows, seed + 7919 * (epoch + 1)), reach) if reach else images
 
 

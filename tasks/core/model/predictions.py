@@ -1,6 +1,6 @@
 """Probabilities for the images of a tensor cache: importable without TensorFlow."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from tasks.core import stage
 from tasks.core.data.cache import open_split
 from tasks.core.handles import Model, Predictions, TensorCache
-from tasks.core.model import quiet
+from tasks.core.model import gathering, quiet
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
 
 SPLITS = ("val", "test")
-PIXELS = 500 * 32 * 32 * 3  # values a batch; bounds the memory of the activations for any image size
+PIXELS = 128 * 32 * 32 * 3  # values a batch; bounds the memory of the activations for any image size
 
 
 def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
@@ -44,12 +44,12 @@ def predict_splits(
     def build(staging: Path) -> Mapping[str, Any]:
         total = tensors.val + tensors.test
         done = 0
+        predict = loaded(model.directory / "model.keras")
         for split in SPLITS:
-            images = open_split(tensors, split).images
             parts = []
-            for probabilities in predict_images(model.directory / "model.keras", batches(images)):
-                parts.append(probabilities)
-                done += len(probabilities)
+            for images in batches(open_split(tensors, split).images):
+                parts.append(predict(images))
+                done += len(images)
                 progress(done, total, f"{done:,} of {total:,} images")
             np.save(staging / f"{split}.probabilities.npy", np.concatenate(parts))
         return {"model_sha256": model.model_sha256, "tensors": tensors.digest}
@@ -62,7 +62,7 @@ def batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     """Slices of uint8 (N, H, W, C) that are small enough to predict at once."""
     size = max(1, PIXELS // int(np.prod(images.shape[1:])))
     for start in range(0, len(images), size):
-        yield np.ascontiguousarray(images[start : start + size])
+        yield gathering.gather(images, np.arange(start, min(start + size, len(images))))
 
 
 def predict_images(path: Path, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
@@ -75,11 +75,16 @@ def predict_images(path: Path, images: Iterable[NDArray[np.uint8]]) -> Iterator[
     Yields:
         float32 (N, classes).
     """
+    yield from map(loaded(path), images)
+
+
+def loaded(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """A published `model.keras` as a function: uint8 (N, H, W, C) to probabilities, float32 (N, classes)."""
     with quiet.start_up():
         import keras
         import tensorflow as tf
 
     model = keras.models.load_model(path)
-    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-    for batch in images:
-        yield np.asarray(forward(tf.constant(batch)))
+    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    forward = tf.function(lambda batch: model(batch, training=False), input_signature=[images])
+    return lambda batch: np.asarray(forward(tf.constant(batch)))

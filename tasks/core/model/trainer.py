@@ -1,0 +1,226 @@
+"""A model in training: what changes, and the compiled functions that change and judge it."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tasks.core.data.cache import Split
+from tasks.core.errors import DivergedError
+from tasks.core.model import architectures, augment, gathering, optimizer, predictions, publication
+from tasks.core.model.checkpoint import Checkpoint
+from tasks.core.model.plan import Plan
+from tasks.core.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Best:
+    """The model as it was when it did best on the validation images.
+
+    Args:
+        epoch: Whole epochs done then.
+        val_loss: Mean cross-entropy on the validation images.
+        val_accuracy: On the validation images, 0..1.
+        values: Of the model's variables, in their order.
+    """
+
+    epoch: int
+    val_loss: float
+    val_accuracy: float
+    values: list[NDArray[np.float32]]
+
+
+class Trainer:
+    """A training at some step.
+
+    Args:
+        plan: Its course.
+        train: Images to learn from.
+        val: Images to judge by.
+        classes: Number of classes.
+    """
+
+    def __init__(self, plan: Plan, train: Split, val: Split, classes: int) -> None:
+        self.plan, self.train, self.val = plan, train, val
+        self.model = architectures.build(plan.recipe, train.images, classes, plan.seed)
+        self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)
+        self.rates = optimizer.learning_rates(plan.recipe, plan.steps)
+        self.weights = tf.constant(class_weights(plan.recipe, train.labels, classes))
+        self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
+        self.history: list[dict[str, float]] = []
+        self.sums = [0.0, 0.0, 0.0, 0.0]  # of the epoch so far: loss, right, images, seconds
+        self.step = 0
+        self.best: Best | None = None  # kept only if early stopping is on
+        self.settled = True  # whether variables, step and sums are of one moment
+        batch = (None, plan.recipe.batch_size)
+        self._run = tf.function(
+            self._steps,
+            input_signature=[  # one trace serves windows of any length
+                tf.TensorSpec((*batch, *train.images.shape[1:]), tf.uint8),
+                tf.TensorSpec(batch, tf.int32),
+                tf.TensorSpec((None,), tf.float32),
+            ],
+        )
+        self._look = tf.function(
+            self._logits, input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), tf.uint8)]
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether every step is made, or validation has not improved for as long as is to be borne."""
+        patience = self.plan.recipe.patience
+        tired = patience and self.best and len(self.history) - self.best.epoch >= patience
+        return self.step == self.plan.steps or bool(tired)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint of the same plan."""
+        count = len(self.variables)
+        for variable, value in zip(self.variables, saved.arrays[:count], strict=True):
+            variable.assign(value)
+        self.step, self.history, self.sums = saved.step, saved.facts["history"], saved.facts["sums"]
+        if saved.facts["best"]:
+            self.best = Best(**saved.facts["best"], values=list(saved.arrays[count:]))
+
+    def checkpoint(self) -> Checkpoint:
+        """All that `restore` needs."""
+        arrays = [variable.numpy() for variable in self.variables]
+        facts = {"history": self.history, "sums": self.sums, "best": None}
+        if self.best:
+            arrays += self.best.values
+            facts["best"] = {
+                "epoch": self.best.epoch,
+                "val_loss": self.best.val_loss,
+                "val_accuracy": self.best.val_accuracy,
+            }
+        return Checkpoint(self.step, arrays, facts)
+
+    def take_best(self) -> None:
+        """Put back the variables of the best epoch, if early stopping kept them."""
+        if self.best:
+            for variable, value in zip(self.model.variables, self.best.values, strict=True):
+                variable.assign(value)
+
+    def run(self, end: int) -> float:
+        """Train up to step `end`, all within one epoch; gives the seconds that it took.
+
+        Raises:
+            DivergedError: A loss was not a number any more.
+        """
+        began, start = time.perf_counter(), self.step
+        images, labels = self._window(start, end)
+        self.settled = False
+        losses, right = self._run(images, labels, tf.constant(self.rates[start:end]))
+        self._count(losses.numpy(), right.numpy(), start)
+        self.step = end
+        seconds = time.perf_counter() - began
+        self.sums[3] += seconds
+        self.settled = True
+        return seconds
+
+    def close_epoch(self) -> dict[str, float]:
+        """Score the validation images and start new sums."""
+        loss, right, images, seconds = self.sums
+        val_loss, val_accuracy = self.validate()
+        entry = {
+            "epoch": self.step / self.plan.per_epoch,
+            "train_loss": loss / images,
+            "train_accuracy": right / images,
+            "val_loss": val_loss,
+            "val_accuracy": val_accuracy,
+            "learning_rate": float(self.rates[self.step - 1]),
+            "images_per_second": images / seconds,
+            "seconds": seconds,
+        }
+        self.history.append(entry)
+        self.sums = [0.0, 0.0, 0.0, 0.0]
+        if self.plan.recipe.patience and (self.best is None or val_loss < self.best.val_loss):
+            values = [np.asarray(variable) for variable in self.model.variables]
+            self.best = Best(len(self.history), val_loss, val_accuracy, values)
+        return entry
+
+    def validate(self) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy on the validation images, of the model as it would be published."""
+        loss = right = 0.0
+        start = 0
+        for images in predictions.batches(self.val.images):
+            labels = self.val.labels[start : start + len(images)]
+            logits = self._look(tf.constant(images)).numpy().astype(np.float64)
+            logits -= logits.max(axis=1, keepdims=True)
+            logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            loss -= float(logs[np.arange(len(labels)), labels].sum())
+            right += float((logits.argmax(axis=1) == labels).sum())
+            start += len(images)
+        return loss / start, right / start
+
+    def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = self.plan.rows(start, end)
+        images = gathering.gather(self.train.images, rows)
+        if self.plan.recipe.augment == "shift":
+            reach = self.plan.recipe.reach
+            images = augment.shift(images, rows, self.plan.seed, self.plan.epoch(start), reach)
+        steps, size = end - start, self.plan.recipe.batch_size
+        labels = self.train.labels[rows].reshape(steps, size)
+        return tf.constant(images.reshape(steps, size, *images.shape[1:])), tf.constant(labels)
+
+    def _steps(self, images: tf.Tensor, labels: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        count = tf.shape(rates)[0]
+        losses, right = tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count)
+        trainable = [variable.value for variable in self.model.trainable_variables]
+        for step in tf.range(count):
+            with tf.GradientTape() as tape:
+                logits = self.model(images[step], training=True)
+                loss = self._loss(logits, labels[step])
+            self.optimizer.update(tape.gradient(loss, trainable), rates[step])
+            hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels[step])
+            losses = losses.write(step, loss)
+            right = right.write(step, tf.reduce_sum(tf.cast(hits, tf.int32)))
+        return losses.stack(), right.stack()
+
+    def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy with label smoothing (Szegedy et al., 2016), weighted by class."""
+        smooth = self.plan.recipe.label_smoothing
+        classes = logits.shape[1]
+        targets = tf.one_hot(labels, classes, 1 - smooth + smooth / classes, smooth / classes)
+        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+        return tf.reduce_mean(losses * tf.gather(self.weights, labels))
+
+    def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        logits = self.model(images, training=False)
+        if publication.views(self.plan.recipe, images.shape[-1]) == 2:
+            logits = (logits + self.model(images[:, :, ::-1], training=False)) / 2
+        return logits
+
+    def _count(self, losses: NDArray[np.float32], right: NDArray[np.int32], start: int) -> None:
+        """Add a window to the epoch's sums, one step after the other: then its length changes no bit."""
+        size = self.plan.recipe.batch_size
+        for number, (loss, hits) in enumerate(zip(losses.tolist(), right.tolist(), strict=True), start):
+            if not np.isfinite(loss):
+                raise self._diverged(loss, number)
+            self.sums[0] += loss * size
+            self.sums[1] += hits
+            self.sums[2] += size
+
+    def _diverged(self, loss: float, step: int) -> DivergedError:
+        return DivergedError(
+            "training diverged: the loss is not a number any more",
+            expected="a finite loss",
+            found=f"{loss} at step {step + 1} of {self.plan.steps} "
+            f"(epoch {step / self.plan.per_epoch:.2f}), learning rate {self.rates[step]:.4g}",
+            done="nothing was published",
+            todo=f"try --learning-rate {self.plan.recipe.learning_rate / 4:g}, or a larger --batch-size",
+        )
+
+
+def class_weights(recipe: Recipe, labels: NDArray[np.int32], classes: int) -> NDArray[np.float32]:
+    """Weights by which the loss counts each class, 1 on average over the images.
+
+    With `balance`, the square root of the inverse frequency: full inverse weights let a class of ten
+    images shout down one of nine hundred.
+    """
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    if not recipe.balance or counts.min() == counts.max():
+        return np.ones(classes, np.float32)
+    weights = 1 / np.sqrt(np.maximum(counts, 1))
+    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
