@@ -86,14 +86,17 @@ def _one_of_each(contents: Numbers, gallery: Gallery) -> Numbers:
     return np.sort(first)
 
 
-def _near(gallery: Gallery, chosen: Numbers, progress: Progress) -> tuple[Numbers, Numbers, NDArray[np.float64]]:
+def _near(
+    gallery: Gallery, chosen: Numbers, progress: Progress
+) -> tuple[Numbers, Numbers, NDArray[np.float64]]:
     nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     if min(gallery.splits[0].images.shape[1:3]) < descriptors.SMALLEST or len(chosen) < FEWEST:
         return nothing
     likeness = Likeness.learn(gallery.take(chosen[:SAMPLE]))
     parts = [descriptors.describe(split.images) for split in gallery.splits]
     features = Features(
-        np.concatenate([part.even for part in parts])[chosen], np.concatenate([part.odd for part in parts])[chosen]
+        np.concatenate([part.even for part in parts])[chosen],
+        np.concatenate([part.odd for part in parts])[chosen],
     )
     close = neighbours.within(likeness.place(features), likeness.radius, progress=progress)
     a, b, distance = chosen[close.a], chosen[close.b], close.distance / likeness.radius

@@ -21,7 +21,11 @@ FOLDERS = {
     "evaluate": "evaluations",
     "report": "reports",
 }
-UPSTREAM = {"raw": "download", "tensors": "normalize", "trained": "train", "evaluation": "evaluate"}
+UPSTREAM = {
+    **{"raw": "download", "tensors": "normalize", "audit": "audit"},
+    **{"trained": "train", "model": "train", "evaluation": "evaluate"},
+}
+DETAILED = ("files changed", "predictions changed")  # said in other words, with what exactly changed
 
 
 def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -53,7 +57,7 @@ def reasons(name: str, before: str, record: Mapping[str, Any], workspace: Worksp
         phrases = _predicted(old, record, workspace) + phrases
     if name == "download":
         phrases = [*_files(before, stage.digest_of(record), workspace), *phrases]
-    return list(dict.fromkeys(_in_words(phrase) for phrase in phrases if phrase != "files changed"))
+    return list(dict.fromkeys(_in_words(phrase) for phrase in phrases if phrase not in DETAILED))
 
 
 def table(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
