@@ -58,12 +58,31 @@ def _compare(app: "typer.Typer") -> None:
     app.command("compare")(documented(compare.compare, console.guarded(compare.compare)))
 
 
+def _explain(app: "typer.Typer") -> None:
+    from flows import explain
+    from tasks import console
+    from tasks.core.command import documented
+
+    run = console.guarded(explain.explain)
+    app.command("explain")(documented(explain.explain, run, ("run", "later")))
+
+
+def _doctor(app: "typer.Typer") -> None:
+    from flows import doctor
+    from tasks import console
+    from tasks.core.command import documented
+
+    app.command("doctor")(documented(doctor.doctor, console.guarded(doctor.doctor)))
+
+
 # A command imports its own module only: Prefect alone takes two seconds, pandas half a one.
 ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "train": _train,
     "predict": _predict,
     "models": _models,
     "compare": _compare,
+    "explain": _explain,
+    "doctor": _doctor,
 }
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from tasks.core.checkup import Finding
 from tasks.core.errors import PlumblineError
 
 console = Console(highlight=False, soft_wrap=True)
@@ -103,7 +104,15 @@ def table(rows: Sequence[Mapping[str, str]], none: str = "") -> None:
         drawn.add_row(*(Text(row.get(name, "")) for name in names))
     # Wider than the terminal, its lines are folded there: none of their content is cut off.
     wanted = console.measure(drawn, options=console.options.update(width=WIDEST)).maximum
-    console.print(drawn, width=max(wanted, console.width), crop=False)
+    Console(highlight=False, width=max(wanted, console.width)).print(drawn)  # print(width=) only narrows
+
+
+def finding(found: Finding) -> None:
+    """Print one line of a check-up, and below it how to mend what is wrong."""
+    mark = ("wrong", "bold red") if found.todo else ("ok   ", "green")
+    console.print(Text.assemble(mark, f" {found.about:<10} {found.found}"))
+    if found.todo:
+        console.print(Text.assemble(("      to mend    ", "dim"), found.todo))
 
 
 def facts(title: str, values: Mapping[str, str]) -> None:

@@ -81,6 +81,15 @@ def single(
             _write(descriptor, b"")
 
 
+def holders(workspace: Workspace) -> Iterator[tuple[str, Holder, bool]]:
+    """Dataset, run, and whether it lives, for each run under way and each that was killed."""
+    for path in sorted((workspace.root / ".running").glob("*.lock")):
+        with lock.opened(path) as descriptor:
+            alive = not lock.taken(descriptor)
+            if holder := _read(descriptor):
+                yield path.stem, holder, alive
+
+
 def _bear(dataset: str, other: Holder | None, if_running: IfRunning) -> None:
     words = f"another run of {dataset} is under way: {other or 'it has just begun'}"
     if if_running is IfRunning.drop:

@@ -77,6 +77,12 @@ def begin() -> str:
     return f"starting a temporary Prefect server (some {wait}; `make dashboard` keeps one running)"
 
 
+def chosen() -> str:
+    """Address of the server that a command would use without starting one; empty if there is none."""
+    given = os.environ.get(ADDRESS) or _of_profile()
+    return given or (_usual() if _answers(_usual(), 0.5) else "")
+
+
 def wait() -> None:
     """Return once the server that `begin` started answers; at once if it started none.
 

@@ -66,9 +66,9 @@ def table(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
         {
             "stage": name,
             "state": entry["state"],
-            "why": "; ".join(entry.get("why") or ()),
             "seconds": f"{entry['seconds']:.1f}",
             "saved": "" if entry["state"] == "ran" else f"{entry.get('made_in_seconds') or 0:.1f}",
+            "why": "; ".join(entry.get("why") or ()),
         }
         for name, entry in stages.items()
     ]

@@ -1,0 +1,164 @@
+"""Whether the installation, Prefect's server and a workspace are sound: what `plumbline doctor` looks at."""
+
+import json
+import os
+import shutil
+import tomllib
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from tasks.core import code, flight, server, stage
+from tasks.core.progress import Progress, silent
+from tasks.core.workspace import Workspace
+
+FLOW = "train-image-classifier"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        about: What.
+        found: What there was.
+        todo: How to mend it; empty if it is as it should be.
+    """
+
+    about: str
+    found: str
+    todo: str = ""
+
+
+def examine(workspace: Workspace, least_free: float = 2.0, progress: Progress = silent) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        workspace: Every finished directory of it is hashed.
+        least_free: GB of the workspace's disk that shall be free.
+        progress: Told directories hashed.
+    """
+    looks: list[Callable[[], Iterator[Finding]]] = [
+        _versions,
+        _server,
+        lambda: _disk(workspace, least_free),
+        lambda: _locks(workspace),
+        lambda: _leftovers(workspace),
+        lambda: _outputs(workspace, progress),
+    ]
+    return [finding for look in looks for finding in look()]
+
+
+def _versions() -> Iterator[Finding]:
+    declared = tomllib.loads((code.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for text in declared["dependencies"]:
+        wanted = Requirement(text)
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            version = ""
+        if not version or not wanted.specifier.contains(version, prereleases=True):
+            mend = f"pip install -c constraints.txt '{wanted}'"
+            yield Finding("versions", f"{wanted.name} {version or 'is not installed'}, wanted {wanted}", mend)
+            return
+    yield Finding("versions", f"all {len(declared['dependencies'])} libraries as declared")
+
+
+def _server() -> Iterator[Finding]:
+    address = server.chosen()
+    if not address:
+        yield Finding("server", "none runs; each run starts a temporary one (`make dashboard` keeps one)")
+        return
+    try:
+        version = _ask(f"{address}/admin/version")
+    except OSError as error:
+        mend = "start it (make dashboard), or unset PREFECT_API_URL to have runs start their own"
+        yield Finding("server", f"no answer at {address}: {error}", mend)
+        return
+    ours = metadata.version("prefect")
+    if version != ours:
+        mend = f"install prefect=={version} here, or {ours} there"
+        yield Finding("server", f"{address} is Prefect {version}, this is {ours}", mend)
+    else:
+        yield Finding("server", f"Prefect {version} at {address}")
+    yield from _workers(address)
+
+
+def _workers(address: str) -> Iterator[Finding]:
+    """For each pool that a deployment of ours needs, whether there is one with a worker."""
+    wanted = {"flows": {"name": {"any_": [FLOW]}}}
+    deployments = _ask(f"{address}/deployments/filter", wanted)
+    pools = sorted({deployment["work_pool_name"] for deployment in deployments} - {None})
+    if not pools:
+        yield Finding("worker", "no deployment is there, so none is needed (deployments/README.md)")
+    for pool in pools:
+        workers = _ask(f"{address}/work_pools/{pool}/workers/filter", {})
+        online = [worker["name"] for worker in workers if worker["status"] == "ONLINE"]
+        if online:
+            yield Finding("worker", f"pool {pool}: {', '.join(online)}")
+        else:
+            found = f"pool {pool} has no worker: scheduled runs will be late"
+            yield Finding("worker", found, f"prefect worker start --pool {pool}")
+
+
+def _disk(workspace: Workspace, least_free: float) -> Iterator[Finding]:
+    place = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    mend = "" if free >= least_free else "free some space: `plumbline models gc`, old folders in tensors/"
+    yield Finding("disk", f"{free:.1f} GB free for {workspace.root}", mend)
+
+
+def _locks(workspace: Workspace) -> Iterator[Finding]:
+    for dataset, holder, alive in flight.holders(workspace):
+        if alive:
+            yield Finding("runs", f"{dataset}: {holder} is under way")
+        else:
+            mend = f"the next run of {dataset} marks it as crashed and goes on from where it was"
+            yield Finding("runs", f"{dataset}: {holder} was killed", mend)
+
+
+def _leftovers(workspace: Workspace) -> Iterator[Finding]:
+    stale = [path for path in workspace.root.glob("**/.*.tmp") if not _has_writer(path)]
+    if stale:
+        found = f"{len(stale)} unfinished, such as {workspace.relative(stale[0])}: their writers were killed"
+        yield Finding("leftovers", found, f"find {workspace.root} -name '.*.tmp' -exec rm -r {{}} +")
+
+
+def _has_writer(path: Path) -> bool:
+    """Staging names end in the writer's process id: `.name.1234.tmp`."""
+    pid = path.name.split(".")[-2]
+    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
+
+
+def _outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
+    finished = sorted(path.parent for path in workspace.root.glob(f"*/**/{stage.MANIFEST}"))
+    damaged = 0
+    for done, directory in enumerate(finished, 1):
+        problem = stage.damage(directory, thorough=True)
+        progress(done, len(finished), workspace.relative(directory))
+        if problem:
+            damaged += 1
+            kept = directory.is_relative_to(workspace.models)
+            mend = "restore it from a copy" if kept else f"rm -r {directory} (the next run makes it again)"
+            yield Finding("outputs", problem, mend)
+    if not damaged:
+        yield Finding("outputs", f"all {len(finished)} finished directories are whole, every byte checked")
+
+
+def _ask(address: str, body: Any = None) -> Any:
+    """GET, or POST with a JSON body; the answer as JSON."""
+    content = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} | _authorization()
+    request = urllib.request.Request(address, content, headers)
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return json.load(response)
+
+
+def _authorization() -> dict[str, str]:
+    key = os.environ.get("PREFECT_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
