@@ -34,6 +34,7 @@ from tasks.core.results.subject import Subject
 from tasks.core.workspace import Workspace
 from tasks.download import download
 from tasks.evaluate import evaluate
+from tasks.forecast import Forecast
 from tasks.journal import Journal
 from tasks.normalize import normalize
 from tasks.promote import promote as promote_stage
@@ -65,6 +66,7 @@ def train_flow(
     promote: PromotePolicy = PromotePolicy.better,
     refresh: list[RefreshName] | None = None,
     if_running: IfRunning = IfRunning.wait,
+    dry_run: bool = False,
     workspace: Path | None = None,
 ) -> dict[str, Any] | State[None]:
     """Turn a dataset of images into an evaluated, versioned image classifier.
@@ -90,6 +92,7 @@ def train_flow(
             not-worse, always or never.
         refresh: Stages to run again although nothing changed; all for every stage. May be repeated.
         if_running: Whether to wait for another run of this dataset in this workspace, or be dropped.
+        dry_run: Only show which stages would run, and why.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
@@ -98,6 +101,8 @@ def train_flow(
     parameters = {name: value for name, value in locals().items() if value is not None}
     settings = RunSettings.of(parameters)
     sources.check(settings.source)
+    if dry_run:
+        return {"forecast": foresee(**parameters)}
     journal = Journal(Workspace.open(workspace), parameters)
     holder = Holder.this(runtime.flow_run.id, runtime.flow_run.name)
     try:
@@ -128,10 +133,20 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
     return closing.close(journal, subject, reported)
 
 
+def foresee(**parameters: Any) -> list[dict[str, str]]:
+    """What a run with these parameters would do, a row a stage."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    forecast = Forecast(Workspace.open(given.get("workspace")), given)
+    return forecast.look(story, RunSettings.of(given))
+
+
 def main(**parameters: Any) -> None:
     """Check the parameters before anything starts, then run the flow."""
     with console.person():
         sources.check(RunSettings.of(parameters).source)
+        if parameters["dry_run"]:
+            console.table(foresee(**parameters))
+            return
         server.wait()
         train_flow(**parameters)
 

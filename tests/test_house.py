@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = {
-    *("tasks.afterlife", "tasks.closing", "tasks.console", "tasks.dashboard"),
+    *("tasks.afterlife", "tasks.closing", "tasks.console", "tasks.dashboard", "tasks.forecast"),
     *("tasks.journal", "tasks.live", "tasks.policy"),
 }
 ANYTHING_OF_CORE = "tasks.core"

@@ -16,6 +16,8 @@ PREFECT = {
     "DO_NOT_TRACK": "1",
     # The default of 20 s is too short for a first start, which migrates the database.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # Core code may speak before a flow has begun.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # Lines of the `plumbline` loggers reach the run's log in the dashboard.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "plumbline",
 }
@@ -52,7 +54,7 @@ def open_command(command: str) -> None:
         command: What the person started, such as "train".
     """
     prepare_command()
-    if "--help" not in sys.argv:
+    if not {"--help", "--dry-run"} & set(sys.argv):
         print(f"plumbline {__version__}: {command}, {server.begin()}", flush=True)
 
 

@@ -21,6 +21,7 @@ from tasks.core.errors import FormatError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+NAMED = 3  # changed modules that an explanation names
 SMALL = 1 << 20  # bytes; files up to this size are hashed at every check (1 MiB takes 3 ms)
 
 
@@ -77,6 +78,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
     ['learning_rate 0.4 -> 0.2']
     """
     phrases: list[str] = []
+    modules: list[str] = []
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
         if before == after:
@@ -86,9 +88,12 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
         elif prefix == "inputs ":
             phrases.append(f"{name} changed")
         elif prefix == "code ":
-            phrases.append(f"code of {name} changed")
+            modules.append(name)
         else:
             phrases.append(f"{prefix if prefix != 'libraries ' else ''}{name} {before} -> {after}")
+    if modules:
+        more = f" and {len(modules) - NAMED} more modules" if len(modules) > NAMED else ""
+        phrases.append(f"code of {', '.join(modules[:NAMED])}{more} changed")
     return phrases
 
 

@@ -55,6 +55,11 @@ def obtain(
     ]
 
 
+def missing(known: Known, workspace: Workspace) -> int:
+    """Bytes that `obtain` would have to download if no archive is given."""
+    return sum(file.bytes for file in known.files if not _kept(file, workspace).exists())
+
+
 def keep(original: Original) -> None:
     """Copy a given file into the workspace unless it is there."""
     if original.path == original.kept:

@@ -62,6 +62,12 @@ def acquire(
     return _from_archive(found, source, workspace, refresh, progress)
 
 
+def to_download(source: SourceSettings, workspace: Workspace) -> int:
+    """Bytes of a known dataset's files that `acquire` would have to download."""
+    found = sources.find(source.dataset)
+    return originals.missing(found, workspace) if isinstance(found, Known) and not source.archive else 0
+
+
 def _from_path(path: Path, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
     name, kind = sources.name_of(path), sources.kind_of(path)
     if kind == "parquet":
@@ -98,7 +104,7 @@ def _hashed(
     hashes = Hashes(root, workspace, forget=refresh)
     sha256 = hashes.of([(file.path, file.status) for file in seen], progress)
     hashes.remember()
-    log.info("%s: %s files, %s read", root, f"{len(seen):,}", f"{hashes.read:,}")
+    log.debug("%s: %s files, %s read", root, f"{len(seen):,}", f"{hashes.read:,}")
     return [
         File(file.path, file.status.st_size, sha256[file.path], file.split, file.class_name) for file in seen
     ]

@@ -132,6 +132,20 @@ def folder_of(name: str, digest: str, workspace: Workspace) -> Path:
     return workspace.root / FOLDERS[_kind(name)] / digest
 
 
+def whole(name: str, digest: str, workspace: Workspace) -> bool:
+    """Whether a stage's output is there and undamaged; true for a stage that leaves no directory.
+
+    An evaluation needs its predictions too.
+    """
+    if not digest:
+        return True
+    directory = folder_of(name, digest, workspace)
+    if stage.damage(directory):
+        return False
+    predicted = stage.read_manifest(directory)["ingredients"]["inputs"].get("predictions")
+    return predicted is None or not stage.damage(workspace.predictions / predicted)
+
+
 def _kind(name: str) -> str:
     """The stage without its role: "evaluate champion" is an evaluation."""
     return name.split()[0]

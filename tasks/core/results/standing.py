@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.core import code, provenance, stage
+from tasks.core import code, provenance
 from tasks.core.handles import RawDataset
 from tasks.core.results import explanation, registry, tables
 from tasks.core.results.subject import ELSEWHERE
@@ -56,7 +56,7 @@ def standing(raw: RawDataset, parameters: Mapping[str, Any], workspace: Workspac
         and what(json.loads(last["parameters"])) == what(parameters)
         and champion == (last["champion"] or "")
         and (last["source"], json.loads(last["packages"])) == (code.source_digest(), provenance.packages())
-        and all(whole(name, entry["digest"], workspace) for name, entry in stages.items())
+        and all(explanation.whole(name, entry["digest"], workspace) for name, entry in stages.items())
     )
     if not same:
         return None
@@ -67,11 +67,6 @@ def standing(raw: RawDataset, parameters: Mapping[str, Any], workspace: Workspac
 def what(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that decide a run's outcome."""
     return {name: value for name, value in parameters.items() if name not in ELSEWHERE}
-
-
-def whole(name: str, digest: str, workspace: Workspace) -> bool:
-    """Whether a stage's output is there and undamaged; true for a stage that leaves no directory."""
-    return not digest or not stage.damage(explanation.folder_of(name, digest, workspace))
 
 
 def _plain(row: pd.Series) -> dict[str, Any]:

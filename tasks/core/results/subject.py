@@ -8,7 +8,8 @@ from tasks.core.handles import Audit, Decision, Evaluation, RawDataset, TensorCa
 from tasks.core.results import ledger
 from tasks.core.workspace import Workspace
 
-ELSEWHERE = ("workspace", "refresh", "if_running")  # parameters that change where and when, not what
+# Parameters that change where and when, not what.
+ELSEWHERE = ("workspace", "refresh", "if_running", "dry_run")
 
 
 @dataclass(frozen=True)
