@@ -47,7 +47,7 @@ def _best_moves(one: Floats, other: Floats) -> NDArray[np.int64]:
     return np.stack([mirrored, down - REACH, across - REACH], axis=1)
 
 
-def _fits(one: Floats, other: Floats) -> Floats:
+def _fits(one: Floats, other: Floats) -> NDArray[np.float64]:
     """Correlation of what overlaps, for every move: (P, 2 REACH + 1, 2 REACH + 1).
 
     Fast normalised cross-correlation (Lewis, 1995), its sums over the overlap by Fourier transforms too.
@@ -63,7 +63,7 @@ def _fits(one: Floats, other: Floats) -> Floats:
     return np.divide(product, scale, out=np.zeros_like(product), where=scale > EMPTY)
 
 
-def _sums(one: Floats, other: Floats) -> Floats:
+def _sums(one: Floats, other: Floats) -> NDArray[np.float64]:
     """Sums over the overlap of products, for every move of `other`."""
     size = [side + REACH for side in one.shape[1:]]
     waves = np.fft.rfft2(one, size) * np.fft.rfft2(other, size).conj()

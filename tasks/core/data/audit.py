@@ -1,6 +1,7 @@
 """The audit stage: what a person should know about the images before believing a score.
 
-A directory has `audit.json` (the figures), `duplicates.parquet` and `leaks.npy` (see `pairs`).
+A directory has `audit.json` (the figures), `duplicates.parquet` and `{train,val,test}.leaks.npy` (see
+`pairs`), and `outliers.parquet`.
 """
 
 import json
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from tasks.core import stage
-from tasks.core.data import pairs
-from tasks.core.data.cache import SPLITS, open_split
+from tasks.core.data import duplicates, pairs
+from tasks.core.data.cache import SPLITS
+from tasks.core.data.duplicates import Duplicates
+from tasks.core.data.gallery import Gallery
+from tasks.core.data.outliers import Light
 from tasks.core.handles import Audit, TensorCache
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
@@ -25,6 +28,7 @@ from tasks.core.workspace import Workspace
 log = logging.getLogger("plumbline.audit")
 
 NAME = "audit.json"
+OUTLIERS = "outliers.parquet"
 UNEVEN = 5  # times more images in the largest class than in the smallest that are worth a word
 
 
@@ -35,14 +39,14 @@ def ingredients(tensors: TensorCache) -> Ingredients:
         inputs={"tensors": tensors.digest},
         parameters={},
         modules=("tasks.core.data.audit",),
-        libraries=("numpy", "pyarrow"),
+        libraries=("numpy", "scipy", "pillow", "pyarrow"),
     )
 
 
 def audit(
     tensors: TensorCache, workspace: Workspace, *, refresh: bool = False, progress: Progress = silent
 ) -> Audit:
-    """Look for duplicates within and across splits and for uneven classes; changes nothing.
+    """Look for duplicates within and across splits, odd images and uneven classes; changes nothing.
 
     Args:
         tensors: The images.
@@ -59,58 +63,82 @@ def audit(
     return Audit(path=workspace.relative(directory), digest=made_of.digest, findings=findings)
 
 
+def read(audit: Audit) -> dict[str, Any]:
+    """The figures; JSON values."""
+    return dict(json.loads((audit.directory / NAME).read_bytes()))
+
+
 def _build(directory: Path, tensors: TensorCache, progress: Progress) -> dict[str, Any]:
-    found = _exact(tensors)
-    pairs.write(directory, found, tensors.test)
-    figures = {"duplicates": _counts(found), "leaks": int(pairs.leaking(found, tensors.test).sum())}
-    figures |= {"classes": _classes(tensors)}
+    gallery = Gallery.of(tensors)
+    found = duplicates.find(tensors, progress)
+    leaks = pairs.leaking(found, gallery.starts)
+    table = pairs.write(directory, found, gallery.starts)
+    figures = {
+        "duplicates": _counts(table),
+        "leaks": int(leaks["test"].sum()),
+        "leaked": {split: int(leaks[split].sum()) for split in ("train", "val")},
+        "conflicts": _conflicts(found, gallery),
+        "classes": _classes(gallery, tensors),
+        "outliers": _outliers(directory, gallery),
+    }
     (directory / NAME).write_text(json.dumps(figures, indent=1))
     return {"findings": _findings(figures, tensors)}
 
 
-def _exact(tensors: TensorCache) -> pa.Table:
-    """Pairs of images of one content: each copy with the first one of its kind."""
-    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "id"])
-    sizes = [tensors.train, tensors.val, tensors.test]
-    starts = dict(zip(SPLITS, np.concatenate([[0], np.cumsum(sizes)[:-1]]), strict=True))
-    numbers = rows["row"].to_numpy() + np.array([starts[split] for split in rows["split"].to_pylist()])
-    _, first, group = np.unique(rows["id"].to_numpy(), return_index=True, return_inverse=True)
-    lowest = np.full(len(first), len(numbers))
-    np.minimum.at(lowest, group, numbers)
-    originals = lowest[group]
-    copies = originals != numbers
-    return pairs.table(originals[copies], numbers[copies], np.zeros(int(copies.sum())), "exact", sizes)
+def _counts(table: pa.Table) -> dict[str, dict[str, int]]:
+    """Number of pairs by kind and splits, such as {"exact": {"train-test": 3}, "near": {}}."""
+    counts: dict[str, dict[str, int]] = {"exact": {}, "near": {}}
+    groups = table.group_by(["kind", "split_a", "split_b"]).aggregate([([], "count_all")]).to_pylist()
+    for group in sorted(groups, key=lambda group: (group["split_a"], group["split_b"])):
+        counts[group["kind"]][f"{group['split_a']}-{group['split_b']}"] = group["count_all"]
+    return counts
 
 
-def _counts(found: pa.Table) -> dict[str, int]:
-    """Number of pairs by splits, such as {"train-test": 3}."""
-    counts: dict[str, int] = {}
-    for a, b in zip(found["split_a"].to_pylist(), found["split_b"].to_pylist(), strict=True):
-        counts[f"{a}-{b}"] = counts.get(f"{a}-{b}", 0) + 1
-    return dict(sorted(counts.items()))
+def _conflicts(found: Duplicates, gallery: Gallery) -> dict[str, int]:
+    """Number of pairs whose labels differ, by kind."""
+    differ = gallery.labels[found.a] != gallery.labels[found.b]
+    return {"exact": int((differ & found.exact).sum()), "near": int((differ & ~found.exact).sum())}
 
 
-def _classes(tensors: TensorCache) -> dict[str, list[int]]:
+def _classes(gallery: Gallery, tensors: TensorCache) -> dict[str, list[int]]:
     """Number of images of each class, by split."""
-    labels = {split: open_split(tensors, split).labels for split in SPLITS}
-    return {split: _count(values, len(tensors.classes)) for split, values in labels.items()}
+    counts = [np.bincount(split.labels, minlength=len(tensors.classes)) for split in gallery.splits]
+    return {name: [int(n) for n in count] for name, count in zip(SPLITS, counts, strict=True)}
 
 
-def _count(labels: NDArray[np.int32], classes: int) -> list[int]:
-    return [int(count) for count in np.bincount(labels, minlength=classes)]
+def _outliers(directory: Path, gallery: Gallery) -> dict[str, int]:
+    """Write the table of images that stand out; number of them by kind."""
+    parts = [Light.of(split.images) for split in gallery.splits]
+    light = Light(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("mean", "deviation")))
+    kinds = {"empty": light.empty, "brightness": light.unusual & ~light.empty}
+    tables = []
+    for kind, odd in kinds.items():
+        numbers = np.flatnonzero(odd)
+        splits = np.searchsorted(gallery.starts, numbers, side="right") - 1
+        columns = {
+            "split": pa.array([SPLITS[split] for split in splits], pa.string()),
+            "row": pa.array(numbers - gallery.starts[splits], pa.int64()),
+            "kind": pa.array([kind] * len(numbers), pa.string()),
+            "brightness": pa.array(light.mean[numbers], pa.float32()),
+            "contrast": pa.array(light.deviation[numbers], pa.float32()),
+        }
+        tables.append(pa.table(columns))
+    pq.write_table(pa.concat_tables(tables), directory / OUTLIERS)
+    return {kind: int(odd.sum()) for kind, odd in kinds.items()}
 
 
 def _findings(figures: Mapping[str, Any], tensors: TensorCache) -> list[str]:
     """What is worth a sentence, the gravest first."""
-    findings = []
-    if figures["leaks"]:
-        findings.append(
-            f"{figures['leaks']:,} of {tensors.test:,} test images have a duplicate in train or val"
-        )
-    within = figures["duplicates"].get("train-train", 0)
-    if within:
-        findings.append(f"{within:,} duplicates within train")
-    return findings + _balance(figures["classes"], tensors)
+    leaks, conflicts, odd = figures["leaks"], sum(figures["conflicts"].values()), figures["outliers"]
+    within = sum(kind.get("train-train", 0) for kind in figures["duplicates"].values())
+    findings = {
+        f"{leaks:,} of {tensors.test:,} test images have a duplicate in train or val": leaks,
+        f"{conflicts:,} pairs of duplicates have different labels": conflicts,
+        f"{within:,} pairs of duplicates within train": within,
+        f"{odd['empty']:,} images show a single colour": odd["empty"],
+        f"{odd['brightness']:,} images are far darker or brighter than the rest": odd["brightness"],
+    }
+    return [words for words, count in findings.items() if count] + _balance(figures["classes"], tensors)
 
 
 def _balance(classes: Mapping[str, list[int]], tensors: TensorCache) -> list[str]:

@@ -91,7 +91,7 @@ def _colours(colour: Floats) -> tuple[Floats, Floats]:
 
 
 def _texture(light: Floats) -> tuple[Floats, Floats]:
-    """Square roots of magnitudes; mirroring swaps the two diagonals, so their sum stays, the difference turns."""
+    """Square roots of magnitudes. Mirroring swaps the diagonals: their sum stays, their difference turns."""
     height, width = light.shape[1:]
     window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]).astype(np.float32)
     rows = (light * window) @ _waves(width).T

@@ -17,7 +17,7 @@ from tasks.core.progress import Progress, silent
 # The correlation that a pair must have: the first if the descriptors are equal, the second at the radius.
 # On CIFAR-10 pairs of ships before a grey sky begin to come in below this line.
 LEAST, LEAST_AT_RADIUS = 0.90, 0.95
-FEWEST = 100  # images from which a distance can be learned
+FEWEST = 50  # images from which a distance can be learned
 BLOCK = 4096  # pairs whose pixels are in memory at a time
 Numbers = NDArray[np.int64]
 
@@ -30,12 +30,28 @@ class Duplicates:
         a, b: int64 (P,), a < b.
         distance: float64 (P,); 0 for images of one content, else between the descriptors, 1 at the limit.
         exact: bool (P,); whether both have the same content.
+        contents: int64 (N,); a number for each image, the same for images of one content.
     """
 
     a: Numbers
     b: Numbers
     distance: NDArray[np.float64]
     exact: NDArray[np.bool_]
+    contents: Numbers
+
+    def matched(self, ours: NDArray[np.bool_], others: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of `ours` are duplicates of any of `others`, exact or near, through each image's content.
+
+        Args:
+            ours, others: bool (N,); which images.
+        """
+        has = np.zeros(len(self.contents), bool)
+        has[self.contents[others]] = True
+        a, b = self.contents[self.a], self.contents[self.b]
+        matched = has.copy()
+        matched[a[has[b]]] = True
+        matched[b[has[a]]] = True
+        return ours & matched[self.contents]
 
 
 def find(tensors: TensorCache, progress: Progress = silent) -> Duplicates:
@@ -60,6 +76,7 @@ def find(tensors: TensorCache, progress: Progress = silent) -> Duplicates:
         np.concatenate([b, near_b[different]]),
         np.concatenate([np.zeros(len(a)), distance[different]]),
         np.arange(len(a) + different.sum()) < len(a),
+        contents,
     )
 
 

@@ -2,7 +2,7 @@
 
 A sample of the dataset's own pictures is recompressed, shifted and brightened. The distance weighs the
 directions in which different pictures differ more than a picture and its copy do (Fisher's linear
-discriminant, 1936), and the copies' own distances say how far a copy may be from its picture.
+discriminant, 1936); the copies of another part of the sample say how far a copy may be from its picture.
 """
 
 import io
@@ -48,17 +48,19 @@ class Likeness:
             images: uint8 (N, H, W, C); some `SAMPLE` of them.
         """
         generator = np.random.default_rng(0)
-        own = describe(images)
-        copies = [describe(copy) for copy in copied(images, generator)]
+        taught, held_out = images[::2], images[1::2]
+        own, copies = _with_copies(taught, generator)
         even = _directions(own.even, [copy.even for copy in copies], EVEN)
         odd = _directions(own.odd, [copy.odd for copy in copies], ODD)
         likeness = cls(own.even.mean(0), even, odd, 0.0)
+        own, copies = _with_copies(held_out, generator)
         radius = max(np.quantile(likeness.between(own, copy), REACH) for copy in copies)
         return replace(likeness, radius=float(radius))
 
     def place(self, features: Features) -> Features:
         """Coordinates in which the distance is Euclidean."""
-        return Features((features.even - self.centre) @ self.even, features.odd @ self.odd)
+        even: Floats = features.even - self.centre
+        return Features(even @ self.even, features.odd @ self.odd)
 
     def between(self, one: Features, other: Features) -> Floats:
         """Distances between pictures of the same number; a mirrored one counts as the same."""
@@ -66,6 +68,14 @@ class Likeness:
         even = np.square(a.even - b.even).sum(1)
         odd = np.minimum(np.square(a.odd - b.odd).sum(1), np.square(a.odd + b.odd).sum(1))
         return np.sqrt(even + odd)
+
+
+def _with_copies(
+    images: NDArray[np.uint8], generator: np.random.Generator
+) -> tuple[Features, list[Features]]:
+    """Descriptors of pictures and of their copies; of few pictures there are more copies each."""
+    images = np.tile(images, (max(1, SAMPLE // 2 // len(images)), 1, 1, 1))
+    return describe(images), [describe(copy) for copy in copied(images, generator)]
 
 
 def copied(images: NDArray[np.uint8], generator: np.random.Generator) -> list[NDArray[np.uint8]]:
@@ -99,7 +109,8 @@ def _directions(own: Floats, copies: list[Floats], count: int) -> Floats:
 
     Scaled so that the latter is 1 in each.
     """
-    within = np.mean([(copy - own).T @ (copy - own) / len(own) for copy in copies], axis=0, dtype=np.float64)
+    apart = np.concatenate([copy - own for copy in copies]).astype(np.float64)
+    within = apart.T @ apart / len(apart)
     within += RIDGE * np.trace(within) / len(within) * np.eye(len(within))
     _, vectors = eigh(np.cov(own.T, dtype=np.float64), within)
     return vectors[:, ::-1][:, :count].astype(np.float32)

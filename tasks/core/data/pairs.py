@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -20,46 +19,42 @@ SCHEMA = pa.schema(
         "split_b": pa.string(),  # the same split, or a later one of train, val, test
         "row_b": pa.int64(),
         "kind": pa.string(),  # "exact": the same content; "near": looks the same
-        "distance": pa.float64(),  # 0 for exact, else between the descriptors; larger is less alike, 1 the limit
+        "distance": pa.float64(),  # 0 if exact; else between descriptors, 1 is the limit
     }
 )
-LEAKS = "leaks.npy"
 
 
-def write(directory: Path, pairs: pa.Table, test: int) -> None:
-    """Write the pairs, the most alike first, and, following from them, which of `test` test images leak."""
-    pq.write_table(pairs.sort_by([("distance", "ascending")]), directory / NAME)
-    np.save(directory / LEAKS, leaking(pairs, test))
-
-
-def leaking(pairs: pa.Table, test: int) -> NDArray[np.bool_]:
-    """Which test images have a duplicate among the images that the model was made with, train and val.
-
-    Returns:
-        bool (test,)
-    """
-    leaks = np.zeros(test, bool)
-    across = (pc.not_equal(pairs["split_a"], "test"), pc.equal(pairs["split_b"], "test"))
-    leaks[pairs.filter(pc.and_(*across))["row_b"].to_numpy()] = True
-    copies = pairs.filter(pc.and_(pc.equal(pairs["split_a"], "test"), pc.equal(pairs["kind"], "exact")))
-    leaks[copies["row_b"].to_numpy()] |= leaks[copies["row_a"].to_numpy()]
-    return leaks
-
-
-def leaked(audit: Audit, split: str) -> NDArray[np.int64]:
-    """Rows of train or val of which a test image is a duplicate: int64, ascending.
+def write(directory: Path, found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
+    """Write the pairs, the most alike first, and which images of each split stand on both sides of the test.
 
     Args:
-        split: "train" or "val".
+        starts: The number of each split's first image, and that of all images.
     """
-    pairs = read(audit)
-    across = pc.and_(pc.equal(pairs["split_a"], split), pc.equal(pairs["split_b"], "test"))
-    return np.unique(pairs.filter(across)["row_a"].to_numpy())
+    pairs = table(found, starts).sort_by([("distance", "ascending")])
+    pq.write_table(pairs, directory / NAME)
+    for split, leaks in leaking(found, starts).items():
+        np.save(directory / _leaks(split), leaks)
+    return pairs
 
 
-def read_leaks(audit: Audit) -> NDArray[np.bool_]:
-    """Which test images leak, as `leaking` gives them; row numbers are those of the test tensors."""
-    return np.load(audit.directory / LEAKS, allow_pickle=False)
+def leaking(found: Duplicates, starts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """By split, which images have a duplicate on the other side: test images in train or val, others in test.
+
+    Returns:
+        bool (images of the split,) each
+    """
+    is_test = np.arange(starts[-1]) >= starts[-2]
+    leaks = found.matched(is_test, ~is_test) | found.matched(~is_test, is_test)
+    return dict(zip(SPLITS, np.split(leaks, starts[1:-1]), strict=True))
+
+
+def read_leaks(audit: Audit, split: str = "test") -> NDArray[np.bool_]:
+    """Which images leak, as `leaking` gives them; row numbers are those of the split's tensors."""
+    return np.load(audit.directory / _leaks(split), allow_pickle=False)
+
+
+def _leaks(split: str) -> str:
+    return f"{split}.leaks.npy"
 
 
 def read(audit: Audit) -> pa.Table:

@@ -1,0 +1,179 @@
+"""The audit stage on folders with planted duplicates, outliers and uneven classes."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.core.data import audit, pairs, raw, tensors
+from tasks.core.data.cache import SPLITS
+from tasks.core.data.outliers import Light
+from tasks.core.handles import Audit, TensorCache
+from tasks.core.workspace import Workspace
+from tests.core.data.making import encoded, put
+from tests.core.data.scenery import brightened, mirrored, moved, recompressed, scenes
+
+Pictures = dict[str, NDArray[np.uint8]]
+
+
+def folder(root: Path, pictures: Pictures) -> Path:
+    for path, picture in pictures.items():
+        put(root / f"{path}.png", encoded(picture))
+    return root
+
+
+def plain(seed: int = 0) -> Pictures:
+    """120 different pictures in two classes and three splits."""
+    made = iter(scenes(120, seed))
+    counts = {"train": 35, "val": 10, "test": 15}
+    return {
+        f"{split}/{name}/{number:02d}": next(made)
+        for split, count in counts.items()
+        for name in ("cat", "dog")
+        for number in range(count)
+    }
+
+
+def audited(root: Path, pictures: Pictures, workspace: Workspace) -> tuple[Audit, TensorCache]:
+    source = raw.acquire(SourceSettings(str(folder(root, pictures))), workspace)
+    cache = tensors.normalize(source, NormalizeSettings(), workspace)
+    return audit.audit(cache, workspace), cache
+
+
+def paths(cache: TensorCache) -> dict[tuple[str, int], str]:
+    rows = pd.read_parquet(cache.directory / "rows.parquet")
+    return {(row.split, row.row): row.path.removesuffix(".png") for row in rows.itertuples()}
+
+
+def found(made: Audit, cache: TensorCache) -> set[tuple[str, ...]]:
+    """Kind and paths of every pair."""
+    named = paths(cache)
+    return {
+        (pair["kind"], *sorted(named[pair[f"split_{side}"], pair[f"row_{side}"]] for side in "ab"))
+        for pair in pairs.read(made).to_pylist()
+    }
+
+
+def leaking(made: Audit, cache: TensorCache) -> set[str]:
+    named = paths(cache)
+    return {
+        named[split, int(row)] for split in SPLITS for row in np.flatnonzero(pairs.read_leaks(made, split))
+    }
+
+
+def test_different_pictures_are_no_duplicates(tmp_path: Path, workspace: Workspace) -> None:
+    made, cache = audited(tmp_path / "animals", plain(), workspace)
+    assert found(made, cache) == set()
+    assert leaking(made, cache) == set()
+    assert made.findings == ()
+    assert str(made) == "nothing unusual"
+
+
+def test_planted_near_duplicates_are_found(tmp_path: Path, workspace: Workspace) -> None:
+    pictures = plain()
+    pictures["test/cat/20"] = recompressed(pictures["train/cat/00"], 60)
+    pictures["test/cat/21"] = moved(pictures["train/cat/01"], 2, 1)
+    pictures["test/cat/22"] = brightened(pictures["val/cat/02"])
+    pictures["test/dog/23"] = mirrored(pictures["test/dog/03"])
+    pictures["train/dog/50"] = mirrored(pictures["train/cat/04"])
+    made, cache = audited(tmp_path / "animals", pictures, workspace)
+    assert found(made, cache) == {
+        ("near", "test/cat/20", "train/cat/00"),
+        ("near", "test/cat/21", "train/cat/01"),
+        ("near", "test/cat/22", "val/cat/02"),
+        ("near", "test/dog/03", "test/dog/23"),
+        ("near", "train/cat/04", "train/dog/50"),
+    }
+    assert leaking(made, cache) == {
+        *("train/cat/00", "train/cat/01", "val/cat/02"),
+        *("test/cat/20", "test/cat/21", "test/cat/22"),
+    }
+    figures = audit.read(made)
+    assert figures["duplicates"] == {
+        "exact": {},
+        "near": {"test-test": 1, "train-test": 2, "train-train": 1, "val-test": 1},
+    }
+    assert (figures["leaks"], figures["leaked"]) == (3, {"train": 2, "val": 1})
+    assert figures["conflicts"] == {"exact": 0, "near": 1}
+    assert made.findings == (
+        "3 of 34 test images have a duplicate in train or val",
+        "1 pairs of duplicates have different labels",
+        "1 pairs of duplicates within train",
+    )
+
+
+def test_every_exact_copy_leaks(tmp_path: Path, workspace: Workspace) -> None:
+    """Three in train, two in val, two in test, all of one content: seven images, all on both sides."""
+    pictures = plain()
+    copies = [f"{split}/cat/{number}" for split in SPLITS for number in (60, 61)] + ["train/cat/62"]
+    pictures |= dict.fromkeys(copies, scenes(1, seed=9)[0])
+    made, cache = audited(tmp_path / "animals", pictures, workspace)
+    assert leaking(made, cache) == set(copies)
+    assert {kind for kind, _, _ in found(made, cache)} == {"exact"}
+    assert len(found(made, cache)) == len(copies) - 1
+    assert audit.read(made)["leaks"] == 2
+
+
+def test_copies_of_a_near_duplicate_leak_too(tmp_path: Path, workspace: Workspace) -> None:
+    pictures = plain()
+    pictures |= dict.fromkeys(("test/cat/70", "test/cat/71"), recompressed(pictures["train/cat/05"], 50))
+    pictures["train/cat/72"] = pictures["train/cat/05"]
+    made, cache = audited(tmp_path / "animals", pictures, workspace)
+    assert leaking(made, cache) == {"test/cat/70", "test/cat/71", "train/cat/05", "train/cat/72"}
+
+
+def test_pairs_come_the_most_alike_first(tmp_path: Path, workspace: Workspace) -> None:
+    pictures = plain()
+    for number in range(5):
+        pictures[f"test/cat/3{number}"] = recompressed(pictures[f"train/cat/0{number}"], 60)
+    pictures["test/dog/40"] = pictures["train/dog/00"]
+    made, _ = audited(tmp_path / "animals", pictures, workspace)
+    table = pairs.read(made).to_pandas()
+    assert table["distance"].is_monotonic_increasing
+    assert table["kind"].tolist() == ["exact"] + ["near"] * 5
+    assert table["distance"].between(0, 1).all()
+
+
+def test_small_pictures_are_only_searched_for_exact_copies(workspace: Workspace) -> None:
+    source = raw.acquire(SourceSettings("digits"), workspace)
+    made = audit.audit(tensors.normalize(source, NormalizeSettings(), workspace), workspace)
+    assert set(audit.read(made)["duplicates"]["near"]) == set()
+
+
+def test_outliers(tmp_path: Path, workspace: Workspace) -> None:
+    pictures = plain()
+    dark = (scenes(1, seed=3)[0] // 20).astype(np.uint8)
+    pictures |= {"train/cat/80": np.full((32, 32, 3), 128, np.uint8), "train/cat/81": dark}
+    made, cache = audited(tmp_path / "animals", pictures, workspace)
+    table = pd.read_parquet(made.directory / audit.OUTLIERS)
+    named = paths(cache)
+    assert {named[row.split, row.row]: row.kind for row in table.itertuples()} == {
+        "train/cat/80": "empty",
+        "train/cat/81": "brightness",
+    }
+    assert audit.read(made)["outliers"] == {"empty": 1, "brightness": 1}
+
+
+def test_light_is_the_luma_of_bt_601() -> None:
+    images = np.array([[[[255, 0, 0]]], [[[0, 255, 0]]], [[[0, 0, 255]]]], np.uint8)
+    assert Light.of(images).mean == pytest.approx([76.245, 149.685, 29.07], abs=1e-3)
+
+
+def test_uneven_classes_are_told(tmp_path: Path, workspace: Workspace) -> None:
+    pictures = {
+        path: picture
+        for path, picture in plain().items()
+        if not (path.startswith("train/dog") and path > "train/dog/05")
+    }
+    made, _ = audited(tmp_path / "animals", pictures, workspace)
+    assert made.findings == ("uneven classes in train: 35 images of cat, 6 of dog",)
+
+
+def test_an_audit_is_made_once(tmp_path: Path, workspace: Workspace) -> None:
+    made, cache = audited(tmp_path / "animals", plain(), workspace)
+    before = made.manifest["created"], (made.directory / audit.NAME).stat().st_ino
+    again = audit.audit(cache, workspace)
+    assert (again.manifest["created"], (again.directory / audit.NAME).stat().st_ino) == before
