@@ -43,7 +43,7 @@ def train(
         The fields of `TrainedModel` besides path and digest.
 
     Raises:
-        DivergedError: The loss is not a number any more.
+        DivergedError: The loss is not a number any more, or beyond hope.
     """
     tf.config.experimental.enable_op_determinism()
     recipe = recipes.resolve(settings, tensors.train)

@@ -24,8 +24,7 @@ def published(recipe: Recipe, trained: keras.Model) -> keras.Model:
     inputs = keras.Input(trained.input_shape[1:], dtype="uint8", name="images")
     logits = _through(layers, inputs)
     if views(recipe, trained.input_shape[-1]) == 2:
-        mirrored = _through(layers, keras.ops.flip(inputs, axis=2))
-        logits = keras.layers.Average(name="views")([logits, mirrored])
+        logits = keras.layers.Average(name="views")([logits, _through(layers, _mirrored(inputs))])
     model = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits), name="plumbline")
     for layer, values in zip(layers, weights, strict=True):
         layer.set_weights(values)
@@ -55,6 +54,13 @@ def _through(layers: list[keras.layers.Layer], values: keras.KerasTensor) -> ker
     for layer in layers:
         values = layer(values)
     return values
+
+
+def _mirrored(images: keras.KerasTensor) -> keras.KerasTensor:
+    mirrored = keras.ops.flip(images, axis=2)
+    # Operations take no name, and Keras numbers them through the process: the same model, other bytes.
+    mirrored._keras_history.operation.name = "mirror"
+    return mirrored
 
 
 def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:

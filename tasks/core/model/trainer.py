@@ -14,6 +14,8 @@ from tasks.core.model.checkpoint import Checkpoint
 from tasks.core.model.plan import Plan
 from tasks.core.recipes import Recipe
 
+HOPELESS = 1000  # times the loss of guessing: a loss that large never came back
+
 
 @dataclass(frozen=True)
 class Best:
@@ -47,6 +49,7 @@ class Trainer:
         self.model = architectures.build(plan.recipe, train.images, classes, plan.seed)
         self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)
         self.rates = optimizer.learning_rates(plan.recipe, plan.steps)
+        self.hopeless = HOPELESS * float(np.log(classes))
         self.weights = tf.constant(class_weights(plan.recipe, train.labels, classes))
         self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
         self.history: list[dict[str, float]] = []
@@ -106,7 +109,7 @@ class Trainer:
         """Train up to step `end`, all within one epoch; gives the seconds that it took.
 
         Raises:
-            DivergedError: A loss was not a number any more.
+            DivergedError: A loss was not a number any more, or beyond hope.
         """
         began, start = time.perf_counter(), self.step
         images, labels = self._window(start, end)
@@ -196,7 +199,7 @@ class Trainer:
         """Add a window to the epoch's sums, one step after the other: then its length changes no bit."""
         size = self.plan.recipe.batch_size
         for number, (loss, hits) in enumerate(zip(losses.tolist(), right.tolist(), strict=True), start):
-            if not np.isfinite(loss):
+            if not loss < self.hopeless:
                 raise self._diverged(loss, number)
             self.sums[0] += loss * size
             self.sums[1] += hits
@@ -204,9 +207,9 @@ class Trainer:
 
     def _diverged(self, loss: float, step: int) -> DivergedError:
         return DivergedError(
-            "training diverged: the loss is not a number any more",
-            expected="a finite loss",
-            found=f"{loss} at step {step + 1} of {self.plan.steps} "
+            "training diverged",
+            expected=f"a loss below {self.hopeless:.0f}, {HOPELESS} times that of guessing",
+            found=f"{loss:.4g} at step {step + 1} of {self.plan.steps} "
             f"(epoch {step / self.plan.per_epoch:.2f}), learning rate {self.rates[step]:.4g}",
             done="nothing was published",
             todo=f"try --learning-rate {self.plan.recipe.learning_rate / 4:g}, or a larger --batch-size",

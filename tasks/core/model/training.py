@@ -42,7 +42,7 @@ def train(
     a folder of the same digest that is removed once the result is published.
 
     Raises:
-        DivergedError: The loss is not a number any more.
+        DivergedError: The loss is not a number any more, or beyond hope.
     """
     made_of = ingredients(tensors, settings)
     directory = workspace.training / made_of.digest

@@ -1,0 +1,87 @@
+"""Trainings in processes of their own, killed and not: the bytes that they end with."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.config import RecipeName, TrainSettings
+from tasks.core.model import training
+from tasks.core.workspace import Workspace
+from tests.core.model import pictures
+
+NURSERY = Path(__file__).with_name("nursery.py")
+PICTURES: dict[str, Any] = {"shape": (16, 16, 3), "train": (200, 200, 200)}
+
+
+def trained(
+    folder: Path, settings: TrainSettings, kills: int, most: int = 0, seed: int = 0
+) -> tuple[list[dict[str, Any]], dict[str, bytes], str]:
+    """Train in a workspace in `folder`, dying `kills` times on the way, each time after a few reports.
+
+    Returns:
+        What the nursery printed, the bytes of what was trained, and the log.
+    """
+    workspace = Workspace.open(folder / "workspace")
+    cache = pictures.cache(workspace, **PICTURES)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(NURSERY),
+            str(workspace.root),
+            json.dumps(asdict(cache)),
+            json.dumps(asdict(settings)),
+            str(kills),
+            str(most),
+            str(seed),
+        ],
+        cwd=folder,
+        env=os.environ | {"PYTHONHASHSEED": str(kills), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    directory = workspace.training / training.ingredients(cache, settings).digest
+    files = {name: (directory / name).read_bytes() for name in ("weights.npz", "model.keras")}
+    return [json.loads(line) for line in done.stdout.splitlines()], files, done.stderr
+
+
+def killed_and_not(tmp_path: Path, settings: TrainSettings, kills: int, most: int) -> list[dict[str, Any]]:
+    """Assert that a training killed again and again ends with the bytes of an undisturbed one."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    _, undisturbed, _ = trained(tmp_path / "one", settings, kills=0)
+    ends, resumed, log = trained(tmp_path / "other", settings, kills, most)
+    assert [end["how"] for end in ends] == ["signal 9"] * kills + ["exit 0"]
+    assert all(end["damaged"] == 0 for end in ends[:-1])
+    assert resumed == undisturbed
+    assert ("resumed at epoch" in log) == any(end["step"] for end in ends[:-1])
+    return ends
+
+
+@pytest.mark.slow
+def test_killed_at_random_and_resumed_in_another_folder_it_ends_with_the_same_bytes(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    settings = TrainSettings(recipe=RecipeName.flash, epochs=16, batch_size=32, seed=7)
+    steps = [end["step"] for end in killed_and_not(tmp_path, settings, kills=3, most=5)[:-1]]
+    assert steps == sorted(steps)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrainSettings(recipe=RecipeName.flash, epochs=200, batch_size=16, seed=1),
+        TrainSettings(recipe=RecipeName.seed, epochs=200, augment=True, patience=1000, seed=2),
+    ],
+    ids=["flash", "seed"],
+)
+def test_fifty_kills_change_no_byte(workspace: Workspace, tmp_path: Path, settings: TrainSettings) -> None:
+    ends = killed_and_not(tmp_path, settings, kills=50, most=6)
+    assert len({end["step"] for end in ends[:-1]}) > 10  # it came further between kills

@@ -1,0 +1,266 @@
+"""Training in this process: what it learns, what it goes on from, when it stops."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from sklearn.metrics import log_loss
+
+from tasks.core import recipes
+from tasks.core.config import RecipeName, TrainSettings
+from tasks.core.data.cache import open_split
+from tasks.core.errors import DivergedError
+from tasks.core.handles import TensorCache
+from tasks.core.model import checkpoint, loop, predictions, publication, trainer, training
+from tasks.core.model.plan import Plan
+from tasks.core.model.trainer import Trainer
+from tasks.core.progress import silent
+from tasks.core.recipes import Recipe
+from tasks.core.workspace import Workspace
+
+Make = Callable[..., TensorCache]
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> None:
+    tf.config.experimental.enable_op_determinism()
+
+
+def started(tensors: TensorCache, recipe: Recipe, seed: int = 0) -> Trainer:
+    plan = Plan.of(recipe, seed, tensors.train)
+    return Trainer(plan, open_split(tensors, "train"), open_split(tensors, "val"), len(tensors.classes))
+
+
+def fitted(tensors: TensorCache, name: RecipeName, **changes: object) -> Recipe:
+    recipe = recipes.resolve(TrainSettings(recipe=name), tensors.train)
+    return replace(recipe, batch_size=32, **{"epochs": 2.0} | changes)
+
+
+def values(one: Trainer) -> list[np.ndarray]:
+    return [variable.numpy() for variable in one.variables]
+
+
+def same(one: Trainer, other: Trainer) -> bool:
+    return all(
+        a.tobytes() == b.tobytes() for a, b in zip(values(one), values(other), strict=True)
+    ) and without_times(one) == without_times(other)
+
+
+def without_times(one: Trainer) -> list[dict[str, float]]:
+    return [
+        {name: value for name, value in entry.items() if name not in ("seconds", "images_per_second")}
+        for entry in one.history
+    ]
+
+
+@pytest.mark.parametrize("recipe", list(RecipeName))
+def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe: RecipeName) -> None:
+    data = tensors(shape=(16, 16, 3), train=(80, 80, 80, 80))
+    settings = TrainSettings(recipe=recipe, epochs=12)
+    model = training.train(data, settings, workspace)
+    assert model.val_accuracy > 0.9  # chance is 0.25
+    probabilities = np.load(
+        predictions.predict_splits(model, data, workspace).directory / "test.probabilities.npy"
+    )
+    assert np.mean(probabilities.argmax(axis=1) == open_split(data, "test").labels) > 0.9
+    history = pd.read_parquet(model.directory / "history.parquet")
+    assert history["epoch"].tolist() == list(range(1, 13))
+    assert history["val_accuracy"].iloc[-1] == model.val_accuracy
+    assert list(workspace.training.glob("*.checkpoints")) == []
+
+
+def test_the_recorded_validation_is_that_of_the_published_model(tensors: Make, workspace: Workspace) -> None:
+    """Against scikit-learn, on the probabilities that the model file gives."""
+    data = tensors(shape=(16, 16, 3))
+    model = training.train(data, TrainSettings(recipe=RecipeName.flash, epochs=2), workspace)
+    val = open_split(data, "val")
+    probabilities = predictions.loaded(model.directory / "model.keras")(val.images)
+    last = pd.read_parquet(model.directory / "history.parquet").iloc[-1]
+    assert last["val_accuracy"] == pytest.approx(np.mean(probabilities.argmax(axis=1) == val.labels))
+    assert last["val_loss"] == pytest.approx(log_loss(val.labels, probabilities.astype(np.float64)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        (RecipeName.flash, {}),
+        (RecipeName.fast, {"patience": 1}),
+        (RecipeName.seed, {"augment": "rotate"}),
+    ],
+    ids=str,
+)
+def test_going_on_anywhere_ends_as_if_never_stopped(
+    tensors: Make, tmp_path: Path, name: RecipeName, changes: dict[str, object]
+) -> None:
+    data = tensors(shape=(16, 16, 3))
+    recipe = fitted(data, name, **changes)
+    undisturbed = started(data, recipe)
+    loop.run(undisturbed, tmp_path / "whole", silent)
+    one = started(data, recipe)
+    for stop in (4, 11):  # within the first epoch and within the second
+        while one.step < stop:
+            one.run(one.plan.window(one.step, stop - one.step))
+            if one.plan.ends_epoch(one.step):
+                one.close_epoch()
+        checkpoint.save(tmp_path / "parts", one.checkpoint())
+        one = started(data, recipe)
+        assert "resumed at epoch" in loop.resume(one, tmp_path / "parts")
+        assert one.step == stop
+    loop.run(one, tmp_path / "parts", silent)
+    assert same(one, undisturbed)
+
+
+def test_how_steps_are_cut_into_windows_changes_no_bit(tensors: Make) -> None:
+    data = tensors(shape=(16, 16, 3))
+    recipe = fitted(data, RecipeName.flash, epochs=1.0)
+    trainers = [started(data, recipe) for _ in range(2)]
+    for one, length in zip(trainers, (1, 4), strict=True):
+        while not one.done:
+            one.run(one.plan.window(one.step, length))
+        one.close_epoch()
+    assert same(*trainers)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, TimeoutError])
+def test_whatever_stops_it_between_windows_leaves_a_checkpoint_of_that_step(
+    tensors: Make, tmp_path: Path, error: type[BaseException]
+) -> None:
+    data = tensors()
+    one = started(data, fitted(data, RecipeName.flash))
+
+    def stop(done: float, *_: object) -> None:
+        if done > 0.5:
+            raise error
+
+    with pytest.raises(error):
+        loop.run(one, tmp_path, stop)
+    saved, _ = checkpoint.latest(tmp_path)
+    assert saved is not None
+    assert saved.step == one.step > 0
+
+
+def test_a_stop_amid_a_window_is_never_written_down(tensors: Make, tmp_path: Path) -> None:
+    """In a thread an exception may come at any moment; then the last whole checkpoint has to serve."""
+    data = tensors()
+    one = started(data, fitted(data, RecipeName.flash))
+    checkpoint.save(tmp_path, one.checkpoint())
+    one.settled = False
+    seen: list[BaseException] = []
+
+    def work() -> None:
+        def stop(*_: object) -> None:
+            one.settled = False
+            raise TimeoutError
+
+        try:
+            loop.run(one, tmp_path, stop)
+        except TimeoutError as error:
+            seen.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    saved, _ = checkpoint.latest(tmp_path)
+    assert saved is not None
+    assert (len(seen), saved.step) == (1, 0)
+
+
+def test_divergence_names_step_and_rate_and_publishes_nothing(tensors: Make, workspace: Workspace) -> None:
+    data = tensors()
+    settings = TrainSettings(recipe=RecipeName.seed, epochs=3, learning_rate=1000.0)
+    one = started(data, recipes.resolve(settings, data.train))
+    with pytest.raises(DivergedError, match=r"step \d+ of 27") as raised:
+        loop.run(one, workspace.training / "x.checkpoints", silent)
+    assert "learning rate" in str(raised.value)
+    assert "--learning-rate 250" in str(raised.value)
+    assert "nothing was published" in str(raised.value)
+    saved, _ = checkpoint.latest(workspace.training / "x.checkpoints")
+    assert saved is None or all(np.isfinite(array).all() for array in saved.arrays)
+
+
+def test_early_stopping_takes_the_best_epoch(tensors: Make, workspace: Workspace) -> None:
+    """Images without a pattern: validation only gets worse once the training images are known by heart."""
+    data = tensors(shape=(8, 8, 1), train=(30, 30))
+    noise = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
+    np.save(data.directory / "train.images.npy", noise)
+    one = started(data, fitted(data, RecipeName.seed, epochs=200.0, patience=3))
+    loop.run(one, workspace.training / "x.checkpoints", silent)
+    losses = [entry["val_loss"] for entry in one.history]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 3 < 200
+    assert one.validate()[0] == losses[best]
+
+
+def test_without_patience_training_goes_to_its_end(tensors: Make) -> None:
+    data = tensors()
+    one = started(data, fitted(data, RecipeName.flash))
+    assert one.plan.recipe.patience == 0
+    one.history = [{"val_loss": loss} for loss in (1.0, 2.0, 3.0)]
+    assert not one.done
+
+
+def test_class_weights_by_hand() -> None:
+    """Counts 900, 90, 10 weigh 1/30, 1/9.49, 1/3.16, over their mean (30 + 9.49 + 3.16) / 1000."""
+    labels = np.repeat(np.arange(3, dtype=np.int32), (900, 90, 10))
+    recipe = recipes.RECIPES[RecipeName.fast]
+    weights = trainer.class_weights(recipe, labels, 3)
+    mean = (900**0.5 + 90**0.5 + 10**0.5) / 1000
+    assert np.allclose(weights, np.array([900, 90, 10]) ** -0.5 / mean, rtol=1e-6)
+    assert weights[labels].mean() == pytest.approx(1, rel=1e-6)
+    assert trainer.class_weights(replace(recipe, balance=False), labels, 3).tolist() == [1, 1, 1]
+    assert trainer.class_weights(recipe, np.arange(3, dtype=np.int32), 3).tolist() == [1, 1, 1]
+
+
+def test_a_class_that_training_lacks_is_borne() -> None:
+    weights = trainer.class_weights(recipes.RECIPES[RecipeName.fast], np.array([0, 0, 2], np.int32), 3)
+    assert np.isfinite(weights).all()
+
+
+def test_a_rare_class_is_learned(tensors: Make, workspace: Workspace) -> None:
+    data = tensors(shape=(16, 16, 3), train=(450, 45, 8), val=20)
+    model = training.train(data, TrainSettings(), workspace)
+    probabilities = predictions.loaded(model.directory / "model.keras")(open_split(data, "test").images)
+    right = probabilities.argmax(axis=1) == open_split(data, "test").labels
+    recalls = [right[open_split(data, "test").labels == label].mean() for label in range(3)]
+    assert min(recalls) > 0.7
+
+
+def test_the_loss_by_hand(tensors: Make) -> None:
+    """Smoothing 0.1 over 4 classes: targets 0.925 and 0.025; both images weigh their class's weight."""
+    data = tensors(shape=(16, 16, 3), train=(60, 30, 20, 10))
+    one = started(data, fitted(data, RecipeName.fast, label_smoothing=0.1))
+    logits, labels = (
+        np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32),
+        np.array([2, 0], np.int32),
+    )
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    targets = np.full((2, 4), 0.025)
+    targets[[0, 1], labels] = 0.925
+    weights = trainer.class_weights(one.plan.recipe, np.asarray(one.train.labels), 4)[labels]
+    expected = np.mean(-(targets * logs).sum(axis=1) * weights)
+    assert float(one._loss(tf.constant(logits), tf.constant(labels))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_fractions_of_an_epoch_are_epochs_too(tensors: Make, workspace: Workspace) -> None:
+    data = tensors()
+    model = training.train(data, TrainSettings(recipe=RecipeName.seed, epochs=0.34), workspace)
+    assert model.epochs == pytest.approx(3 / 9)  # 288 images, batches of 32
+    assert len(pd.read_parquet(model.directory / "history.parquet")) == 1
+
+
+def test_the_published_model_is_the_best_one(tensors: Make) -> None:
+    data = tensors(shape=(16, 16, 3))
+    one = started(data, fitted(data, RecipeName.flash, patience=2, epochs=1.0))
+    while not one.done:
+        one.run(one.plan.window(one.step, 9))
+    one.close_epoch()
+    published = publication.published(one.plan.recipe, one.model)(one.val.images[:4])
+    for variable in one.model.trainable_variables:
+        variable.assign(variable * 0)
+    one.take_best()
+    assert np.array_equal(publication.published(one.plan.recipe, one.model)(one.val.images[:4]), published)
