@@ -1,5 +1,6 @@
 """Whether the installation, Prefect's server and a workspace are sound: what `plumbline doctor` looks at."""
 
+import base64
 import json
 import os
 import shutil
@@ -160,5 +161,8 @@ def _ask(address: str, body: Any = None) -> Any:
 
 
 def _authorization() -> dict[str, str]:
-    key = os.environ.get("PREFECT_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    if key := os.environ.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
