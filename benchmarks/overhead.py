@@ -1,0 +1,144 @@
+"""What Plumbline's runs cost beside a bare Prefect flow of five empty tasks, with and without a server.
+
+    python benchmarks/overhead.py --runs 5
+
+Whole processes, in turn: Prefect's bare flow; a no-op run (nothing changed); a fully cached run; a first run
+of the bundled digits, and the same core functions called directly. Wall and CPU seconds (children included),
+medians. "own" is a first run minus its direct calls: what orchestration costs.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.prefect_service import ROOT, Service
+
+BARE = """
+from prefect import flow, task
+
+@task
+def nothing(number):
+    return number
+
+@flow
+def bare():
+    return [nothing(number) for number in range(5)]
+
+if __name__ == "__main__":
+    bare()
+"""
+DIRECT = """
+import sys
+from tasks.core import environment
+environment.prepare()
+from tasks.core.config import PromotePolicy, RunSettings
+from tasks.core.data import audit, raw, tensors
+from tasks.core.model import predictions, training
+from tasks.core.results import evaluation, promotion, report
+from tasks.core.results.subject import Subject
+from tasks.core.workspace import Workspace
+
+workspace = Workspace.open(sys.argv[1])
+settings = RunSettings.of({"epochs": 2})
+found = raw.acquire(settings.source, workspace)
+made = tensors.normalize(found, settings.normalize, workspace)
+audited = audit.audit(made, workspace)
+trained = training.train(made, settings.train, workspace)
+scored = evaluation.evaluate(predictions.predict_splits(trained, made, workspace), made, workspace)
+decision = promotion.promote(trained, scored, None, PromotePolicy.better, made, {}, workspace, who="me")
+report.write(Subject(found, made, audited, trained, scored, decision), workspace)
+"""
+
+
+@dataclass
+class Times:
+    """Seconds of each run of a command."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def take(self, command: list[str], environment: dict[str, str]) -> None:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(said.decode())
+        self.wall.append(time.perf_counter() - began)
+        self.cpu.append(usage.ru_utime + usage.ru_stime)
+
+    def __str__(self) -> str:
+        return f"{statistics.median(self.wall):6.1f} s wall  {statistics.median(self.cpu):6.1f} s CPU"
+
+
+def measured(scratch: Path, environment: dict[str, str], runs: int) -> dict[str, Times]:
+    """Each command `runs` times, in turn."""
+    times = {
+        name: Times() for name in ("bare Prefect", "no-op run", "cached run", "first run", "direct calls")
+    }
+    python, flow, kept = sys.executable, str(ROOT / "flows" / "train_flow.py"), str(scratch / "kept")
+    train = [python, flow, "--epochs", "2", "--workspace"]
+    bare, direct = scratch / "bare.py", scratch / "direct.py"
+    bare.write_text(BARE)
+    direct.write_text(DIRECT)
+    with_root = environment | {"PYTHONPATH": str(ROOT)}
+    Times().take([python, str(bare)], environment)  # migrates the database
+    Times().take([*train, kept], environment)
+    for _ in range(runs):
+        fresh = [str(scratch / name) for name in ("fresh", "called")]
+        for name in fresh:
+            shutil.rmtree(name, ignore_errors=True)
+        times["bare Prefect"].take([python, str(bare)], environment)
+        times["cached run"].take([*train, kept, "--promote", "never"], environment)
+        times["cached run"].take([*train, kept], environment)
+        times["no-op run"].take([*train, kept], environment)
+        times["first run"].take([*train, fresh[0]], environment)
+        times["direct calls"].take([python, str(direct), fresh[1]], with_root)
+    return times
+
+
+def show(title: str, times: dict[str, Times]) -> None:
+    print(f"\n{title}")
+    for name, taken in times.items():
+        print(f"  {name:<13} {taken}   n = {len(taken.wall)}")
+    middle = {name: statistics.median(taken.wall) for name, taken in times.items()}
+    print(f"  {'own':<13} {middle['first run'] - middle['direct calls']:6.1f} s wall")
+    print(f"  no-op / bare Prefect: {middle['no-op run'] / middle['bare Prefect']:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=5, help="runs of each command")
+    runs = parser.parse_args().runs
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    clean |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        alone = {
+            "PREFECT_HOME": str(scratch / "home"),
+            "PREFECT_SERVER_API_PORT": "1",  # a server that happens to run on this machine is not used
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        }
+        show("without a server", measured(scratch, clean | alone, runs))
+        with Service(scratch / "service") as service:
+            (scratch / "served").mkdir()
+            show("with a running server", measured(scratch / "served", service.environment, runs))
+
+
+if __name__ == "__main__":
+    main()
