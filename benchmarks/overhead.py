@@ -67,16 +67,15 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
     def take(self, command: list[str], environment: dict[str, str]) -> None:
-        began = time.perf_counter()
+        began, errors = time.perf_counter(), tempfile.TemporaryFile()
         process = subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors
         )
-        assert process.stderr is not None
-        said = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise RuntimeError(said.decode())
+            errors.seek(0)
+            raise RuntimeError(errors.read().decode())
         self.wall.append(time.perf_counter() - began)
         self.cpu.append(usage.ru_utime + usage.ru_stime)
 

@@ -96,11 +96,11 @@ def drain(service: Service) -> list[dict[str, Any]]:
 
 
 def judge(due: list[dict[str, Any]], scratch: Path, versions: int) -> bool:
-    table = pd.read_parquet(scratch / "workspace" / "metrics" / "runs")
     states = Counter(f"{each['state_name']}: {(each['state'].get('message') or '')[:60]}" for each in due)
     print(f"\n{len(due)} runs were due:")
     for state, count in states.most_common():
         print(f"  {count:4}  {state}")
+    table = pd.read_parquet(scratch / "workspace" / "metrics" / "runs")
     completed = {each["id"] for each in due if each["state_name"] == "Completed"}
     rows = set(table["flow_run_id"])
     trained = table["stages"].str.contains(r'"train": \{[^}]*"state": "ran"').groupby(table["dataset"]).sum()
