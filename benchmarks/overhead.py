@@ -67,7 +67,8 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
     def take(self, command: list[str], environment: dict[str, str]) -> None:
-        began, errors = time.perf_counter(), tempfile.TemporaryFile()
+        began = time.perf_counter()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - read only if the command fails
         process = subprocess.Popen(
             command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors
         )

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import time
+import urllib.request
+from typing import Any
 
 import pytest
 import yaml
@@ -26,8 +29,31 @@ def prefect(plumbline: Plumbline, *arguments: str) -> str:
     return done.stdout
 
 
+def test_schedules_become_runs(plumbline: Plumbline) -> None:
+    """Prefect's scheduler is alive: with SQLAlchemy 2.1 it dies and the server seems well."""
+    prefect(plumbline, "work-pool", "create", "plumbline", "--type", "process", "--overwrite")
+    prefect(plumbline, "deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
+    deadline = time.monotonic() + 120
+    while not (runs := scheduled(plumbline)) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert {run["auto_scheduled"] for run in runs} == {True}
+    assert {run["parameters"].get("promote", "better") for run in runs} == {"better", "never"}
+
+
+def scheduled(plumbline: Plumbline) -> list[dict[str, Any]]:
+    """Flow runs that the scheduler has put into the calendar."""
+    content = json.dumps({"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}).encode()
+    request = urllib.request.Request(
+        plumbline.environment["PREFECT_API_URL"] + "/flow_runs/filter",
+        content,
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return list(json.load(response))
+
+
 def test_a_deployment_runs_on_a_worker(plumbline: Plumbline) -> None:
-    prefect(plumbline, "work-pool", "create", "plumbline", "--type", "process")
+    prefect(plumbline, "work-pool", "create", "plumbline", "--type", "process", "--overwrite")
     prefect(plumbline, "deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
     worker = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "plumbline"],
