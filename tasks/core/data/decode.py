@@ -124,7 +124,8 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
             content, "GRAY" if grey else "RGB", min_height=sides[0], min_width=sides[1], strict=False
         )
     mirrored, quarters = TURNS.get(turn, (False, 0))
-    image = np.rot90(image[:, ::-1] if mirrored else image, quarters)
+    if mirrored or quarters:
+        image = np.rot90(image[:, ::-1] if mirrored else image, quarters)
     own = (width, height) if quarters % 2 else (height, width)
     return image, (*own, 1 if grey else 3)
 
@@ -138,7 +139,7 @@ def _least(height: int, width: int, target: Target, *, turned: bool) -> tuple[in
 
 
 def _orientation(content: bytes) -> int:
-    if b"Exif\0\0" not in content[:65536]:
+    if content.find(b"Exif\0\0", 0, 65536) < 0:
         return 1
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:

@@ -3,13 +3,15 @@
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.core import stage
-from tasks.core.data import decode, listing
+from tasks.core.data import crew, decode, listing
 from tasks.core.data.classes import check, refusal
 from tasks.core.data.columns import LAYOUT
 from tasks.core.data.decode import Target
+from tasks.core.data.hashes import whole
 from tasks.core.data.reader import UNLABELLED, Decoded, Failed, Row
 from tasks.core.data.shards import Shard
 from tasks.core.errors import DecodeError
@@ -30,16 +32,15 @@ class Folder:
         return [Row(file.sha256, file.path, file.split, labels[file.class_name]) for file in self._files]
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
-        for row in wanted:
-            yield self._image(row, target)
+        size = sum(self._files[row].bytes for row in wanted) / max(1, len(wanted))
+        return crew.each(lambda row: self._image(row, target), wanted, size=size)
 
     def _image(self, row: int, target: Target) -> Decoded | Failed:
         listed = self._files[row]
         try:
-            with (self._root / listed.path).open("rb", buffering=0) as file:
-                content = file.read()
-        except OSError as error:
-            return Failed(row, f"not readable: {error.strerror}")
+            content = whole(f"{self._root}/{listed.path}", listed.bytes)
+        except (OSError, ValueError) as error:
+            return Failed(row, f"not readable: {getattr(error, 'strerror', None) or error}")
         if hashlib.sha256(content).hexdigest() != listed.sha256:
             return Failed(row, "changed after it was listed")
         return _decoded(row, content, target)
@@ -89,8 +90,8 @@ class Shards:
         start = 0
         for shard in self._shards:
             inside = wanted[bisect_left(wanted, start) : bisect_left(wanted, start + shard.count)]
-            for row, content in shard.contents([number - start for number in inside]):
-                yield _decoded(start + row, content or b"", target)
+            contents = shard.contents([number - start for number in inside])
+            yield from crew.each(partial(_number, start, target), contents, size=shard.size)
             start += shard.count
 
 
@@ -109,6 +110,11 @@ def _classes(root: Path, shards: list[Shard]) -> tuple[str, ...]:
 def _refuse_change(shard: Shard, file: listing.File) -> None:
     if stage.sha256_file(shard.path) != file.sha256:
         raise refusal(str(shard.path), "was changed after it was listed", "a file that stays as it is", "")
+
+
+def _number(start: int, target: Target, item: tuple[int, bytes | None]) -> Decoded | Failed:
+    row, content = item
+    return _decoded(start + row, content or b"", target)
 
 
 def _decoded(row: int, content: bytes, target: Target) -> Decoded | Failed:

@@ -1,7 +1,8 @@
 """The listing of a raw dataset: which files it consists of, each with its SHA-256."""
 
-from dataclasses import dataclass
+import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,13 +14,12 @@ SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("sha256", pa.string()),
         ("split", pa.string()),  # train, val, test; empty where the source has no splits
-        ("class_name", pa.string()),  # empty for archives
+        ("class_name", pa.string()),  # empty for archives and parquet files
     ]
 )
 
 
-@dataclass(frozen=True, order=True)
-class File:
+class File(NamedTuple):
     """One line of a listing; fields as in `SCHEMA`."""
 
     path: str
@@ -30,13 +30,24 @@ class File:
 
 
 def write(directory: Path, files: list[File]) -> None:
-    rows = [vars(file) for file in sorted(files)]
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), directory / NAME)
+    files = sorted(files)
+    columns = {name: [getattr(file, name) for file in files] for name in SCHEMA.names}
+    pq.write_table(pa.table(columns, SCHEMA), directory / NAME)
 
 
 def read(directory: Path) -> list[File]:
     """The files of a raw dataset, sorted by path."""
-    return [File(**row) for row in pq.read_table(directory / NAME).to_pylist()]
+    columns = pq.read_table(directory / NAME).to_pydict()
+    return list(map(File, *(columns[name] for name in SCHEMA.names)))
+
+
+def digest(files: list[File]) -> str:
+    """64 hexadecimal digits that change with any field of any file."""
+    total = hashlib.sha256()
+    for file in sorted(files):
+        fields = (file.path, file.sha256, file.split, file.class_name)
+        total.update("".join(f"{field}\0" for field in fields).encode())  # no field holds a zero byte
+    return total.hexdigest()
 
 
 def differences(old: list[File], new: list[File]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.core import stage
 from tasks.core.config import SourceSettings
 from tasks.core.data import fetch
+from tasks.core.data.folder import Stamp
 from tasks.core.data.hashes import Hashes
 from tasks.core.data.known import Known, RemoteFile
 from tasks.core.errors import ChecksumError
@@ -137,7 +138,7 @@ def _refuse_others(known: Known, given: Path, found: Sequence[str], declared: st
 def _hashes(path: Path, workspace: Workspace, refresh: bool) -> Hashes:
     """The hashes of a single file, whose path below itself is empty."""
     hashes = Hashes(path, workspace, forget=refresh)
-    hashes.of([("", path.stat())])
+    hashes.of([("", Stamp.of(path.stat()))])
     return hashes
 
 

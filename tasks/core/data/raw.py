@@ -5,6 +5,7 @@ workspace's downloads. The digest follows from paths below the root, bytes, spli
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,7 @@ from tasks.core.data.form import Form
 from tasks.core.data.hashes import Hashes
 from tasks.core.data.known import Known
 from tasks.core.data.listing import File
-from tasks.core.errors import UsageError
+from tasks.core.errors import DataError, UsageError
 from tasks.core.handles import RawDataset
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
@@ -30,7 +31,7 @@ log = logging.getLogger("plumbline.data")
 
 DIGITS = Path("datasets/data/digits.csv.gz")  # inside scikit-learn
 DIGITS_IMAGES = 1797
-LISTING = 1  # raise when a listing means something else than before
+LISTING = 2  # raise when a listing means something else than before
 
 
 def acquire(
@@ -101,13 +102,29 @@ def _from_shards(
 def _hashed(
     root: Path, seen: list[Seen], workspace: Workspace, refresh: bool, progress: Progress
 ) -> list[File]:
+    _refuse_odd_names(root, seen)
     hashes = Hashes(root, workspace, forget=refresh)
-    sha256 = hashes.of([(file.path, file.status) for file in seen], progress)
+    sha256 = hashes.of([(file.path, file.stamp) for file in seen], progress)
     hashes.remember()
     log.debug("%s: %s files, %s read", root, f"{len(seen):,}", f"{hashes.read:,}")
     return [
-        File(file.path, file.status.st_size, sha256[file.path], file.split, file.class_name) for file in seen
+        File(file.path, file.stamp.bytes, sha256[file.path], file.split, file.class_name) for file in seen
     ]
+
+
+def _refuse_odd_names(root: Path, seen: list[Seen]) -> None:
+    """Tables hold text, so every name must be text."""
+    for file in seen:
+        try:
+            file.path.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{root} has a file whose name is not UTF-8",
+                expected="names that are text in UTF-8",
+                found=repr(os.fsencode(file.path)),
+                done="nothing was written, the data are unchanged",
+                todo="rename it",
+            ) from error
 
 
 def _bundled(known: Known, workspace: Workspace) -> RawDataset:
@@ -159,7 +176,7 @@ def _publish(
 ) -> RawDataset:
     ingredients = Ingredients(
         stage="download",
-        inputs={"files": stage.digest_of([vars(file) for file in sorted(files)])},
+        inputs={"files": listing.digest(files)},
         parameters={"dataset": dataset, "kind": kind, "form": form and form.as_json(), "listing": LISTING},
     )
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from tasks.core.data import columns
 from tasks.core.data.classes import refusal
 from tasks.core.data.columns import LAYOUT
-from tasks.core.data.folder import Seen
+from tasks.core.data.folder import Seen, Stamp
 
 # What the hub takes for a split in a file's or folder's name, between signs that aren't letters
 # (https://huggingface.co/docs/hub/datasets-file-names-and-splits).
@@ -33,13 +33,15 @@ def scan(root: Path) -> list[Seen]:
         DataError: None, or a split in some names only.
     """
     if root.is_file():
-        return [Seen(root.name, "", "", root.stat())]
+        return [Seen(root.name, "", "", Stamp.of(root.stat()))]
     names = [
         path.relative_to(root)
         for path in root.rglob("*.parquet")
         if not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
-    seen = [Seen(name.as_posix(), split_of(name.as_posix()), "", (root / name).stat()) for name in names]
+    seen = [
+        Seen(name.as_posix(), split_of(name.as_posix()), "", Stamp.of((root / name).stat())) for name in names
+    ]
     splits = {file.split for file in seen}
     if "" in splits and len(splits) > 1:
         bare = ", ".join(file.path for file in seen if not file.split)
@@ -89,6 +91,7 @@ class Shard:
         with reading(path), pq.ParquetFile(path) as file:
             self.columns = columns.find(path, file.schema_arrow)
             self.count = file.metadata.num_rows
+        self.size = path.stat().st_size / max(1, self.count)  # bytes of an image, nearly
 
     def names(self) -> tuple[str, ...]:
         """Class names, in the order of the labels where they are numbers."""

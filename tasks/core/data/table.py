@@ -4,12 +4,11 @@ The paths are relative to the CSV's own folder. From there on it is like a folde
 """
 
 import csv
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tasks.core.data.classes import check, refusal
-from tasks.core.data.folder import Seen
+from tasks.core.data.folder import Seen, Stamp
 
 COLUMNS = "a first line with the columns path and label (and split, if there are any), then a line an image"
 SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test", "": ""}
@@ -50,7 +49,7 @@ def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[Seen]:
             where = f"{path}, line {number},"
             raise refusal(where, f"lists {name} again", "each image once", f"it in line {lines[name]} too")
         lines[name] = number
-        yield Seen(name, SPLITS[split], label, _status(path, name, number))
+        yield Seen(name, SPLITS[split], label, _stamp(path, name, number))
 
 
 def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:
@@ -60,9 +59,9 @@ def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -
     return value
 
 
-def _status(path: Path, name: str, number: int) -> os.stat_result:
+def _stamp(path: Path, name: str, number: int) -> Stamp:
     try:
-        return (path.parent / name).stat()
+        return Stamp.of((path.parent / name).stat())
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
         raise refusal(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.data.folder import Stamp
 from tasks.core.data.hashes import Hashes
 from tasks.core.errors import DataError
 from tasks.core.workspace import Workspace
@@ -15,7 +16,7 @@ def look(root: Path, workspace: Workspace, *, forget: bool = False) -> tuple[dic
     """Hash every file of `root`; the hashes and how many files were read for it."""
     hashes = Hashes(root, workspace, forget=forget)
     files = sorted(path for path in root.iterdir() if path.is_file())
-    found = hashes.of([(path.name, path.stat()) for path in files])
+    found = hashes.of([(path.name, Stamp.of(path.stat())) for path in files])
     hashes.remember()
     return found, hashes.read
 
@@ -63,6 +64,6 @@ def test_damaged_memory_only_costs_time(old_files: Path, workspace: Workspace) -
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, workspace: Workspace) -> None:
-    status = put(tmp_path / "there", b"x").stat()
+    stamp = Stamp.of(put(tmp_path / "there", b"x").stat())
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
-        Hashes(tmp_path, workspace).of([("gone.png", status)])
+        Hashes(tmp_path, workspace).of([("gone.png", stamp)])

@@ -13,7 +13,7 @@ import pytest
 from tasks.core.config import SourceSettings
 from tasks.core.data import archive, listing, raw
 from tasks.core.data.known import KNOWN
-from tasks.core.errors import ArchiveError, ChecksumError, UsageError
+from tasks.core.errors import ArchiveError, ChecksumError, DataError, UsageError
 from tasks.core.stage import sha256_file
 from tasks.core.workspace import Workspace
 from tests.core.data.making import SMALL_CIFAR, below, encoded, noise, photos, put, records, tar_gz
@@ -86,6 +86,14 @@ def test_a_change_of_content_changes_the_digest(
     first = digest(animals, workspace)
     change(animals)
     assert digest(animals, workspace) != first
+
+
+def test_a_name_that_is_no_text_is_refused(animals: Path, workspace: Workspace) -> None:
+    Path(os.fsdecode(os.fsencode(animals / "cat") + b"/\xff.png")).write_bytes(encoded(noise(5)))
+    with pytest.raises(DataError, match="name is not UTF-8") as error:
+        digest(animals, workspace)
+    assert error.value.parts["found"] == r"b'cat/\xff.png'"
+    assert below(workspace.root) == []
 
 
 # --- archives of known datasets ---
