@@ -6,12 +6,14 @@ beyond the variables: going on from it ends with the same bytes as never having 
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tasks.core import recipes, stage
 from tasks.core.config import TrainSettings
@@ -32,12 +34,18 @@ INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
 
 def train(
-    tensors: TensorCache, settings: TrainSettings, directory: Path, checkpoints: Path, progress: Progress
+    tensors: TensorCache,
+    settings: TrainSettings,
+    directory: Path,
+    checkpoints: Path,
+    progress: Progress,
+    leaks: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, Any]:
     """Train and write `model.keras`, `weights.npz` and `history.parquet` into `directory`.
 
     Args:
         checkpoints: Folder of the training's checkpoints; going on starts from there.
+        leaks: By split, which images to leave out, bool (N,); none of a split that isn't there.
 
     Returns:
         The fields of `TrainedModel` besides path and digest.
@@ -47,8 +55,11 @@ def train(
     """
     tf.config.experimental.enable_op_determinism()
     recipe = recipes.resolve(settings, tensors.train)
-    plan = Plan.of(recipe, settings.seed, tensors.train)
-    trainer = Trainer(plan, open_split(tensors, "train"), open_split(tensors, "val"), len(tensors.classes))
+    train_split, val_split = (
+        open_split(tensors, split, without=leaks.get(split)) for split in ("train", "val")
+    )
+    plan = Plan.of(recipe, settings.seed, len(train_split.labels), int(np.prod(tensors.shape)))
+    trainer = Trainer(plan, train_split, val_split, len(tensors.classes))
     resumed = resume(trainer, checkpoints)
     run(trainer, checkpoints, progress)
     export.write_weights(trainer.model, directory / "weights.npz")
