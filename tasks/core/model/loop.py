@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tasks.core import recipes, stage
 from tasks.core.config import TrainSettings
-from tasks.core.data.cache import open_split
-from tasks.core.errors import DivergedError
+from tasks.core.data.cache import Split, open_split
+from tasks.core.errors import DataError, DivergedError
 from tasks.core.handles import TensorCache
 from tasks.core.model import checkpoint, export, interruption, publication
 from tasks.core.model.plan import Plan
@@ -51,13 +51,12 @@ def train(
         The fields of `TrainedModel` besides path and digest.
 
     Raises:
+        DataError: All images of a split were to be left out.
         DivergedError: The loss is not a number any more, or beyond hope.
     """
     tf.config.experimental.enable_op_determinism()
-    recipe = recipes.resolve(settings, tensors.train)
-    train_split, val_split = (
-        open_split(tensors, split, without=leaks.get(split)) for split in ("train", "val")
-    )
+    train_split, val_split = (_without(tensors, split, leaks.get(split)) for split in ("train", "val"))
+    recipe = recipes.resolve(settings, len(train_split.labels))
     plan = Plan.of(recipe, settings.seed, len(train_split.labels), int(np.prod(tensors.shape)))
     trainer = Trainer(plan, train_split, val_split, len(tensors.classes))
     resumed = resume(trainer, checkpoints)
@@ -72,6 +71,20 @@ def train(
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],
         "resumed": resumed,
     }
+
+
+def _without(tensors: TensorCache, split: str, leaks: NDArray[np.bool_] | None) -> Split:
+    opened = open_split(tensors, split, without=leaks)
+    if not len(opened.labels):
+        raise DataError(
+            f"Every {split} image has a duplicate in test",
+            expected="images of which test has none",
+            done="nothing was trained",
+            todo="look at the audit's pairs in the report, and mend the splits or do without --drop-leaks",
+        )
+    if leaks is not None:
+        log.info("  %s leaking images left out of %s", f"{int(leaks.sum()):,}", split)
+    return opened
 
 
 def resume(trainer: Trainer, checkpoints: Path) -> str:

@@ -21,8 +21,9 @@ log = logging.getLogger("plumbline.train")
 
 def ingredients(tensors: TensorCache, settings: TrainSettings, audit: Audit | None = None) -> Ingredients:
     """What a training follows from; the audit only where its leaks are dropped, and then only these."""
-    recipe = recipes.resolve(settings, tensors.train)
     leaks = _leaks(settings, audit)
+    dropped = int(pairs.read_mask(leaks["train"]).sum()) if leaks else 0
+    recipe = recipes.resolve(settings, max(1, tensors.train - dropped))
     return Ingredients(
         stage="train",
         inputs={"tensors": tensors.digest}
