@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core import stage
 from tasks.core.config import NormalizeSettings, SourceSettings
-from tasks.core.data import duplicates, pairs, raw, tensors
+from tasks.core.data import duplicates, raw, tensors
 from tasks.core.data.cache import SPLITS, open_split
 from tasks.core.data.gallery import Gallery
 from tasks.core.handles import TensorCache
@@ -187,12 +187,12 @@ def main() -> None:
         print(cache)
         found, cost = timed(lambda: duplicates.find(cache))
         print(f"audit: {cost}, {len(found.a):,} pairs")
-        table = pairs.table(found, Gallery.of(cache).starts)
+        table = duplicates.table(found, Gallery.of(cache).starts)
         for group in (
             table.group_by(["kind", "split_a", "split_b"]).aggregate([([], "count_all")]).to_pylist()
         ):
             print(f"  {group['count_all']:6,} {group['kind']:5} {group['split_a']}-{group['split_b']}")
-        leaks = pairs.leaking(found, Gallery.of(cache).starts)
+        leaks = duplicates.leaking(found, Gallery.of(cache).starts)
         print(f"  {int(leaks['test'].sum()):,} test images leak")
         draw(cache, found, given.picture)
         rival, cost = timed(lambda: hashed(cache))

@@ -59,6 +59,7 @@ def train_flow(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     augment: bool | None = None,
+    drop_leaks: bool = False,
     seed: int = 0,
     image_size: int | None = None,
     val_fraction: float = 0.1,
@@ -84,6 +85,7 @@ def train_flow(
         batch_size: Images a training step. Default: the recipe's.
         learning_rate: Peak learning rate. Default: the recipe's.
         augment: Whether to vary the training images. Default: the recipe's.
+        drop_leaks: Leave out the train and val images of which a test image is a duplicate.
         seed: Everything random follows from it; the same seed gives the same model.
         image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own.
         val_fraction: Share of the training images held out for validation.
@@ -121,7 +123,7 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
         return closing.stand(journal, raw, standing)
     tensors = journal.run(normalize, raw, settings.normalize)
     audited = journal.run(audit, tensors)
-    trained = journal.run(train, tensors, settings.train)
+    trained = journal.run(train, tensors, settings.train, audited)
     evaluation = journal.run(evaluate, trained, tensors)
     champion = rival(trained, tensors)
     rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None

@@ -125,6 +125,7 @@ class TrainSettings:
         augment: Whether to vary the training images.
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights, 0..10000; 0 never stops early, which suits recipes of a fixed budget.
+        drop_leaks: Whether to leave out the train and val images of which a test image is a duplicate.
         seed: Everything random follows from it, 0..2**31-1.
     """
 
@@ -134,6 +135,7 @@ class TrainSettings:
     learning_rate: float | None = None
     augment: bool | None = None
     patience: int | None = None
+    drop_leaks: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

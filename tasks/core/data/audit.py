@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core import stage
-from tasks.core.data import duplicates, pairs
+from tasks.core.data import duplicates
 from tasks.core.data.cache import SPLITS
 from tasks.core.data.duplicates import Duplicates
 from tasks.core.data.gallery import Gallery
@@ -71,8 +71,8 @@ def read(audit: Audit) -> dict[str, Any]:
 def _build(directory: Path, tensors: TensorCache, progress: Progress) -> dict[str, Any]:
     gallery = Gallery.of(tensors)
     found = duplicates.find(tensors, progress)
-    leaks = pairs.leaking(found, gallery.starts)
-    table = pairs.write(directory, found, gallery.starts)
+    leaks = duplicates.leaking(found, gallery.starts)
+    table = duplicates.write(directory, found, gallery.starts)
     figures = {
         "duplicates": _counts(table),
         "leaks": int(leaks["test"].sum()),

@@ -1,8 +1,10 @@
 """Pairs of images that are the same, or look the same."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ from tasks.core.data.cache import SPLITS
 from tasks.core.data.descriptors import Features
 from tasks.core.data.gallery import Gallery
 from tasks.core.data.likeness import SAMPLE, Likeness
+from tasks.core.data.pairs import NAME, SCHEMA, leaks_of
 from tasks.core.handles import TensorCache
 from tasks.core.progress import Progress, silent
 
@@ -78,6 +81,50 @@ def find(tensors: TensorCache, progress: Progress = silent) -> Duplicates:
         np.arange(len(a) + different.sum()) < len(a),
         contents,
     )
+
+
+def write(directory: Path, found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
+    """Write the pairs, the most alike first, and which images of each split stand on both sides of the test.
+
+    Args:
+        starts: The number of each split's first image, and that of all images.
+    """
+    pairs = table(found, starts).sort_by([("distance", "ascending")])
+    pq.write_table(pairs, directory / NAME)
+    for split, leaks in leaking(found, starts).items():
+        np.save(directory / leaks_of(split), leaks)
+    return pairs
+
+
+def leaking(found: Duplicates, starts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """By split, which images have a duplicate on the other side: test images in train or val, others in test.
+
+    Returns:
+        bool (images of the split,) each
+    """
+    is_test = np.arange(starts[-1]) >= starts[-2]
+    leaks = found.matched(is_test, ~is_test) | found.matched(~is_test, is_test)
+    return dict(zip(SPLITS, np.split(leaks, starts[1:-1]), strict=True))
+
+
+def table(found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
+    """Pairs of images that are numbered through train, val and test, as a table.
+
+    Args:
+        starts: The number of each split's first image, and that of all images.
+    """
+    split_a, split_b = (np.searchsorted(starts, side, side="right") - 1 for side in (found.a, found.b))
+    names = np.array(SPLITS, dtype=object)
+    columns = [
+        names[split_a],
+        found.a - starts[split_a],
+        names[split_b],
+        found.b - starts[split_b],
+        np.where(found.exact, "exact", "near"),
+        found.distance,
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def _contents(tensors: TensorCache, gallery: Gallery) -> Numbers:

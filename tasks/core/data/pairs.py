@@ -1,4 +1,4 @@
-"""The table of duplicate pairs of an audit, and which test images leak."""
+"""Reading an audit: its pairs of duplicates, and which images leak. (Finding them is `duplicates`.)"""
 
 from pathlib import Path
 
@@ -7,8 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.data.cache import SPLITS
-from tasks.core.data.duplicates import Duplicates
 from tasks.core.handles import Audit
 
 NAME = "duplicates.parquet"
@@ -24,59 +22,28 @@ SCHEMA = pa.schema(
 )
 
 
-def write(directory: Path, found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
-    """Write the pairs, the most alike first, and which images of each split stand on both sides of the test.
-
-    Args:
-        starts: The number of each split's first image, and that of all images.
-    """
-    pairs = table(found, starts).sort_by([("distance", "ascending")])
-    pq.write_table(pairs, directory / NAME)
-    for split, leaks in leaking(found, starts).items():
-        np.save(directory / _leaks(split), leaks)
-    return pairs
-
-
-def leaking(found: Duplicates, starts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """By split, which images have a duplicate on the other side: test images in train or val, others in test.
-
-    Returns:
-        bool (images of the split,) each
-    """
-    is_test = np.arange(starts[-1]) >= starts[-2]
-    leaks = found.matched(is_test, ~is_test) | found.matched(~is_test, is_test)
-    return dict(zip(SPLITS, np.split(leaks, starts[1:-1]), strict=True))
-
-
-def read_leaks(audit: Audit, split: str = "test") -> NDArray[np.bool_]:
-    """Which images leak, as `leaking` gives them; row numbers are those of the split's tensors."""
-    return np.load(audit.directory / _leaks(split), allow_pickle=False)
-
-
-def _leaks(split: str) -> str:
-    return f"{split}.leaks.npy"
-
-
 def read(audit: Audit) -> pa.Table:
     """All pairs, the most alike first; columns as in `SCHEMA`."""
     return pq.read_table(audit.directory / NAME)
 
 
-def table(found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
-    """Pairs of images that are numbered through train, val and test, as a table.
+def read_leaks(audit: Audit, split: str = "test") -> NDArray[np.bool_]:
+    """Which images have a duplicate on the other side: test images in train or val, others in test.
 
-    Args:
-        starts: The number of each split's first image, and that of all images.
+    Returns:
+        bool (images of the split,); row numbers are those of the split's tensors
     """
-    split_a, split_b = (np.searchsorted(starts, side, side="right") - 1 for side in (found.a, found.b))
-    names = np.array(SPLITS, dtype=object)
-    columns = [
-        names[split_a],
-        found.a - starts[split_a],
-        names[split_b],
-        found.b - starts[split_b],
-        np.where(found.exact, "exact", "near"),
-        found.distance,
-    ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    return read_mask(leaks_path(audit, split))
+
+
+def leaks_path(audit: Audit, split: str) -> Path:
+    return audit.directory / leaks_of(split)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    return np.load(path, allow_pickle=False)
+
+
+def leaks_of(split: str) -> str:
+    """The name of the file that says which images of a split leak."""
+    return f"{split}.leaks.npy"

@@ -6,17 +6,19 @@ beyond the variables: going on from it ends with the same bytes as never having 
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tasks.core import recipes, stage
 from tasks.core.config import TrainSettings
-from tasks.core.data.cache import open_split
-from tasks.core.errors import DivergedError
+from tasks.core.data.cache import Split, open_split
+from tasks.core.errors import DataError, DivergedError
 from tasks.core.handles import TensorCache
 from tasks.core.model import checkpoint, export, interruption, publication
 from tasks.core.model.plan import Plan
@@ -32,23 +34,31 @@ INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
 
 def train(
-    tensors: TensorCache, settings: TrainSettings, directory: Path, checkpoints: Path, progress: Progress
+    tensors: TensorCache,
+    settings: TrainSettings,
+    directory: Path,
+    checkpoints: Path,
+    progress: Progress,
+    leaks: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, Any]:
     """Train and write `model.keras`, `weights.npz` and `history.parquet` into `directory`.
 
     Args:
         checkpoints: Folder of the training's checkpoints; going on starts from there.
+        leaks: By split, which images to leave out, bool (N,); none of a split that isn't there.
 
     Returns:
         The fields of `TrainedModel` besides path and digest.
 
     Raises:
+        DataError: All images of a split were to be left out.
         DivergedError: The loss is not a number any more, or beyond hope.
     """
     tf.config.experimental.enable_op_determinism()
-    recipe = recipes.resolve(settings, tensors.train)
-    plan = Plan.of(recipe, settings.seed, tensors.train)
-    trainer = Trainer(plan, open_split(tensors, "train"), open_split(tensors, "val"), len(tensors.classes))
+    train_split, val_split = (_without(tensors, split, leaks.get(split)) for split in ("train", "val"))
+    recipe = recipes.resolve(settings, len(train_split.labels))
+    plan = Plan.of(recipe, settings.seed, len(train_split.labels), int(np.prod(tensors.shape)))
+    trainer = Trainer(plan, train_split, val_split, len(tensors.classes))
     resumed = resume(trainer, checkpoints)
     run(trainer, checkpoints, progress)
     export.write_weights(trainer.model, directory / "weights.npz")
@@ -61,6 +71,20 @@ def train(
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],
         "resumed": resumed,
     }
+
+
+def _without(tensors: TensorCache, split: str, leaks: NDArray[np.bool_] | None) -> Split:
+    opened = open_split(tensors, split, without=leaks)
+    if not len(opened.labels):
+        raise DataError(
+            f"Every {split} image has a duplicate in test",
+            expected="images of which test has none",
+            done="nothing was trained",
+            todo="look at the audit's pairs in the report, and mend the splits or do without --drop-leaks",
+        )
+    if leaks is not None:
+        log.info("  %s leaking images left out of %s", f"{int(leaks.sum()):,}", split)
+    return opened
 
 
 def resume(trainer: Trainer, checkpoints: Path) -> str:

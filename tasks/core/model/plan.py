@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.data.windows import Ranges, Shuffle
 from tasks.core.recipes import Recipe
 
 
@@ -15,21 +16,27 @@ class Plan:
     Args:
         recipe: The recipe, fitted to the dataset.
         seed: Everything random follows from it.
-        images: Number of training images.
+        shuffle: The order of the training images.
         per_epoch: Steps in an epoch; the rows that don't fill a last batch wait for the next epoch's order.
         steps: Steps in all.
     """
 
     recipe: Recipe
     seed: int
-    images: int
+    shuffle: Shuffle
     per_epoch: int
     steps: int
 
     @classmethod
-    def of(cls, recipe: Recipe, seed: int, images: int) -> "Plan":
+    def of(cls, recipe: Recipe, seed: int, images: int, image_bytes: int = 0) -> "Plan":
+        """The plan for a number of training images.
+
+        Args:
+            image_bytes: Of an image; with them the order spares the memory where images take too much.
+        """
         per_epoch = max(1, images // recipe.batch_size)
-        return cls(recipe, seed, images, per_epoch, max(1, round(recipe.epochs * per_epoch)))
+        steps = max(1, round(recipe.epochs * per_epoch))
+        return cls(recipe, seed, Shuffle(seed, images, image_bytes), per_epoch, steps)
 
     def epoch(self, step: int) -> int:
         """The epoch, counted from 0, that step `step` belongs to."""
@@ -48,7 +55,13 @@ class Plan:
 
     def rows(self, start: int, end: int) -> NDArray[np.int64]:
         """Row numbers of the images of the steps start..end, in their order; all of one epoch."""
-        first = start % self.per_epoch
-        order = np.random.default_rng([self.seed, self.epoch(start)]).permutation(self.images)
-        size = self.recipe.batch_size
-        return order[first * size : (first + end - start) * size]
+        return self.shuffle.order(self.epoch(start))[slice(*self._places(start, end))]
+
+    def ahead(self, start: int, end: int) -> Ranges:
+        """Which rows to read ahead while these steps are made; see `Shuffle.ahead`."""
+        return self.shuffle.ahead(self.epoch(start), *self._places(start, end))
+
+    def _places(self, start: int, end: int) -> tuple[int, int]:
+        """Places of the steps' images in the order of their epoch."""
+        first, size = start % self.per_epoch, self.recipe.batch_size
+        return first * size, (first + end - start) * size

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tasks.core.data import windows
 from tasks.core.data.cache import Split
 from tasks.core.errors import DivergedError
 from tasks.core.model import architectures, augment, gathering, optimizer, predictions, publication
@@ -159,6 +160,7 @@ class Trainer:
 
     def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
         rows = self.plan.rows(start, end)
+        windows.read_ahead(self.train.images, self.plan.ahead(start, end))
         images = gathering.gather(self.train.images, rows)
         if self.plan.recipe.augment == "shift":
             reach = self.plan.recipe.reach

@@ -8,7 +8,9 @@ from typing import Any
 
 from tasks.core import recipes, stage
 from tasks.core.config import TrainSettings
-from tasks.core.handles import TensorCache, TrainedModel
+from tasks.core.data import pairs
+from tasks.core.errors import UsageError
+from tasks.core.handles import Audit, TensorCache, TrainedModel
 from tasks.core.model import quiet
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
@@ -17,12 +19,16 @@ from tasks.core.workspace import Workspace
 log = logging.getLogger("plumbline.train")
 
 
-def ingredients(tensors: TensorCache, settings: TrainSettings) -> Ingredients:
-    recipe = recipes.resolve(settings, tensors.train)
+def ingredients(tensors: TensorCache, settings: TrainSettings, audit: Audit | None = None) -> Ingredients:
+    """What a training follows from; the audit only where its leaks are dropped, and then only these."""
+    leaks = _leaks(settings, audit)
+    dropped = int(pairs.read_mask(leaks["train"]).sum()) if leaks else 0
+    recipe = recipes.resolve(settings, max(1, tensors.train - dropped))
     return Ingredients(
         stage="train",
-        inputs={"tensors": tensors.digest},
-        parameters=recipe.parameters() | {"seed": settings.seed},
+        inputs={"tensors": tensors.digest}
+        | {f"{split} leaks": stage.sha256_file(path) for split, path in leaks.items()},
+        parameters=recipe.parameters() | {"seed": settings.seed, "drop_leaks": settings.drop_leaks},
         modules=("tasks.core.model.loop",),
         libraries=("tensorflow", "keras", "numpy"),
     )
@@ -33,6 +39,7 @@ def train(
     settings: TrainSettings,
     workspace: Workspace,
     *,
+    audit: Audit | None = None,
     refresh: bool = False,
     progress: Progress = silent,
 ) -> TrainedModel:
@@ -41,10 +48,19 @@ def train(
     Writes `model.keras`, `weights.npz` and `history.parquet`. The checkpoints lie beside the result, in
     a folder of the same digest that is removed once the result is published.
 
+    Args:
+        tensors: The images.
+        settings: How to train.
+        workspace: Where the model is put.
+        audit: Which images leak; needed if the settings have them dropped.
+        refresh: Train again even if the model is there.
+        progress: Told epochs.
+
     Raises:
         DivergedError: The loss is not a number any more, or beyond hope.
     """
-    made_of = ingredients(tensors, settings)
+    made_of = ingredients(tensors, settings, audit)
+    leaks = {split: pairs.read_mask(path) for split, path in _leaks(settings, audit).items()}
     directory = workspace.training / made_of.digest
     checkpoints = workspace.training / f"{made_of.digest}.checkpoints"
     if refresh:
@@ -54,8 +70,17 @@ def train(
         with quiet.start_up():
             from tasks.core.model import loop
 
-        return loop.train(tensors, settings, staging, checkpoints, progress)
+        return loop.train(tensors, settings, staging, checkpoints, progress, leaks)
 
     manifest = stage.publish(directory, made_of, build, refresh=refresh)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return TrainedModel(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
+
+
+def _leaks(settings: TrainSettings, audit: Audit | None) -> dict[str, Path]:
+    """The files that say which images to leave out, by split."""
+    if not settings.drop_leaks:
+        return {}
+    if audit is None:
+        raise UsageError("leaks can only be dropped after an audit", expected="an audit of the tensors")
+    return {split: pairs.leaks_path(audit, split) for split in ("train", "val")}

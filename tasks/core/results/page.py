@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core.data import pairs
 from tasks.core.handles import Handle
 from tasks.core.results import evaluation as evaluations
-from tasks.core.results import plots, record, scores, sheets
+from tasks.core.results import leaks, plots, record, scores, sheets
 from tasks.core.results.subject import Subject
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
@@ -42,6 +43,8 @@ def content(subject: Subject) -> dict[str, Any]:
         "mistakes": sheets.mistakes(scored, subject.tensors),
         "wrong": int(np.sum(scored.predicted != scored.labels)),
         "findings": subject.audit.findings,
+        "leaks": leaks.accuracies(scored, pairs.read_leaks(subject.audit)),
+        "pairs": leaks.shown(subject.audit, subject.tensors),
         "stages": stages(subject),
         "parameters": subject.parameters,
         "lineage": lineage(subject),

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core import stage
+from tasks.core.data import pairs
 from tasks.core.handles import Audit, Evaluation, Predictions, TensorCache, TrainedModel
 from tasks.core.results import evaluation
 from tasks.core.stage import Ingredients
@@ -44,8 +47,11 @@ class Lab:
     def made(self, **changed: object) -> "Lab":
         return replace(self, **changed)
 
+    def _count(self, split: str) -> int:
+        return self.images if split == "test" else self.images // 5
+
     def labels(self, split: str) -> NDArray[np.int32]:
-        count = self.images if split == "test" else self.images // 5
+        count = self._count(split)
         generator = np.random.default_rng([len(split), len(self.classes)])
         return generator.integers(0, len(self.classes), count).astype(np.int32)
 
@@ -116,9 +122,19 @@ class Lab:
     def evaluation(self, name: str, skill: float, seed: int = 0) -> Evaluation:
         return evaluation.evaluate(self.predictions(name, skill, seed), self.tensors(), self.workspace)
 
+    def _write_audit(self, staging: Path) -> None:
+        """The first train image and the second test image are a pair, and so are the first two val images."""
+        columns = [["train", "val"], [0, 0], ["test", "val"], [1, 1], ["near", "exact"], [0.5, 0.0]]
+        pq.write_table(pa.table(columns, schema=pairs.SCHEMA), staging / pairs.NAME)
+        leaks = {"train": [0], "val": [], "test": [1]}
+        for split, rows in leaks.items():
+            np.save(staging / pairs.leaks_of(split), np.isin(np.arange(self._count(split)), rows))
+
     def audit(self) -> Audit:
         findings = ("1 test image is also in train",)
         made_of = Ingredients("audit", {"tensors": self.tensors().digest}, {})
         directory = self.workspace.audits / made_of.digest
-        stage.publish(directory, made_of, lambda staging: {"findings": findings})
+        stage.publish(
+            directory, made_of, lambda staging: self._write_audit(staging) or {"findings": findings}
+        )
         return Audit(path=self.workspace.relative(directory), digest=made_of.digest, findings=findings)
