@@ -69,15 +69,15 @@ FLASH = Recipe(
     # The textbook's accuracy as cheaply as it can be had.
     name=RecipeName.flash,
     architecture="whitened",
-    groups=((32,), (64, 128)),
+    groups=((16,), (64, 128)),
     epochs=0.7,
     batch_size=64,
-    learning_rate=0.2,
+    learning_rate=0.4,
     optimizer="muon",
     augment="shift",
     label_smoothing=0.1,
     views=2,
-    least_steps=600,
+    least_steps=400,
     balance=True,
 )
 FAST = Recipe(
@@ -115,7 +115,7 @@ def resolve(settings: TrainSettings, images: int) -> Recipe:
         recipe = replace(recipe, augment=_augmentation(recipe, settings.augment))
     if settings.patience is not None:
         recipe = replace(recipe, patience=settings.patience)
-    epochs = settings.epochs or max(recipe.epochs, math.ceil(recipe.least_steps * batch_size / images))
+    epochs = settings.epochs or _fitted_epochs(recipe, batch_size, images)
     return replace(recipe, batch_size=min(batch_size, images), epochs=float(epochs))
 
 
@@ -123,6 +123,11 @@ def _fitted_batch(recipe: Recipe, images: int) -> int:
     if recipe.least_steps == 0:  # the textbook stays the textbook
         return recipe.batch_size
     return max(16, min(recipe.batch_size, 1 << int(math.log2(max(images / 20, 16)))))
+
+
+def _fitted_epochs(recipe: Recipe, batch_size: int, images: int) -> float:
+    needed = recipe.least_steps * batch_size / images
+    return recipe.epochs if recipe.epochs >= needed else math.ceil(needed)
 
 
 def _augmentation(recipe: Recipe, wanted: bool) -> Literal["none", "rotate", "shift"]:

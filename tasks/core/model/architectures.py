@@ -44,18 +44,17 @@ class FusedBatchNorm(keras.layers.Layer):
         self.ones = tf.ones(channels)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training:
-            scale = tf.math.rsqrt(self.variance + EPSILON)
-            return inputs * scale + (self.bias - self.mean * scale)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=self.ones,
             offset=self.bias,
-            mean=[],
-            variance=[],
+            mean=[] if training else self.mean,
+            variance=[] if training else self.variance,
             epsilon=EPSILON,
-            is_training=True,
+            is_training=training,
         )
+        if not training:
+            return outputs
         self.mean.assign(self.mean * self.momentum + mean * (1 - self.momentum))
         self.variance.assign(self.variance * self.momentum + variance * (1 - self.momentum))
         return outputs

@@ -15,7 +15,7 @@ from tasks.core.recipes import Recipe
 
 MOMENTUM = 0.9
 MUON_MOMENTUM = 0.6
-MUON_RATE = 0.5  # the length of a kernel's step, in lengths of the kernel, for a learning rate of 1
+MUON_RATE = 0.25  # the length of a kernel's step, in lengths of the kernel, for a learning rate of 1
 ITERATIONS = 3
 TINY = 1e-7  # keeps a gradient of zeros from being divided by zero
 WEIGHT_DECAY = 5e-4  # of kernels, added to their gradients

@@ -86,5 +86,7 @@ def loaded(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
 
     model = keras.models.load_model(path)
     images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
-    forward = tf.function(lambda batch: model(batch, training=False), input_signature=[images])
+    forward = tf.function(
+        lambda batch: model(batch, training=False), input_signature=[images], autograph=False
+    )
     return lambda batch: np.asarray(forward(tf.constant(batch)))

@@ -1,0 +1,168 @@
+"""Accuracy and cost of each recipe, beside the textbook script run in the same benchmark.
+
+python benchmarks/training.py [--quick] [--dataset cifar10 | FOLDER] [--archive FILE] [--tensors DIR]
+
+Every training has a process of its own. CPU-seconds are of all threads, from the tensor cache on disk to
+the test predictions: reading, whitening, tracing, training, validating, publishing, loading the published
+model, predicting. What importing TensorFlow and the rest costs stands beside them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tasks.core import environment, stage
+from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
+from tasks.core.data import raw, tensors
+from tasks.core.handles import TensorCache
+from tasks.core.workspace import Workspace
+
+TEXTBOOK = "textbook script"
+QUICK = ["flash", "fast"]
+USUAL = ["seed", "flash", "fast", "good"]
+
+
+def main() -> None:
+    environment.prepare()
+    options = parsed()
+    if options.one:
+        print(json.dumps(one(Path(options.tensors), RecipeName(options.one), options.seed)))
+        return
+    cache = options.tensors or normalized(options)
+    names = options.recipes or (QUICK if options.quick else USUAL)
+    seeds = range(1 if options.quick else options.seeds)
+    describe(cache, len(seeds))
+    # Seeds outside, so that a machine that grows slower meanwhile does so for all.
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in [TEXTBOOK, *names]}
+    for seed in seeds:
+        for name in runs:
+            runs[name].append(measured(cache, name, seed))
+            print(f"  {name}, seed {seed}: {runs[name][-1]}", file=sys.stderr, flush=True)
+    table(runs)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one seed of the two small recipes")
+    parser.add_argument("--dataset", default="cifar10", help="a known dataset or a folder of images")
+    parser.add_argument("--archive", type=Path, help="the dataset's archive, if it is here already")
+    parser.add_argument("--archive-sha256", help="of an archive that is not the official one")
+    parser.add_argument("--tensors", help="a finished tensor cache instead: workspace/tensors/<digest>")
+    parser.add_argument("--recipes", nargs="+", help=f"default: {' '.join(USUAL)}; with --quick {QUICK}")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each recipe")
+    parser.add_argument("--workspace", help="where the tensor cache is made")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def normalized(options: argparse.Namespace) -> str:
+    """The dataset's tensor cache, made if it is not there."""
+    workspace = Workspace.open(options.workspace)
+    source = SourceSettings(options.dataset, options.archive, options.archive_sha256)
+    cache = tensors.normalize(raw.acquire(source, workspace), NormalizeSettings(), workspace)
+    return str(cache.directory)
+
+
+def describe(cache: str, seeds: int) -> None:
+    facts = stage.read_manifest(Path(cache))["facts"]
+    splits = ", ".join(f"{facts[split]:,} {split}" for split in ("train", "val", "test"))
+    print(f"{facts['dataset']}: {splits} images of {'x'.join(map(str, facts['shape']))}")
+    print(f"{os.cpu_count()} cores, {processor()}, load average {os.getloadavg()[0]:.1f}")
+    print(f"TensorFlow {version('tensorflow')}, Keras {version('keras')}")
+    print(f"seeds 0..{seeds - 1} (n={seeds}), one after the other", flush=True)
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def measured(cache: str, name: str, seed: int) -> dict[str, float]:
+    """One training in a process of its own."""
+    if name == TEXTBOOK:
+        command = [str(Path(__file__).with_name("textbook.py")), cache, str(seed)]
+    else:
+        command = [__file__, "--one", name, "--tensors", cache, "--seed", str(seed)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}, seed {seed} failed:\n{done.stderr}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def one(directory: Path, name: RecipeName, seed: int) -> dict[str, float]:
+    """Train a recipe and predict the test images, in a workspace that is thrown away."""
+    import keras  # noqa: F401 - imports are counted apart
+    import numpy as np
+
+    from tasks.core.data.cache import open_split
+    from tasks.core.model import loop, predictions, training  # noqa: F401
+
+    imports, wall = time.process_time(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        cache = linked(directory, Workspace.open(folder))
+        model = training.train(cache, TrainSettings(recipe=name, seed=seed), Workspace.active())
+        test = open_split(cache, "test")
+        batches = predictions.batches(test.images)
+        probabilities = np.concatenate(
+            list(predictions.predict_images(model.directory / "model.keras", batches))
+        )
+    return {
+        "accuracy": float(np.mean(probabilities.argmax(axis=1) == test.labels)),
+        "val_accuracy": model.val_accuracy,
+        "imports": imports,
+        "cpu": time.process_time() - imports,
+        "wall": time.perf_counter() - wall,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+    }
+
+
+def linked(directory: Path, workspace: Workspace) -> TensorCache:
+    """The tensor cache as part of another workspace."""
+    manifest: dict[str, Any] = stage.read_manifest(directory)
+    workspace.tensors.mkdir(parents=True)
+    (workspace.tensors / directory.name).symlink_to(directory.resolve())
+    facts = manifest["facts"]
+    return TensorCache(
+        path=f"tensors/{directory.name}",
+        digest=manifest["digest"],
+        classes=tuple(facts["classes"]),
+        shape=tuple(facts["shape"]),
+        **{name: facts[name] for name in ("dataset", "train", "val", "test", "quarantined")},
+    )
+
+
+def table(runs: dict[str, list[dict[str, float]]]) -> None:
+    rival = median(run["cpu"] for run in runs[TEXTBOOK])
+    print("\n| recipe | test accuracy | n | CPU-seconds | textbook's / its | imports | wall | peak memory |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, results in runs.items():
+        accuracies = [100 * run["accuracy"] for run in results]
+        spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+        cpu, imports, wall, peak = (
+            median(run[key] for run in results) for key in ("cpu", "imports", "wall", "peak")
+        )
+        print(
+            f"| {name} | {mean(accuracies):.2f}{spread} % | {len(results)} | {cpu:.1f} | {rival / cpu:.2f} "
+            f"| {imports:.1f} | {wall:.0f} s | {peak:,.0f} MB |"
+        )
+    print("\nCPU-seconds, imports, wall and peak memory: medians. Accuracy: mean and deviation over seeds.")
+
+
+if __name__ == "__main__":
+    main()
