@@ -30,6 +30,7 @@ class RefreshName(StrEnum):
     audit = "audit"
     train = "train"
     evaluate = "evaluate"
+    export = "export"
     report = "report"
 
 
@@ -170,6 +171,7 @@ class RunSettings:
     normalize: NormalizeSettings
     train: TrainSettings
     promote: PromotePolicy
+    exports: tuple[ExportName, ...] = ()
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "RunSettings":
@@ -184,4 +186,5 @@ class RunSettings:
             normalize=_pick(NormalizeSettings, given),
             train=_pick(TrainSettings, given),
             promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
+            exports=tuple(sorted({ExportName(name) for name in given.get("exports", ())})),
         )

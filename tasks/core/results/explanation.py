@@ -19,6 +19,7 @@ FOLDERS = {
     "audit": "audits",
     "train": "training",
     "evaluate": "evaluations",
+    "export": "exports",
     "report": "reports",
 }
 UPSTREAM = {

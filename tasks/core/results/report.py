@@ -36,6 +36,8 @@ def ingredients(subject: Subject, here: Path = HERE) -> Ingredients:
         "trained": subject.trained,
         "evaluation": subject.evaluation,
     }
+    if subject.exported is not None:
+        handles["exported"] = subject.exported
     templates = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in TEMPLATES}
     return Ingredients(
         stage="report",
