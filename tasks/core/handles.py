@@ -208,6 +208,21 @@ class Evaluation(Handle):
 
 
 @dataclass(frozen=True)
+class Suspects(Handle):
+    """Images whose label is likely wrong.
+
+    Args:
+        counts: How many, by split that was looked at.
+    """
+
+    counts: dict[str, int]
+
+    def __str__(self) -> str:
+        parts = [f"{count:,} {split}" for split, count in self.counts.items()]
+        return f"labels in doubt: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
 class Decision:
     """What the gate decided and the registry did; not a directory, so it checks nothing.
 
