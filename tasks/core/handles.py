@@ -154,13 +154,18 @@ class ModelVersion(Model):
 class Predictions(Handle):
     """A model's probabilities for a tensor cache: `{val,test}.probabilities.npy`, float32 (N, classes).
 
+    Those of folds are `train.probabilities.npy`.
+
     Args:
-        model_sha256: Of the `model.keras` that made them.
+        model_sha256: Of the `model.keras` that made them; empty if several did.
         tensors: Digest of the tensor cache.
     """
 
     model_sha256: str
     tensors: str
+
+    def __str__(self) -> str:
+        return f"probabilities of the images of tensors {self.tensors}"
 
 
 @dataclass(frozen=True)

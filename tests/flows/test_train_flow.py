@@ -41,6 +41,7 @@ def test_digits_twice(plumbline: Plumbline) -> None:
         "audit": "cached",
         "train": "cached",
         "evaluate": "cached",
+        "suspect": "cached",
         "promote": "ran",
         "report": "cached",
     }

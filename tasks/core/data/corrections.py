@@ -3,18 +3,27 @@
 A CSV with a header. The column `label` has a class's name, `id` the image's id (the SHA-256 of its content),
 `path` where the image is in the source; either of the last two will do. Other columns don't count, nor do
 rows without a label: the report's list of suspects becomes corrections when its labels are filled in.
+A corrected raw dataset is a listing of its own with a copy of the corrections beside it, so that its digest,
+and all that follows from it, changes with what they say.
 """
 
 import csv
+import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tasks.core import stage
-from tasks.core.data.reader import Row
+from tasks.core.data.decode import Target
+from tasks.core.data.reader import Decoded, Failed, Reader, Row
 from tasks.core.errors import DataError, UsageError
+from tasks.core.handles import RawDataset
+from tasks.core.stage import Ingredients
+from tasks.core.workspace import Workspace
 
+NAME = "corrections.csv"
 SHOWN = 5  # rows that an error names
 
 
@@ -75,6 +84,69 @@ def overlay(rows: Sequence[Row], classes: Sequence[str], corrections: Sequence[C
     return [
         row._replace(label=number[made.label]) if made else row for row, made in zip(rows, right, strict=True)
     ]
+
+
+def lay_over(raw: RawDataset, path: Path | None, workspace: Workspace) -> RawDataset:
+    """The raw dataset with the corrections of a file; without any, the dataset itself.
+
+    Raises:
+        UsageError: See `read`.
+    """
+    corrections = read(path) if path is not None else ()
+    if not corrections:
+        return raw
+    before = raw.manifest
+    made_of = Ingredients(
+        stage=before["stage"],
+        inputs=before["ingredients"]["inputs"] | {"corrections": digest(corrections)},
+        parameters=before["ingredients"]["parameters"],
+    )
+    directory = workspace.raw / made_of.digest
+
+    def build(staging: Path) -> dict[str, Any]:
+        for name in before["files"]:
+            shutil.copyfile(raw.directory / name, staging / name)
+        rows = [{"id": each.identity, "path": each.path, "label": each.label} for each in corrections]
+        with (staging / NAME).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["id", "path", "label"])
+            writer.writeheader()
+            writer.writerows(rows)
+        return {**before["facts"], "corrections": len(corrections)}
+
+    stage.publish(directory, made_of, build)
+    return replace(raw, path=workspace.relative(directory), digest=made_of.digest)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A reader whose labels are put right."""
+
+    reader: Reader
+    corrections: Sequence[Correction]
+
+    @classmethod
+    def of(cls, reader: Reader, raw: RawDataset) -> Reader:
+        """The reader, with the corrections that lie in the raw dataset's directory, if there are any."""
+        path = raw.directory / NAME
+        return cls(reader, read(path)) if path.exists() else reader
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.reader.classes
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        return self.reader.shape
+
+    @property
+    def published(self) -> bool:
+        return self.reader.published
+
+    def rows(self) -> list[Row]:
+        return overlay(self.reader.rows(), self.classes, self.corrections)
+
+    def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
+        return self.reader.images(wanted, target)
 
 
 def _image(row: dict[str, str]) -> tuple[str, str]:

@@ -19,6 +19,8 @@ FOLDERS = {
     "audit": "audits",
     "train": "training",
     "evaluate": "evaluations",
+    "fold": "predictions",
+    "suspect": "suspects",
     "export": "exports",
     "report": "reports",
 }

@@ -103,11 +103,11 @@ def doubtful(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -
     joint = confident_joint(labels, probabilities)
     wrong = 1 - np.diagonal(joint) / np.maximum(joint.sum(axis=1), 1)
     own = probabilities[np.arange(len(labels)), labels]
-    chosen = [
-        _least(np.flatnonzero(labels == label), own, share) if joint[label].sum() else []
+    chosen: list[NDArray[np.int64]] = [
+        _least(np.flatnonzero(labels == label), own, share) if joint[label].sum() else np.empty(0, np.int64)
         for label, share in enumerate(wrong)
     ]
-    rows = np.concatenate(chosen).astype(np.int64)
+    rows = np.concatenate(chosen)
     return rows[np.argsort(own[rows], kind="stable")]
 
 

@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from tasks.core.data import corrections
+from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.core.data import corrections, raw, tensors
 from tasks.core.data.corrections import Correction
 from tasks.core.data.reader import Row
 from tasks.core.errors import DataError, UsageError
@@ -73,3 +76,27 @@ def test_what_fits_no_image_or_class_is_refused(correction: Correction, words: s
     with pytest.raises(DataError) as caught:
         corrections.overlay(ROWS, CLASSES, [correction])
     assert words in caught.value.parts["found"]
+
+
+def test_corrections_are_part_of_the_datas_digest_and_reach_the_labels(tmp_path: Path, workspace) -> None:
+    """Two of the bundled digits get another label; the source, and all other labels, stay."""
+    plain = raw.acquire(SourceSettings("digits"), workspace)
+    before = tensors.normalize(plain, NormalizeSettings(), workspace)
+    rows = pd.read_parquet(before.directory / "rows.parquet")
+    wrong = rows.iloc[[3, 700]]
+    path = written(tmp_path, "id,label\n")
+    assert raw.acquire(SourceSettings("digits", corrections=path), workspace) == plain
+    wrong[["id"]].assign(label=["7", "8"]).to_csv(path, index=False)
+
+    corrected = raw.acquire(SourceSettings("digits", corrections=path), workspace)
+    assert corrected.digest != plain.digest
+    path.unlink()  # what was read lies beside the listing
+    after = tensors.normalize(corrected, NormalizeSettings(), workspace)
+    assert after.digest != before.digest
+    now = pd.read_parquet(after.directory / "rows.parquet")
+    assert list(now["id"]) == list(rows["id"])
+    assert list(now.iloc[[3, 700]]["class_name"]) == ["7", "8"]
+    others = ~rows["id"].isin(wrong["id"])
+    assert (now["label"] == rows["label"])[others].all()
+    row = wrong.iloc[0]
+    assert np.load(after.directory / f"{row['split']}.labels.npy")[row["row"]] == 7
