@@ -1,4 +1,4 @@
-"""Train an image classifier: download -> normalize -> audit -> train -> evaluate -> promote -> report.
+"""Train an image classifier: download -> normalize -> audit -> train -> evaluate -> suspect -> promote -> report.
 
 python flows/train_flow.py --help
 """
@@ -27,19 +27,24 @@ from tasks.afterlife import bury
 from tasks.audit import audit
 from tasks.core import flight, server
 from tasks.core.command import documented
-from tasks.core.config import IfRunning, PromotePolicy, RecipeName, RefreshName, RunSettings
+from tasks.core.config import ExportName, IfRunning, PromotePolicy, RecipeName, RefreshName, RunSettings
 from tasks.core.data import sources
 from tasks.core.flight import Holder
+from tasks.core.model import exports as exporting
+from tasks.core.model import folding
 from tasks.core.results.subject import Subject
 from tasks.core.workspace import Workspace
 from tasks.download import download
 from tasks.evaluate import evaluate
+from tasks.export import export
+from tasks.fold import fold
 from tasks.forecast import Forecast
 from tasks.journal import Journal
 from tasks.normalize import normalize
 from tasks.promote import promote as promote_stage
 from tasks.promote import rival
 from tasks.report import report
+from tasks.suspect import suspect
 from tasks.train import train
 
 
@@ -65,6 +70,9 @@ def train_flow(
     val_fraction: float = 0.1,
     max_quarantine: float = 0.01,
     promote: PromotePolicy = PromotePolicy.better,
+    exports: list[ExportName] | None = None,
+    folds: int | None = None,
+    corrections: Path | None = None,
     refresh: list[RefreshName] | None = None,
     if_running: IfRunning = IfRunning.wait,
     dry_run: bool = False,
@@ -92,6 +100,12 @@ def train_flow(
         max_quarantine: Share of unreadable images above which the run fails.
         promote: When the new model becomes champion: better (shown better on the same test images),
             not-worse, always or never.
+        exports: Formats in which the model shall go out besides model.keras, each file certified on the
+            test images. May be repeated.
+        folds: Look for wrong labels among the training images, too: by so many trainings, each predicting
+            the images that it has not seen.
+        corrections: A CSV of path (or id) and label: labels to use instead of the source's own, which stay
+            as they are. The report's list of suspects is made for it.
         refresh: Stages to run again although nothing changed; all for every stage. May be repeated.
         if_running: Whether to wait for another run of this dataset in this workspace, or be dropped.
         dry_run: Only show which stages would run, and why.
@@ -102,7 +116,7 @@ def train_flow(
     """
     parameters = {name: value for name, value in locals().items() if value is not None}
     settings = RunSettings.of(parameters)
-    sources.check(settings.source)
+    check(settings)
     if dry_run:
         return {"forecast": foresee(**parameters)}
     journal = Journal(Workspace.open(workspace), parameters)
@@ -127,12 +141,24 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
     evaluation = journal.run(evaluate, trained, tensors)
     champion = rival(trained, tensors)
     rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
+    folded = journal.run(fold, tensors, settings.train, settings.folds) if settings.folds else None
+    suspects = journal.run(suspect, evaluation, tensors, folded)
+    exported = journal.run(export, trained, tensors, settings.exports) if settings.exports else None
     decision = journal.run(
-        promote_stage, trained, evaluation, rescored, tensors, settings.promote, journal.facts()
+        promote_stage, trained, evaluation, rescored, tensors, settings.promote, journal.facts(), exported
     )
-    subject = Subject(raw, tensors, audited, trained, evaluation, decision, journal.facts())
+    subject = Subject(
+        raw, tensors, audited, trained, evaluation, decision, journal.facts(), exported, suspects
+    )
     reported = journal.run(report, subject)
     return closing.close(journal, subject, reported)
+
+
+def check(settings: RunSettings) -> None:
+    """Whether what was asked for can be, before anything starts."""
+    sources.check(settings.source)
+    exporting.check(settings.exports)
+    folding.check(settings.folds)
 
 
 def foresee(**parameters: Any) -> list[dict[str, str]]:
@@ -145,7 +171,8 @@ def foresee(**parameters: Any) -> list[dict[str, str]]:
 def main(**parameters: Any) -> None:
     """Check the parameters before anything starts, then run the flow."""
     with console.person():
-        sources.check(RunSettings.of(parameters).source)
+        settings = RunSettings.of(parameters)
+        check(settings)
         if parameters["dry_run"]:
             console.table(foresee(**parameters))
             return

@@ -91,6 +91,8 @@ def _summarize(journal: Journal, subject: Subject, report: Report) -> dict[str, 
         "report": str(report.directory / "report.html"),
         "reused": _reused(journal),
     }
+    if subject.exported is not None:
+        summary["exports"] = f"{subject.exported}, in {subject.exported.directory}"
     _say(summary)
     return summary
 

@@ -7,7 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.core.config import PromotePolicy
-from tasks.core.handles import Decision, Evaluation, ModelVersion, TensorCache, TrainedModel
+from tasks.core.handles import Decision, Evaluation, Exports, ModelVersion, TensorCache, TrainedModel
 from tasks.core.results import promotion
 from tasks.core.workspace import Workspace
 
@@ -26,10 +26,19 @@ def promote(
     tensors: TensorCache,
     policy: PromotePolicy,
     facts: dict[str, Any],
+    exported: Exports | None = None,
     refresh: bool = False,
 ) -> Decision:
     return promotion.promote(
-        trained, evaluation, champion, policy, tensors, facts, Workspace.active(), who=getpass.getuser()
+        trained,
+        evaluation,
+        champion,
+        policy,
+        tensors,
+        facts,
+        Workspace.active(),
+        who=getpass.getuser(),
+        exported=exported,
     )
 
 

@@ -17,6 +17,7 @@ class StageName(StrEnum):
     audit = "audit"
     train = "train"
     evaluate = "evaluate"
+    suspect = "suspect"
     promote = "promote"
     report = "report"
 
@@ -30,6 +31,9 @@ class RefreshName(StrEnum):
     audit = "audit"
     train = "train"
     evaluate = "evaluate"
+    fold = "fold"
+    suspect = "suspect"
+    export = "export"
     report = "report"
 
 
@@ -82,11 +86,13 @@ class SourceSettings:
             dataset only.
         archive_sha256: The SHA-256 (64 hexadecimal digits) that `archive` must have, if it is not the
             official one. For a folder: that of what `sha256sum` prints for its files.
+        corrections: A CSV of labels to use instead of the source's own.
     """
 
     dataset: str = "digits"
     archive: Path | None = None
     archive_sha256: str | None = None
+    corrections: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,8 @@ class RunSettings:
     normalize: NormalizeSettings
     train: TrainSettings
     promote: PromotePolicy
+    exports: tuple[ExportName, ...] = ()
+    folds: int | None = None
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "RunSettings":
@@ -186,4 +194,6 @@ class RunSettings:
             normalize=_pick(NormalizeSettings, given),
             train=_pick(TrainSettings, given),
             promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
+            folds=given.get("folds"),
+            exports=tuple(sorted({ExportName(name) for name in given.get("exports", ())})),
         )

@@ -154,13 +154,18 @@ class ModelVersion(Model):
 class Predictions(Handle):
     """A model's probabilities for a tensor cache: `{val,test}.probabilities.npy`, float32 (N, classes).
 
+    Those of folds are `train.probabilities.npy`.
+
     Args:
-        model_sha256: Of the `model.keras` that made them.
+        model_sha256: Of the `model.keras` that made them; empty if several did.
         tensors: Digest of the tensor cache.
     """
 
     model_sha256: str
     tensors: str
+
+    def __str__(self) -> str:
+        return f"probabilities of the images of tensors {self.tensors}"
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,21 @@ class Evaluation(Handle):
 
     def __str__(self) -> str:
         return f"test accuracy {self.accuracy:.2%} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
+
+
+@dataclass(frozen=True)
+class Suspects(Handle):
+    """Images whose label is likely wrong.
+
+    Args:
+        counts: How many, by split that was looked at.
+    """
+
+    counts: dict[str, int]
+
+    def __str__(self) -> str:
+        parts = [f"{count:,} {split}" for split, count in self.counts.items()]
+        return f"labels in doubt: {', '.join(parts)}"
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,10 @@ class Workspace:
         return self.root / "evaluations"
 
     @property
+    def suspects(self) -> Path:
+        return self.root / "suspects"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 

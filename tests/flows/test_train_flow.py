@@ -41,6 +41,7 @@ def test_digits_twice(plumbline: Plumbline) -> None:
         "audit": "cached",
         "train": "cached",
         "evaluate": "cached",
+        "suspect": "cached",
         "promote": "ran",
         "report": "ran",
     }
@@ -182,3 +183,12 @@ def test_the_script_finds_its_own_packages_from_anywhere(tmp_path: Path) -> None
     )
     assert "--val-fraction" in done.stdout
     assert "Share of the training images" in done.stdout
+
+
+def test_exports_go_out_with_the_version(plumbline: Plumbline) -> None:
+    plumbline.ok(*QUICK, "--exports", "litert", "--exports", "onnx")
+    version = plumbline.workspace / "models" / "digits" / "v0001"
+    assert {"model.onnx", "model.tflite"} <= {path.name for path in (version / "exports").iterdir()}
+    assert plumbline.stages()["export"] == "ran"
+    plumbline.ok(*QUICK, "--exports", "onnx", "--exports", "litert")
+    assert plumbline.stages()["export"] == "cached"

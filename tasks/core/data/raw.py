@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.core import stage
 from tasks.core.config import SourceSettings
-from tasks.core.data import folder, listing, originals, remote, shards, sources, table
+from tasks.core.data import corrections, folder, listing, originals, remote, shards, sources, table
 from tasks.core.data.arrays import Arrays
 from tasks.core.data.files import Shards
 from tasks.core.data.folder import Seen
@@ -52,6 +52,11 @@ def acquire(
         NetworkError: The download failed and can be tried again.
     """
     sources.check(source)
+    seen = _look(source, workspace, refresh, progress)
+    return corrections.lay_over(seen, source.corrections, workspace)
+
+
+def _look(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
     found = sources.find(source.dataset)
     if isinstance(found, str):
         copies = remote.mirror(found, workspace, refresh, progress)

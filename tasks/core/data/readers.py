@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tasks.core.data import listing
 from tasks.core.data.arrays import Arrays
+from tasks.core.data.corrections import Corrected
 from tasks.core.data.files import Folder, Shards
 from tasks.core.data.form import Form
 from tasks.core.data.reader import Reader
@@ -14,7 +15,11 @@ ARRAYS = ("digits", "cifar", "idx")  # read as a whole in any case, so that noth
 
 
 def open_raw(raw: RawDataset) -> Reader:
-    """The reader for a raw dataset's kind."""
+    """The reader for a raw dataset's kind, its labels put right if there are corrections."""
+    return Corrected.of(_of_source(raw), raw)
+
+
+def _of_source(raw: RawDataset) -> Reader:
     files = listing.read(raw.directory)
     root = Workspace.active().root / raw.root  # an absolute root stays as it is
     if raw.kind == "folder":

@@ -36,6 +36,7 @@ def details(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
         **_metrics(facts["metrics"]),
         "temperature": f"{facts['temperature']:.3f}",
         **_abstention(facts["abstention"]),
+        "exports": ", ".join(facts.get("exports", [])) or "none",
         "made from": f"tensors {facts['tensors']}, training {facts['training']}",
         "code": facts.get("git_commit") or "not from a git checkout",
         "libraries": _pairs(facts.get("packages", {})),

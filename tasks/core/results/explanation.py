@@ -19,6 +19,9 @@ FOLDERS = {
     "audit": "audits",
     "train": "training",
     "evaluate": "evaluations",
+    "fold": "predictions",
+    "suspect": "suspects",
+    "export": "exports",
     "report": "reports",
 }
 UPSTREAM = {

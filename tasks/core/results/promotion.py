@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.errors import RegistryError
-from tasks.core.handles import Decision, Evaluation, ModelVersion, TensorCache, TrainedModel
+from tasks.core.handles import Decision, Evaluation, Exports, ModelVersion, TensorCache, TrainedModel
 from tasks.core.results import gate, ledger, registry
 from tasks.core.results.evaluation import scored_again
 from tasks.core.results.gate import Budget, Ruling
@@ -51,6 +51,7 @@ def promote(
     workspace: Workspace,
     who: str,
     budget: Budget | None = None,
+    exported: Exports | None = None,
 ) -> Decision:
     """Publish a model and decide whether it becomes champion.
 
@@ -61,6 +62,7 @@ def promote(
         facts: For the version's manifest and card: parameters, seed, packages, git_commit; JSON values.
         who: Stands in the log.
         budget: What a promotion may cost; the default if None.
+        exported: The model in other formats; the version gets those that are certified.
 
     Returns:
         The decision. Its evidence doesn't depend on when it was made: asked again about the champion
@@ -68,7 +70,7 @@ def promote(
     """
     dataset = tensors.dataset
     known = {**facts, "classes": list(tensors.classes), "shape": list(tensors.shape)}
-    version = registry.publish(trained, evaluation, dataset, known, workspace, who=who)
+    version = registry.publish(trained, evaluation, dataset, known, workspace, who=who, exported=exported)
     standing = registry.champion(dataset, workspace)
     if standing is not None and standing.model_sha256 == trained.model_sha256:
         verdict = f"this very model is champion {standing.version} already, nothing changed"

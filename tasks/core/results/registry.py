@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.core import stage
 from tasks.core.errors import RegistryError
-from tasks.core.handles import Evaluation, ModelVersion, TrainedModel
+from tasks.core.handles import Evaluation, Exports, ModelVersion, TrainedModel
 from tasks.core.results import card, changes, shelf
 from tasks.core.results.scores import read_calibration, read_metrics
 from tasks.core.stage import Ingredients
@@ -20,6 +20,7 @@ from tasks.core.workspace import Workspace
 
 MODEL = "model.keras"
 CARD = "model_card.md"
+EXPORTS = "exports"
 CHAMPION = "champion"
 PREVIOUS = "previous"
 ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
@@ -33,6 +34,7 @@ def publish(
     workspace: Workspace,
     *,
     who: str = "",
+    exported: Exports | None = None,
 ) -> ModelVersion:
     """Give a trained model its version; if the same model is published already, the version it has.
 
@@ -43,23 +45,21 @@ def publish(
         facts: What the manifest and the model card shall know: classes, shape, parameters, seed, packages,
             git_commit, ...; JSON values.
         who: Stands in the log.
+        exported: The model in other formats: they are copied into the version's folder `exports`. A version
+            that is published already stays as it is.
 
     Raises:
-        RegistryError: The evaluation is of another model.
+        RegistryError: The evaluation or the exports are of another model.
     """
-    if evaluation.model_sha256 != trained.model_sha256:
-        raise RegistryError(
-            "the evaluation is of another model",
-            expected=f"model {trained.model_sha256[:12]}",
-            found=f"model {evaluation.model_sha256[:12]}",
-            done="nothing was published",
-        )
+    _same_model("evaluation", evaluation.model_sha256, trained)
+    if exported is not None:
+        _same_model("exports", exported.model_sha256, trained)
     with shelf.locked(dataset, workspace) as place:
         for name in shelf.names(place):
             if stage.read_manifest(place / name)["facts"]["model_sha256"] == trained.model_sha256:
                 return _load(place / name, workspace)
         name = shelf.next_name(place)
-        _put(place / name, trained, evaluation, {**facts, "dataset": dataset, "version": name})
+        _put(place / name, trained, evaluation, exported, {**facts, "dataset": dataset, "version": name})
         changes.append(place / shelf.LOG, changes.record("publish", who, "made by a run", version=name))
     return _load(place / name, workspace)
 
@@ -202,7 +202,23 @@ def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *,
         shelf.rename(place, new, change)
 
 
-def _put(final: Path, trained: TrainedModel, evaluation: Evaluation, facts: dict[str, Any]) -> None:
+def _same_model(what: str, model_sha256: str, trained: TrainedModel) -> None:
+    if model_sha256 != trained.model_sha256:
+        raise RegistryError(
+            f"the {what} would be of another model",
+            expected=f"model {trained.model_sha256[:12]}",
+            found=f"model {model_sha256[:12]}",
+            done="nothing was published",
+        )
+
+
+def _put(
+    final: Path,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    exported: Exports | None,
+    facts: dict[str, Any],
+) -> None:
     """Build the version's directory beside `final` and rename it into place."""
     calibrated = read_calibration(evaluation)
     whole = {
@@ -212,6 +228,7 @@ def _put(final: Path, trained: TrainedModel, evaluation: Evaluation, facts: dict
         "evaluation": evaluation.digest,
         "tensors": evaluation.tensors,
         "images": evaluation.images,
+        "exports": list(exported.passed) if exported else [],
         "metrics": read_metrics(evaluation)["test"],
         "temperature": calibrated["temperature"],
         "abstention": calibrated["abstention"],
@@ -223,6 +240,10 @@ def _put(final: Path, trained: TrainedModel, evaluation: Evaluation, facts: dict
     staging.mkdir()
     with stage.Stopwatch() as stopwatch:
         shutil.copyfile(trained.directory / MODEL, staging / MODEL)
+        if exported is not None:
+            shutil.copytree(
+                exported.directory, staging / EXPORTS, ignore=shutil.ignore_patterns(stage.MANIFEST)
+            )
         (staging / CARD).write_text(card.render(whole, card.read_notes(notes)), encoding="utf-8")
     made_of = Ingredients(
         stage="publish",

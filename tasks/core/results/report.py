@@ -36,6 +36,8 @@ def ingredients(subject: Subject, here: Path = HERE) -> Ingredients:
         "trained": subject.trained,
         "evaluation": subject.evaluation,
     }
+    others = {"exported": subject.exported, "suspects": subject.suspects}
+    handles |= {name: handle for name, handle in others.items() if handle is not None}
     templates = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in TEMPLATES}
     return Ingredients(
         stage="report",

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.core.handles import Audit, Decision, Evaluation, RawDataset, TensorCache, TrainedModel
+from tasks.core.handles import (
+    Audit,
+    Decision,
+    Evaluation,
+    Exports,
+    RawDataset,
+    Suspects,
+    TensorCache,
+    TrainedModel,
+)
 from tasks.core.results import ledger
 from tasks.core.workspace import Workspace
 
@@ -21,6 +30,8 @@ class Subject:
         facts: Of the run; JSON values. parameters, stages (name -> state, seconds), run_id, started,
             git_commit, packages, device, python; each may be missing. Only the parameters decide whether
             a report is made anew.
+        exported: The model in other formats, if any was asked for.
+        suspects: Images whose label is likely wrong.
     """
 
     raw: RawDataset
@@ -30,6 +41,8 @@ class Subject:
     evaluation: Evaluation
     decision: Decision
     facts: Mapping[str, Any] = field(default_factory=dict)
+    exported: Exports | None = None
+    suspects: Suspects | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Finished stages as the other rooms leave them, small and made up: only their files are read."""
 
+import json
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.core import stage
 from tasks.core.data import pairs
-from tasks.core.handles import Audit, Evaluation, Predictions, TensorCache, TrainedModel
+from tasks.core.handles import Audit, Evaluation, Exports, Predictions, TensorCache, TrainedModel
 from tasks.core.results import evaluation
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
@@ -129,6 +130,29 @@ class Lab:
         leaks = {"train": [0], "val": [], "test": [1]}
         for split, rows in leaks.items():
             np.save(staging / pairs.leaks_of(split), np.isin(np.arange(self._count(split)), rows))
+
+    def exported(self, name: str) -> Exports:
+        """A certified ONNX file and a refused int8 one, as the export stage leaves them."""
+        common = {"images": self.images, "agreement": 1.0, "largest_difference": 2e-6, "bytes": 2_500_000}
+        common |= {"accuracy": 0.7, "expected_accuracy": 0.7, "p50_ms": 0.12, "p95_ms": 0.31}
+        lines = [
+            common
+            | {"format": "litert-int8", "file": "model_int8.tflite", "passed": False}
+            | {"accuracy": 0.6, "reasons": ["10.00 points of accuracy are lost"]},
+            common | {"format": "onnx", "file": "model.onnx", "passed": True, "reasons": []},
+        ]
+
+        def write(staging: Path) -> dict[str, object]:
+            (staging / "model.onnx").write_text(name)
+            (staging / "certificate.json").write_text(json.dumps(lines))
+            return {}
+
+        made_of = Ingredients("export", {"model": sha256(name.encode()).hexdigest()}, {})
+        directory = self.workspace.exports / made_of.digest
+        stage.publish(directory, made_of, write)
+        model = sha256(name.encode()).hexdigest()
+        path = self.workspace.relative(directory)
+        return Exports(path, made_of.digest, model, passed=("onnx",), refused=("litert-int8",))
 
     def audit(self) -> Audit:
         findings = ("1 test image is also in train",)

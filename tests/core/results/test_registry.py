@@ -36,9 +36,25 @@ def test_the_same_model_keeps_its_version(lab) -> None:
 
 
 def test_an_evaluation_of_another_model_is_refused(lab) -> None:
-    with pytest.raises(RegistryError, match="another model"):
+    with pytest.raises(RegistryError, match="of another model"):
         registry.publish(lab.trained("one"), lab.evaluation("two", 2.0), "animals", {}, lab.workspace)
     assert registry.versions("animals", lab.workspace) == []
+
+
+def test_exports_are_part_of_the_version(lab) -> None:
+    about = lab.trained("one"), lab.evaluation("one", skill=2.0), "animals"
+    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+    with pytest.raises(RegistryError, match="exports would be of another model"):
+        registry.publish(*about, facts, lab.workspace, exported=lab.exported("two"))
+    version = registry.publish(*about, facts, lab.workspace, exported=lab.exported("one"))
+    assert sorted(path.name for path in (version.directory / "exports").iterdir()) == [
+        "certificate.json",
+        "model.onnx",
+    ]
+    assert version.manifest["facts"]["exports"] == ["onnx"]
+    (version.directory / "exports" / "model.onnx").write_text("another")
+    with pytest.raises(RegistryError, match="not what was published"):
+        registry.resolve("animals", "v0001", lab.workspace)
 
 
 def test_names_resolve(lab) -> None:

@@ -1,0 +1,89 @@
+"""Out-of-sample probabilities of the train images: each is predicted by a model that has not seen it.
+
+Importable without TensorFlow, which only an actual training loads.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.core import stage
+from tasks.core.config import TrainSettings
+from tasks.core.data import folds as parts
+from tasks.core.errors import UsageError
+from tasks.core.handles import Predictions, TensorCache
+from tasks.core.model import predictions, training
+from tasks.core.progress import Progress, silent
+from tasks.core.stage import Ingredients
+from tasks.core.workspace import Workspace
+
+FEWEST, MOST = 2, 20
+
+
+def check(folds: int | None) -> None:
+    """Whether so many folds can be made.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    if folds is not None and not FEWEST <= folds <= MOST:
+        raise UsageError(f"folds must lie in {FEWEST}..{MOST}", found=str(folds))
+
+
+def ingredients(tensors: TensorCache, settings: TrainSettings, folds: int) -> Ingredients:
+    trained = training.ingredients(tensors, settings)
+    return Ingredients(
+        stage="fold",
+        inputs=trained.inputs,
+        parameters={**trained.parameters, "folds": folds},
+        modules=(__name__, *trained.modules),
+        libraries=trained.libraries,
+    )
+
+
+def out_of_sample(
+    tensors: TensorCache,
+    settings: TrainSettings,
+    folds: int,
+    workspace: Workspace,
+    *,
+    refresh: bool = False,
+    progress: Progress = silent,
+) -> Predictions:
+    """Train one model a fold; write `train.probabilities.npy`, float32 (N, classes), in the rows' order.
+
+    Each fold's training is a finished stage of its own, so that after a crash only the others are left.
+
+    Args:
+        folds: 2..20; the cost is that of so many trainings on (folds - 1) / folds of the images.
+    """
+    check(folds)
+    made_of = ingredients(tensors, settings, folds)
+    directory = workspace.predictions / made_of.digest
+
+    def build(staging: Path) -> Mapping[str, Any]:
+        whole = np.zeros((tensors.train, len(tensors.classes)), np.float32)
+        for number in range(folds):
+            progress(number, folds, f"fold {number + 1} of {folds}")
+            held = parts.members(tensors.train, number, folds)
+            whole[held] = _predict(tensors, settings, number, folds, workspace)
+        np.save(staging / "train.probabilities.npy", whole)
+        return {"model_sha256": "", "tensors": tensors.digest}
+
+    manifest = stage.publish(directory, made_of, build, refresh=refresh)
+    return Predictions(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
+
+
+def _predict(
+    tensors: TensorCache, settings: TrainSettings, number: int, folds: int, workspace: Workspace
+) -> Any:
+    """Probabilities of one fold's images; its tensors are only needed until then."""
+    fold = parts.fold(tensors, number, folds, workspace)
+    trained = training.train(fold, settings, workspace)
+    predicted = predictions.predict_splits(trained, fold, workspace)
+    probabilities = np.load(predicted.directory / "test.probabilities.npy", allow_pickle=False)
+    shutil.rmtree(fold.directory)
+    return probabilities
