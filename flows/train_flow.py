@@ -1,4 +1,4 @@
-"""Train an image classifier: download -> normalize -> audit -> train -> evaluate -> suspect -> promote -> report.
+"""Train an image classifier: from images to a champion, stage by stage (`story`).
 
 python flows/train_flow.py --help
 """

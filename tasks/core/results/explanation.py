@@ -22,6 +22,9 @@ FOLDERS = {
     "fold": "predictions",
     "suspect": "suspects",
     "export": "exports",
+    "fold": "predictions",
+    "suspect": "suspects",
+    "export": "exports",
     "report": "reports",
 }
 UPSTREAM = {
