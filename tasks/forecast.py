@@ -49,9 +49,10 @@ class Forecast(Journal):
             return cast(Made, self._download(task, arguments))
         if not isinstance(task.cache_policy, ByIngredients) or task.cache_policy.ingredients is None:
             raise Foreseen
-        bound = inspect.signature(task.fn).bind(*arguments, **keywords).arguments
+        bound = inspect.signature(task.fn).bind(*arguments, **keywords)
+        bound.apply_defaults()
         names = task.cache_policy.names
-        made_of = task.cache_policy.ingredients(*(bound[name] for name in names))
+        made_of = task.cache_policy.ingredients(*(bound.arguments[name] for name in names))
         if self._refreshed(task.name) or not self._whole(stage, made_of):
             self._would_run(stage, made_of)
         made = task.fn(*arguments, **keywords)  # its output is there, so nothing is done

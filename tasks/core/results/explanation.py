@@ -22,9 +22,6 @@ FOLDERS = {
     "fold": "predictions",
     "suspect": "suspects",
     "export": "exports",
-    "fold": "predictions",
-    "suspect": "suspects",
-    "export": "exports",
     "report": "reports",
 }
 UPSTREAM = {
