@@ -3,8 +3,8 @@
     python benchmarks/schedules.py --minutes 15
 
 A real server, a process pool and two workers run for the given time. `digits` and one folder never change;
-the other folder gets a new image every few minutes. After half of the time one worker is killed with -9.
-Then the runs table is held against Prefect's API, and the trainings against the number of data versions.
+the other folder gets a new image every few minutes. After half of the time one worker is killed with -9,
+together with the run that it is at. Then the runs table is held against Prefect's API, and the trainings against the number of data versions.
 """
 
 import argparse
@@ -75,13 +75,18 @@ def run(service: Service, scratch: Path, minutes: float) -> int:
         if elapsed > versions * EVERY:
             photo(scratch / "growing", 1000 + versions)
             versions += 1
-        if elapsed > minutes * 30 and not killed:
+        if elapsed > minutes * 30 and not killed and at_work(workers[0].pid):
             os.killpg(workers[0].pid, signal.SIGKILL)
             killed = True
-            print(f"{elapsed:.0f} s: worker1 killed", flush=True)
+            print(f"{elapsed:.0f} s: worker1 killed, with the run that it had", flush=True)
     for name in ("digits", "still", "growing"):
         service.prefect("deployment", "schedule", "clear", "--accept-yes", f"train-image-classifier/{name}")
     return versions
+
+
+def at_work(pid: int) -> bool:
+    """Whether a worker has a flow run, a process of its own (Linux)."""
+    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().strip())
 
 
 def drain(service: Service) -> list[dict[str, Any]]:
