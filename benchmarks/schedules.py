@@ -4,7 +4,8 @@
 
 A real server, a process pool and two workers run for the given time. `digits` and one folder never change;
 the other folder gets a new image every few minutes. After half of the time one worker is killed with -9,
-together with the run that it is at. Then the runs table is held against Prefect's API, and the trainings against the number of data versions.
+together with the run that it is at. Then the runs table is held against Prefect's API, and the trainings
+against the number of data versions.
 """
 
 import argparse
