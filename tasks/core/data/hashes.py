@@ -52,19 +52,16 @@ class Hashes:
 
     def of(self, files: Iterable[tuple[str, Stamp]], progress: Progress = silent) -> dict[str, str]:
         """SHA-256 by path; reads only files that look new."""
-        now = time.time()
-        keys = [(path, *stamp) for path, stamp in files]
-        unknown = [key for key in keys if key not in self.remembered]
+        self._trusted = (time.time() - RACY) * 1e9
+        self._keys = [(path, *stamp) for path, stamp in files]
+        unknown = [key for key in self._keys if key not in self.remembered]
         batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-        fresh: dict[Key, str] = {}
         size = sum(key[1] for key in unknown) / max(1, len(unknown))
+        self.found = {key[0]: self.remembered[key] for key in self._keys if key in self.remembered}
         for batch, hashes in zip(batches, crew.each(self._read, batches, size=size), strict=True):
-            fresh.update(zip(batch, hashes, strict=True))
-            progress(len(fresh), len(unknown), "hashing")
-        self.read = len(unknown)
-        known = {key: self.remembered[key] for key in keys if key in self.remembered} | fresh
-        self.settled = {key: sha256 for key, sha256 in known.items() if key[2] < (now - RACY) * 1e9}
-        self.found = {key[0]: sha256 for key, sha256 in known.items()}
+            self.found.update(zip((key[0] for key in batch), hashes, strict=True))
+            self.read += len(batch)
+            progress(self.read, len(unknown), "hashing")
         return self.found
 
     def _read(self, batch: list[Key]) -> list[str]:
@@ -73,13 +70,16 @@ class Hashes:
 
     def remember(self) -> None:
         """Write what can be trusted next time."""
-        if self.settled == self.remembered:
+        settled = [key for key in self._keys if key[2] < self._trusted]
+        if len(settled) == len(self.remembered) and all(key in self.remembered for key in settled):
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        lines = [(*key, sha256) for key, sha256 in self.settled.items()]
-        columns = [[line[place] for line in lines] for place in range(len(SCHEMA))]
+        columns = [
+            pa.array((key[place] for key in settled), kind) for place, kind in enumerate(SCHEMA.types[:-1])
+        ]
+        columns.append(pa.array((self.found[key[0]] for key in settled), pa.string()))
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns, schema=SCHEMA), sink)
+        pq.write_table(pa.table(columns, schema=SCHEMA), sink, use_dictionary=False)  # no value comes twice
         stage.write_atomically(self.file, sink.getvalue().to_pybytes())
 
     def _load(self) -> dict[Key, str]:

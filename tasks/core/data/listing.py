@@ -1,6 +1,7 @@
 """The listing of a raw dataset: which files it consists of, each with its SHA-256."""
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 NAME = "files.parquet"
+BATCH = 4096  # lines that are lists and objects at the same time while a listing is read
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # relative to the dataset's root, with forward slashes
@@ -31,14 +33,19 @@ class File(NamedTuple):
 
 def write(directory: Path, files: list[File]) -> None:
     files = sorted(files)
-    columns = {name: [getattr(file, name) for file in files] for name in SCHEMA.names}
-    pq.write_table(pa.table(columns, SCHEMA), directory / NAME)
+    columns = [pa.array((file[place] for file in files), kind) for place, kind in enumerate(SCHEMA.types)]
+    pq.write_table(pa.table(columns, schema=SCHEMA), directory / NAME, use_dictionary=["split", "class_name"])
 
 
 def read(directory: Path) -> list[File]:
     """The files of a raw dataset, sorted by path."""
-    columns = pq.read_table(directory / NAME).to_pydict()
-    return list(map(File, *(columns[name] for name in SCHEMA.names)))
+    files: list[File] = []
+    with pq.ParquetFile(directory / NAME) as file:
+        for batch in file.iter_batches(BATCH):
+            path, size, sha256, split, class_name = (column.to_pylist() for column in batch.columns)
+            names = map(sys.intern, split), map(sys.intern, class_name)  # one string for all that are alike
+            files += map(File, path, size, sha256, *names)
+    return files
 
 
 def digest(files: list[File]) -> str:

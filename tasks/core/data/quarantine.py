@@ -43,12 +43,12 @@ def contradictions(rows: list[Row], classes: tuple[str, ...]) -> dict[int, str]:
 
 def copies(rows: list[Row]) -> dict[int, str]:
     """Exact copies of an earlier image of the same class: reasons by number."""
-    first: dict[tuple[str, int], int] = {}
+    first: dict[str, Row] = {}
     found = {}
     for number, row in enumerate(rows):
-        other = first.setdefault((row.identity, row.label), number)
-        if other != number:
-            found[number] = f"exact copy of {rows[other].path}"
+        other = first.setdefault(row.identity, row)
+        if other is not row and other.label == row.label:
+            found[number] = f"exact copy of {other.path}"
     return found
 
 

@@ -149,7 +149,9 @@ def _write_tables(
         "class_name": [reader.classes[image.label] for image in images],
         **dict(zip(("height", "width", "channels"), originals[numbers].T, strict=True)),
     }
-    pq.write_table(pa.table(columns, ROWS), directory / "rows.parquet")
+    pq.write_table(
+        pa.table(columns, ROWS), directory / "rows.parquet", use_dictionary=["split", "class_name"]
+    )
 
 
 def _class_counts(reader: Reader, rows: list[Row], layout: Layout) -> dict[str, list[int]]:
