@@ -150,10 +150,11 @@ def show(results: list[dict[str, Any]]) -> None:
             print(f"{result['way']:14} killed by signal {result['died']}")
             continue
         rate, peak = result["images_per_second"], result["cgroup_peak_mb"]
+        cgroup = f", cgroup at most {peak:,.0f} MB" if peak else ""
         print(
             f"{result['way']:14} {rate:7,.0f} img/s ({rate / base:.2f} of in memory), "
             f"{result['images_per_cpu_second']:7,.0f} img/CPU-s, {result['images']:,} images, "
-            f"own memory {result['own_memory_mb']:,.0f} MB{f', cgroup at most {peak:,.0f} MB' if peak else ''}",
+            f"own memory {result['own_memory_mb']:,.0f} MB{cgroup}",
             flush=True,
         )
 
