@@ -14,11 +14,12 @@ from tasks import dashboard
 from tasks.console import log
 from tasks.core.flight import Busy
 from tasks.core.handles import RawDataset, Report
+from tasks.core.progress import duration
 from tasks.core.results import evaluation as evaluations
 from tasks.core.results import record
 from tasks.core.results.standing import Standing
 from tasks.core.results.subject import Subject
-from tasks.journal import Journal, duration
+from tasks.journal import Journal
 
 
 def close(journal: Journal, subject: Subject, report: Report) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from prefect import Task
 from tasks.core.config import SourceSettings, StageName
 from tasks.core.data import raw
 from tasks.core.handles import Handle, RawDataset
+from tasks.core.progress import duration
 from tasks.core.results import explanation
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
-from tasks.journal import Journal, duration
+from tasks.journal import Journal
 from tasks.policy import ByIngredients
 
 Made = TypeVar("Made")

@@ -14,6 +14,7 @@ from tasks.console import log
 from tasks.core import provenance
 from tasks.core.config import RefreshName
 from tasks.core.handles import Handle, RawDataset
+from tasks.core.progress import duration
 from tasks.core.results import explanation, standing
 from tasks.core.results.standing import Standing
 from tasks.core.workspace import Workspace
@@ -156,19 +157,3 @@ def _plain(value: Any) -> Any:
 
 def _price(state: str, seconds: float, cost: float) -> str:
     return duration(seconds) if state == "ran" else f"{state} (cost {duration(cost)} when made)"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the form people say.
-
-    >>> duration(0.42), duration(42.3), duration(372), duration(7320)
-    ('0.4 s', '42 s', '6 m 12 s', '2 h 02 m')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} m {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} m"

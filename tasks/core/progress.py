@@ -17,3 +17,19 @@ class Progress(Protocol):
 
 def silent(done: float, total: float, note: str = "") -> None:
     """Listen to nothing."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the form people say.
+
+    >>> duration(0.42), duration(42.3), duration(372), duration(7320)
+    ('0.4 s', '42 s', '6 m 12 s', '2 h 02 m')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} m"

@@ -1,5 +1,6 @@
 """What stands on the report's page, computed before the template lays it out."""
 
+import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +10,9 @@ import pandas as pd
 
 from tasks.core.data import pairs
 from tasks.core.handles import Handle
+from tasks.core.progress import duration
 from tasks.core.results import evaluation as evaluations
-from tasks.core.results import leaks, plots, record, scores, sheets
+from tasks.core.results import leaks, plots, record, scores, sheets, suspects
 from tasks.core.results.subject import Subject
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
@@ -45,6 +47,8 @@ def content(subject: Subject) -> dict[str, Any]:
         "findings": subject.audit.findings,
         "leaks": leaks.accuracies(scored, pairs.read_leaks(subject.audit)),
         "pairs": leaks.shown(subject.audit, subject.tensors),
+        "suspects": suspected(subject),
+        "exports": certificate(subject),
         "stages": stages(subject),
         "parameters": subject.parameters,
         "lineage": lineage(subject),
@@ -118,6 +122,23 @@ def class_rows(subject: Subject) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
+def suspected(subject: Subject) -> dict[str, Any] | None:
+    """The label suspects with pictures of the first; None if nobody looked for them."""
+    if subject.suspects is None:
+        return None
+    table = suspects.read(subject.suspects)
+    form = f"{subject.suspects.path}/{suspects.FORM}"
+    pictures = sheets.suspects(table, subject.tensors)
+    return {"counts": subject.suspects.counts, "sheet": pictures, "form": form}
+
+
+def certificate(subject: Subject) -> list[dict[str, Any]]:
+    """What each exported file was seen to do; empty without exports."""
+    if subject.exported is None:
+        return []
+    return list(json.loads((subject.exported.directory / "certificate.json").read_bytes()))
+
+
 def stages(subject: Subject) -> list[dict[str, Any]]:
     """For each stage what it did in this run and what its output cost when it was made."""
     told = subject.facts.get("stages", {})
@@ -128,9 +149,22 @@ def stages(subject: Subject) -> list[dict[str, Any]]:
             "state": told.get(name, {}).get("state", ""),
             "seconds": told.get(name, {}).get("seconds"),
             "cost": handles[name].manifest["cost"] if name in handles else {},
+            "words": in_words(told.get(name, {})),
         }
         for name in [*handles, *(name for name in told if name not in handles)]
     ]
+
+
+def in_words(told: Mapping[str, Any]) -> str:
+    """What a stage did in this run, with the time that reuse has saved.
+
+    >>> in_words({"state": "cached", "made_in_seconds": 372.0}), in_words({"state": "ran"})
+    ('cached, would have cost 6 m 12 s', 'ran')
+    """
+    state, saved = str(told.get("state", "")), told.get("made_in_seconds")
+    if state in ("", "ran") or saved is None:
+        return state
+    return f"{state}, would have cost {duration(saved)}"
 
 
 def lineage(subject: Subject) -> list[dict[str, str]]:
@@ -226,10 +260,12 @@ def _written(value: float | None, key: str) -> str:
 
 
 def _handles(subject: Subject) -> dict[str, Handle]:
-    return {
+    handles: dict[str, Handle] = {
         "download": subject.raw,
         "normalize": subject.tensors,
         "audit": subject.audit,
         "train": subject.trained,
         "evaluate": subject.evaluation,
     }
+    others = {"suspect": subject.suspects, "export": subject.exported}
+    return handles | {name: handle for name, handle in others.items() if handle is not None}

@@ -13,6 +13,7 @@ from tasks.core.results.pictures import picture
 
 MISTAKES = 36
 FLIPS = 18
+SUSPECTS = 24
 
 
 def mistakes(scored: Scored, tensors: TensorCache, count: int = MISTAKES) -> list[dict[str, Any]]:
@@ -54,6 +55,24 @@ def sheet(flips: Sequence[Mapping[str, Any]], said_by: str, tensors: TensorCache
             "probability": flip[f"{said_by}_probability"],
         }
         for flip in flips
+    ]
+
+
+def suspects(table: pd.DataFrame, tensors: TensorCache, count: int = SUSPECTS) -> list[dict[str, Any]]:
+    """The images whose label is the least likely, of all splits that were looked at.
+
+    Args:
+        table: See `suspects.read`.
+    """
+    return [
+        {
+            "picture": picture(np.asarray(open_split(tensors, row["split"]).images[row["row"]])),
+            "path": f"{row['split']}: {row['path']}",
+            "label": row["given"],
+            "said": row["suggested"],
+            "probability": row["suggested_probability"],
+        }
+        for row in table.head(count).to_dict("records")
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from tasks.core import stage
 from tasks.core.config import PromotePolicy
 from tasks.core.handles import RawDataset
-from tasks.core.results import page, promotion, report, showing
+from tasks.core.results import page, promotion, report, showing, suspects
 from tasks.core.results.subject import Subject
 from tasks.core.stage import Ingredients
 
@@ -15,7 +15,10 @@ FACTS = {
     "run_id": "run-1",
     "started": "2026-01-02 03:04 UTC",
     "parameters": {"dataset": "animals", "seed": 0, "workspace": "somewhere", "refresh": ["all"]},
-    "stages": {"train": {"state": "ran", "seconds": 12.5}, "rival": {"state": "cached", "seconds": 0.2}},
+    "stages": {
+        "train": {"state": "ran", "seconds": 12.5, "made_in_seconds": 12.5},
+        "rival": {"state": "cached", "seconds": 0.2, "made_in_seconds": 372},
+    },
     "packages": {"numpy": "2.4.6"},
     "git_commit": "abc123",
 }
@@ -31,7 +34,8 @@ def subject(
     decision = promotion.promote(
         trained, evaluation, champion, policy, lab.tensors(), FACTS, lab.workspace, "ann"
     )
-    return Subject(raw, lab.tensors(), lab.audit(), trained, evaluation, decision, FACTS)
+    exported, doubted = lab.exported(name), suspects.find(evaluation, lab.tensors(), None, lab.workspace)
+    return Subject(raw, lab.tensors(), lab.audit(), trained, evaluation, decision, FACTS, exported, doubted)
 
 
 def html(lab, about: Subject) -> str:
@@ -93,6 +97,16 @@ def test_a_comparison_shows_what_was_lost_and_won(lab) -> None:
     assert "McNemar" in text
     assert "images that v0001 has right and v0002 has wrong" in text
     assert "have decided between two models 1 time so far" in text
+
+
+def test_certificates_suspects_and_leaks_are_shown(lab) -> None:
+    about = subject(lab, skill=1.0)
+    text = html(lab, about)
+    assert "not published</span>: 10.00 points of accuracy are lost" in text
+    assert "2,500 kB" in text
+    assert f"{about.suspects.counts['test']:,} test" in text
+    assert f"{about.suspects.path}/suspects.csv" in text
+    assert "cached, would have cost 6 m 12 s" in text
 
 
 def test_a_run_with_nothing_new_finds_its_report(lab) -> None:
