@@ -35,8 +35,6 @@ AT_ONCE = 8
 TRAIN = [sys.executable, str(ROOT / "flows" / "train_flow.py"), "--epochs", "2"]
 SIGNS = "database is locked|deadlock|TimeoutError|QueuePool limit|too many clients"
 TROUBLE = re.compile(SIGNS, re.IGNORECASE)
-    r"database is locked|deadlock|TimeoutError|QueuePool limit|too many clients", re.IGNORECASE
-)
 
 
 class Counting(SimpleHTTPRequestHandler):
