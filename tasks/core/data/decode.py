@@ -11,6 +11,8 @@ Rules, in this order:
 6. Resizing keeps the proportions: the shorter side is scaled to the target, with a filter that covers
    every source pixel (antialiased bilinear, Pillow's), and what is over on the longer side is cut off
    equally at both ends.
+7. A JPEG much larger than the target is decoded smaller, by DCT scaling in steps of 1/8, such that at least
+   twice the target's height and width are left for the filter.
 """
 
 import io

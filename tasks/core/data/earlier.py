@@ -8,9 +8,8 @@ from scratch.
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,11 +21,11 @@ from tasks.core.errors import FormatError
 from tasks.core.workspace import Workspace
 
 ROWS = "rows.parquet"
+BLOCK = 1 << 20  # bytes in memory at a time
 COLUMNS = ["split", "row", "id", "height", "width", "channels"]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where an image is in an earlier cache, and the height, width and channels it came with."""
 
     split: str
@@ -92,12 +91,16 @@ class Earlier:
 
 
 class Rows:
-    """The images of an earlier cache, read one by one: a memory map's pages would count as memory."""
+    """The images of an earlier cache, read some at a time: a memory map's pages would count as memory."""
 
     def __init__(self, files: dict[str, tuple[int, int]], shape: tuple[int, ...]) -> None:
         self._files, self._shape, self._bytes = files, shape, int(np.prod(shape, dtype=int))
 
-    def read(self, place: Place) -> NDArray[np.uint8]:
-        file, start = self._files[f"{place.split}.images.npy"]
-        content = os.pread(file, self._bytes, start + place.row * self._bytes)
-        return np.frombuffer(content, np.uint8).reshape(self._shape)
+    def read(self, split: str, row: int, count: int) -> Iterator[NDArray[np.uint8]]:
+        """`count` rows from `row` on, as some arrays of uint8 (n, H, W, C)."""
+        file, start = self._files[f"{split}.images.npy"]
+        step = max(1, BLOCK // self._bytes)
+        for first in range(row, row + count, step):
+            size = min(step, row + count - first) * self._bytes
+            content = os.pread(file, size, start + first * self._bytes)
+            yield np.frombuffer(content, np.uint8).reshape(-1, *self._shape)

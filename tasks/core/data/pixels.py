@@ -1,6 +1,7 @@
 """The images of a tensor cache: each decoded, or copied from an earlier cache, into its row."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.data.cache import SPLITS
-from tasks.core.data.earlier import Earlier
+from tasks.core.data.earlier import Earlier, Place
 from tasks.core.data.layout import Layout
 from tasks.core.data.pace import Pace
 from tasks.core.data.plan import Differs, Plan
@@ -76,7 +77,8 @@ class _Writing:
         plan: Plan,
         earlier: Earlier,
     ) -> None:
-        self.reader, self.rows, self.plan, self.earlier = reader, rows, plan, earlier
+        self.reader, self.rows, self.layout = reader, rows, layout
+        self.plan, self.earlier = plan, earlier
         self.places = layout.places()
         self.files = {split: self._file(directory, split, len(layout.splits[split])) for split in SPLITS}
         self.pixels = Pixels(plan, np.zeros((len(rows), 3), np.int32))
@@ -92,16 +94,23 @@ class _Writing:
     def _copy(self, pace: Pace) -> list[int]:
         """Copy what an earlier cache has; the numbers that are left to decode, ascending."""
         known = self.earlier.places if self.earlier.shape == self.plan.shape else {}
-        left = []
+        left: list[int] = []
         with self.earlier.opened() as images:
-            for number in sorted(self.places):
-                place = known.get(self.rows[number].identity)
-                if place is None:
-                    left.append(number)
-                else:
-                    self._put(number, images.read(place), place.original)
-                    pace.step()
-        return left
+            for split, numbers in self.layout.splits.items():
+                places = [known.get(self.rows[number].identity) for number in numbers]
+                left += [number for number, place in zip(numbers, places, strict=True) if place is None]
+                for number, place in zip(numbers, places, strict=True):
+                    if place:
+                        self._note(number, place.original)
+                for row, (start, count) in _runs(places).items():
+                    self._copy_run(images.read(*start, count), split, row)
+                    pace.step(count)
+        return sorted(left)
+
+    def _copy_run(self, blocks: Iterator[NDArray[np.uint8]], split: str, row: int) -> None:
+        for block in blocks:
+            self.files[split].write(row, block)
+            row += len(block)
 
     def _decode(self, numbers: list[int], pace: Pace) -> None:
         self.pixels.decoded = len(numbers)
@@ -113,10 +122,13 @@ class _Writing:
             pace.step()
 
     def _put(self, number: int, image: NDArray[np.uint8], original: tuple[int, int, int]) -> None:
-        self.plan.check(original)
-        self.pixels.originals[number] = original
+        self._note(number, original)
         split, row = self.places[number]
         self.files[split].write(row, image)
+
+    def _note(self, number: int, original: tuple[int, int, int]) -> None:
+        self.plan.check(original)
+        self.pixels.originals[number] = original
 
     def _close(self) -> None:
         for split, file in self.files.items():
@@ -127,3 +139,21 @@ class _Writing:
         path = directory / f"{split}.images.npy"
         path.unlink(missing_ok=True)
         return Rows(path, count, self.plan.shape)
+
+
+def _runs(places: list[Place | None]) -> dict[int, tuple[tuple[str, int], int]]:
+    """Rows that follow each other in an earlier cache as well: its split and row, and how many, by first row.
+
+    The order follows from the content, so a few changed images leave long runs.
+    """
+    runs: dict[int, tuple[tuple[str, int], int]] = {}
+    first, follows = 0, None
+    for row, place in enumerate(places):
+        at = (place.split, place.row) if place else None
+        if at and at == follows:
+            start, count = runs[first]
+            runs[first] = (start, count + 1)
+        elif at:
+            first, runs[row] = row, (at, 1)
+        follows = (at[0], at[1] + 1) if at else None
+    return runs
