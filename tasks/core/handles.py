@@ -102,7 +102,10 @@ class Audit(Handle):
     findings: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "; ".join(self.findings) or "nothing unusual"
+        if not self.findings:
+            return "nothing unusual"
+        more = len(self.findings) - 1
+        return self.findings[0] + (f", and {more} more finding{'s' if more > 1 else ''}" if more else "")
 
 
 @dataclass(frozen=True)

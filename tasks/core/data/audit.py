@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tasks.core import stage
 from tasks.core.data import duplicates
 from tasks.core.data.cache import SPLITS
 from tasks.core.data.duplicates import Duplicates
 from tasks.core.data.gallery import Gallery
-from tasks.core.data.outliers import Light
+from tasks.core.data.outliers import Light, Sizes
 from tasks.core.handles import Audit, TensorCache
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
@@ -79,7 +80,7 @@ def _build(directory: Path, tensors: TensorCache, progress: Progress) -> dict[st
         "leaked": {split: int(leaks[split].sum()) for split in ("train", "val")},
         "conflicts": _conflicts(found, gallery),
         "classes": _classes(gallery, tensors),
-        "outliers": _outliers(directory, gallery),
+        "outliers": _outliers(directory, gallery, tensors),
     }
     (directory / NAME).write_text(json.dumps(figures, indent=1))
     return {"findings": _findings(figures, tensors)}
@@ -106,25 +107,38 @@ def _classes(gallery: Gallery, tensors: TensorCache) -> dict[str, list[int]]:
     return {name: [int(n) for n in count] for name, count in zip(SPLITS, counts, strict=True)}
 
 
-def _outliers(directory: Path, gallery: Gallery) -> dict[str, int]:
+def _outliers(directory: Path, gallery: Gallery, tensors: TensorCache) -> dict[str, int]:
     """Write the table of images that stand out; number of them by kind."""
-    parts = [Light.of(split.images) for split in gallery.splits]
-    light = Light(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("mean", "deviation")))
-    kinds = {"empty": light.empty, "brightness": light.unusual & ~light.empty}
-    tables = []
-    for kind, odd in kinds.items():
-        numbers = np.flatnonzero(odd)
-        splits = np.searchsorted(gallery.starts, numbers, side="right") - 1
-        columns = {
-            "split": pa.array([SPLITS[split] for split in splits], pa.string()),
-            "row": pa.array(numbers - gallery.starts[splits], pa.int64()),
-            "kind": pa.array([kind] * len(numbers), pa.string()),
-            "brightness": pa.array(light.mean[numbers], pa.float32()),
-            "contrast": pa.array(light.deviation[numbers], pa.float32()),
-        }
-        tables.append(pa.table(columns))
+    light = Light.join([Light.of(split.images) for split in gallery.splits])
+    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "height", "width"])
+    order = np.argsort(gallery.numbers(rows))
+    sizes = Sizes(rows["height"].to_numpy()[order], rows["width"].to_numpy()[order])
+    kinds = {
+        "empty": light.empty,
+        "brightness": light.unusual & ~light.empty,
+        "size": sizes.unusual,
+        "enlarged": sizes.enlarged(*tensors.shape[:2]),
+    }
+    columns = {
+        "brightness": light.mean,  # of the luma, 0..255
+        "contrast": light.deviation,  # its standard deviation
+        "height": sizes.height,  # pixels of the image as it came
+        "width": sizes.width,
+    }
+    tables = [_odd(rows.take(order), kind, odd, columns) for kind, odd in kinds.items()]
     pq.write_table(pa.concat_tables(tables), directory / OUTLIERS)
     return {kind: int(odd.sum()) for kind, odd in kinds.items()}
+
+
+def _odd(rows: pa.Table, kind: str, odd: NDArray[np.bool_], columns: Mapping[str, NDArray[Any]]) -> pa.Table:
+    """The rows of images of one kind, with split, row, kind and the columns."""
+    numbers = np.flatnonzero(odd)
+    told = {
+        "split": rows["split"].take(numbers),
+        "row": rows["row"].take(numbers).cast(pa.int64()),
+        "kind": pa.array([kind] * len(numbers), pa.string()),
+    }
+    return pa.table(told | {name: values[numbers] for name, values in columns.items()})
 
 
 def _findings(figures: Mapping[str, Any], tensors: TensorCache) -> list[str]:
@@ -137,6 +151,8 @@ def _findings(figures: Mapping[str, Any], tensors: TensorCache) -> list[str]:
         f"{within:,} pairs of duplicates within train": within,
         f"{odd['empty']:,} images show a single colour": odd["empty"],
         f"{odd['brightness']:,} images are far darker or brighter than the rest": odd["brightness"],
+        f"{odd['size']:,} images are of quite another size or shape than the rest": odd["size"],
+        f"{odd['enlarged']:,} images had to be enlarged": odd["enlarged"],
     }
     return [words for words, count in findings.items() if count] + _balance(figures["classes"], tensors)
 

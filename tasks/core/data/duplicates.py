@@ -130,10 +130,8 @@ def table(found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
 def _contents(tensors: TensorCache, gallery: Gallery) -> Numbers:
     """A number for each image that is the same for images of one content."""
     rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "id"])
-    starts = dict(zip(SPLITS, gallery.starts, strict=False))
-    numbers = rows["row"].to_numpy() + np.array([starts[split] for split in rows["split"].to_pylist()])
-    contents = np.empty(len(numbers), np.int64)
-    contents[numbers] = np.unique(rows["id"].to_numpy(), return_inverse=True)[1]
+    contents = np.empty(rows.num_rows, np.int64)
+    contents[gallery.numbers(rows)] = np.unique(rows["id"].to_numpy(), return_inverse=True)[1]
     return contents
 
 

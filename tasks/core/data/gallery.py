@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.core.data.cache import SPLITS, Split, open_split
@@ -33,6 +34,11 @@ class Gallery:
     @cached_property
     def labels(self) -> NDArray[np.int32]:
         return np.concatenate([split.labels for split in self.splits])
+
+    def numbers(self, rows: pa.Table) -> NDArray[np.int64]:
+        """The number of each row of a table with columns `split` and `row`."""
+        starts = dict(zip(SPLITS, self.starts.tolist(), strict=False))
+        return rows["row"].to_numpy() + np.array([starts[split] for split in rows["split"].to_pylist()])
 
     def take(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images of these numbers, in this order: uint8 (len(numbers), H, W, C)."""

@@ -16,6 +16,7 @@ from scipy.linalg import eigh
 from tasks.core.data.descriptors import Features, Floats, describe
 
 SAMPLE = 2000  # pictures of which copies are made
+FEWEST = 500  # copies of a kind that are made of fewer pictures
 EVEN, ODD = 32, 16  # directions kept
 RIDGE = 1e-3  # share of the copies' mean variance added to each direction
 SHIFT = 2  # pixels of 32
@@ -74,7 +75,7 @@ def _with_copies(
     images: NDArray[np.uint8], generator: np.random.Generator
 ) -> tuple[Features, list[Features]]:
     """Descriptors of pictures and of their copies; of few pictures there are more copies each."""
-    images = np.tile(images, (max(1, SAMPLE // 2 // len(images)), 1, 1, 1))
+    images = np.tile(images, (max(1, FEWEST // len(images)), 1, 1, 1))
     return describe(images), [describe(copy) for copy in copied(images, generator)]
 
 

@@ -1,5 +1,6 @@
-"""Images that stand out by their brightness, or that show nothing."""
+"""Images that stand out: by brightness or size, or because they show nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,11 @@ class Light:
         means, deviations = ([getattr(light, name)((1, 2)) for light in lights] for name in ("mean", "std"))
         return cls(np.concatenate(means), np.concatenate(deviations))
 
+    @classmethod
+    def join(cls, parts: Sequence["Light"]) -> "Light":
+        means, deviations = [part.mean for part in parts], [part.deviation for part in parts]
+        return cls(np.concatenate(means), np.concatenate(deviations))
+
     @property
     def empty(self) -> NDArray[np.bool_]:
         """Which images are all but one colour."""
@@ -39,6 +45,33 @@ class Light:
     @property
     def unusual(self) -> NDArray[np.bool_]:
         """Which images are far darker or brighter than most."""
-        low, high = np.quantile(self.mean, [0.25, 0.75])
-        reach = FENCE * (high - low)
-        return (self.mean < low - reach) | (self.mean > high + reach)
+        return far_out(self.mean)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large images were when they came, after orientation.
+
+    Args:
+        height, width: int32 (N,); pixels.
+    """
+
+    height: NDArray[np.int32]
+    width: NDArray[np.int32]
+
+    def enlarged(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Which images had fewer pixels, down or across, than the tensors have."""
+        return (self.height < height) | (self.width < width)
+
+    @property
+    def unusual(self) -> NDArray[np.bool_]:
+        """Which images are far longer, wider, larger or smaller than most; by factors, not differences."""
+        tall, wide = np.log(self.height), np.log(self.width)
+        return far_out(tall + wide) | far_out(tall - wide)
+
+
+def far_out(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which values lie more than `FENCE` interquartile ranges beyond the quartiles."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    reach = FENCE * (high - low)
+    return (values < low - reach) | (values > high + reach)

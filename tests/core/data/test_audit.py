@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data import audit, pairs, raw, tensors
@@ -143,18 +144,38 @@ def test_small_pictures_are_only_searched_for_exact_copies(workspace: Workspace)
     assert set(audit.read(made)["duplicates"]["near"]) == set()
 
 
-def test_outliers(tmp_path: Path, workspace: Workspace) -> None:
+def outliers(made: Audit, cache: TensorCache) -> dict[str, str]:
+    """Kind by path."""
+    table = pd.read_parquet(made.directory / audit.OUTLIERS)
+    return {paths(cache)[row.split, row.row]: row.kind for row in table.itertuples()}
+
+
+def test_outliers_by_light(tmp_path: Path, workspace: Workspace) -> None:
     pictures = plain()
     dark = (scenes(1, seed=3)[0] // 20).astype(np.uint8)
     pictures |= {"train/cat/80": np.full((32, 32, 3), 128, np.uint8), "train/cat/81": dark}
     made, cache = audited(tmp_path / "animals", pictures, workspace)
+    assert outliers(made, cache) == {"train/cat/80": "empty", "train/cat/81": "brightness"}
+    assert audit.read(made)["outliers"] == {"empty": 1, "brightness": 1, "size": 0, "enlarged": 0}
+
+
+def test_outliers_by_size(tmp_path: Path, workspace: Workspace) -> None:
+    """Most are 40 to 59 pixels a side; one is a strip, one tiny, one of them all ten times as large."""
+    made_up = iter(range(40, 60))
+    pictures = {}
+    for path, picture in plain().items():
+        side = next(made_up, None) or 50
+        pictures[path] = np.asarray(Image.fromarray(picture).resize((side, side)))
+    huge, tiny, strip = scenes(3, seed=8, side=300)
+    pictures |= {"test/cat/90": huge, "test/cat/91": tiny[:20, :20], "test/cat/92": strip[:20]}
+    made, cache = audited(tmp_path / "animals", pictures, workspace)
     table = pd.read_parquet(made.directory / audit.OUTLIERS)
-    named = paths(cache)
-    assert {named[row.split, row.row]: row.kind for row in table.itertuples()} == {
-        "train/cat/80": "empty",
-        "train/cat/81": "brightness",
-    }
-    assert audit.read(made)["outliers"] == {"empty": 1, "brightness": 1}
+    table["path"] = [paths(cache)[row.split, row.row] for row in table.itertuples()]
+    sizes = table[table["kind"] == "size"]
+    assert {"test/cat/90", "test/cat/91", "test/cat/92"} <= set(sizes["path"])
+    assert set(table.loc[table["kind"] == "enlarged", "path"]) == {"test/cat/91", "test/cat/92"}
+    strips = sizes[sizes["path"] == "test/cat/92"]
+    assert strips[["height", "width"]].to_numpy().tolist() == [[20, 300]]
 
 
 def test_light_is_the_luma_of_bt_601() -> None:
