@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +48,25 @@ class Plumbline:
             timeout=500,
             check=False,
         )
+
+    def started(self, *arguments: object) -> subprocess.Popen[str]:
+        """A training run that the test watches, and may kill."""
+        command = ["flows/train_flow.py", *arguments, "--workspace", self.workspace]
+        return subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            env=self.environment | {"PYTHONPATH": str(self.root)},
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def flow_run_states(self) -> list[str]:
+        """Names of the states of the server's flow runs, the latest run first."""
+        content = json.dumps({"sort": "EXPECTED_START_TIME_DESC"}).encode()
+        address = self.environment["PREFECT_API_URL"] + "/flow_runs/filter"
+        request = urllib.request.Request(address, content, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return [run["state_name"] for run in json.load(response) if run["state_name"] != "Scheduled"]
 
     def stages(self) -> dict[str, str]:
         """State of each stage in the latest run, from the runs table: "ran", "cached", "unchanged"."""

@@ -28,6 +28,7 @@ def test_digits_twice(plumbline: Plumbline) -> None:
     assert "report.html" in first
     assert set(plumbline.stages().values()) == {"ran"}
 
+    check_that_a_dry_run_foresees(plumbline)
     stood = without_tensorflow(plumbline)
     assert "v0001 stands; data, parameters and code unchanged" in stood
     assert plumbline.stages() == {"download": "unchanged"} | dict.fromkeys(
@@ -54,6 +55,26 @@ def test_digits_twice(plumbline: Plumbline) -> None:
     test = table[table["split"] == "test"]
     assert accuracy_score(test["label"], test["predicted"]) == pytest.approx(latest["accuracy"])
     check_that_keras_alone_gives_the_table(plumbline, test, latest)
+
+
+def check_that_a_dry_run_foresees(plumbline: Plumbline) -> None:
+    """With nothing changed each stage would be reused; with another learning rate, train would run."""
+    before = plumbline.files()
+    same = would(plumbline.ok("--dry-run"))
+    assert same["normalize"] == same["train"] == same["evaluate"] == "reuse"
+    other = plumbline.ok("--dry-run", "--learning-rate", "0.1")
+    assert "learning_rate 0.4 -> 0.1" in other
+    assert (would(other)["normalize"], would(other)["train"], would(other)["report"]) == (
+        "reuse",
+        "run",
+        "follows",
+    )
+    assert plumbline.files() == before
+
+
+def would(said: str) -> dict[str, str]:
+    """Stage and what it would do, from a printed forecast."""
+    return {line.split()[0]: line.split()[1] for line in said.splitlines()[1:]}
 
 
 def without_tensorflow(plumbline: Plumbline, *arguments: object) -> str:
@@ -116,6 +137,21 @@ def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> N
     plumbline.ok(*train)
     ran = {name for name, state in plumbline.stages().items() if state == "ran"}
     assert ran == {"promote", "report"}  # promote always decides
+
+
+def test_a_killed_run_is_marked_and_gone_on_from(plumbline: Plumbline) -> None:
+    long = ("--epochs", "150")
+    first = plumbline.started(*long)
+    assert first.stdout is not None
+    for line in first.stdout:
+        if "epoch" in line:
+            break
+    first.kill()
+    first.wait()
+    said = plumbline.ok(*long)
+    assert "is marked as crashed" in said
+    assert "resumed at epoch" in said
+    assert plumbline.flow_run_states()[:2] == ["Completed", "Crashed"]
 
 
 def test_refresh_runs_a_stage_again(plumbline: Plumbline, photos: Path) -> None:
