@@ -20,7 +20,7 @@ import httpx
 from fsspec.spec import AbstractFileSystem
 
 from tasks.core import lock, stage
-from tasks.core.errors import NetworkError, UsageError
+from tasks.core.errors import NetworkError, PlumblineError, UsageError
 from tasks.core.progress import Progress
 from tasks.core.workspace import Workspace
 
@@ -145,9 +145,13 @@ def _tidy(folder: Path, entries: list[Entry]) -> None:
 def _network(address: str) -> Iterator[None]:
     try:
         yield
+    except PlumblineError:
+        raise
     except FileNotFoundError as error:
         raise UsageError(f"There is nothing at {address}", found=str(error)) from error
-    except (httpx.HTTPError, OSError) as error:
+    except PermissionError as error:
+        raise UsageError(f"{address} may not be read", found=str(error)) from error
+    except Exception as error:  # file systems raise whatever the packages below them raise
         raise NetworkError(
             f"{address} could not be read", found=str(error) or type(error).__name__, todo="run again"
         ) from error

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tasks.core.data.classes import check, refusal
-from tasks.core.data.folder import Seen, Stamp
+from tasks.core.data.folder import SPLITS, Seen, Stamp
 
 COLUMNS = "a first line with the columns path and label (and split, if there are any), then a line an image"
-SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test", "": ""}
 
 
 def scan(path: Path) -> list[Seen]:
@@ -43,13 +42,13 @@ def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[Seen]:
         number = reader.line_num
         name = Path(_cell(path, row, "path", number)).as_posix()
         label, split = _cell(path, row, "label", number), (row.get("split") or "").strip().lower()
-        if split not in SPLITS:
+        if split and split not in SPLITS:
             raise refusal(f"{path}, line {number},", "has an unknown split", "train, val or test", split)
         if name in lines:
             where = f"{path}, line {number},"
             raise refusal(where, f"lists {name} again", "each image once", f"it in line {lines[name]} too")
         lines[name] = number
-        yield Seen(name, SPLITS[split], label, _stamp(path, name, number))
+        yield Seen(name, SPLITS.get(split, ""), label, _stamp(path, name, number))
 
 
 def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:

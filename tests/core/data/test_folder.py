@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data import folder
+from tasks.core.data import folder as folder_module
 from tasks.core.errors import DataError
 from tests.core.data.making import photos, put
 
 
 def found(root: Path) -> list[tuple[str, str, str]]:
-    return [(image.path, image.split, image.class_name) for image in folder.scan(root)]
+    return [(image.path, image.split, image.class_name) for image in folder_module.scan(root)]
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -29,6 +29,33 @@ def test_classes_may_be_called_like_splits(tmp_path: Path) -> None:
     """A railway dataset: `train` holds images itself, so it is a class."""
     photos(tmp_path, {"train": 1, "tram": 1})
     assert [name for _, _, name in found(tmp_path)] == ["train", "tram"]
+
+
+def test_other_names_for_val(tmp_path: Path) -> None:
+    photos(tmp_path, {"train/a": 1, "train/b": 1, "validation/a": 1, "validation/b": 1})
+    assert [(path, split) for path, split, _ in found(tmp_path)][2:] == [
+        ("validation/a/000.png", "val"),
+        ("validation/b/000.png", "val"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"), [("holdout", "beside train that is no split"), ("valid", "two folders for one split")]
+)
+def test_folders_beside_train_that_cannot_be_meant(tmp_path: Path, folder: str, says: str) -> None:
+    """Read as classes, they would be called `train` and `holdout`."""
+    places = ("train/a", "train/b", "val/a", "val/b", f"{folder}/a", f"{folder}/b")
+    photos(tmp_path, dict.fromkeys(places, 1))
+    with pytest.raises(DataError, match=says):
+        folder_module.scan(tmp_path)
+
+
+def test_what_is_left_alone_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos(tmp_path, {"a": 1, "b": 1})
+    for name in ("a/1.heic", "b/2.HEIC", "b/Makefile"):
+        put(tmp_path / name, b"x")
+    folder_module.scan(tmp_path)
+    assert "2 .heic, 1 without a suffix" in caplog.text
 
 
 def test_folders_within_a_class_and_any_case_of_the_suffix(tmp_path: Path) -> None:
@@ -66,7 +93,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, counts: dict[str, int], says: str) -> None:
     photos(tmp_path, counts)
     with pytest.raises(DataError, match=says) as error:
-        folder.scan(tmp_path)
+        folder_module.scan(tmp_path)
     assert "unchanged" in error.value.parts["done"]
 
 
@@ -74,5 +101,5 @@ def test_an_empty_class_is_refused_by_name(tmp_path: Path) -> None:
     photos(tmp_path, {"cat": 1, "dog": 1})
     (tmp_path / "eel").mkdir()
     with pytest.raises(DataError, match="empty class") as error:
-        folder.scan(tmp_path)
+        folder_module.scan(tmp_path)
     assert "eel" in error.value.parts["found"]

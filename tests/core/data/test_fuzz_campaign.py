@@ -168,7 +168,7 @@ def test_archive_reader(tmp_path: Path, batch: int) -> None:
     }
     good = tar_gz(tmp_path / "good.tar.gz", members).read_bytes()
     tar = gzip.decompress(good)
-    rng = random.Random(1000 + batch)
+    rng, whole = random.Random(1000 + batch), 0
     for number in range(BATCH):
         inside = rng.random() < 0.5
         content = gzip.compress(mutated(tar, tar, rng), 1) if inside else mutated(good, good, rng)
@@ -178,8 +178,10 @@ def test_archive_reader(tmp_path: Path, batch: int) -> None:
                 blocks = list(archive.blocks(path, SMALL_CIFAR))
             except ArchiveError:
                 continue
+        whole += 1
         assert {block.part for block in blocks} == {"small/train.bin", "small/test.bin"}
         assert all(block.labels.max() <= 1 for block in blocks)
+    assert 0 < whole < BATCH
 
 
 @pytest.mark.parametrize("batch", range(4))
@@ -187,7 +189,7 @@ def test_idx_reader(tmp_path: Path, batch: int) -> None:
     """2,000 mutated idx files, half of them mutated inside the gzip: blocks, or an `ArchiveError`."""
     files = {path.name: path for path in mnist(tmp_path / "good").iterdir()}
     contents = {name: path.read_bytes() for name, path in files.items()}
-    rng = random.Random(2000 + batch)
+    rng, whole = random.Random(2000 + batch), 0
     for number in range(BATCH):
         name = rng.choice(sorted(contents))
         good, plain = contents[name], gzip.decompress(contents[name])
@@ -199,8 +201,10 @@ def test_idx_reader(tmp_path: Path, batch: int) -> None:
                 blocks = list(idx.blocks(case, KNOWN["mnist"].form))
             except ArchiveError:
                 continue
+        whole += 1
         assert all(len(block.images) == len(block.labels) for block in blocks)
         assert sum(len(block.labels) for block in blocks) == 50
+    assert 0 < whole < BATCH
 
 
 @pytest.mark.parametrize("batch", range(4))
@@ -209,7 +213,7 @@ def test_parquet_reader(tmp_path: Path, batch: int) -> None:
     names = ("cat", "dog")
     good = parquet(tmp_path / "good.parquet", [0, 1] * 10, names=names).read_bytes()
     other = parquet(tmp_path / "other.parquet", ["cat", "dog"] * 10, seed=50).read_bytes()
-    rng = random.Random(3000 + batch)
+    rng, whole = random.Random(3000 + batch), 0
     for number in range(BATCH):
         base = rng.choice((good, other))
         footer = rng.random() < 0.5  # the schema and the places of the pages
@@ -224,4 +228,6 @@ def test_parquet_reader(tmp_path: Path, batch: int) -> None:
                 found = list(reader.images(range(len(rows)), Target((32, 32), 3)))
             except DataError:
                 continue
+        whole += 1
         assert len(rows) == count == len(found)
+    assert 0 < whole < BATCH
