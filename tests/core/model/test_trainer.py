@@ -58,7 +58,7 @@ def without_times(one: Trainer) -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("recipe", list(RecipeName))
+@pytest.mark.parametrize("recipe", [RecipeName.seed, RecipeName.flash, RecipeName.good])
 def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe: RecipeName) -> None:
     data = tensors(shape=(16, 16, 3), train=(80, 80, 80, 80))
     settings = TrainSettings(recipe=recipe, epochs=12)
