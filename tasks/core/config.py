@@ -43,6 +43,8 @@ class RecipeName(StrEnum):
     seed = "seed"
     flash = "flash"
     fast = "fast"
+    good = "good"
+    best = "best"
 
 
 class ExportName(StrEnum):

@@ -37,11 +37,12 @@ class FusedBatchNorm(keras.layers.Layer):
         self.momentum = momentum
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        channels = (shape[-1],)
-        self.bias = self.add_weight(shape=channels, initializer="zeros", name="bias")
-        self.mean = self.add_weight(shape=channels, initializer="zeros", trainable=False, name="mean")
-        self.variance = self.add_weight(shape=channels, initializer="ones", trainable=False, name="variance")
-        self.ones = tf.ones(channels)
+        # Whatever the inputs' precision, the fused operation wants float32: no casts on reading.
+        settings = {"shape": (shape[-1],), "autocast": False}
+        self.bias = self.add_weight(initializer="zeros", name="bias", **settings)
+        self.mean = self.add_weight(initializer="zeros", trainable=False, name="mean", **settings)
+        self.variance = self.add_weight(initializer="ones", trainable=False, name="variance", **settings)
+        self.ones = tf.ones(shape[-1:])
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -60,22 +61,30 @@ class FusedBatchNorm(keras.layers.Layer):
         return outputs
 
 
-def build(recipe: Recipe, images: NDArray[np.uint8], classes: int, seed: int) -> keras.Model:
+def build(
+    recipe: Recipe, images: NDArray[np.uint8], classes: int, seed: int, policy: str = "float32"
+) -> keras.Model:
     """The network to train.
 
     Args:
         images: uint8 (N, H, W, C), training images; the whitened stem's weights follow from them.
         classes: 2..1000.
         seed: Of the initial weights.
+        policy: Keras' name of the precision to calculate in; weights are float32 in any.
 
     Returns:
-        From uint8 (N, H, W, C) to logits, float32 (N, classes).
+        From uint8 (N, H, W, C) to logits (N, classes).
     """
     keras.utils.set_random_seed(seed)
     shape = tuple(int(side) for side in images.shape[1:])
-    if recipe.architecture == "textbook":
-        return _textbook(recipe, shape, classes, seed)
-    return _whitened(recipe, images, shape, classes)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        if recipe.architecture == "textbook":
+            return _textbook(recipe, shape, classes, seed)
+        return _whitened(recipe, images, shape, classes)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def stem_of(recipe: Recipe, side: int) -> Stem:
@@ -113,7 +122,7 @@ def _textbook(recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -
 
 def _whitened(recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...], classes: int) -> keras.Model:
     stem = stem_of(recipe, min(shape[:2]))
-    count = min(24, 2 * stem.size**2 * shape[2])
+    count = min(recipe.filters, 2 * stem.size**2 * shape[2])
     whiten = keras.layers.Conv2D(
         count, stem.size, strides=stem.stride, activation="relu", trainable=False, name="whiten"
     )

@@ -20,7 +20,7 @@ from tasks.core.config import TrainSettings
 from tasks.core.data.cache import Split, open_split
 from tasks.core.errors import DataError, DivergedError
 from tasks.core.handles import TensorCache
-from tasks.core.model import checkpoint, export, interruption, publication
+from tasks.core.model import checkpoint, device, export, interruption, publication
 from tasks.core.model.plan import Plan
 from tasks.core.model.telling import Telling
 from tasks.core.model.trainer import Trainer
@@ -58,7 +58,7 @@ def train(
     train_split, val_split = (_without(tensors, split, leaks.get(split)) for split in ("train", "val"))
     recipe = recipes.resolve(settings, len(train_split.labels))
     plan = Plan.of(recipe, settings.seed, len(train_split.labels), int(np.prod(tensors.shape)))
-    trainer = Trainer(plan, train_split, val_split, len(tensors.classes))
+    trainer = Trainer(plan, train_split, val_split, len(tensors.classes), device.policy())
     resumed = resume(trainer, checkpoints)
     run(trainer, checkpoints, progress)
     export.write_weights(trainer.model, directory / "weights.npz")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tasks.core.data import windows
 from tasks.core.data.cache import Split
 from tasks.core.errors import DivergedError
-from tasks.core.model import architectures, augment, gathering, optimizer, predictions, publication
+from tasks.core.model import architectures, augment, device, gathering, optimizer, predictions, publication
 from tasks.core.model.checkpoint import Checkpoint
 from tasks.core.model.plan import Plan
 from tasks.core.recipes import Recipe
@@ -44,11 +44,12 @@ class Trainer:
         train: Images to learn from.
         val: Images to judge by.
         classes: Number of classes.
+        policy: Keras' name of the precision to calculate in.
     """
 
-    def __init__(self, plan: Plan, train: Split, val: Split, classes: int) -> None:
+    def __init__(self, plan: Plan, train: Split, val: Split, classes: int, policy: str = device.CPU) -> None:
         self.plan, self.train, self.val = plan, train, val
-        self.model = architectures.build(plan.recipe, train.images, classes, plan.seed)
+        self.model = architectures.build(plan.recipe, train.images, classes, plan.seed, policy)
         self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)
         self.rates = optimizer.learning_rates(plan.recipe, plan.steps)
         self.hopeless = HOPELESS * float(np.log(classes))
@@ -177,14 +178,14 @@ class Trainer:
         count = tf.shape(rates)[0]
 
         def body(step: tf.Tensor, losses: tf.TensorArray, right: tf.TensorArray) -> tuple[Any, ...]:
-            loss, hits = self._one_step(images[step], labels[step], rates[step])
+            loss, hits = self._step(images[step], labels[step], rates[step])
             return step + 1, losses.write(step, loss), right.write(step, hits)
 
         start = (tf.constant(0), tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count))
         _, losses, right = tf.while_loop(lambda step, *_: step < count, body, start)
         return losses.stack(), right.stack()
 
-    def _one_step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             loss = self._loss(logits, labels)
@@ -198,7 +199,7 @@ class Trainer:
         smooth = self.plan.recipe.label_smoothing
         classes = logits.shape[1]
         targets = tf.one_hot(labels, classes, 1 - smooth + smooth / classes, smooth / classes)
-        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+        losses = tf.nn.softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
         return tf.reduce_mean(losses * tf.gather(self.weights, labels))
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
@@ -206,7 +207,7 @@ class Trainer:
         if publication.views(self.plan.recipe, images.shape[-1]) == 2:
             # tf.reverse takes a sixth of the time of a slice with a negative step.
             logits = (logits + self.model(tf.reverse(images, [2]), training=False)) / 2
-        return logits
+        return tf.cast(logits, tf.float32)
 
     def _count(self, losses: NDArray[np.float32], right: NDArray[np.int32], start: int) -> None:
         """Add a window to the epoch's sums, one step after the other: then its length changes no bit."""

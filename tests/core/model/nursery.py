@@ -1,10 +1,11 @@
-"""A process that loads TensorFlow once and forks trainings from it, killing those that it is told to.
+"""A process that loads TensorFlow once and forks trainings from it, ending those that it is told to.
 
-python nursery.py WORKSPACE CACHE SETTINGS KILLS MOST SEED
+python nursery.py WORKSPACE CACHE SETTINGS SIGNALS MOST SEED
 
-CACHE and SETTINGS are JSON of a tensor cache's and of the settings' fields. Each of KILLS trainings dies of
-SIGKILL at a random moment after at most MOST reports of progress, whatever the machine's speed; a last one
-is left alone. Prints a line of JSON for each training: how it ended, the step of the newest whole checkpoint.
+CACHE and SETTINGS are JSON of a tensor cache's and of the settings' fields. For each of SIGNALS (a JSON list
+of numbers) one training is sent the signal at a random moment after at most MOST reports of progress,
+whatever the machine's speed; a last one is left alone. Prints a line of JSON for each training: how it
+ended, and the step of the newest whole checkpoint.
 """
 
 import json
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import tensorflow as tf  # noqa: F401 - loaded before the forks, and no more than loaded
 
+from tasks.core import environment
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.handles import TensorCache
 from tasks.core.model import checkpoint, training
@@ -28,39 +30,47 @@ from tasks.core.workspace import Workspace
 
 
 class Life(NamedTuple):
-    """How long a training lives: reports of progress, then seconds."""
+    """How a training ends: after some reports of progress and seconds, by a signal."""
 
     reports: int
     seconds: float
+    signal: int
 
 
 def forked(cache: TensorCache, settings: TrainSettings, workspace: Workspace, life: Life | None) -> str:
-    """Train in a child process that dies when its life is over; None lets it live."""
+    """Train in a child process until its life is over; None lets it go to its end."""
     heard, said = os.pipe()
     child = os.fork()
     if child == 0:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        status = 1
-        try:
-            training.train(cache, settings, workspace, progress=lambda *_: os.write(said, b".") and None)
-            status = 0
-        finally:
-            os._exit(status)
+        os._exit(_trained(cache, settings, workspace, said))
     os.close(said)
     if life is not None:
         for _ in range(life.reports):
             os.read(heard, 1)
         time.sleep(life.seconds)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, life.signal)
     _, status = os.waitpid(child, 0)
     os.close(heard)
     return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
 
 
-def life(moments: random.Random, most: int) -> Life:
-    """Up to `most` reports and a moment; without a report anywhere from the start on, also in tracing."""
-    reports = moments.randint(0, most)
-    return Life(reports, moments.uniform(0, 0.1 if reports else 3))
+def _trained(cache: TensorCache, settings: TrainSettings, workspace: Workspace, said: int) -> int:
+    """The child's exit code: as a shell gives it for Ctrl-C, and as the flows' own commands end."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    environment.prepare_command()
+    try:
+        training.train(cache, settings, workspace, progress=lambda *_: os.write(said, b".") and None)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def drawn(moments: random.Random, most: int, number: int) -> Life:
+    """Up to `most` reports and a moment; SIGKILL may come before the first, in loading and tracing."""
+    reports = moments.randint(0 if number == signal.SIGKILL else 1, most)
+    return Life(reports, moments.uniform(0, 0.1 if reports else 3), number)
 
 
 def main() -> None:
@@ -71,8 +81,8 @@ def main() -> None:
     settings = TrainSettings(**fields | {"recipe": RecipeName(fields["recipe"])})
     folder = workspace.training / f"{training.ingredients(cache, settings).digest}.checkpoints"
     moments = random.Random(int(sys.argv[6]))
-    for _ in range(int(sys.argv[4])):
-        how = forked(cache, settings, workspace, life(moments, int(sys.argv[5])))
+    for number in json.loads(sys.argv[4]):
+        how = forked(cache, settings, workspace, drawn(moments, int(sys.argv[5]), number))
         saved, damaged = checkpoint.latest(folder)
         print(
             json.dumps({"how": how, "step": saved.step if saved else 0, "damaged": len(damaged)}), flush=True

@@ -16,7 +16,7 @@ from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.cache import open_split
 from tasks.core.errors import DivergedError
 from tasks.core.handles import TensorCache
-from tasks.core.model import checkpoint, loop, predictions, publication, trainer, training
+from tasks.core.model import checkpoint, device, loop, predictions, publication, trainer, training
 from tasks.core.model.plan import Plan
 from tasks.core.model.trainer import Trainer
 from tasks.core.progress import silent
@@ -58,7 +58,7 @@ def without_times(one: Trainer) -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("recipe", list(RecipeName))
+@pytest.mark.parametrize("recipe", [RecipeName.seed, RecipeName.flash, RecipeName.good])
 def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe: RecipeName) -> None:
     data = tensors(shape=(16, 16, 3), train=(80, 80, 80, 80))
     settings = TrainSettings(recipe=recipe, epochs=12)
@@ -202,6 +202,33 @@ def test_without_patience_training_goes_to_its_end(tensors: Make) -> None:
     assert one.plan.recipe.patience == 0
     one.history = [{"val_loss": loss} for loss in (1.0, 2.0, 3.0)]
     assert not one.done
+
+
+def test_a_gpus_precision_trains_as_a_cpus_does(tensors: Make) -> None:
+    """bfloat16 has 8 bits of significand: losses differ by some per cent, and weights stay float32."""
+    data = tensors(shape=(16, 16, 3))
+    recipe = fitted(data, RecipeName.flash, epochs=3.0)
+    splits = open_split(data, "train"), open_split(data, "val")
+    ended = []
+    for policy in (device.CPU, device.GPU):
+        one = Trainer(Plan.of(recipe, 0, data.train), *splits, 3, policy)
+        while not one.done:
+            one.run(one.plan.window(one.step, 100))
+        ended.append(one.close_epoch())
+    assert {variable.dtype for variable in one.model.variables} == {"float32"}
+    assert one.model.layers[2].compute_dtype == "bfloat16"
+    cpu, gpu = ended
+    assert gpu["train_loss"] == pytest.approx(cpu["train_loss"], rel=0.1)
+    assert gpu["val_accuracy"] == pytest.approx(cpu["val_accuracy"], abs=0.1)
+    published = publication.published(recipe, one.model)
+    assert all(layer.dtype_policy.name == "float32" for layer in published.layers)
+    right = np.asarray(published(splits[1].images)).argmax(axis=1) == splits[1].labels
+    assert right.mean() == pytest.approx(gpu["val_accuracy"], abs=0.05)
+
+
+def test_without_a_gpu_precision_is_full() -> None:
+    if not tf.config.list_physical_devices("GPU"):
+        assert device.policy() == "float32"
 
 
 def test_class_weights_by_hand() -> None:
