@@ -75,12 +75,22 @@ def _doctor(app: "typer.Typer") -> None:
     app.command("doctor")(documented(doctor.doctor, console.guarded(doctor.doctor)))
 
 
+def _reproduce(app: "typer.Typer") -> None:
+    from flows import reproduce
+    from tasks import console
+    from tasks.core.command import documented
+
+    command = documented(reproduce.reproduce, console.guarded(reproduce.reproduce), ["run"])
+    app.command("reproduce")(command)
+
+
 # A command imports its own module only: Prefect alone takes two seconds, pandas half a one.
 ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "train": _train,
     "predict": _predict,
     "models": _models,
     "compare": _compare,
+    "reproduce": _reproduce,
     "explain": _explain,
     "doctor": _doctor,
 }

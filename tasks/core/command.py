@@ -1,7 +1,7 @@
 """Command lines from documented functions: one signature and one docstring serve every surface."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 import docstring_parser
@@ -53,3 +53,20 @@ def _shown(parameter: inspect.Parameter, text: str | None, argument: bool) -> An
     text = " ".join((text or "").split())
     argument = argument or parameter.default is parameter.empty
     return typer.Argument(help=text) if argument else typer.Option(help=text)
+
+
+def options(parameters: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that give these parameters; None leaves one out.
+
+    >>> options({"epochs": 3, "augment": False, "exports": ["litert", "onnx"], "archive": None})
+    ['--epochs', '3', '--no-augment', '--exports', 'litert', '--exports', 'onnx']
+    """
+    words: list[str] = []
+    for name, value in parameters.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                words += [f"--{flag}", str(each)]
+    return words

@@ -2,7 +2,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tasks.core.command import documented
+from tasks.core.command import documented, options
 from tasks.core.config import PromotePolicy
 
 
@@ -29,6 +29,15 @@ def invoke(said: list[dict[str, object]], *arguments: str) -> str:
     app = typer.Typer()
     app.command()(documented(greet, lambda **parameters: said.append(parameters)))
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"}).output
+
+
+def test_options_are_read_back_as_they_were(said: list[dict[str, object]]) -> None:
+    given = {"times": 3, "policy": PromotePolicy.not_worse, "loud": False}
+    invoke(said, "Ann", *options(given))
+    assert said == [{"name": "Ann", **given}]
+    assert options({"exports": ["litert", "onnx"], "archive": None}) == [
+        "--exports", "litert", "--exports", "onnx",
+    ]  # fmt: skip
 
 
 def test_help_comes_from_the_docstring(said: list[dict[str, object]]) -> None:

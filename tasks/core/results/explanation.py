@@ -39,7 +39,9 @@ def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]
     return dict(json.loads(runs.sort_values("started").iloc[-1]["stages"]))
 
 
-def reasons(name: str, before: str, record: Mapping[str, Any], workspace: Workspace) -> list[str]:
+def reasons(
+    name: str, before: str, record: Mapping[str, Any], workspace: Workspace, now: Workspace | None = None
+) -> list[str]:
     """Which ingredients of a stage differ from those of an earlier output, each as a short phrase.
 
     Args:
@@ -47,19 +49,21 @@ def reasons(name: str, before: str, record: Mapping[str, Any], workspace: Worksp
         before: Digest of the earlier output.
         record: The ingredients now, as `Ingredients.record` gives them.
         workspace: Where the earlier output's manifest is.
+        now: Where the later output is, if elsewhere.
 
     Returns:
         Empty if nothing differs.
     """
+    now = now or workspace
     try:
         old = stage.read_manifest(folder_of(name, before, workspace))["ingredients"]
     except FormatError:
         return ["the earlier output is not there any more"]
     phrases = stage.changes(old, record)
     if _kind(name) == "evaluate":
-        phrases = _predicted(old, record, workspace) + phrases
+        phrases = _predicted(old, record, workspace, now) + phrases
     if name == "download":
-        phrases = [*_files(before, stage.digest_of(record), workspace), *phrases]
+        phrases = [*_files(workspace.raw / before, now.raw / stage.digest_of(record)), *phrases]
     return list(dict.fromkeys(_in_words(phrase) for phrase in phrases if phrase not in DETAILED))
 
 
@@ -86,7 +90,7 @@ def of_run(run: str, workspace: Workspace) -> list[dict[str, str]]:
     Raises:
         UsageError: No such run.
     """
-    return table(json.loads(_row(run, workspace)["stages"]))
+    return table(json.loads(run_of(run, workspace)["stages"]))
 
 
 def between(earlier: str, later: str, workspace: Workspace) -> list[dict[str, str]]:
@@ -95,7 +99,7 @@ def between(earlier: str, later: str, workspace: Workspace) -> list[dict[str, st
     Raises:
         UsageError: No such run.
     """
-    old, new = (json.loads(_row(run, workspace)["stages"]) for run in (earlier, later))
+    old, new = (json.loads(run_of(run, workspace)["stages"]) for run in (earlier, later))
     rows = []
     for name in (name for name in new if _kind(name) in FOLDERS):
         digest, before = new[name]["digest"], old.get(name, {}).get("digest", "")
@@ -113,7 +117,15 @@ def _between(name: str, before: str, after: str, workspace: Workspace) -> list[s
     return reasons(name, before, record, workspace)
 
 
-def _row(run: str, workspace: Workspace) -> pd.Series:
+def run_of(run: str, workspace: Workspace) -> pd.Series:
+    """A run's row of the runs table.
+
+    Args:
+        run: A run's id, or "last".
+
+    Raises:
+        UsageError: No such run.
+    """
     runs = tables.read("runs", workspace).sort_values("started")
     chosen = runs if run == "last" else runs[runs["run_id"] == run]
     if chosen.empty:
@@ -154,14 +166,16 @@ def _kind(name: str) -> str:
     return name.split()[0]
 
 
-def _files(before: str, after: str, workspace: Workspace) -> list[str]:
-    old, new = (listing.read(workspace.raw / digest) for digest in (before, after))
-    return listing.differences(old, new)
+def _files(before: Path, after: Path) -> list[str]:
+    return listing.differences(listing.read(before), listing.read(after))
 
 
-def _predicted(old: Mapping[str, Any], new: Mapping[str, Any], workspace: Workspace) -> list[str]:
+def _predicted(
+    old: Mapping[str, Any], new: Mapping[str, Any], workspace: Workspace, now: Workspace
+) -> list[str]:
     """What differs in the predictions that two evaluations were computed from."""
-    places = [workspace.predictions / record["inputs"]["predictions"] for record in (old, new)]
+    ends = ((workspace, old), (now, new))
+    places = [place.predictions / record["inputs"]["predictions"] for place, record in ends]
     if not all((place / stage.MANIFEST).exists() for place in places):
         return []
     before, after = (stage.read_manifest(place)["ingredients"] for place in places)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core.command import options
 from tasks.core.data import pairs
 from tasks.core.handles import Handle
 from tasks.core.progress import duration
@@ -16,6 +17,7 @@ from tasks.core.results import leaks, plots, record, scores, sheets, suspects
 from tasks.core.results.subject import Subject
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
+FIRM = "\N{NO-BREAK SPACE}"
 NAMES = {
     "accuracy": "accuracy",
     "top5_accuracy": "top-5 accuracy",
@@ -181,14 +183,7 @@ def command(parameters: Mapping[str, Any]) -> str:
     >>> command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
     "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
     """
-    words = ["python", "flows/train_flow.py"]
-    for name, value in parameters.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value is not None:
-            words += [f"--{flag}", str(value)]
-    return shlex.join(words)
+    return shlex.join(["python", "flows/train_flow.py", *options(parameters)])
 
 
 def summary(content: Mapping[str, Any]) -> str:
@@ -230,12 +225,12 @@ def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in per cent; a dash where it is undefined.
+    """A share in per cent, number and sign on one line; a dash where it is undefined.
 
     >>> percent(0.7), percent(None)
-    ('70.0 %', '–')
+    ('70.0\\xa0%', '–')
     """
-    return "–" if share is None else f"{share * 100:.{digits}f} %"
+    return "–" if share is None else f"{share * 100:.{digits}f}{FIRM}%"
 
 
 def points(difference: float | None) -> str:
@@ -256,7 +251,7 @@ def interval(metric: Mapping[str, Any], key: str) -> str:
 def _written(value: float | None, key: str) -> str:
     if value is None:
         return "–"
-    return f"{value * 100:.2f} %" if key.endswith("accuracy") else f"{value:.4f}"
+    return f"{value * 100:.2f}{FIRM}%" if key.endswith("accuracy") else f"{value:.4f}"
 
 
 def _handles(subject: Subject) -> dict[str, Handle]:

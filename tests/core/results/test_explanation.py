@@ -24,7 +24,7 @@ CAT, DOG = File("cat/1.png", 10, "c1", "", "cat"), File("dog/1.png", 11, "d1", "
 def raw(workspace: Workspace, *files: File) -> RawDataset:
     """A listing as the download stage leaves it."""
     made_of = Ingredients(
-        "download", {"files": stage.digest_of([vars(file) for file in files])}, {"dataset": "pets"}
+        "download", {"files": stage.digest_of([file._asdict() for file in files])}, {"dataset": "pets"}
     )
     directory = workspace.raw / made_of.digest
 

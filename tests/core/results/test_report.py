@@ -82,7 +82,7 @@ def test_the_page_says_what_happened(lab) -> None:
     about = subject(lab)
     text = html(lab, about)
     assert text.index("the first champion of animals") < text.index("Metrics</h2>")
-    assert f"{about.evaluation.accuracy * 100:.2f} %" in text
+    assert f"{about.evaluation.accuracy * 100:.2f}\N{NO-BREAK SPACE}%" in text
     for words in (*lab.classes, "1 test image is also in train", "git checkout abc123", about.trained.digest):
         assert words in text
     assert "--dataset animals --seed 0</pre>" in text
@@ -162,7 +162,7 @@ def test_grey_and_large_images_have_pictures(lab, shape) -> None:
 def test_two_classes_and_a_perfect_model(lab) -> None:
     pair = lab.made(classes=("no", "yes"), images=60)
     text = html(pair, subject(pair, skill=50.0))
-    assert "100.00 %" in text
+    assert "100.00\N{NO-BREAK SPACE}%" in text
     assert "0 of 0 test images that the model got wrong" in text
 
 
@@ -174,7 +174,7 @@ def test_the_report_in_short(lab) -> None:
     assert len(text) < 150_000
     rows = showing.classes(made)
     assert sorted(row["class"] for row in rows) == sorted(lab.classes)
-    recalls = [float(row["recall"].removesuffix(" %")) for row in rows]
+    recalls = [float(row["recall"].removesuffix("\N{NO-BREAK SPACE}%")) for row in rows]
     assert recalls == sorted(recalls)
 
 

@@ -1,0 +1,45 @@
+"""`plumbline reproduce` as a person runs it, after real runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.flows.running import ROOT, Plumbline
+
+pytestmark = pytest.mark.slow
+
+
+def reproduce(plumbline: Plumbline, run: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows", "reproduce", run, "--workspace", str(plumbline.workspace)],
+        env=plumbline.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+
+
+def test_a_run_just_made_is_identical_and_a_changed_picture_is_named(
+    plumbline: Plumbline, photos: Path
+) -> None:
+    plumbline.ok("--dataset", photos, "--epochs", "1")
+    run = plumbline.runs().iloc[-1]["run_id"]
+    before = plumbline.files()
+    done = reproduce(plumbline, run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{run}: identical" in done.stdout
+    assert "differs" not in done.stdout
+    assert plumbline.files() == before
+
+    picture = photos / "across" / "007.png"
+    Image.fromarray(255 - np.asarray(Image.open(picture))).save(picture)
+    again = reproduce(plumbline, "last")
+    assert again.returncode in (0, 3), again.stdout + again.stderr
+    assert "differs  download: 1 file edited" in again.stdout
+    assert "identical" not in again.stdout
