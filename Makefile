@@ -22,7 +22,7 @@ train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10
 	$(BIN)/python flows/train_flow.py $(ARGS)
 
 test: $(VENV)/installed ## Run the tests (below 10 minutes on 2 cores)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 campaign: $(VENV)/installed ## Run the long randomised campaigns (fuzzing, kills, races)
 	$(BIN)/python -m pytest -m campaign --timeout 7200 $(ARGS)
