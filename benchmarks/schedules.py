@@ -49,7 +49,12 @@ def deployments(scratch: Path) -> Path:
         model
         | {
             "name": name,
-            "parameters": {"dataset": dataset, "epochs": 2, "workspace": str(scratch / "workspace")},
+            "parameters": {
+                "dataset": dataset,
+                "epochs": 2,
+                "if_running": "drop",
+                "workspace": str(scratch / "workspace"),
+            },
             "schedules": [{"cron": "* * * * *", "timezone": "UTC", "slug": "minute"}],
         }
         for name, dataset in datasets.items()

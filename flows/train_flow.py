@@ -23,7 +23,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
 from tasks import closing, console
-from tasks.afterlife import bury
+from tasks.afterlife import bury, bury_unstarted
 from tasks.audit import audit
 from tasks.core import flight, server
 from tasks.core.command import documented
@@ -125,6 +125,8 @@ def train_flow(
         with flight.single(sources.filed_under(dataset), holder, if_running, journal.workspace) as killed:
             if killed:
                 bury(killed)
+            if runtime.deployment.id:
+                bury_unstarted(runtime.deployment.id)
             return story(journal, settings)
     except flight.Busy as busy:
         return closing.skip(busy)

@@ -1,15 +1,18 @@
-"""A run that was killed (kill -9, power) cannot say so itself: the next run of the dataset does."""
+"""A run that was killed (kill -9, power) cannot say so itself: the next run does."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import State
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from tasks.console import log
 from tasks.core.flight import Holder
+
+PATIENCE = timedelta(minutes=5)  # a worker's process begins its run within a minute, on a loaded machine
 
 
 def bury(killed: Holder) -> None:
@@ -21,14 +24,38 @@ def bury(killed: Holder) -> None:
             return
         if run.state is None or run.state.is_final():
             return
-        end: State[None] = Crashed(message="The process was killed; found by the next run of this dataset.")
-        client.set_flow_run_state(run.id, end, force=True)
-        _bury_tasks(client, run.id)
+        _crash(client, run.id, "The process was killed; found by the next run of this dataset.")
+        _crash_tasks(client, run.id)
     log.info("the run before, %s, was killed; it is marked as crashed", killed)
 
 
-def _bury_tasks(client: SyncPrefectClient, flow_run: UUID) -> None:
-    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+def bury_unstarted(deployment: str) -> None:
+    """Mark runs of a deployment that a worker took and, killed itself, never began.
+
+    They stay Pending for ever: Prefect gives a run to one worker only.
+
+    Args:
+        deployment: The deployment's id.
+    """
+    before = datetime.now(UTC) - PATIENCE
+    stuck = filters.FlowRunFilter(
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment)]),
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.PENDING])),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before),  # type: ignore[arg-type]
+    )
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=stuck):
+            _crash(client, run.id, "Its worker died before the run began; found by a later run.")
+            log.info('run "%s" never began, since its worker died; it is marked as crashed', run.name)
+
+
+def _crash(client: SyncPrefectClient, flow_run: UUID, message: str) -> None:
+    end: State[None] = Crashed(message=message)
+    client.set_flow_run_state(flow_run, end, force=True)
+
+
+def _crash_tasks(client: SyncPrefectClient, flow_run: UUID) -> None:
+    of_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[flow_run]))
     for task_run in client.read_task_runs(flow_run_filter=of_run):
         if task_run.state is not None and not task_run.state.is_final():
             client.set_task_run_state(task_run.id, Crashed(message="The process was killed."), force=True)
