@@ -122,27 +122,34 @@ def resolve(settings: TrainSettings, images: int) -> Recipe:
     """The recipe with the user's values in place of its own, fitted to a small dataset.
 
     A batch is at most a twentieth of the training images (at least 16); without epochs of the user's, a
-    small dataset gets as many as make up the recipe's least number of steps.
+    small dataset gets as many as make up the recipe's least number of steps. Without a learning rate of the
+    user's, another batch size than the recipe's scales it, by the square root of their ratio: the steps of
+    small batches are noisier. The textbook recipe stays the textbook.
 
     Args:
         images: Number of training images.
     """
     recipe = RECIPES[settings.recipe]
-    batch_size = settings.batch_size or _fitted_batch(recipe, images)
-    if settings.learning_rate is not None:
-        recipe = replace(recipe, learning_rate=settings.learning_rate)
+    batch_size = min(settings.batch_size or _fitted_batch(recipe, images), images)
+    learning_rate = settings.learning_rate or _fitted_rate(recipe, batch_size)
     if settings.augment is not None:
         recipe = replace(recipe, augment=_augmentation(recipe, settings.augment))
     if settings.patience is not None:
         recipe = replace(recipe, patience=settings.patience)
     epochs = settings.epochs or _fitted_epochs(recipe, batch_size, images)
-    return replace(recipe, batch_size=min(batch_size, images), epochs=float(epochs))
+    return replace(recipe, batch_size=batch_size, learning_rate=learning_rate, epochs=float(epochs))
 
 
 def _fitted_batch(recipe: Recipe, images: int) -> int:
-    if recipe.least_steps == 0:  # the textbook stays the textbook
+    if recipe.architecture == "textbook":
         return recipe.batch_size
     return max(16, min(recipe.batch_size, 1 << int(math.log2(max(images / 20, 16)))))
+
+
+def _fitted_rate(recipe: Recipe, batch_size: int) -> float:
+    if recipe.architecture == "textbook":
+        return recipe.learning_rate
+    return round(recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size), 6)
 
 
 def _fitted_epochs(recipe: Recipe, batch_size: int, images: int) -> float:
