@@ -63,3 +63,13 @@ def test_parameters_name_every_field_in_json_values() -> None:
     assert set(parameters) == {field.name for field in fields(recipes.Recipe)}
     assert parameters["name"] == "fast"
     assert all(isinstance(group, list) for group in parameters["groups"])
+
+
+@pytest.mark.parametrize(("batch_size", "factor"), [(None, 1), (32, 0.5), (512, 2)])
+def test_the_learning_rate_follows_the_root_of_the_batch_size(batch_size: int | None, factor: float) -> None:
+    own = recipes.RECIPES[RecipeName.fast]
+    settings = TrainSettings(recipe=RecipeName.fast, batch_size=batch_size)
+    assert own.batch_size == 128
+    assert recipes.resolve(settings, images=45_000).learning_rate == pytest.approx(own.learning_rate * factor)
+    textbook = TrainSettings(recipe=RecipeName.seed, batch_size=batch_size)
+    assert recipes.resolve(textbook, images=45_000).learning_rate == 1e-3
