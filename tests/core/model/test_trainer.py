@@ -75,7 +75,7 @@ def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe
 
 
 def test_the_recorded_validation_is_that_of_the_published_model(tensors: Make, workspace: Workspace) -> None:
-    """Against scikit-learn, on the probabilities that the model file gives, its temperature taken out again."""
+    """Against scikit-learn, on the probabilities that the model file gives, without its temperature."""
     data = tensors(shape=(16, 16, 3))
     model = training.train(data, TrainSettings(recipe=RecipeName.flash, epochs=2), workspace)
     val = open_split(data, "val")
