@@ -4,8 +4,8 @@ python benchmarks/label_suspects.py                                        # the
 python benchmarks/label_suspects.py --dataset cifar10 --archive cifar-10-binary.tar.gz --archive-sha256 ...
 
 Test labels are flipped after training, in `--seeds` ways, and ranked by: the label's probability (what
-Plumbline does), the margin, cleanlab's list for the same probabilities, and chance. With --folds, train labels
-are flipped by corrections before training, and each is judged by a model that has not seen it.
+Plumbline does), the margin, cleanlab's list for the same probabilities, and chance. With --folds, train
+labels are flipped by corrections before training, and each is judged by a model that has not seen it.
 """
 
 import argparse
