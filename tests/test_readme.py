@@ -2,12 +2,18 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 
+import duckdb
+import pandas
+import polars
+import pytest
 import typer
 from typer.testing import CliRunner
 
 from tasks.core.command import documented
 from tasks.core.results import tables
+from tasks.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +50,21 @@ def test_every_option_that_is_shown_exists() -> None:
     shown = {option for line in commands for option in re.findall(r"--[a-z][a-z0-9-]+", line)}
     assert shown - known == set()
     assert "--dataset" in shown
+
+
+@pytest.mark.parametrize("library", [pandas, polars, duckdb], ids=lambda library: library.__name__)
+def test_the_one_liners_read_the_tables(
+    library: ModuleType, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run, accuracy in (("r1", 0.8), ("r2", 0.9)):
+        tables.append("runs", "digits", run, pandas.DataFrame([{"accuracy": accuracy}]), workspace)
+    monkeypatch.chdir(workspace.root.parent)
+    name = library.__name__
+    (line,) = (line.strip() for line in README.splitlines() if line.startswith(f"    {name}."))
+    found = eval(line, {name: library})
+    table = found.df() if library is duckdb else found
+    assert max(table["max(accuracy)" if library is duckdb else "accuracy"]) == 0.9
+    assert set(table["dataset"]) == {"digits"}
 
 
 def test_every_make_target_that_is_shown_exists() -> None:

@@ -128,12 +128,14 @@ class TrainedModel(Model):
         epochs: Epochs trained.
         val_accuracy: On the validation images, 0..1.
         resumed: How training went on from a checkpoint, in words; empty if it did not.
+        temperature: By which the model divides its logits, fitted on the validation images.
     """
 
     recipe: str
     epochs: float
     val_accuracy: float
     resumed: str = ""
+    temperature: float = 1.0
 
     def __str__(self) -> str:
         resumed = f" ({self.resumed})" if self.resumed else ""

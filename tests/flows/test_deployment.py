@@ -78,12 +78,15 @@ def test_a_deployment_runs_on_a_worker(plumbline: Plumbline) -> None:
 
 
 def test_every_schedule_names_parameters_that_the_flow_has() -> None:
+    from flows.predict_flow import predict_flow
     from flows.train_flow import train_flow
 
+    flows = {"train_flow": train_flow, "predict_flow": predict_flow}
     declared = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
-    known = set(train_flow.parameters.properties)
-    assert len(declared) >= 2
     for deployment in declared:
+        known = set(flows[deployment["entrypoint"].partition(":")[2]].parameters.properties)
         assert set(deployment["parameters"]) <= known
+        for schedule in deployment.get("schedules", ()):
+            assert set(schedule.get("parameters", {})) <= known
     scheduled = [deployment for deployment in declared if deployment.get("schedules")]
     assert {deployment["name"] for deployment in scheduled} >= {"cifar10-nightly", "photos-weekly"}

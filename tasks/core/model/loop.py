@@ -15,7 +15,7 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.core import recipes, stage
+from tasks.core import recipes, stage, temperature
 from tasks.core.config import TrainSettings
 from tasks.core.data.cache import Split, open_split
 from tasks.core.errors import DataError, DivergedError
@@ -62,7 +62,8 @@ def train(
     resumed = resume(trainer, checkpoints)
     run(trainer, checkpoints, progress)
     export.write_weights(trainer.model, directory / "weights.npz")
-    export.write_keras(publication.published(recipe, trainer.model), directory / "model.keras")
+    warmth = temperature.fit(val_split.labels, trainer.val_logits())
+    export.write_keras(publication.published(recipe, trainer.model, warmth), directory / "model.keras")
     pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
     return {
         "model_sha256": stage.sha256_file(directory / "model.keras"),
@@ -70,6 +71,7 @@ def train(
         "epochs": trainer.step / plan.per_epoch,
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],
         "resumed": resumed,
+        "temperature": warmth,
     }
 
 

@@ -10,12 +10,13 @@ from tasks.core.recipes import Recipe
 Weights = list[NDArray[np.float32]]
 
 
-def published(recipe: Recipe, trained: keras.Model) -> keras.Model:
+def published(recipe: Recipe, trained: keras.Model, temperature: float = 1.0) -> keras.Model:
     """The same function in Keras' own layers, with probabilities: no custom class, no augmentation.
 
     Args:
         recipe: With two views, colour images are also looked at mirrored, and the logits averaged.
         trained: From uint8 (N, H, W, C) to logits.
+        temperature: The logits are divided by it (`tasks.core.temperature`), in a layer of that name.
 
     Returns:
         From uint8 (N, H, W, C) to probabilities, float32 (N, classes).
@@ -25,6 +26,7 @@ def published(recipe: Recipe, trained: keras.Model) -> keras.Model:
     logits = _through(layers, inputs)
     if views(recipe, trained.input_shape[-1]) == 2:
         logits = keras.layers.Average(name="views")([logits, _through(layers, _mirrored(inputs))])
+    logits = keras.layers.Rescaling(1 / temperature, name="temperature")(logits)
     model = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits), name="plumbline")
     for layer, values in zip(layers, weights, strict=True):
         layer.set_weights(values)

@@ -151,17 +151,16 @@ class Trainer:
 
     def validate(self) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on the validation images, of the model as it would be published."""
-        loss = right = 0.0
-        start = 0
-        for images in predictions.batches(self.val.images):
-            labels = self.val.labels[start : start + len(images)]
-            logits = self._look(tf.constant(images)).numpy().astype(np.float64)
-            logits -= logits.max(axis=1, keepdims=True)
-            logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-            loss -= float(logs[np.arange(len(labels)), labels].sum())
-            right += float((logits.argmax(axis=1) == labels).sum())
-            start += len(images)
-        return loss / start, right / start
+        logits, labels = self.val_logits().astype(np.float64), self.val.labels
+        logits -= logits.max(axis=1, keepdims=True)
+        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        loss = -logs[np.arange(len(labels)), labels].mean()
+        return float(loss), float((logits.argmax(axis=1) == labels).mean())
+
+    def val_logits(self) -> NDArray[np.float32]:
+        """Logits of the validation images by the model as it would be published, float32 (N, classes)."""
+        batches = predictions.batches(self.val.images)
+        return np.concatenate([self._look(tf.constant(images)).numpy() for images in batches])
 
     def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
         rows = self.plan.rows(start, end)

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from scipy.stats import beta
 
+from tasks.core import temperature as temperatures
 from tasks.core.results import intervals, metrics
 from tasks.core.results.intervals import Floats
 from tasks.core.results.metrics import Estimate
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures between which the fit looks
 TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is sought
 COVERAGES = np.arange(1, 51) / 50
 TINY = 1e-30  # a probability of 0 has this one instead; float32 knows smaller ones than it can tell from 1
@@ -113,14 +112,7 @@ def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.float
     Returns:
         0.05..20; 1 leaves the probabilities as they are.
     """
-    logits = np.log(np.maximum(probabilities.astype(np.float64), TINY))
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        return float(-log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
-    return float(np.exp(found.x))
+    return temperatures.fit(labels, np.log(np.maximum(probabilities.astype(np.float64), TINY)))
 
 
 def tempered(probabilities: NDArray[np.floating], temperature: float) -> Floats:

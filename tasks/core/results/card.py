@@ -67,6 +67,10 @@ def _details(facts: Mapping[str, Any]) -> str:
     lines = {
         "Takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255; scaling is part of the model",
         "Gives": f"probabilities (N, {len(facts['classes'])}) of {', '.join(facts['classes'])}",
+        "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on the "
+        "validation images"
+        if "temperature" in facts
+        else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
         "Parameters": _pairs(facts.get("parameters", {})),
         "Seed": facts.get("seed", ""),

@@ -34,7 +34,7 @@ def details(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
             {name: value for name, value in facts.get("parameters", {}).items() if name not in ELSEWHERE}
         ),
         **_metrics(facts["metrics"]),
-        "temperature": f"{facts['temperature']:.3f}",
+        "temperature": f"{facts['temperature']:.3f}, inside the model",
         **_abstention(facts["abstention"]),
         "exports": ", ".join(facts.get("exports", [])) or "none",
         "made from": f"tensors {facts['tensors']}, training {facts['training']}",

@@ -12,6 +12,7 @@ from tasks.core.command import options
 from tasks.core.data import pairs
 from tasks.core.handles import Handle
 from tasks.core.progress import duration
+from tasks.core.results import calibration as calibrating
 from tasks.core.results import evaluation as evaluations
 from tasks.core.results import leaks, plots, record, scores, sheets, suspects
 from tasks.core.results.subject import Subject
@@ -95,8 +96,17 @@ def curves(subject: Subject) -> list[str]:
 def calibration(subject: Subject) -> dict[str, Any]:
     """Calibration and abstention, with their figures drawn."""
     known = scores.read_calibration(subject.evaluation)
+    known |= {"inside": subject.trained.temperature, "without": _without_temperature(subject)}
     plot = plots.risk_coverage(known["risk_coverage"], known["abstention"])
     return known | {"plots": [plots.reliability(known["reliability"]), plot]}
+
+
+def _without_temperature(subject: Subject) -> dict[str, Any]:
+    """The calibration error that the model would have without the temperature inside it."""
+    scored = evaluations.scored_again(subject.evaluation, subject.tensors, "test")
+    raw = calibrating.tempered(scored.probabilities, 1 / subject.trained.temperature)
+    right = scored.predicted == scored.labels
+    return calibrating.expected_error(right, calibrating.confidences(raw)).record()
 
 
 def matrix(subject: Subject) -> dict[str, Any]:

@@ -230,7 +230,7 @@ def _put(
         "images": evaluation.images,
         "exports": list(exported.passed) if exported else [],
         "metrics": read_metrics(evaluation)["test"],
-        "temperature": calibrated["temperature"],
+        "temperature": trained.temperature,
         "abstention": calibrated["abstention"],
     }
     notes = final.parent / card.NOTES

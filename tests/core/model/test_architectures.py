@@ -108,6 +108,8 @@ def test_the_seed_recipe_varies_images_as_the_tutorial_does_and_only_in_training
     assert not np.allclose(model(images, training=True), model(images, training=False))
     logits = np.asarray(model(images, training=False))
     assert np.allclose(publication.published(recipe, model)(images), softmax(logits), atol=1e-5)
+    warm = publication.published(recipe, model, temperature=2.0)(images)
+    assert np.allclose(warm, softmax(logits / 2), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", OWN)
