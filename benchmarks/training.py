@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tasks.core import environment, stage
 from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
 from tasks.core.data import raw, tensors
+from tasks.core.errors import PlumblineError
 from tasks.core.handles import TensorCache
 from tasks.core.workspace import Workspace
 
@@ -59,7 +60,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="one seed of the two small recipes")
     parser.add_argument("--dataset", default="cifar10", help="a known dataset or a folder of images")
-    parser.add_argument("--archive", type=Path, help="the dataset's archive, if it is here already")
+    parser.add_argument("--archive", type=Path, help="the dataset's archive, if it is on this disk")
     parser.add_argument("--archive-sha256", help="of an archive that is not the official one")
     parser.add_argument("--tensors", help="a finished tensor cache instead: workspace/tensors/<digest>")
     parser.add_argument("--recipes", nargs="+", help=f"default: {' '.join(USUAL)}; with --quick {QUICK}")
@@ -165,4 +166,7 @@ def table(runs: dict[str, list[dict[str, float]]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PlumblineError as error:
+        raise SystemExit(str(error)) from None

@@ -11,6 +11,7 @@ from tasks.core.errors import UsageError
         {"epochs": -1},
         {"batch_size": 0},
         {"learning_rate": 0.0},
+        {"patience": -1},
         {"seed": -1},
         {"seed": 2**31},
         {"image_size": 7},
