@@ -83,7 +83,8 @@ def differences(
     """Which ingredients of which stages differ; what only follows from an earlier stage is left out."""
     then, now = json.loads(run["stages"]), json.loads(again["stages"])
     lines = []
-    for name in (name for name in then if then[name]["digest"] and name in now):
+    decisive = (name for name in then if name != "report")  # which only shows what the others made
+    for name in (name for name in decisive if then[name]["digest"] and name in now):
         if then[name]["digest"] == now[name]["digest"]:
             continue
         place = explanation.folder_of(name, now[name]["digest"], scratch)

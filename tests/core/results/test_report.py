@@ -109,6 +109,11 @@ def test_certificates_suspects_and_leaks_are_shown(lab) -> None:
     assert "cached, would have cost 6 m 12 s" in text
 
 
+def test_without_suspects_it_says_so(lab) -> None:
+    text = html(lab, subject(lab, skill=50.0))
+    assert "Confident learning doubts none of the test and val labels." in text
+
+
 def test_a_run_with_nothing_new_finds_its_report(lab) -> None:
     first = report.write(subject(lab), lab.workspace)
     made = first.manifest["created"], (first.directory / "report.html").stat().st_mtime_ns
