@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from tasks.core.data import alignment, descriptors, neighbours
 from tasks.core.data.cache import SPLITS
-from tasks.core.data.descriptors import Features
+from tasks.core.data.descriptors import Features, Floats
 from tasks.core.data.gallery import Gallery
 from tasks.core.data.likeness import SAMPLE, Likeness
 from tasks.core.data.pairs import NAME, SCHEMA, leaks_of
 from tasks.core.handles import TensorCache
 from tasks.core.progress import Progress, silent
 
-# The correlation that a pair must have: the first if the descriptors are equal, the second at the radius.
-# On CIFAR-10 pairs of ships before a grey sky begin to come in below this line.
-LEAST, LEAST_AT_RADIUS = 0.90, 0.95
+# What the pixels' correlation may lack to 1 if descriptors are equal, in multiples of what recompression
+# costs, and at most; half of it at the radius. In CIFAR-10 (0.1 by either) ships under a grey sky begin to
+# come in below. Handwriting needs the multiple: different digits reach 0.996, recompressed ones 0.998.
+BLEMISHES, LARGEST_LACK = 3.7, 0.1
 FEWEST = 50  # images from which a distance can be learned
 BLOCK = 4096  # pairs whose pixels are in memory at a time
 Numbers = NDArray[np.int64]
@@ -162,8 +163,17 @@ def _near(
     )
     close = neighbours.within(likeness.place(features), likeness.radius, progress=progress)
     a, b, distance = chosen[close.a], chosen[close.b], close.distance / likeness.radius
-    same = _correlation(gallery, a, b) >= LEAST + (LEAST_AT_RADIUS - LEAST) * distance
+    same = 1 - _correlation(gallery, a, b) <= allowance(likeness, distance)
     return a[same], b[same], distance[same].astype(np.float64)
+
+
+def allowance(likeness: Likeness, distance: Floats) -> NDArray[np.float64]:
+    """What the correlation of a pair's pixels may lack to 1.
+
+    Args:
+        distance: Between the descriptors; 1 at the radius.
+    """
+    return min(BLEMISHES * likeness.blemish, LARGEST_LACK) * (1 - distance.astype(np.float64) / 2)
 
 
 def _correlation(gallery: Gallery, a: Numbers, b: Numbers) -> NDArray[np.float64]:

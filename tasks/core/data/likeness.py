@@ -5,24 +5,20 @@ directions in which different pictures differ more than a picture and its copy d
 discriminant, 1936); the copies of another part of the sample say how far a copy may be from its picture.
 """
 
-import io
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.linalg import eigh
 
-from tasks.core.data.descriptors import Features, Floats, describe
+from tasks.core.data import alignment
+from tasks.core.data.copies import copied
+from tasks.core.data.descriptors import Features, Floats, describe, reduced
 
 SAMPLE = 2000  # pictures of which copies are made
 FEWEST = 500  # copies of a kind that are made of fewer pictures
 EVEN, ODD = 32, 16  # directions kept
 RIDGE = 1e-3  # share of the copies' mean variance added to each direction
-SHIFT = 2  # pixels of 32
-MOVES = [(down, across) for down in range(3) for across in range(3)]  # in `SHIFT`, from the upper left
-QUALITY = (50, 75)  # of JPEG
-BRIGHTNESS = (0.9, 1.1)
 REACH = 0.98  # share of the copies of each kind that must lie within the radius
 
 
@@ -34,29 +30,35 @@ class Likeness:
         centre: The mean of the even numbers.
         even, odd: Projections, float32 (E, e) and (O, o).
         radius: Within this distance lie `REACH` of the copies of each kind.
+        blemish: What the correlation of aligned pixels lacks to 1, at most, in `REACH` of the recompressed
+            copies: less in flat drawings than in photos.
     """
 
     centre: Floats
     even: Floats
     odd: Floats
     radius: float
+    blemish: float
 
     @classmethod
     def learn(cls, images: NDArray[np.uint8]) -> "Likeness":
         """Learn from pictures; the same ones give the same distance.
 
         Args:
-            images: uint8 (N, H, W, C); some `SAMPLE` of them.
+            images: uint8 (N, H, W, C); some `SAMPLE` of them. Of few there are more copies each.
         """
         generator = np.random.default_rng(0)
-        taught, held_out = images[::2], images[1::2]
-        own, copies = _with_copies(taught, generator)
+        taught, held_out = (_repeated(half) for half in (images[::2], images[1::2]))
+        own, copies = describe(taught), _described(copied(taught, generator))
         even = _directions(own.even, [copy.even for copy in copies], EVEN)
         odd = _directions(own.odd, [copy.odd for copy in copies], ODD)
-        likeness = cls(own.even.mean(0), even, odd, 0.0)
-        own, copies = _with_copies(held_out, generator)
-        radius = max(np.quantile(likeness.between(own, copy), REACH) for copy in copies)
-        return replace(likeness, radius=float(radius))
+        return cls(own.even.mean(0), even, odd, 0.0, 0.0)._calibrated(held_out, generator)
+
+    def _calibrated(self, images: NDArray[np.uint8], generator: np.random.Generator) -> "Likeness":
+        copies, own = copied(images, generator), describe(images)
+        radius = max(np.quantile(self.between(own, copy), REACH) for copy in _described(copies))
+        correlation = alignment.correlation(reduced(images), reduced(copies["recompressed"]))
+        return replace(self, radius=float(radius), blemish=float(np.quantile(1 - correlation, REACH)))
 
     def place(self, features: Features) -> Features:
         """Coordinates in which the distance is Euclidean."""
@@ -71,38 +73,12 @@ class Likeness:
         return np.sqrt(even + odd)
 
 
-def _with_copies(
-    images: NDArray[np.uint8], generator: np.random.Generator
-) -> tuple[Features, list[Features]]:
-    """Descriptors of pictures and of their copies; of few pictures there are more copies each."""
-    images = np.tile(images, (max(1, FEWEST // len(images)), 1, 1, 1))
-    return describe(images), [describe(copy) for copy in copied(images, generator)]
+def _repeated(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.tile(images, (max(1, FEWEST // len(images)), 1, 1, 1))
 
 
-def copied(images: NDArray[np.uint8], generator: np.random.Generator) -> list[NDArray[np.uint8]]:
-    """The pictures shifted (twice), recompressed and brightened or darkened, each at random."""
-    gains = generator.uniform(*BRIGHTNESS, (len(images), 1, 1, 1))
-    return [
-        np.stack([_shifted(image, generator) for image in images]),
-        np.stack([_shifted(image, generator) for image in images]),
-        np.stack([_recompressed(image, int(generator.integers(*QUALITY))) for image in images]),
-        np.clip(np.rint(images * gains), 0, 255).astype(np.uint8),
-    ]
-
-
-def _shifted(image: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Moved by `SHIFT` 32nds of a side, down, across or both; the edge is repeated."""
-    height, width = image.shape[:2]
-    down, across = (round(SHIFT * side / 32) for side in (height, width))
-    top, left = generator.choice([move for move in MOVES if move != (1, 1)])
-    padded = np.pad(image, ((down, down), (across, across), (0, 0)), "edge")
-    return padded[top * down : top * down + height, left * across : left * across + width]
-
-
-def _recompressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    content = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, "JPEG", quality=quality)
-    return np.asarray(Image.open(content)).reshape(image.shape)
+def _described(copies: dict[str, NDArray[np.uint8]]) -> list[Features]:
+    return [describe(copy) for copy in copies.values()]
 
 
 def _directions(own: Floats, copies: list[Floats], count: int) -> Floats:
