@@ -3,13 +3,13 @@
 These commands read and write plain files: neither Prefect nor TensorFlow is loaded.
 """
 
-import getpass
 from collections.abc import Callable
 from pathlib import Path
 
 import typer
 
 from tasks import console
+from tasks.core import provenance
 from tasks.core.command import documented
 from tasks.core.results import catalogue, registry, retention
 from tasks.core.workspace import Workspace
@@ -50,7 +50,7 @@ def promote(dataset: str, version: str, why: str = "by hand", workspace: Path | 
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
     """
     place = Workspace.open(workspace)
-    registry.promote(dataset, version, place, who=getpass.getuser(), why=why)
+    registry.promote(dataset, version, place, who=provenance.who(), why=why)
     _say_aliases(dataset, place)
 
 
@@ -63,7 +63,7 @@ def rollback(dataset: str, why: str = "by hand", workspace: Path | None = None) 
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
     """
     place = Workspace.open(workspace)
-    registry.rollback(dataset, place, who=getpass.getuser(), why=why)
+    registry.rollback(dataset, place, who=provenance.who(), why=why)
     _say_aliases(dataset, place)
 
 
@@ -88,7 +88,7 @@ def alias(
     place = Workspace.open(workspace)
     if remove == (version is not None):
         raise typer.BadParameter("name a version, or say --remove")
-    registry.alias(dataset, name, version, place, who=getpass.getuser(), why=why)
+    registry.alias(dataset, name, version, place, who=provenance.who(), why=why)
     _say_aliases(dataset, place)
 
 
@@ -101,7 +101,7 @@ def delete(dataset: str, version: str, why: str = "by hand", workspace: Path | N
         why: The reason, for the registry's log.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    retention.delete(dataset, version, Workspace.open(workspace), who=getpass.getuser(), why=why)
+    retention.delete(dataset, version, Workspace.open(workspace), who=provenance.who(), why=why)
     console.console.print(f"{dataset} {version} was removed")
 
 
@@ -126,7 +126,7 @@ def gc(
         Workspace.open(workspace),
         keep=keep,
         spared=spare or (),
-        who=getpass.getuser(),
+        who=provenance.who(),
         dry_run=dry_run,
     )
     verb = "would be removed" if dry_run else "removed"

@@ -1,11 +1,11 @@
 """Promote: publish the new model as a version and decide whether it becomes champion."""
 
-import getpass
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.core import provenance
 from tasks.core.config import PromotePolicy
 from tasks.core.handles import Decision, Evaluation, Exports, ModelVersion, TensorCache, TrainedModel
 from tasks.core.results import promotion
@@ -37,7 +37,7 @@ def promote(
         tensors,
         facts,
         Workspace.active(),
-        who=getpass.getuser(),
+        who=provenance.who(),
         exported=exported,
     )
 

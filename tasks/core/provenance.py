@@ -1,5 +1,6 @@
 """Where a run comes from: code, packages, machine."""
 
+import getpass
 import os
 import platform
 import subprocess
@@ -30,6 +31,14 @@ def facts() -> dict[str, Any]:
 def packages() -> dict[str, str]:
     """Installed versions of the libraries that decide a run's outcome."""
     return code.libraries(*PACKAGES)
+
+
+def who() -> str:
+    """The person or account that runs this process, for logs; containers often have a bare number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def git_commit(root: Path = code.ROOT) -> str:

@@ -27,6 +27,7 @@ FOLDERS = {
 UPSTREAM = {
     **{"raw": "download", "tensors": "normalize", "audit": "audit"},
     **{"trained": "train", "model": "train", "evaluation": "evaluate"},
+    **{"suspects": "suspect", "exported": "export", "folded": "fold"},
 }
 DETAILED = ("files changed", "predictions changed")  # said in other words, with what exactly changed
 
