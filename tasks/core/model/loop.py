@@ -29,7 +29,7 @@ from tasks.core.progress import Progress
 log = logging.getLogger("plumbline.train")
 
 WINDOW = 1.0  # seconds that a window should take: how long a request to stop may have to wait
-LARGEST = 2048 * 32 * 32 * 3  # bytes of images in a window, at most
+LARGEST = 1024 * 32 * 32 * 3  # bytes of images in a window, at most
 INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
 
