@@ -64,6 +64,7 @@ def train_flow(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     augment: bool | None = None,
+    patience: int | None = None,
     drop_leaks: bool = False,
     seed: int = 0,
     image_size: int | None = None,
@@ -88,11 +89,14 @@ def train_flow(
             {train,val,test}/<class>/*.
         archive: A dataset's archive file to use instead of downloading it.
         archive_sha256: The SHA-256 that the archive file must have, if it is not the official one.
-        recipe: How to train: seed is the textbook CNN, fast is several times cheaper.
+        recipe: How to train, from cheap to accurate: flash, fast, good, best; seed is the textbook CNN, as a
+            yardstick.
         epochs: Passes over the training images; fractions welcome. Default: the recipe's.
         batch_size: Images a training step. Default: the recipe's.
         learning_rate: Peak learning rate. Default: the recipe's.
         augment: Whether to vary the training images. Default: the recipe's.
+        patience: Epochs without a better validation loss after which training stops and takes the best;
+            0 never stops. Default: the recipe's.
         drop_leaks: Leave out the train and val images of which a test image is a duplicate.
         seed: Everything random follows from it; the same seed gives the same model.
         image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own.
