@@ -36,7 +36,6 @@ def person() -> Iterator[None]:
     An error that a person can act on ends the process with the error's exit code.
     """
     handler = ConsoleHandler()
-    log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
         yield

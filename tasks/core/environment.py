@@ -3,6 +3,7 @@
 Each is a default: what the user has set stays. This module imports nothing heavy.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -33,8 +34,9 @@ TENSORFLOW = {
 
 
 def prepare() -> None:
-    """Set Prefect's and TensorFlow's defaults for flows, wherever they run."""
+    """Set Prefect's and TensorFlow's defaults for flows, wherever they run, and let our loggers speak."""
     _default(PREFECT | TENSORFLOW)
+    logging.getLogger("plumbline").setLevel(logging.INFO)
 
 
 def prepare_command() -> None:
