@@ -14,6 +14,7 @@ HOME = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
 os.environ["PREFECT_HOME"] = str(HOME / "prefect")
 os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(HOME / "prefect" / "storage")
 os.environ.pop("PREFECT_API_URL", None)
+os.environ["PREFECT_SERVER_API_PORT"] = "1"  # a dashboard that runs on this machine is not for tests
 environment.prepare()
 
 
