@@ -151,8 +151,16 @@ def measured(work: Callable[[], int]) -> dict[str, Any]:
     wall, cpu = time.monotonic(), cpu_seconds()
     images = work()
     wall, cpu = time.monotonic() - wall, cpu_seconds() - cpu
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"images": images, "wall": wall, "cpu": cpu, "memory": memory}
+    return {"images": images, "wall": wall, "cpu": cpu, "memory": peak_memory()}
+
+
+def peak_memory() -> float:
+    """Megabytes. (`ru_maxrss` of a child is at least its parent's size when it was started.)"""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 def cpu_seconds() -> float:

@@ -55,7 +55,9 @@ class Plan:
         if reader.shape:
             return cls(asked or reader.shape[:2], reader.shape[2])
         known = {number: earlier.places.get(rows[number].identity) for number in sorted(sample[:PROBES])}
-        probes = reader.images([number for number, place in known.items() if not place], Target(None, 3))
+        unknown = [number for number, place in known.items() if not place]
+        # The sizes stand in the headers: a small target spares decoding photos in full (64 ms each).
+        probes = reader.images(unknown, Target(asked or DEFAULT_SIZE, 3))
         originals = {place.original for place in known.values() if place}
         originals |= {image.original for image in probes if isinstance(image, Decoded)}
         grey = all(channels == 1 for _, _, channels in originals)
