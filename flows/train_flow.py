@@ -85,8 +85,8 @@ def train_flow(
     made lies in the workspace: models, metrics tables in parquet, the report.
 
     Args:
-        dataset: A known dataset (digits, cifar10, ...) or a folder of images: <class>/* or
-            {train,val,test}/<class>/*.
+        dataset: A known dataset (digits, cifar10, cifar100, mnist, fashion_mnist), a folder of images
+            (<class>/* or {train,val,test}/<class>/*), a CSV of path,label, or parquet: files or an address.
         archive: A dataset's archive file to use instead of downloading it.
         archive_sha256: The SHA-256 that the archive file must have, if it is not the official one.
         recipe: How to train, from cheap to accurate: flash, fast, good, best; seed is the textbook CNN, as a
