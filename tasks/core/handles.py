@@ -139,7 +139,8 @@ class TrainedModel(Model):
 
     def __str__(self) -> str:
         resumed = f" ({self.resumed})" if self.resumed else ""
-        return f"{self.recipe}, {self.epochs:g} epoch{'s' * (self.epochs != 1)}, val accuracy {self.val_accuracy:.2%}{resumed}"
+        epochs = f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}"
+        return f"{self.recipe}, {epochs}, val accuracy {self.val_accuracy:.2%}{resumed}"
 
 
 @dataclass(frozen=True)
