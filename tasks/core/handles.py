@@ -139,7 +139,7 @@ class TrainedModel(Model):
 
     def __str__(self) -> str:
         resumed = f" ({self.resumed})" if self.resumed else ""
-        epochs = f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}"
+        epochs = f"{round(self.epochs, 2):g} epoch{'s' * (self.epochs != 1)}"
         return f"{self.recipe}, {epochs}, val accuracy {self.val_accuracy:.2%}{resumed}"
 
 
