@@ -103,9 +103,9 @@ FAST = Recipe(
     balance=True,
 )
 GOOD = replace(
-    # Fine patches and a third group keep what the coarse stem loses: 86.7 % test (one seed) for 541 CPU-seconds,
-    # twice the textbook script's. A lower peak than fast's: at 0.6 training fell back from 61 to 59 % in the
-    # third of twelve epochs.
+    # Fine patches and a third group keep what the coarse stem loses: 86.7 % test (one seed) for 541
+    # CPU-seconds, twice the textbook script's. A lower peak than fast's: at 0.6 training fell back from 61 to
+    # 59 % in the third of twelve epochs.
     FAST,
     name=RecipeName.good,
     stem="fine",
