@@ -6,8 +6,6 @@ J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures between which the fit looks
 
@@ -25,6 +23,11 @@ def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
     Returns:
         0.05..20; 1 leaves the probabilities as they are.
     """
+    from scipy.optimize import (
+        minimize_scalar,  # late: scipy takes half a second that a reused stage doesn't need
+    )
+    from scipy.special import logsumexp
+
     values = logits - logits.max(axis=1, keepdims=True)
     values = values.astype(np.float64)
     count, classes = values.shape

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from tasks.core.data import alignment
 from tasks.core.data.copies import copied
@@ -86,6 +85,8 @@ def _directions(own: Floats, copies: list[Floats], count: int) -> Floats:
 
     Scaled so that the latter is 1 in each.
     """
+    from scipy.linalg import eigh  # late: scipy takes half a second that a reused stage doesn't need
+
     apart = np.concatenate([copy - own for copy in copies]).astype(np.float64)
     within = apart.T @ apart / len(apart)
     within += RIDGE * np.trace(within) / len(within) * np.eye(len(within))

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
-from scipy.stats import beta
 
 from tasks.core import temperature as temperatures
 from tasks.core.results import intervals, metrics
@@ -117,6 +115,8 @@ def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.float
 
 def tempered(probabilities: NDArray[np.floating], temperature: float) -> Floats:
     """Probabilities at another temperature, float64 (N, C); the order of the classes stays."""
+    from scipy.special import softmax  # late: scipy takes half a second that a reused stage doesn't need
+
     logits = np.log(np.maximum(probabilities.astype(np.float64), TINY))
     return np.asarray(softmax(logits / temperature, axis=1), np.float64)
 
@@ -144,6 +144,8 @@ def abstain_at(right: NDArray[np.bool_], confidence: Floats, max_error: float) -
     Returns:
         The least confidence to be answered; None if these images prove none.
     """
+    from scipy.stats import beta  # late: scipy takes half a second that a reused stage doesn't need
+
     order = np.argsort(-confidence, kind="stable")
     wrong = np.cumsum(~right[order])
     proven = None

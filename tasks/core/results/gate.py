@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from tasks.core.config import PromotePolicy
 from tasks.core.results import intervals
@@ -93,6 +92,8 @@ def paired(challenger_right: NDArray[np.bool_], champion_right: NDArray[np.bool_
 
 def compared(challenger: int, champion: int, both: int, neither: int) -> Paired:
     """As `paired`, from the numbers of images that only one, both, or neither has right."""
+    from scipy.stats import binomtest  # late: scipy takes half a second that a reused stage doesn't need
+
     discordant, count = challenger + champion, challenger + champion + both + neither
     table = np.array([challenger, champion, both + neither])
     low, high = intervals.percentiles(intervals.bootstrap_table(table, _difference))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -29,6 +28,8 @@ def wilson(successes: NDArray[np.integer], trials: NDArray[np.integer]) -> tuple
     Returns:
         The lower and upper ends, float64 of the same shape, 0..1.
     """
+    from scipy.special import ndtri  # late: scipy takes half a second that a reused stage doesn't need
+
     hits, n = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
     z = ndtri(0.5 + LEVEL / 2)
     with np.errstate(invalid="ignore", divide="ignore"):

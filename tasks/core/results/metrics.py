@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from tasks.core.errors import DataError
 from tasks.core.results import intervals
@@ -107,6 +106,8 @@ def margins(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) ->
 
 def confusion(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> Ints:
     """Counts of (label, predicted class), int64 (classes, classes)."""
+    from sklearn.metrics import confusion_matrix  # late: half a second that a reused stage doesn't need
+
     return np.asarray(confusion_matrix(labels, predicted, labels=np.arange(classes)), np.int64)
 
 

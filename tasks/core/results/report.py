@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from tasks.core import stage
 from tasks.core.handles import Report
-from tasks.core.results import page, showing
+from tasks.core.results import showing
 from tasks.core.results.subject import Subject
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
@@ -62,6 +60,8 @@ def write(subject: Subject, workspace: Workspace, *, refresh: bool = False) -> R
 
 
 def _write(staging: Path, subject: Subject) -> dict[str, Any]:
+    from tasks.core.results import page  # matplotlib takes half a second that a reused report doesn't need
+
     content = page.content(subject)
     (staging / PAGE).write_text(_html(content), encoding="utf-8")
     (staging / showing.SUMMARY).write_text(page.summary(content), encoding="utf-8")
@@ -70,6 +70,10 @@ def _write(staging: Path, subject: Subject) -> dict[str, Any]:
 
 
 def _html(content: Mapping[str, Any]) -> str:
+    import jinja2
+
+    from tasks.core.results import page
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
