@@ -129,8 +129,7 @@ def train_flow(
         with flight.single(sources.filed_under(dataset), holder, if_running, journal.workspace) as killed:
             if killed:
                 bury(killed)
-            if runtime.deployment.id:
-                bury_unstarted(runtime.deployment.id)
+            bury_unstarted()
             return story(journal, settings)
     except flight.Busy as busy:
         return closing.skip(busy)

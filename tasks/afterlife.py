@@ -6,6 +6,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import State, StateType
+from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
@@ -29,17 +30,18 @@ def bury(killed: Holder) -> None:
     log.info("the run before, %s, was killed; it is marked as crashed", killed)
 
 
-def bury_unstarted(deployment: str) -> None:
-    """Mark runs of a deployment that a worker took and, killed itself, never began.
+def bury_unstarted() -> None:
+    """Mark runs of this run's deployment that a worker took and, killed itself, never began.
 
     They stay Pending for ever: Prefect gives a run to one worker only.
-
-    Args:
-        deployment: The deployment's id.
     """
+    this = FlowRunContext.get()  # `prefect.runtime` would ask the server: 0.2 s
+    deployment = this.flow_run.deployment_id if this and this.flow_run else None
+    if deployment is None:
+        return
     before = datetime.now(UTC) - PATIENCE
     stuck = filters.FlowRunFilter(
-        deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment)]),
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment]),
         state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.PENDING])),
         expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before),  # type: ignore[arg-type]
     )

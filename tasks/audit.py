@@ -10,7 +10,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="audit {tensors.dataset}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(ingredients=auditing.ingredients, names=("tensors",)),
     result_serializer="json",
 )

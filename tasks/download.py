@@ -13,7 +13,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="download {source.dataset}",
-    tags=["plumbline"],
     # Never cached: this is the stage that looks at the outside world. Finding nothing new is cheap.
     cache_policy=NO_CACHE,
     persist_result=False,

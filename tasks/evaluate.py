@@ -17,7 +17,6 @@ def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
 
 @task(
     task_run_name="evaluate {role}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(ingredients=ingredients, names=("model", "tensors")),
     result_serializer="json",
 )

@@ -11,7 +11,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="export {tensors.dataset}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(ingredients=exports.ingredients, names=("model", "tensors", "formats")),
     result_serializer="json",
 )

@@ -11,7 +11,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="fold {tensors.dataset}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(
         ingredients=folding.ingredients, names=("tensors", "settings", "folds")
     ),

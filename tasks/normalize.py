@@ -11,7 +11,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="normalize {raw.dataset}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(ingredients=tensors.ingredients, names=("raw", "settings")),
     result_serializer="json",
 )

@@ -13,7 +13,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="predict with {dataset} {model}",
-    tags=["plumbline"],
     cache_policy=NO_CACHE,
     persist_result=False,
 )

@@ -14,7 +14,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="promote {tensors.dataset}",
-    tags=["plumbline"],
     # Never cached: the answer depends on who is champion now.
     cache_policy=NO_CACHE,
     persist_result=False,

@@ -11,7 +11,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="report {subject.tensors.dataset}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(ingredients=reporting.ingredients, names=("subject",)),
     result_serializer="json",
 )

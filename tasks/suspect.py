@@ -10,7 +10,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="suspect {tensors.dataset}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(
         ingredients=suspects.ingredients, names=("evaluation", "tensors", "folded")
     ),

@@ -12,7 +12,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="train {tensors.dataset} with {settings.recipe}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(
         ingredients=training.ingredients, names=("tensors", "settings", "audit")
     ),

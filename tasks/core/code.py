@@ -49,12 +49,17 @@ def _reach(module: str, root: Path) -> dict[str, str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found:
-            continue
-        tree = ast.parse(_file(name, root).read_text(encoding="utf-8"))
-        waiting += [imported for imported in _imports(tree) if _is_module(imported, root)]
-        found[name] = hashlib.sha256(ast.dump(_without_prose(tree)).encode()).hexdigest()[:16]
+        if name not in found:
+            found[name], imported = _read(name, root)
+            waiting += imported
     return found
+
+
+@cache  # a dozen stages reach the same modules
+def _read(module: str, root: Path) -> tuple[str, list[str]]:
+    tree = ast.parse(_file(module, root).read_text(encoding="utf-8"))
+    imported = [name for name in _imports(tree) if _is_module(name, root)]
+    return hashlib.sha256(ast.dump(_without_prose(tree)).encode()).hexdigest()[:16], imported
 
 
 def _imports(tree: ast.Module) -> list[str]:
