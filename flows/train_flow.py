@@ -3,6 +3,7 @@
 python flows/train_flow.py --help
 """
 
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ else:
 import typer
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
+from prefect.exceptions import CancelledRun
 
 from tasks import closing, console
 from tasks.afterlife import bury, bury_unstarted
@@ -41,6 +43,7 @@ from tasks.fold import fold
 from tasks.forecast import Forecast
 from tasks.journal import Journal
 from tasks.normalize import normalize
+from tasks.policy import within
 from tasks.promote import promote as promote_stage
 from tasks.promote import rival
 from tasks.report import report
@@ -76,6 +79,7 @@ def train_flow(
     corrections: Path | None = None,
     refresh: list[RefreshName] | None = None,
     if_running: IfRunning = IfRunning.wait,
+    time_limit: float | None = None,
     dry_run: bool = False,
     workspace: Path | None = None,
 ) -> dict[str, Any] | State[None]:
@@ -112,6 +116,8 @@ def train_flow(
             as they are. The report's list of suspects is made for it.
         refresh: Stages to run again although nothing changed; all for every stage. May be repeated.
         if_running: Whether to wait for another run of this dataset in this workspace, or be dropped.
+        time_limit: Minutes after which the training stops, kept as far as it is; the next run goes on from
+            there. Default: none.
         dry_run: Only show which stages would run, and why.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
 
@@ -133,6 +139,8 @@ def train_flow(
             return story(journal, settings)
     except flight.Busy as busy:
         return closing.skip(busy)
+    except KeyboardInterrupt:
+        return closing.stop()
 
 
 def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
@@ -142,7 +150,7 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
         return closing.stand(journal, raw, standing)
     tensors = journal.run(normalize, raw, settings.normalize)
     audited = journal.run(audit, tensors)
-    trained = journal.run(train, tensors, settings.train, audited)
+    trained = journal.run(within(train, settings.time_limit), tensors, settings.train, audited)
     evaluation = journal.run(evaluate, trained, tensors)
     champion = rival(trained, tensors)
     rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
@@ -182,7 +190,10 @@ def main(**parameters: Any) -> None:
             console.table(foresee(**parameters))
             return
         server.wait()
-        train_flow(**parameters)
+        try:
+            train_flow(**parameters)
+        except CancelledRun:
+            sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

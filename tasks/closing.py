@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from tasks import dashboard
 from tasks.console import log
@@ -50,6 +50,12 @@ def skip(busy: Busy) -> State[None]:
     """End a run that another one left no room for; not a failure."""
     log.info("%s; this run was dropped", busy)
     return Completed(name="Skipped", message=str(busy))
+
+
+def stop() -> State[None]:
+    """End a run that its person stopped by Ctrl-C: what is finished stays, and a training's checkpoint."""
+    log.info("stopped; the next run goes on from what is finished")
+    return Cancelled(message="Stopped by Ctrl-C; the next run goes on from what is finished.")
 
 
 def _row(journal: Journal, subject: Subject, report: Report) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from typing import Any, TypeVar, cast
 
 from prefect import Task
 from prefect.client.schemas.objects import State
+from prefect.task_engine import TaskRunTimeoutError
 
 from tasks.console import log
 from tasks.core import provenance
 from tasks.core.config import RefreshName
+from tasks.core.errors import InterruptedTraining
 from tasks.core.handles import Handle, RawDataset
 from tasks.core.progress import duration
 from tasks.core.results import explanation, standing
@@ -93,7 +95,8 @@ class Journal:
             role: Tells two runs of a stage apart; handed on to the task.
 
         Raises:
-            Whatever the task raised.
+            InterruptedTraining: The task's time was up.
+            Whatever else the task raised.
         """
         refresh = self._refreshed(task.name)
         policed = task.with_options(result_storage=self.workspace.results)
@@ -103,7 +106,7 @@ class Journal:
         began = time.perf_counter()
         call = cast(Callable[..., State[Made]], policed)
         state = call(*arguments, refresh=refresh, return_state=True, **keywords)
-        made = state.result()
+        made = _result(task, state)
         seconds, cached = time.perf_counter() - began, state.name == "Cached"
         self._note(f"{task.name} {role}".strip(), made, seconds, cached=cached, again=refresh)
         return made
@@ -147,6 +150,18 @@ class Journal:
         if before == made.digest:
             return ("its output was missing or damaged",)
         return tuple(explanation.reasons(stage, before, made.manifest["ingredients"], self.workspace))
+
+
+def _result(task: Task[..., Made], state: State[Made]) -> Made:
+    try:
+        return state.result()
+    except TaskRunTimeoutError as error:
+        raise InterruptedTraining(
+            f"{task.name} reached its time limit",
+            found="it had not ended",
+            done="what it had done is kept; nothing was published",
+            todo="start the same run again: it goes on from there",
+        ) from error
 
 
 def _plain(value: Any) -> Any:

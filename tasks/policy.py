@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import CachePolicy
@@ -11,6 +11,9 @@ from prefect.context import TaskRunContext
 
 from tasks.core.errors import NetworkError
 from tasks.core.stage import Ingredients
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass
@@ -50,7 +53,13 @@ def network_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any]) ->
 
 def machine_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Whether training is worth another try: an error of the system is, one of ours will come again."""
-    return isinstance(_failure(state), OSError | MemoryError)
+    failure = _failure(state)
+    return isinstance(failure, OSError | MemoryError) and not isinstance(failure, TimeoutError)
+
+
+def within(task: Task[P, R], minutes: float | None) -> Task[P, R]:
+    """`task`, with a time after which Prefect interrupts it; it ends as TimedOut."""
+    return task if minutes is None else task.with_options(timeout_seconds=60 * minutes)
 
 
 def _failure(state: State[Any]) -> BaseException | None:

@@ -182,6 +182,11 @@ class RunSettings:
     promote: PromotePolicy
     exports: tuple[ExportName, ...] = ()
     folds: int | None = None
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_limit is not None and not 0 < self.time_limit <= 1e6:
+            raise UsageError("time_limit must be above 0 minutes", found=f"{self.time_limit:g}")
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "RunSettings":
@@ -197,5 +202,6 @@ class RunSettings:
             train=_pick(TrainSettings, given),
             promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
             folds=given.get("folds"),
+            time_limit=given.get("time_limit"),
             exports=tuple(sorted({ExportName(name) for name in given.get("exports", ())})),
         )

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,13 +61,24 @@ class Plumbline:
             text=True,
         )
 
-    def flow_run_states(self) -> list[str]:
-        """Names of the states of the server's flow runs, the latest run first."""
-        content = json.dumps({"sort": "EXPECTED_START_TIME_DESC"}).encode()
-        address = self.environment["PREFECT_API_URL"] + "/flow_runs/filter"
+    def ask(self, path: str, filter_: dict[str, Any] | None = None) -> Any:
+        """The server's answer, JSON: to a POST of a filter, or to a GET."""
+        content = None if filter_ is None else json.dumps(filter_).encode()
+        address = self.environment["PREFECT_API_URL"] + path
         request = urllib.request.Request(address, content, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as response:
-            return [run["state_name"] for run in json.load(response) if run["state_name"] != "Scheduled"]
+            return json.load(response)
+
+    def flow_run_states(self) -> list[str]:
+        """Names of the states of the server's flow runs, the latest run first."""
+        runs = self.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
+        return [run["state_name"] for run in runs if run["state_name"] != "Scheduled"]
+
+    def task_run_states(self) -> list[str]:
+        """Names of the states of the latest flow run's tasks."""
+        (latest,) = self.ask("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+        runs = self.ask("/task_runs/filter", {"flow_runs": {"id": {"any_": [latest["id"]]}}})
+        return [run["state_name"] for run in runs]
 
     def stages(self) -> dict[str, str]:
         """State of each stage in the latest run, from the runs table: "ran", "cached", "unchanged"."""
