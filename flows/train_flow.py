@@ -44,6 +44,7 @@ from tasks.forecast import Forecast
 from tasks.journal import Journal
 from tasks.normalize import normalize
 from tasks.policy import within
+from tasks.profile import profile
 from tasks.promote import promote as promote_stage
 from tasks.promote import rival
 from tasks.report import report
@@ -156,9 +157,11 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
     rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
     folded = journal.run(fold, tensors, settings.train, settings.folds) if settings.folds else None
     suspects = journal.run(suspect, evaluation, tensors, folded)
+    profiled = journal.run(profile, trained, tensors)
     exported = journal.run(export, trained, tensors, settings.exports) if settings.exports else None
+    policy, facts = settings.promote, journal.facts()
     decision = journal.run(
-        promote_stage, trained, evaluation, rescored, tensors, settings.promote, journal.facts(), exported
+        promote_stage, trained, evaluation, rescored, tensors, policy, facts, exported, profiled
     )
     subject = Subject(
         raw, tensors, audited, trained, evaluation, decision, journal.facts(), exported, suspects

@@ -7,7 +7,15 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.core import provenance
 from tasks.core.config import PromotePolicy
-from tasks.core.handles import Decision, Evaluation, Exports, ModelVersion, TensorCache, TrainedModel
+from tasks.core.handles import (
+    Decision,
+    Evaluation,
+    Exports,
+    ModelVersion,
+    Profile,
+    TensorCache,
+    TrainedModel,
+)
 from tasks.core.results import promotion
 from tasks.core.workspace import Workspace
 
@@ -26,6 +34,7 @@ def promote(
     policy: PromotePolicy,
     facts: dict[str, Any],
     exported: Exports | None = None,
+    profiled: Profile | None = None,
     refresh: bool = False,
 ) -> Decision:
     return promotion.promote(
@@ -38,6 +47,7 @@ def promote(
         Workspace.active(),
         who=provenance.who(),
         exported=exported,
+        profiled=profiled,
     )
 
 

@@ -18,6 +18,7 @@ class StageName(StrEnum):
     train = "train"
     evaluate = "evaluate"
     suspect = "suspect"
+    profile = "profile"
     promote = "promote"
     report = "report"
 
@@ -33,6 +34,7 @@ class RefreshName(StrEnum):
     evaluate = "evaluate"
     fold = "fold"
     suspect = "suspect"
+    profile = "profile"
     export = "export"
     report = "report"
 

@@ -175,6 +175,24 @@ class Predictions(Handle):
 
 
 @dataclass(frozen=True)
+class Profile(Handle):
+    """What a model's images were like: `profile.parquet`, a row an image, and `embedding.npz`.
+
+    Args:
+        model_sha256: Of the `model.keras` that looked at them.
+        split: Which images they are: "val".
+        images: How many.
+    """
+
+    model_sha256: str
+    split: str
+    images: int
+
+    def __str__(self) -> str:
+        return f"what {self.images:,} {self.split} images are like, to compare later ones with"
+
+
+@dataclass(frozen=True)
 class Exports(Handle):
     """A model in other formats, and `certificate.json`: what each file was seen to do on the test images.
 

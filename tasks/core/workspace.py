@@ -60,6 +60,10 @@ class Workspace:
         return self.root / "predictions"
 
     @property
+    def profiles(self) -> Path:
+        return self.root / "profiles"
+
+    @property
     def exports(self) -> Path:
         return self.root / "exports"
 

@@ -45,9 +45,7 @@ def find(path: Path, schema: pa.Schema) -> Columns:
         DataError: There is none, or more than one and none has a usual name.
     """
     features = _features(path, schema)
-    image = _pick(
-        path, schema, "images", IMAGES, [field.name for field in schema if _holds_bytes(field.type)]
-    )
+    image = image_of(path, schema)
     classed = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
     plain = [field.name for field in schema if _holds_labels(field.type) and field.name in LABELS]
     label = _pick(path, schema, "labels", LABELS, [name for name in classed if name in schema.names] or plain)
@@ -56,8 +54,21 @@ def find(path: Path, schema: pa.Schema) -> Columns:
         raise refusal(str(path), "has class names that are no list of different names", LAYOUT, str(names))
     if names and not pa.types.is_integer(schema.field(label).type):
         raise refusal(str(path), "has class names for labels that are no numbers", LAYOUT, label)
-    inner = pa.types.is_struct(schema.field(image).type)
-    return Columns(image, f"{image}.bytes" if inner else image, label, tuple(map(str, names)))
+    return Columns(image, bytes_of(schema, image), label, tuple(map(str, names)))
+
+
+def image_of(path: Path, schema: pa.Schema) -> str:
+    """The name of the column of images, whether there are labels or not.
+
+    Raises:
+        DataError: There is none, or more than one and none has a usual name.
+    """
+    return _pick(path, schema, "images", IMAGES, [field.name for field in schema if _holds_bytes(field.type)])
+
+
+def bytes_of(schema: pa.Schema, image: str) -> str:
+    """The path of a column's encoded images for reading: "image.bytes", or "image" if it is plain binary."""
+    return f"{image}.bytes" if pa.types.is_struct(schema.field(image).type) else image
 
 
 def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:

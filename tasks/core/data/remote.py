@@ -83,7 +83,7 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
     """
     folder = workspace.downloads / stage.digest_of(address)
     with lock.exclusive(workspace.downloads / f".{folder.name}.lock"), _open(address) as place:
-        with _network(address):
+        with network(address):
             entries = place.entries()
         if not entries:
             raise UsageError(
@@ -107,7 +107,7 @@ def _copy(place: Place, address: str, entry: Entry, folder: Path, progress: Any)
     log.info("copying %s from %s", entry.name, address)
     try:
         size = 0
-        with _network(address), staging.open("wb") as file:
+        with network(address), staging.open("wb") as file:
             for chunk in place.chunks(entry.name):
                 file.write(chunk)
                 size += len(chunk)
@@ -142,7 +142,7 @@ def _tidy(folder: Path, entries: list[Entry]) -> None:
 
 
 @contextmanager
-def _network(address: str) -> Iterator[None]:
+def network(address: str) -> Iterator[None]:
     try:
         yield
     except PlumblineError:
@@ -205,6 +205,30 @@ def _refuse_status(address: str, answer: httpx.Response) -> None:
     raise NetworkError(f"{address} does not answer as it should", expected="status 200", found=found)
 
 
+def system_of(address: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of an fsspec address, and the path in it.
+
+    Raises:
+        UsageError: There is no such file system, or its package is missing.
+    """
+    scheme = urlsplit(address).scheme
+    try:
+        system, path = fsspec.url_to_fs(address)
+    except ImportError as error:
+        package = PACKAGES.get(scheme, f"fsspec's for {scheme}://")
+        raise UsageError(
+            f"{scheme}:// addresses need a package that is not installed: {package}",
+            found=str(error),
+            done="nothing was started",
+            todo=f"pip install {package}" if scheme in PACKAGES else "",
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"{address} is of an unknown kind", expected="https://, hf://, s3://, ...", found=str(error)
+        ) from error
+    return system, path
+
+
 class Store:
     """Files at an fsspec address."""
 
@@ -213,21 +237,7 @@ class Store:
 
     @classmethod
     def open(cls, address: str) -> "Store":
-        scheme = urlsplit(address).scheme
-        try:
-            return cls(*fsspec.url_to_fs(address))
-        except ImportError as error:
-            package = PACKAGES.get(scheme, f"fsspec's for {scheme}://")
-            raise UsageError(
-                f"{scheme}:// addresses need a package that is not installed: {package}",
-                found=str(error),
-                done="nothing was started",
-                todo=f"pip install {package}" if scheme in PACKAGES else "",
-            ) from error
-        except ValueError as error:
-            raise UsageError(
-                f"{address} is of an unknown kind", expected="https://, hf://, s3://, ...", found=str(error)
-            ) from error
+        return cls(*system_of(address))
 
     def entries(self) -> list[Entry]:
         if self._system.isfile(self._root):
@@ -235,7 +245,7 @@ class Store:
         else:
             found = self._system.find(self._root, detail=True)
         return [
-            Entry(self._relative(path), info.get("size"), _mark(info))
+            Entry(self._relative(path), info.get("size"), mark(info))
             for path, info in sorted(found.items())
             if path.endswith(SUFFIX)
         ]
@@ -250,6 +260,6 @@ class Store:
         return PurePosixPath(path).name if path == self._root else path.removeprefix(self._root + "/")
 
 
-def _mark(info: dict[str, Any]) -> str:
+def mark(info: dict[str, Any]) -> str:
     signs = {sign: str(info[sign]) for sign in (*SIGNS, "created") if info.get(sign)}
     return json.dumps({"size": info.get("size"), **signs}, sort_keys=True) if signs else ""

@@ -114,30 +114,42 @@ class Shard:
 
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
         """Encoded images of the rows `wanted` (ascending), with their row; None where there are no bytes."""
-        start = 0
         with reading(self.path), pq.ParquetFile(self.path, **PAGES) as file:
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                inside = wanted[bisect_left(wanted, start) : bisect_left(wanted, stop)]
-                if inside:
-                    yield from self._group(file, group, start, set(inside))
-                start = stop
-
-    def _group(
-        self, file: pq.ParquetFile, group: int, row: int, wanted: set[int]
-    ) -> Iterator[tuple[int, bytes | None]]:
-        facts = file.metadata.row_group(group)
-        step = max(1, min(1024, MEMORY * facts.num_rows // max(1, facts.total_byte_size)))
-        for batch in file.iter_batches(step, row_groups=[group], columns=[self.columns.bytes]):
-            column = batch.column(0)
-            values = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
-            for value in values:
-                if row in wanted:
-                    yield row, value.as_py()
-                row += 1
+            yield from encoded(file, self.columns.bytes, wanted)
 
     def _refuse_label(self, highest: int | None) -> None:
         names = self.columns.names
         if highest is not None and highest >= len(names):
             expected = f"labels 0..{len(names) - 1} in column {self.columns.label}"
             raise refusal(str(self.path), "has a label without a class name", expected, str(highest))
+
+
+def encoded(
+    file: pq.ParquetFile, column: str, wanted: Sequence[int]
+) -> Iterator[tuple[int, bytes | None]]:
+    """Encoded images of the rows `wanted` (ascending) of an open file, some megabytes at a time.
+
+    Args:
+        column: Path of the encoded images, see `columns.bytes_of`.
+    """
+    start = 0
+    for group in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(group).num_rows
+        inside = wanted[bisect_left(wanted, start) : bisect_left(wanted, stop)]
+        if inside:
+            yield from _group(file, column, group, start, set(inside))
+        start = stop
+
+
+def _group(
+    file: pq.ParquetFile, column: str, group: int, row: int, wanted: set[int]
+) -> Iterator[tuple[int, bytes | None]]:
+    facts = file.metadata.row_group(group)
+    step = max(1, min(1024, MEMORY * facts.num_rows // max(1, facts.total_byte_size)))
+    for batch in file.iter_batches(step, row_groups=[group], columns=[column]):
+        images = batch.column(0)
+        values = pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
+        for value in values:
+            if row in wanted:
+                yield row, value.as_py()
+            row += 1

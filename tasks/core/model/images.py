@@ -1,7 +1,11 @@
-"""Classifying image files with a published model, in bounded memory."""
+"""Batch prediction: a published model over the images of a batch, part by part, in bounded memory.
 
-import os
-from collections.abc import Iterator, Sequence
+A thread reads and decodes while the model works on the blocks before. A part is written whole or not at all, and
+its blocks begin with it: what a killed run had finished stays, and what comes after is the same to the byte.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,114 +14,176 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core import stage
-from tasks.core.data import decode
-from tasks.core.data.decode import Target
-from tasks.core.errors import DecodeError, UsageError
+from tasks.core.data import contents, prefetch
+from tasks.core.data.batches import Batch
+from tasks.core.data.contents import Block
+from tasks.core.data.pace import Pace
 from tasks.core.handles import ModelVersion
-from tasks.core.model import predictions
+from tasks.core.model import profile, scoring
+from tasks.core.model.embedding import Projection
+from tasks.core.model.scoring import Scorer
 from tasks.core.progress import Progress, silent
 
-BATCH = 256
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+AHEAD = 4  # blocks that are decoded before the model wants them
+GROUP = 4096  # rows held until they are written
+SAMPLE = 10_000  # images of a batch that are compared with the profile
 SCHEMA = pa.schema(
     [
         ("file", pa.string()),
-        ("predicted_class", pa.string()),  # null for a file that is not a readable image
-        ("probability", pa.float32()),
-        ("probabilities", pa.list_(pa.float32())),
-        ("problem", pa.string()),
-        ("model", pa.string()),
+        ("row", pa.int64()),  # in a parquet file; null for an image file
+        ("predicted_class", pa.string()),  # null where the model abstained or the image can't be read
+        ("probability", pa.float32()),  # of the likeliest class
+        ("probabilities", pa.list_(pa.float32())),  # in the order of the model's classes
+        ("abstained", pa.bool_()),
+        ("problem", pa.string()),  # why the image can't be read; else null
+        ("model", pa.string()),  # the version
     ]
 )
 
-
-def find(places: Sequence[Path]) -> list[Path]:
-    """The image files among `places`: files as they are named, folders with all that is below them.
-
-    Raises:
-        UsageError: A place that isn't there, or no image at all.
-    """
-    missing = [place for place in places if not place.exists()]
-    if missing:
-        raise UsageError(f"{missing[0]} is not there", expected="image files or folders of images")
-    files = [file for place in places for file in (_below(place) if place.is_dir() else [place])]
-    if not files:
-        raise UsageError(
-            f"no images in {', '.join(map(str, places))}",
-            expected=f"files that end in {', '.join(sorted(SUFFIXES))}",
-        )
-    return files
+Floats = NDArray[np.float32]
 
 
-def classify(model: ModelVersion, files: Sequence[Path], out: Path, progress: Progress = silent) -> pa.Table:
-    """Write one row a file to the parquet file `out`, whole or not at all, and return them.
-
-    A file that cannot be read as an image has its reason in `problem` and no prediction.
+def predict(batch: Batch, model: ModelVersion, progress: Progress = silent) -> None:
+    """Write the parts of a batch that are missing, and their samples for the comparison.
 
     Args:
+        batch: Its asking names the model.
         model: Takes images of the shape, and knows the classes, that stand in its manifest.
-        files: In the order of the rows.
+        progress: Told images done.
+
+    Raises:
+        DataError: A parquet file can't be read any more.
+        NetworkError: An address could not be reached; another try may help.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with pq.ParquetWriter(staging, SCHEMA) as writer:
-            for done, rows in _rows(model, files):
-                writer.write_table(rows)
-                progress(done, len(files), f"{done:,} of {len(files):,} images")
-        stage.sync(staging)
-        staging.replace(out)
-    finally:
-        staging.unlink(missing_ok=True)
-    return pq.read_table(out)
-
-
-def _below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-def _rows(model: ModelVersion, files: Sequence[Path]) -> Iterator[tuple[int, pa.Table]]:
+    missing = batch.missing
+    if not missing:
+        return
     facts = model.manifest["facts"]
-    problems: list[list[str]] = []
-
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(files), BATCH):
-            read = [_read(file, tuple(facts["shape"])) for file in files[start : start + BATCH]]
-            problems.append([problem for _, problem in read])
-            yield np.stack([image for image, _ in read])
-
-    scored = predictions.predict_images(model.directory / "model.keras", batches())
-    for number, probabilities in enumerate(scored):
-        some = files[number * BATCH :][:BATCH]
-        names = np.array(facts["classes"])[probabilities.argmax(axis=1)]
-        yield number * BATCH + len(some), _table(some, problems[number], probabilities, names, model.version)
+    scorer = scoring.load(model.directory / "model.keras")
+    pace = Pace(sum(batch.parts[part][1] for part in missing), "img", progress)
+    writing = _Writing(batch, model.version, tuple(facts["classes"]), profile.of_version(model))
+    for part, block in prefetch.ahead(_blocks(batch, missing, scorer.size, tuple(facts["shape"])), AHEAD):
+        if block is None:
+            writing.finish(part)
+        else:
+            writing.add(part, block, *scorer.forward(block.images))
+            pace.step(len(block))
 
 
-def _read(file: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], str]:
-    """The image, or black pixels that keep the batch's shape and the reason why there is none."""
-    try:
-        target = Target(size=shape[:2], channels=shape[2])
-        return decode.decode(file.read_bytes(), target)[0], ""
-    except (DecodeError, OSError) as error:
-        return np.zeros(shape, np.uint8), str(error)
+def _blocks(
+    batch: Batch, parts: Sequence[int], size: int, shape: tuple[int, int, int]
+) -> Iterator[tuple[int, Block | None]]:
+    """The blocks of each part, and None at its end."""
+    for part in parts:
+        for block in contents.blocks(batch.lines(part), size, shape):
+            yield part, block
+        yield part, None
 
 
-def _table(
-    files: Sequence[Path],
-    problems: Sequence[str],
-    probabilities: NDArray[np.float32],
-    names: NDArray[np.str_],
-    version: str,
-) -> pa.Table:
-    rows = [
-        {
-            "file": str(file),
-            "predicted_class": None if problem else str(name),
-            "probability": None if problem else row.max(),
-            "probabilities": None if problem else row.tolist(),
-            "problem": problem or None,
-            "model": version,
+@dataclass
+class _Writing:
+    """Writes one part after the other."""
+
+    batch: Batch
+    version: str
+    classes: tuple[str, ...]
+    projection: Projection | None
+    tables: list[pa.Table] = field(default_factory=list)
+    numbers: list[dict[str, Floats]] = field(default_factory=list)
+    done: int = 0  # images of the part
+    writer: pq.ParquetWriter | None = None
+
+    def __post_init__(self) -> None:
+        self.names = pa.array(self.classes, pa.string())
+        self.firsts = np.cumsum([0, *(images for _, images in self.batch.parts)])
+        generator = np.random.default_rng(self.batch.seed)
+        count = min(SAMPLE, self.batch.images)
+        self.sampled = np.sort(generator.choice(self.batch.images, count, replace=False, shuffle=False))
+
+    def add(self, part: int, block: Block, probabilities: Floats, embeddings: Floats) -> None:
+        count = len(block)
+        if self.projection is not None:
+            self._note(part, block, probabilities, embeddings)
+        self.tables.append(self._table(block, probabilities[:count]))
+        self.done += count
+        if sum(map(len, self.tables)) >= GROUP:
+            self._flush(part)
+
+    def finish(self, part: int) -> None:
+        """Put the part in its place: first its sample, then its rows, by which it is there."""
+        self._flush(part)
+        if self.writer is not None:
+            self.writer.close()
+        if self.projection is not None:
+            _put(self.batch.sample(part), lambda path: _write_sample(path, self.numbers))
+        stage.sync(_staging(self.batch.path(part)))
+        _staging(self.batch.path(part)).rename(self.batch.path(part))
+        stage.sync(self.batch.directory)
+        self.writer, self.numbers, self.done = None, [], 0
+
+    def _flush(self, part: int) -> None:
+        if self.writer is None:
+            self.writer = pq.ParquetWriter(_staging(self.batch.path(part)), SCHEMA, use_dictionary=DICTIONARIES)
+        if self.tables:
+            self.writer.write_table(pa.concat_tables(self.tables))
+        self.tables = []
+
+    def _table(self, block: Block, probabilities: Floats) -> pa.Table:
+        readable, likeliest = block.readable, probabilities.argmax(1)
+        confidence = probabilities[np.arange(len(block)), likeliest]
+        threshold = self.batch.asking.threshold
+        abstained = readable & (confidence < (0 if threshold is None else threshold))
+        answered = pa.array(likeliest.astype(np.int32), mask=~readable | abstained)
+        columns = {
+            "file": pa.array(block.files, pa.string()),
+            "row": pa.array(block.rows, pa.int64()),
+            "predicted_class": self.names.take(answered),
+            "probability": pa.array(confidence, mask=~readable),
+            "probabilities": _lists(probabilities, readable),
+            "abstained": pa.array(abstained),
+            "problem": pa.array(block.problems, pa.string()),
+            "model": pa.repeat(self.version, len(block)),
         }
-        for file, problem, row, name in zip(files, problems, probabilities, names, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, SCHEMA)
+        return pa.table(columns, SCHEMA)
+
+    def _note(self, part: int, block: Block, probabilities: Floats, embeddings: Floats) -> None:
+        first = self.firsts[part] + self.done
+        inside = self.sampled[slice(*np.searchsorted(self.sampled, [first, first + len(block)]))] - first
+        kept = inside[block.readable[inside]]
+        if len(kept) and self.projection is not None:
+            self.numbers.append(
+                profile.describe(
+                    block.images[kept],
+                    block.sizes[kept],
+                    probabilities[kept],
+                    embeddings[kept],
+                    self.projection,
+                )
+            )
+
+
+DICTIONARIES = ["predicted_class", "problem", "model"]
+
+
+def _lists(values: Floats, there: NDArray[np.bool_]) -> pa.ListArray:
+    """A row's values as a list; null where there are none."""
+    ends = np.cumsum([0, *(len(row) if is_there else 0 for row, is_there in zip(values, there, strict=True))])
+    offsets = pa.array(ends.astype(np.int32), mask=np.append(~there, False))
+    return pa.ListArray.from_arrays(offsets, pa.array(values[there].ravel()))
+
+
+def _staging(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _put(path: Path, write: Callable[[Path], None]) -> None:
+    write(_staging(path))
+    stage.sync(_staging(path))
+    _staging(path).rename(path)
+
+
+def _write_sample(path: Path, numbers: Sequence[dict[str, Floats]]) -> None:
+    joined = {name: np.concatenate([some[name] for some in numbers]) for name in numbers[0]} if numbers else {}
+    table = pa.table(joined)
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)

@@ -21,6 +21,7 @@ FOLDERS = {
     "evaluate": "evaluations",
     "fold": "predictions",
     "suspect": "suspects",
+    "profile": "profiles",
     "export": "exports",
     "report": "reports",
 }

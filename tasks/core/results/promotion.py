@@ -5,7 +5,15 @@ from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.errors import RegistryError
-from tasks.core.handles import Decision, Evaluation, Exports, ModelVersion, TensorCache, TrainedModel
+from tasks.core.handles import (
+    Decision,
+    Evaluation,
+    Exports,
+    ModelVersion,
+    Profile,
+    TensorCache,
+    TrainedModel,
+)
 from tasks.core.results import gate, ledger, registry
 from tasks.core.results.evaluation import scored_again
 from tasks.core.results.gate import Budget, Ruling
@@ -52,6 +60,7 @@ def promote(
     who: str,
     budget: Budget | None = None,
     exported: Exports | None = None,
+    profiled: Profile | None = None,
 ) -> Decision:
     """Publish a model and decide whether it becomes champion.
 
@@ -63,6 +72,7 @@ def promote(
         who: Stands in the log.
         budget: What a promotion may cost; the default if None.
         exported: The model in other formats; the version gets those that are certified.
+        profiled: What the model's images are like; goes into the version.
 
     Returns:
         The decision. Its evidence doesn't depend on when it was made: asked again about the champion
@@ -70,7 +80,9 @@ def promote(
     """
     dataset = tensors.dataset
     known = {**facts, "classes": list(tensors.classes), "shape": list(tensors.shape)}
-    version = registry.publish(trained, evaluation, dataset, known, workspace, who=who, exported=exported)
+    version = registry.publish(
+        trained, evaluation, dataset, known, workspace, who=who, exported=exported, profiled=profiled
+    )
     standing = registry.champion(dataset, workspace)
     if standing is not None and standing.model_sha256 == trained.model_sha256:
         verdict = f"this very model is champion {standing.version} already, nothing changed"

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.core import stage
 from tasks.core.errors import RegistryError
-from tasks.core.handles import Evaluation, Exports, ModelVersion, TrainedModel
+from tasks.core.handles import Evaluation, Exports, ModelVersion, Profile, TrainedModel
 from tasks.core.results import card, changes, shelf
 from tasks.core.results.scores import read_calibration, read_metrics
 from tasks.core.stage import Ingredients
@@ -21,6 +21,7 @@ from tasks.core.workspace import Workspace
 MODEL = "model.keras"
 CARD = "model_card.md"
 EXPORTS = "exports"
+PROFILE = "profile"
 CHAMPION = "champion"
 PREVIOUS = "previous"
 ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
@@ -35,6 +36,7 @@ def publish(
     *,
     who: str = "",
     exported: Exports | None = None,
+    profiled: Profile | None = None,
 ) -> ModelVersion:
     """Give a trained model its version; if the same model is published already, the version it has.
 
@@ -47,19 +49,29 @@ def publish(
         who: Stands in the log.
         exported: The model in other formats: they are copied into the version's folder `exports`. A version
             that is published already stays as it is.
+        profiled: What the model's images are like: copied into the version's folder `profile`.
 
     Raises:
-        RegistryError: The evaluation or the exports are of another model.
+        RegistryError: The evaluation, the exports or the profile are of another model.
     """
     _same_model("evaluation", evaluation.model_sha256, trained)
     if exported is not None:
         _same_model("exports", exported.model_sha256, trained)
+    if profiled is not None:
+        _same_model("profile", profiled.model_sha256, trained)
     with shelf.locked(dataset, workspace) as place:
         for name in shelf.names(place):
             if stage.read_manifest(place / name)["facts"]["model_sha256"] == trained.model_sha256:
                 return _load(place / name, workspace)
         name = shelf.next_name(place)
-        _put(place / name, trained, evaluation, exported, {**facts, "dataset": dataset, "version": name})
+        known = {
+            **facts,
+            "dataset": dataset,
+            "version": name,
+            "exports": list(exported.passed) if exported else [],
+            "profile": {"split": profiled.split, "images": profiled.images} if profiled else None,
+        }
+        _put(place / name, trained, evaluation, {EXPORTS: exported, PROFILE: profiled}, known)
         changes.append(place / shelf.LOG, changes.record("publish", who, "made by a run", version=name))
     return _load(place / name, workspace)
 
@@ -216,7 +228,7 @@ def _put(
     final: Path,
     trained: TrainedModel,
     evaluation: Evaluation,
-    exported: Exports | None,
+    folders: Mapping[str, Exports | Profile | None],
     facts: dict[str, Any],
 ) -> None:
     """Build the version's directory beside `final` and rename it into place."""
@@ -228,7 +240,6 @@ def _put(
         "evaluation": evaluation.digest,
         "tensors": evaluation.tensors,
         "images": evaluation.images,
-        "exports": list(exported.passed) if exported else [],
         "metrics": read_metrics(evaluation)["test"],
         "temperature": trained.temperature,
         "abstention": calibrated["abstention"],
@@ -240,14 +251,14 @@ def _put(
     staging.mkdir()
     with stage.Stopwatch() as stopwatch:
         shutil.copyfile(trained.directory / MODEL, staging / MODEL)
-        if exported is not None:
-            shutil.copytree(
-                exported.directory, staging / EXPORTS, ignore=shutil.ignore_patterns(stage.MANIFEST)
-            )
+        for name, folder in folders.items():
+            if folder is not None:
+                shutil.copytree(folder.directory, staging / name, ignore=shutil.ignore_patterns(stage.MANIFEST))
         (staging / CARD).write_text(card.render(whole, card.read_notes(notes)), encoding="utf-8")
     made_of = Ingredients(
         stage="publish",
-        inputs={"training": trained.digest, "evaluation": evaluation.digest},
+        inputs={"training": trained.digest, "evaluation": evaluation.digest}
+        | {name: folder.digest for name, folder in folders.items() if folder is not None},
         parameters={"dataset": whole["dataset"], "version": final.name},
     )
     stage.write_manifest(staging, made_of, whole, stopwatch.cost)

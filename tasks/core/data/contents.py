@@ -1,0 +1,149 @@
+"""The images of a batch prediction, read and decoded: by the same rules as those that a model was trained on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.data import columns, crew, decode, intake, remote, shards
+from tasks.core.data.decode import Target
+from tasks.core.data.hashes import whole
+from tasks.core.data.intake import IMAGE, Line
+from tasks.core.errors import DecodeError
+
+FAR = 16  # threads that wait for files at an address
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An image as it lies there.
+
+    Args:
+        place: Path or address of its file.
+        row: In a parquet file; None for an image file.
+        content: The image's bytes; None if they are to be read from `place`.
+        size: Bytes of an image file as it was listed.
+    """
+
+    place: str
+    row: int | None
+    content: bytes | None = None
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Block:
+    """Images side by side, as many as a model takes at once.
+
+    Args:
+        images: uint8 (size, H, W, C); black where there is none.
+        sizes: int32 (size, 2); height and width as they came, 0 where there is none.
+        files, rows, problems: Of the images that there are: file, row in it, why it can't be read.
+    """
+
+    images: NDArray[np.uint8]
+    sizes: NDArray[np.int32]
+    files: list[str]
+    rows: list[int | None]
+    problems: list[str | None]
+
+    @classmethod
+    def empty(cls, size: int, shape: tuple[int, int, int]) -> "Block":
+        return cls(np.zeros((size, *shape), np.uint8), np.zeros((size, 2), np.int32), [], [], [])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def full(self) -> bool:
+        return len(self.files) == len(self.images)
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """bool (len,)."""
+        return np.array([problem is None for problem in self.problems], bool)
+
+
+def blocks(lines: Sequence[Line], size: int, shape: tuple[int, int, int]) -> Iterator[Block]:
+    """The images of some lines in their order; all blocks but the last are full.
+
+    Args:
+        size: Images of a block.
+        shape: Height, width and channels of the images that the model takes.
+
+    Raises:
+        DataError: A parquet file can't be read any more.
+        NetworkError: An address could not be reached; another try may help.
+    """
+    block = Block.empty(size, shape)
+    for image in _decoded(lines, Target(size=shape[:2], channels=shape[2])):
+        _add(block, image)
+        if block.full:
+            yield block
+            block = Block.empty(size, shape)
+    if len(block):
+        yield block
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    encoded: Encoded
+    pixels: decode.Pixels | None
+    size: tuple[int, int] = (0, 0)
+    problem: str | None = None
+
+
+def _add(block: Block, image: _Image) -> None:
+    number = len(block)
+    if image.pixels is not None:
+        block.images[number] = image.pixels
+    block.sizes[number] = image.size
+    block.files.append(image.encoded.place)
+    block.rows.append(image.encoded.row)
+    block.problems.append(image.problem)
+
+
+def _decoded(lines: Sequence[Line], target: Target) -> Iterator[_Image]:
+    for (far, single), some in groupby(lines, lambda line: (intake.is_address(line.place), line.start == IMAGE)):
+        group = list(some)
+        images = [Encoded(line.place, None, size=line.bytes) for line in group] if single else _rows(group)
+        size = sum(line.bytes for line in group) / sum(line.count for line in group)
+        waiting = {"size": crew.WORTH_IT, "workers": FAR} if far and single else {"size": size}
+        yield from crew.each(partial(_image, target), images, **waiting)
+
+
+def _rows(lines: Sequence[Line]) -> Iterator[Encoded]:
+    """Rows of parquet files; a file is opened once for lines that follow each other."""
+    for place, some in groupby(lines, lambda line: line.place):
+        wanted = [row for line in some for row in range(line.start, line.start + line.count)]
+        with intake.reading(place), intake.opened(place) as file:
+            schema = file.schema_arrow
+            column = columns.bytes_of(schema, columns.image_of(Path(place), schema))
+            for row, content in shards.encoded(file, column, wanted):
+                yield Encoded(place, row, content or b"")
+
+
+def _image(target: Target, encoded: Encoded) -> _Image:
+    try:
+        content = _read(encoded) if encoded.content is None else encoded.content
+        pixels, (height, width, _) = decode.decode(content, target)
+    except DecodeError as error:
+        return _Image(encoded, None, problem=error.summary)
+    except OSError as error:
+        return _Image(encoded, None, problem=f"not readable: {error.strerror or error}")
+    return _Image(encoded, pixels, (height, width))
+
+
+def _read(encoded: Encoded) -> bytes:
+    if not intake.is_address(encoded.place):
+        return whole(encoded.place, encoded.size)
+    system, path = remote.system_of(encoded.place)
+    with remote.network(encoded.place):
+        try:
+            return bytes(system.cat_file(path))
+        except FileNotFoundError as error:
+            raise DecodeError("not there any more") from error
