@@ -1,4 +1,4 @@
-"""Classify images with a published model.
+"""Classify images with a published model, batch after batch, and say whether they are like those it knows.
 
 python flows/predict_flow.py photos/new a.jpg --dataset photos
 """
@@ -20,39 +20,67 @@ else:
 import typer
 from prefect import flow
 
-from tasks import console
+from tasks import console, dashboard
 from tasks.core import server
 from tasks.core.command import documented
+from tasks.core.data import batches
+from tasks.core.data.batches import Batch
+from tasks.core.handles import ModelVersion
 from tasks.core.workspace import Workspace
-from tasks.predict import predict
+from tasks.predict import ask, compare, pending, predict
 
 
 @flow(name="predict-images", flow_run_name="{dataset} {model}")
 def predict_flow(
-    images: list[Path],
+    images: list[str],
     dataset: str = "digits",
     model: str = "champion",
-    out: Path = Path("predictions.parquet"),
+    out: Path = Path("predictions"),
+    abstain: float | None = None,
+    threshold: float | None = None,
     workspace: Path | None = None,
 ) -> dict[str, Any]:
-    """Classify images with a published model, into a parquet file and a printed table.
+    """Classify images with a published model; the rows are added to a folder of parquet files.
+
+    What the folder has from this model already is not predicted again: run it as often as you like. A run
+    that was killed is gone on with. The new images are compared with those that the model was validated on.
 
     Args:
-        images: Image files, or folders that are searched for images.
+        images: Image files, parquet files of images, folders of either, globs, or addresses (s3://, https://).
         dataset: The dataset whose models are meant; for a folder of photos the folder's name.
         model: A version (v0003) or an alias (champion, previous).
-        out: The parquet file to write: file, predicted class, probability, all probabilities, problem.
+        out: The folder of parquet files, new or with earlier predictions. A batch is a folder in it.
+        abstain: Give no answer where the model isn't sure enough to keep the errors among its answers below
+            this rate, as far as its validation images prove one: 0.01, 0.02, 0.05 or 0.1.
+        threshold: Give no answer below this confidence, 0 to 1, instead.
         workspace: Where the models are. Default: PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
-        Counts of images and of problems, and the file's path; JSON values.
+        Counts of images, of those without an answer and of unreadable ones, what drifted, and the folder.
     """
     Workspace.open(workspace)
-    rows = predict(images, dataset, model, out)
-    console.predictions(rows)
-    unread = sum(row["problem"] is not None for row in rows)
-    console.log.info("%d images, %d unreadable; all in %s", len(rows), unread, out)
-    return {"images": len(rows), "unreadable": unread, "out": str(out)}
+    asking, version = ask(images, dataset, model, abstain, threshold)
+    out = out.expanduser().absolute()
+    with batches.locked(out):
+        done = [story(batch, version) for batch in pending(asking, out)]
+    if not done:
+        console.log.info("nothing new: all images are in %s already", out)
+    counts = {name: sum(tally[name] for tally in done) for name in ("images", "abstained", "unreadable")}
+    return counts | {"drift": [tally["drift"] for tally in done], "out": str(out)}
+
+
+def story(batch: Batch, version: ModelVersion) -> dict[str, Any]:
+    """One batch; returns what came out."""
+    predict(batch, version)
+    drift = compare(batch, version)
+    tally = batch.tally()
+    dashboard.predicted(batch, tally, drift)
+    batch.close(tally | {"drift": drift.record()})
+    console.predictions(batch.first(console.SHOWN), tally["images"])
+    words = "{images:,} images, {abstained:,} without an answer, {unreadable:,} unreadable".format(**tally)
+    console.log.info("%s; in %s", words, batch.directory)
+    (console.log.warning if drift.drifted else console.log.info)("%s", drift)
+    return tally | {"drift": str(drift)}
 
 
 def main(**parameters: Any) -> None:

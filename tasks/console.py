@@ -74,15 +74,21 @@ def bar() -> Progress:
     )
 
 
-def predictions(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table of file, class and probability; of many rows, the first and how many more."""
+def predictions(rows: Sequence[Mapping[str, Any]], total: int) -> None:
+    """Print a table of file, class and probability.
+
+    Args:
+        rows: The first ones.
+        total: How many there are.
+    """
     table = Table("file", "class", Column("probability", justify="right"), box=None)
     for row in rows[:SHOWN]:
-        probability = "" if row["problem"] else f"{row['probability']:.1%}"
-        table.add_row(row["file"], row["predicted_class"] or f"unreadable: {row['problem']}", probability)
+        said = row["predicted_class"] or (f"unreadable: {row['problem']}" if row["problem"] else "no answer")
+        place = row["file"] if row["row"] is None else f"{row['file']}#{row['row']}"
+        table.add_row(place, said, "" if row["problem"] else f"{row['probability']:.1%}")
     console.print(table)
-    if len(rows) > SHOWN:
-        console.print(f"... and {len(rows) - SHOWN:,} more")
+    if total > len(rows):
+        console.print(f"... and {total - len(rows):,} more")
 
 
 def table(rows: Sequence[Mapping[str, str]], none: str = "") -> None:

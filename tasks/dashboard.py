@@ -1,17 +1,21 @@
 """What the dashboard shows of a run: its artifacts, the champions' history, an event for a promotion."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
+from tasks.core.data.batches import Batch
 from tasks.core.handles import Report
-from tasks.core.results import explanation, registry, showing
+from tasks.core.results import explanation, registry, showing, sighting
+from tasks.core.results.drift import Drift
 from tasks.core.results.subject import Subject
 from tasks.journal import Journal
 
 PROMOTED = "plumbline.model.promoted"
+DRIFTED = "plumbline.drift.detected"
 
 
 def show(journal: Journal, subject: Subject, report: Report) -> None:
@@ -48,6 +52,40 @@ def champions(dataset: str, journal: Journal) -> None:
     ]
     if rows:
         create_table_artifact(rows, key=f"champions-{_key(dataset)}", description=f"champions of {dataset}")
+
+
+def predicted(batch: Batch, tally: Mapping[str, Any], drift: Drift) -> None:
+    """What came out of a batch: counts by class, the comparison with the model's profile, an event for drift.
+
+    The event comes before the batch is closed: a run that is killed in between sends it again.
+    """
+    rows = [{"class": name, "images": count} for name, count in tally["classes"].items()]
+    create_table_artifact(rows, key="predicted", description=f"{tally['images']:,} images by predicted class")
+    dataset = batch.asking.dataset
+    create_markdown_artifact(
+        sighting.summary(batch, drift), key=f"drift-{_key(dataset)}", description=str(drift)
+    )
+    if drift.drifted:
+        _drifted(batch, drift)
+
+
+def _drifted(batch: Batch, drift: Drift) -> None:
+    """For automations, as a promotion's event is."""
+    dataset, version = batch.asking.dataset, batch.asking.version
+    emit_event(
+        DRIFTED,
+        resource={
+            "prefect.resource.id": f"plumbline.model.{dataset}",
+            "prefect.resource.name": f"{dataset} {version}",
+        },
+        payload={
+            "dataset": dataset,
+            "version": version,
+            "batch": batch.name,
+            "report": str(batch.directory / sighting.PAGE),
+            **drift.record(),
+        },
+    )
 
 
 def _promoted(dataset: str, subject: Subject) -> None:

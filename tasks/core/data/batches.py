@@ -15,7 +15,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core import lock, stage
@@ -38,7 +41,7 @@ LINES = pa.schema(
     [
         ("place", pa.string()),
         ("start", pa.int64()),
-        ("count", pa.int32()),
+        ("images", pa.int32()),
         ("bytes", pa.int64()),
         ("mark", pa.string()),
         ("key", pa.uint64()),
@@ -120,15 +123,38 @@ class Batch:
             return [Line(*row) for row in zip(*values, strict=True)]
 
     def keys(self) -> NDArray[np.uint64]:
-        """The keys of all lines whose part is there."""
+        """The keys of all lines whose part is there, or will be since the batch goes on."""
         with pa.memory_map(str(self.directory / INPUTS)) as file:
             keys = pa.ipc.open_file(file).read_all()["key"].to_numpy()
-            there = [self.path(part).exists() for part in range(len(self.parts))]
-            return keys[np.repeat(there, [lines for lines, _ in self.parts])]
+            counts = [self.done is None or self.path(part).exists() for part in range(len(self.parts))]
+            return keys[np.repeat(counts, [lines for lines, _ in self.parts])]
 
-    def close(self, facts: dict[str, Any]) -> None:
+    def tally(self) -> dict[str, Any]:
+        """How many images there are, of which class, abstained from, unreadable; reads part by part."""
+        images, abstained, unreadable, classes = 0, 0, 0, Counter[str]()
+        for part in range(len(self.parts)):
+            rows = pq.read_table(self.path(part), columns=["predicted_class", "abstained", "problem"])
+            images += len(rows)
+            abstained += pc.sum(rows["abstained"]).as_py() or 0
+            unreadable += len(rows) - rows["problem"].null_count
+            counts = rows["predicted_class"].drop_null().value_counts()
+            classes.update({count["values"].as_py(): count["counts"].as_py() for count in counts})
+        return {
+            "images": images,
+            "abstained": abstained,
+            "unreadable": unreadable,
+            "classes": dict(classes.most_common()),
+        }
+
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """The first rows."""
+        with pq.ParquetFile(self.path(0)) as file:
+            return next(file.iter_batches(count), pa.record_batch({})).to_pylist()
+
+    def close(self, facts: Mapping[str, Any]) -> None:
         """Write down what came out; nothing is added to the batch any more."""
-        stage.write_atomically(self.directory / DONE, json.dumps(facts, indent=1).encode())
+        content = {"format": FORMAT, **facts}
+        stage.write_atomically(self.directory / DONE, json.dumps(content, indent=1).encode())
 
 
 @contextmanager
@@ -151,28 +177,22 @@ def known(out: Path) -> list[Batch]:
     return [_read(path.parent) for path in sorted(out.glob(f"batch=*/{ASKED}"))]
 
 
-def pending(out: Path, asking: Asking, lines: Iterable[Line], part: int = PART) -> Iterator[Batch]:
+def pending(out: Path, asking: Asking, lines: Iterable[Line], part: int = PART) -> list[Batch]:
     """The batches that are to be done: one that was left unfinished, and one of what is new.
 
     Args:
         out: The table; its lock must be held.
         asking: What is asked. Unfinished batches that were asked something else end here.
-        lines: What there is to read; not looked at before the unfinished batch is done.
+        lines: What there is to read.
         part: Images of a part, at least.
     """
-    for batch in known(out):
-        if batch.done is None and batch.asking == asking:
-            yield batch
-        elif batch.done is None:
-            batch.close({"format": FORMAT, "state": "left", "images": _there(batch)})
+    unfinished = [batch for batch in known(out) if batch.done is None]
+    for batch in unfinished:
+        if batch.asking != asking:
+            batch.close({"left": len(batch.missing)})
+    going_on = [batch for batch in unfinished if batch.asking == asking]
     fresh = _plan(out, asking, _new(lines, _keys(out, asking), once=len(asking.places) == 1), part)
-    if fresh is not None:
-        yield fresh
-
-
-def _there(batch: Batch) -> int:
-    missing = set(batch.missing)
-    return sum(images for part, (_, images) in enumerate(batch.parts) if part not in missing)
+    return going_on + ([fresh] if fresh else [])
 
 
 def _read(directory: Path) -> Batch:
@@ -236,7 +256,7 @@ def _write_lines(path: Path, lines: Iterator[tuple[Line, int]], part: int) -> tu
     with pa.ipc.new_file(path, LINES) as writer:
         for line, key in lines:
             rows.append((*line, key))
-            count, images = count + 1, images + line.count
+            count, images = count + 1, images + line.images
             if images >= part:
                 parts.append((count, images))
                 count, images = 0, 0
@@ -246,7 +266,7 @@ def _write_lines(path: Path, lines: Iterator[tuple[Line, int]], part: int) -> tu
     return (*parts, (count, images)) if count else tuple(parts)
 
 
-def _flush(writer: pa.RecordBatchFileWriter, rows: list[Sequence[Any]]) -> None:
+def _flush(writer: pa.RecordBatchFileWriter, rows: list[tuple[Any, ...]]) -> None:
     if rows:
         columns = map(pa.array, zip(*rows, strict=True), LINES.types)
         writer.write_batch(pa.record_batch(list(columns), schema=LINES))

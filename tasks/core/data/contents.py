@@ -1,4 +1,4 @@
-"""The images of a batch prediction, read and decoded: by the same rules as those that a model was trained on."""
+"""The images of a batch prediction, read and decoded by the same rules as those that a model learned from."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from tasks.core.data.intake import IMAGE, Line
 from tasks.core.errors import DecodeError
 
 FAR = 16  # threads that wait for files at an address
+CHANGED = "changed after it was listed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +109,37 @@ def _add(block: Block, image: _Image) -> None:
 
 
 def _decoded(lines: Sequence[Line], target: Target) -> Iterator[_Image]:
-    for (far, single), some in groupby(lines, lambda line: (intake.is_address(line.place), line.start == IMAGE)):
+    kinds = groupby(lines, lambda line: (intake.is_address(line.place), line.start == IMAGE))
+    for (far, single), some in kinds:
         group = list(some)
-        images = [Encoded(line.place, None, size=line.bytes) for line in group] if single else _rows(group)
-        size = sum(line.bytes for line in group) / sum(line.count for line in group)
+        files = (Encoded(line.place, None, size=line.bytes) for line in group)
+        images: Iterator[Encoded | _Image] = files if single else _rows(group)
+        size = sum(line.bytes for line in group) / sum(line.images for line in group)
         waiting = {"size": crew.WORTH_IT, "workers": FAR} if far and single else {"size": size}
         yield from crew.each(partial(_image, target), images, **waiting)
 
 
-def _rows(lines: Sequence[Line]) -> Iterator[Encoded]:
+def _rows(lines: Sequence[Line]) -> Iterator[Encoded | _Image]:
     """Rows of parquet files; a file is opened once for lines that follow each other."""
-    for place, some in groupby(lines, lambda line: line.place):
-        wanted = [row for line in some for row in range(line.start, line.start + line.count)]
-        with intake.reading(place), intake.opened(place) as file:
-            schema = file.schema_arrow
-            column = columns.bytes_of(schema, columns.image_of(Path(place), schema))
-            for row, content in shards.encoded(file, column, wanted):
-                yield Encoded(place, row, content or b"")
+    for (place, mark), some in groupby(lines, lambda line: (line.place, line.mark)):
+        wanted = [row for line in some for row in range(line.start, line.start + line.images)]
+        if intake.mark_of(place) == mark:
+            yield from _encoded(place, wanted)
+        else:
+            yield from (_Image(Encoded(place, row), None, problem=CHANGED) for row in wanted)
 
 
-def _image(target: Target, encoded: Encoded) -> _Image:
+def _encoded(place: str, wanted: Sequence[int]) -> Iterator[Encoded]:
+    with intake.reading(place), intake.opened(place) as file:
+        schema = file.schema_arrow
+        column = columns.bytes_of(schema, columns.image_of(Path(place), schema))
+        for row, content in shards.encoded(file, column, wanted):
+            yield Encoded(place, row, content or b"")
+
+
+def _image(target: Target, encoded: Encoded | _Image) -> _Image:
+    if isinstance(encoded, _Image):
+        return encoded
     try:
         content = _read(encoded) if encoded.content is None else encoded.content
         pixels, (height, width, _) = decode.decode(content, target)

@@ -1,7 +1,7 @@
 """What a batch prediction is to read: image files and rows of parquet files, wherever they lie.
 
-A place is a file, a folder, a glob, or an address that fsspec understands. It is gone through folder by folder
-in a fixed order, so that neither the number of images nor their size decides the memory.
+A place is a file, a folder, a glob, or an address that fsspec understands. It is gone through folder by
+folder in a fixed order, so that neither the number of images nor their size decides the memory.
 """
 
 import hashlib
@@ -31,21 +31,21 @@ class Line(NamedTuple):
     Args:
         place: Absolute path, or address.
         start: The first row; `IMAGE` for an image file.
-        count: Number of images.
+        images: How many.
         bytes: Of the file; of a parquet file, the share of these rows.
         mark: Changes when the file does: its time, or what the file system has instead.
     """
 
     place: str
     start: int
-    count: int
+    images: int
     bytes: int
     mark: str
 
     @property
     def key(self) -> int:
         """64 bits that tell the line from any other, and from itself after a change of the file."""
-        text = "\0".join(map(str, (self.place, self.start, self.count, self.bytes, self.mark)))
+        text = "\0".join(map(str, (self.place, self.start, self.images, self.bytes, self.mark)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
@@ -70,7 +70,8 @@ def check(places: Sequence[str]) -> None:
     for place in places:
         if not is_address(place) and not set(place) & set(MAGIC) and not Path(place).expanduser().exists():
             raise UsageError(
-                f"{place} is not there", expected="image or parquet files, folders of them, globs or addresses"
+                f"{place} is not there",
+                expected="image or parquet files, folders of them, globs or addresses",
             )
 
 
@@ -102,6 +103,17 @@ def _rows(found: Found) -> Iterator[Line]:
     for start in range(0, total, ROWS):
         count = min(ROWS, total - start)
         yield Line(found.place, start, count, found.bytes * count // total, found.mark)
+
+
+def mark_of(place: str) -> str | None:
+    """The mark that a file has now; None if it isn't there."""
+    try:
+        if not is_address(place):
+            return _found(place).mark
+        system, path = remote.system_of(place)
+        return remote.mark(system.info(path))
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

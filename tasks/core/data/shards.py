@@ -124,9 +124,7 @@ class Shard:
             raise refusal(str(self.path), "has a label without a class name", expected, str(highest))
 
 
-def encoded(
-    file: pq.ParquetFile, column: str, wanted: Sequence[int]
-) -> Iterator[tuple[int, bytes | None]]:
+def encoded(file: pq.ParquetFile, column: str, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
     """Encoded images of the rows `wanted` (ascending) of an open file, some megabytes at a time.
 
     Args:

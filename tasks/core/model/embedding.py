@@ -35,7 +35,9 @@ class Projection:
         """Learn it from embeddings of training images, float32 (N, D)."""
         mean = embeddings.mean(0, dtype=np.float64)
         variances, vectors = np.linalg.eigh(np.cov(embeddings - mean, rowvar=False).reshape(len(mean), -1))
-        order = [place for place in np.argsort(-variances)[:MOST] if variances[place] > FLOOR * variances.max()]
+        order = [
+            place for place in np.argsort(-variances)[:MOST] if variances[place] > FLOOR * variances.max()
+        ]
         largest = np.abs(vectors[:, order]).argmax(0)
         signs = np.sign(vectors[largest, order])
         directions = vectors[:, order] * signs / np.sqrt(variances[order])

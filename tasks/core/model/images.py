@@ -1,7 +1,7 @@
 """Batch prediction: a published model over the images of a batch, part by part, in bounded memory.
 
-A thread reads and decodes while the model works on the blocks before. A part is written whole or not at all, and
-its blocks begin with it: what a killed run had finished stays, and what comes after is the same to the byte.
+A thread reads and decodes while the model works on the blocks before. A part is written whole or not at all,
+and its blocks begin with it: what a killed run had finished stays, what comes after is the same to the byte.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,6 @@ from tasks.core.data.pace import Pace
 from tasks.core.handles import ModelVersion
 from tasks.core.model import profile, scoring
 from tasks.core.model.embedding import Projection
-from tasks.core.model.scoring import Scorer
 from tasks.core.progress import Progress, silent
 
 AHEAD = 4  # blocks that are decoded before the model wants them
@@ -123,7 +122,9 @@ class _Writing:
 
     def _flush(self, part: int) -> None:
         if self.writer is None:
-            self.writer = pq.ParquetWriter(_staging(self.batch.path(part)), SCHEMA, use_dictionary=DICTIONARIES)
+            self.writer = pq.ParquetWriter(
+                _staging(self.batch.path(part)), SCHEMA, use_dictionary=DICTIONARIES
+            )
         if self.tables:
             self.writer.write_table(pa.concat_tables(self.tables))
         self.tables = []
@@ -183,7 +184,9 @@ def _put(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _write_sample(path: Path, numbers: Sequence[dict[str, Floats]]) -> None:
-    joined = {name: np.concatenate([some[name] for some in numbers]) for name in numbers[0]} if numbers else {}
+    joined = (
+        {name: np.concatenate([some[name] for some in numbers]) for name in numbers[0]} if numbers else {}
+    )
     table = pa.table(joined)
     with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table)

@@ -1,8 +1,8 @@
 """The profile stage: what a model's images were like, so that later batches can be compared with them.
 
-A directory has `profile.parquet`, a row an image of some validation images: what `traits` says of it, how sure
-the model is of it, and where its embedding lies (`embedding.npz` has the directions, which are those of the
-training images). They are validation images since the model is as sure of its training images as of no
+A directory has `profile.parquet`, a row an image of some validation images: what `traits` says of it, how
+sure the model is of it, and where its embedding lies (`embedding.npz` has the directions, which are those of
+the training images). They are validation images since the model is as sure of its training images as of no
 others, and the rows themselves instead of a summary since a test of two samples has to know how much the
 smaller one says. Importable without TensorFlow.
 """

@@ -1,8 +1,9 @@
-"""A published model as a function of batches of one size: probabilities, and how the model sees the images."""
+"""A published model as a function of batches of one size: probabilities, and how it sees the images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,9 @@ def load(path: Path) -> Scorer:
     both = keras.Model(model.inputs, [model.outputs[0], _embedding(model)])
     size = batch_size(model.input_shape[1:])
     images = tf.TensorSpec((size, *model.input_shape[1:]), tf.uint8)
-    compiled = tf.function(lambda batch: both(batch, training=False), input_signature=[images], autograph=False)
+    compiled = tf.function(
+        lambda batch: both(batch, training=False), input_signature=[images], autograph=False
+    )
 
     def forward(batch: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         probabilities, embeddings = compiled(tf.constant(batch))
@@ -63,6 +66,6 @@ def load(path: Path) -> Scorer:
     return Scorer(size, forward)
 
 
-def _embedding(model: "keras.Model") -> "keras.KerasTensor":  # noqa: F821 - loaded late
+def _embedding(model: Any) -> Any:
     """What comes into the layer of the logits; where the image is also seen mirrored, of the upright view."""
     return model.get_layer(LOGITS).input

@@ -1,12 +1,12 @@
 """Drift: whether a batch of images is like those that a model was validated on.
 
-Each number that is known of an image (`model.profile`) is compared by a two-sample Kolmogorov-Smirnov test, and
-the tests share one error rate by Holm's method (S. Holm, "A Simple Sequentially Rejective Multiple Test
-Procedure", 1979): with images of the same kind, no more than one batch in a hundred is called drifted, however
-many numbers there are and however they hang together. Univariate tests of what a model says, corrected for
-their number, did best in S. Rabanser et al., "Failing Loudly: An Empirical Study of Methods for Detecting
-Dataset Shift", NeurIPS 2019. A difference that is proven but tiny, as any is between batches large enough, is
-not called drift: the tests' own distance is the effect size, and it must be at least `RELEVANT`.
+Each number that is known of an image (`model.profile`) is compared by a two-sample Kolmogorov-Smirnov test,
+and the tests share one error rate by Holm's method (S. Holm, "A Simple Sequentially Rejective Multiple Test
+Procedure", 1979): with images of the same kind, no more than one batch in a hundred is called drifted,
+however many numbers there are and however they hang together. Univariate tests of what a model says,
+corrected for their number, did best in S. Rabanser et al., "Failing Loudly: An Empirical Study of Methods for
+Detecting Dataset Shift", NeurIPS 2019. A difference that is proven but tiny, as any is between batches large
+enough, is not called drift: the tests' own distance is the effect size, and must be at least `RELEVANT`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,10 +108,10 @@ def compare(profile: Numbers, batch: Numbers) -> Drift:
         profile, batch: By name, one value an image; images of which nothing is known are left out before.
     """
     names = [name for name in profile if name in batch]
-    sizes = [len(next(iter(numbers.values()), ())) for numbers in (profile, batch)]
+    sizes = _images(profile), _images(batch)
     if min(sizes) < FEWEST:
         what = "validation images" if sizes[0] < FEWEST else "readable images"
-        return Drift((), *sizes, f"{min(sizes)} {what} are too few, at least {FEWEST} are needed")
+        return Drift((), *sizes, why_not=f"{min(sizes)} {what} are too few, at least {FEWEST} are needed")
     tested = [_kolmogorov_smirnov(profile[name], batch[name]) for name in names]
     corrected = holm([p_value for _, p_value in tested])
     shifts = [
@@ -126,6 +126,10 @@ def compare(profile: Numbers, batch: Numbers) -> Drift:
         for name, (distance, _), p_value in zip(names, tested, corrected, strict=True)
     ]
     return Drift(tuple(sorted(shifts, key=lambda shift: -shift.distance)), *sizes)
+
+
+def _images(numbers: Numbers) -> int:
+    return len(next(iter(numbers.values()), ()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -148,7 +152,9 @@ def in_words(shift: Shift) -> str:
 
 def _kolmogorov_smirnov(one: NDArray[np.floating], other: NDArray[np.floating]) -> tuple[float, float]:
     """Distance and p-value; equal values make the test only more careful."""
-    from scipy.stats import ks_2samp  # late: scipy takes half a second that a run with nothing new doesn't need
+    from scipy.stats import (
+        ks_2samp,
+    )  # late: scipy takes half a second that a run with nothing new doesn't need
 
     method = "exact" if max(len(one), len(other)) <= EXACT else "asymp"
     found = ks_2samp(one, other, method=method)

@@ -253,7 +253,9 @@ def _put(
         shutil.copyfile(trained.directory / MODEL, staging / MODEL)
         for name, folder in folders.items():
             if folder is not None:
-                shutil.copytree(folder.directory, staging / name, ignore=shutil.ignore_patterns(stage.MANIFEST))
+                shutil.copytree(
+                    folder.directory, staging / name, ignore=shutil.ignore_patterns(stage.MANIFEST)
+                )
         (staging / CARD).write_text(card.render(whole, card.read_notes(notes)), encoding="utf-8")
     made_of = Ingredients(
         stage="publish",

@@ -1,0 +1,163 @@
+"""What a comparison of a batch with its model's profile leaves: figures, a page, a picture."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tasks.core import stage
+from tasks.core.data.batches import Batch
+from tasks.core.handles import ModelVersion
+from tasks.core.results import drift, registry
+from tasks.core.results.drift import Drift, Numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FIGURES, PAGE, PICTURE = "_drift.json", "_drift.html", "_drift.png"
+TABLE = "profile.parquet"
+SHOWN = 6  # numbers that get a plot of their own
+BINS = 40
+COLOURS = ("#2b5fd9", "#d97a1f", "#646a76", "#c23431")  # profile, batch, faint, drifted
+
+
+def sight(batch: Batch, version: ModelVersion) -> Drift:
+    """Compare a batch, all of whose parts are there, with the profile of its model; written beside the parts.
+
+    Writes `_drift.json`, and if there was something to compare `_drift.html` and `_drift.png`.
+    """
+    profile = _profile(version)
+    sample = _sample(batch) if profile else {}
+    if profile:
+        found = drift.compare(profile, sample)
+    else:
+        found = Drift((), 0, 0, f"{version.version} was published without a profile of its images")
+    content = json.dumps(found.record(), indent=1).encode()
+    stage.write_atomically(batch.directory / FIGURES, content)
+    if found.shifts:
+        title = f"{version.dataset} {version.version}"
+        stage.write_atomically(batch.directory / PAGE, _page(title, batch, found, profile, sample).encode())
+        stage.write_atomically(batch.directory / PICTURE, picture(found, profile, sample))
+    return found
+
+
+def summary(batch: Batch, found: Drift) -> str:
+    """Markdown for a dashboard: the verdict, the numbers, the picture."""
+    from tasks.core.results import plots
+
+    rows = [
+        f"| {shift.feature} | {shift.before:.4g} | {shift.now:.4g} | {shift.distance:.3f} "
+        f"| {shift.p_value:.2g} | {'**drift**' if shift.drifted else ''} |"
+        for shift in found.shifts
+    ]
+    lines = [f"## {batch.asking.dataset} {batch.asking.version}, batch {batch.name}", "", f"**{found}**"]
+    if rows:
+        head = "| number | profile, median | batch, median | distance | p, corrected | |"
+        lines += ["", head, "|---|---|---|---|---|---|", *rows]
+        png = (batch.directory / PICTURE).read_bytes()
+        lines += ["", f"![what differs most]({plots.data_uri(png)})"]
+    return "\n".join(lines)
+
+
+def picture(found: Drift, profile: Numbers, batch: Numbers) -> bytes:
+    """The distances, and where the farthest numbers lie, as a PNG on white."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[1, 1.5]))
+    _distances(left.subplots(), found, COLOURS)
+    shown = found.shifts[:SHOWN]
+    for axes, shift in zip(right.subplots(3, 2).flat, shown, strict=False):
+        _histograms(axes, shift.feature, profile, batch, COLOURS)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=90, metadata={"Software": None})
+    return content.getvalue()
+
+
+def _page(title: str, batch: Batch, found: Drift, profile: Numbers, sample: Numbers) -> str:
+    import jinja2
+
+    from tasks.core.results import plots
+
+    colours = (plots.FIRST, plots.SECOND, plots.FAINT, plots.BAD)
+
+    def drawn(name: str, draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
+        return plots.svg(name, lambda figure: draw(figure.subplots()), size)
+
+    def histogram(name: str) -> str:
+        return drawn(name, lambda axes: _histograms(axes, name, profile, sample, colours), plots.HALF)
+
+    height = 0.26 * len(found.shifts) + 0.7
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("drift.html.j2").render(
+        title=title,
+        batch=batch.name,
+        drift=found,
+        distances=drawn("distances", lambda axes: _distances(axes, found, colours), (9, height)),
+        plots=[histogram(shift.feature) for shift in found.shifts[:SHOWN]],
+        units=drift.UNITS,
+        method=drift.METHOD,
+        rate=drift.ALPHA,
+        least=drift.RELEVANT,
+    )
+
+
+def _distances(axes: "Axes", found: Drift, colours: tuple[str, ...]) -> None:
+    shifts = found.shifts[::-1]
+    _, _, faint, bad = colours
+    names = [shift.feature.replace("_", " ") for shift in shifts]
+    axes.barh(
+        names,
+        [shift.distance for shift in shifts],
+        color=[bad if shift.drifted else faint for shift in shifts],
+    )
+    axes.axvline(drift.RELEVANT, color=faint, linestyle=":", linewidth=1.5)
+    axes.set(title="distance between profile and batch", xlim=(0, 1))
+    axes.grid(visible=False, axis="y")
+
+
+def _histograms(axes: "Axes", name: str, profile: Numbers, batch: Numbers, colours: tuple[str, ...]) -> None:
+    both = np.concatenate([profile[name], batch[name]]).astype(np.float64)
+    low, high = np.quantile(both, [0.002, 0.998])
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    for numbers, colour in zip((profile, batch), colours, strict=False):
+        values = np.clip(numbers[name], edges[0], edges[-1])
+        axes.hist(
+            values,
+            bins=edges.tolist(),
+            weights=np.full(len(values), 100 / len(values)),
+            color=colour,
+            alpha=0.5,
+        )
+    axes.set(title=name.replace("_", " "), ylabel="images, %")
+
+
+def _profile(version: ModelVersion) -> Numbers:
+    """By name; empty for a version without a profile."""
+    path = version.directory / registry.PROFILE / TABLE
+    return _numbers(pq.read_table(path)) if path.exists() else {}
+
+
+def _sample(batch: Batch) -> Numbers:
+    parts = [_read(batch.sample(part)) for part in range(len(batch.parts)) if batch.sample(part).exists()]
+    return _numbers(pa.concat_tables([part for part in parts if part.num_rows] or parts[:1]))
+
+
+def _read(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _numbers(table: pa.Table) -> dict[str, NDArray[np.floating]]:
+    return {name: table[name].to_numpy() for name in table.column_names}
