@@ -32,7 +32,7 @@ def sight(batch: Batch, version: ModelVersion) -> Drift:
 
     Writes `_drift.json`, and if there was something to compare `_drift.html` and `_drift.png`.
     """
-    profile = _profile(version)
+    profile = profile_of(version)
     sample = _sample(batch) if profile else {}
     if profile:
         found = drift.compare(profile, sample)
@@ -143,8 +143,8 @@ def _histograms(axes: "Axes", name: str, profile: Numbers, batch: Numbers, colou
     axes.set(title=name.replace("_", " "), ylabel="images, %")
 
 
-def _profile(version: ModelVersion) -> Numbers:
-    """By name; empty for a version without a profile."""
+def profile_of(version: ModelVersion) -> Numbers:
+    """The numbers of a version's profile, by name; empty for a version without a profile."""
     path = version.directory / registry.PROFILE / TABLE
     return _numbers(pq.read_table(path)) if path.exists() else {}
 
