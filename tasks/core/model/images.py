@@ -4,8 +4,7 @@ A thread reads and decodes while the model works on the blocks before. A part is
 and its blocks begin with it: what a killed run had finished stays, what comes after is the same to the byte.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,12 @@ from tasks.core.data.contents import Block
 from tasks.core.data.pace import Pace
 from tasks.core.handles import ModelVersion
 from tasks.core.model import profile, scoring
-from tasks.core.model.embedding import Projection
+from tasks.core.model.sampling import Sample
 from tasks.core.progress import Progress, silent
 
 AHEAD = 4  # blocks that are decoded before the model wants them
 GROUP = 4096  # rows held until they are written
-SAMPLE = 10_000  # images of a batch that are compared with the profile
+REPEATED = ["file", "predicted_class", "problem", "model"]  # columns with few values, or long runs of one
 SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -59,8 +58,10 @@ def predict(batch: Batch, model: ModelVersion, progress: Progress = silent) -> N
         return
     facts = model.manifest["facts"]
     scorer = scoring.load(model.directory / "model.keras")
+    projection = profile.of_version(model)
+    sample = None if projection is None else Sample(batch, projection)
     pace = Pace(sum(batch.parts[part][1] for part in missing), "img", progress)
-    writing = _Writing(batch, model.version, tuple(facts["classes"]), profile.of_version(model))
+    writing = _Writing(batch, model.version, tuple(facts["classes"]), sample)
     for part, block in prefetch.ahead(_blocks(batch, missing, scorer.size, tuple(facts["shape"])), AHEAD):
         if block is None:
             writing.finish(part)
@@ -79,61 +80,51 @@ def _blocks(
         yield part, None
 
 
-@dataclass
 class _Writing:
     """Writes one part after the other."""
 
-    batch: Batch
-    version: str
-    classes: tuple[str, ...]
-    projection: Projection | None
-    tables: list[pa.Table] = field(default_factory=list)
-    numbers: list[dict[str, Floats]] = field(default_factory=list)
-    done: int = 0  # images of the part
-    writer: pq.ParquetWriter | None = None
-
-    def __post_init__(self) -> None:
-        self.names = pa.array(self.classes, pa.string())
-        self.firsts = np.cumsum([0, *(images for _, images in self.batch.parts)])
-        generator = np.random.default_rng(self.batch.seed)
-        count = min(SAMPLE, self.batch.images)
-        self.sampled = np.sort(generator.choice(self.batch.images, count, replace=False, shuffle=False))
+    def __init__(self, batch: Batch, version: str, classes: tuple[str, ...], sample: Sample | None) -> None:
+        self.batch, self.version, self.sample = batch, version, sample
+        self.names = pa.array(classes, pa.string())
+        self.firsts = np.cumsum([0, *(images for _, images in batch.parts)])
+        self.tables: list[pa.Table] = []
+        self.done = 0  # images of the part
+        self.writer: pq.ParquetWriter | None = None
 
     def add(self, part: int, block: Block, probabilities: Floats, embeddings: Floats) -> None:
-        count = len(block)
-        if self.projection is not None:
-            self._note(part, block, probabilities, embeddings)
-        self.tables.append(self._table(block, probabilities[:count]))
-        self.done += count
+        if self.sample is not None:
+            self.sample.note(int(self.firsts[part]) + self.done, block, probabilities, embeddings)
+        self.tables.append(self._table(block, probabilities[: len(block)]))
+        self.done += len(block)
         if sum(map(len, self.tables)) >= GROUP:
-            self._flush(part)
+            self._flush(self._opened(part))
 
     def finish(self, part: int) -> None:
         """Put the part in its place: first its sample, then its rows, by which it is there."""
-        self._flush(part)
-        if self.writer is not None:
-            self.writer.close()
-        if self.projection is not None:
-            _put(self.batch.sample(part), lambda path: _write_sample(path, self.numbers))
-        stage.sync(_staging(self.batch.path(part)))
-        _staging(self.batch.path(part)).rename(self.batch.path(part))
-        stage.sync(self.batch.directory)
-        self.writer, self.numbers, self.done = None, [], 0
+        writer = self._opened(part)
+        self._flush(writer)
+        writer.close()
+        if self.sample is not None:
+            self.sample.write(_staging(self.batch.sample(part)))
+            _put(self.batch.sample(part))
+        _put(self.batch.path(part))
+        self.writer, self.done = None, 0
 
-    def _flush(self, part: int) -> None:
+    def _opened(self, part: int) -> pq.ParquetWriter:
         if self.writer is None:
-            self.writer = pq.ParquetWriter(
-                _staging(self.batch.path(part)), SCHEMA, use_dictionary=DICTIONARIES
-            )
+            path = _staging(self.batch.path(part))
+            self.writer = pq.ParquetWriter(path, SCHEMA, use_dictionary=REPEATED)
+        return self.writer
+
+    def _flush(self, writer: pq.ParquetWriter) -> None:
         if self.tables:
-            self.writer.write_table(pa.concat_tables(self.tables))
+            writer.write_table(pa.concat_tables(self.tables).combine_chunks())
         self.tables = []
 
     def _table(self, block: Block, probabilities: Floats) -> pa.Table:
         readable, likeliest = block.readable, probabilities.argmax(1)
         confidence = probabilities[np.arange(len(block)), likeliest]
-        threshold = self.batch.asking.threshold
-        abstained = readable & (confidence < (0 if threshold is None else threshold))
+        abstained = readable & (confidence < (self.batch.asking.threshold or 0))
         answered = pa.array(likeliest.astype(np.int32), mask=~readable | abstained)
         columns = {
             "file": pa.array(block.files, pa.string()),
@@ -147,29 +138,11 @@ class _Writing:
         }
         return pa.table(columns, SCHEMA)
 
-    def _note(self, part: int, block: Block, probabilities: Floats, embeddings: Floats) -> None:
-        first = self.firsts[part] + self.done
-        inside = self.sampled[slice(*np.searchsorted(self.sampled, [first, first + len(block)]))] - first
-        kept = inside[block.readable[inside]]
-        if len(kept) and self.projection is not None:
-            self.numbers.append(
-                profile.describe(
-                    block.images[kept],
-                    block.sizes[kept],
-                    probabilities[kept],
-                    embeddings[kept],
-                    self.projection,
-                )
-            )
-
-
-DICTIONARIES = ["predicted_class", "problem", "model"]
-
 
 def _lists(values: Floats, there: NDArray[np.bool_]) -> pa.ListArray:
     """A row's values as a list; null where there are none."""
-    ends = np.cumsum([0, *(len(row) if is_there else 0 for row, is_there in zip(values, there, strict=True))])
-    offsets = pa.array(ends.astype(np.int32), mask=np.append(~there, False))
+    ends = np.cumsum(np.append(0, there * values.shape[1])).astype(np.int32)
+    offsets = pa.array(ends, mask=np.append(~there, False))
     return pa.ListArray.from_arrays(offsets, pa.array(values[there].ravel()))
 
 
@@ -177,16 +150,7 @@ def _staging(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-def _put(path: Path, write: Callable[[Path], None]) -> None:
-    write(_staging(path))
+def _put(path: Path) -> None:
     stage.sync(_staging(path))
     _staging(path).rename(path)
-
-
-def _write_sample(path: Path, numbers: Sequence[dict[str, Floats]]) -> None:
-    joined = (
-        {name: np.concatenate([some[name] for some in numbers]) for name in numbers[0]} if numbers else {}
-    )
-    table = pa.table(joined)
-    with pa.ipc.new_file(path, table.schema) as writer:
-        writer.write_table(table)
+    stage.sync(path.parent)

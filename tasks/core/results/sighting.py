@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,8 @@ FIGURES, PAGE, PICTURE = "_drift.json", "_drift.html", "_drift.png"
 TABLE = "profile.parquet"
 SHOWN = 6  # numbers that get a plot of their own
 BINS = 40
-COLOURS = ("#2b5fd9", "#d97a1f", "#646a76", "#c23431")  # profile, batch, faint, drifted
+SIDES = {"profile": "#2b5fd9", "batch": "#d97a1f"}
+FAINT, BAD = "#646a76", "#c23431"
 
 
 def sight(batch: Batch, version: ModelVersion) -> Drift:
@@ -41,9 +41,9 @@ def sight(batch: Batch, version: ModelVersion) -> Drift:
     content = json.dumps(found.record(), indent=1).encode()
     stage.write_atomically(batch.directory / FIGURES, content)
     if found.shifts:
-        title = f"{version.dataset} {version.version}"
-        stage.write_atomically(batch.directory / PAGE, _page(title, batch, found, profile, sample).encode())
-        stage.write_atomically(batch.directory / PICTURE, picture(found, profile, sample))
+        title, png = f"{version.dataset} {version.version}", picture(found, profile, sample)
+        stage.write_atomically(batch.directory / PAGE, _page(title, batch, found, png).encode())
+        stage.write_atomically(batch.directory / PICTURE, png)
     return found
 
 
@@ -71,29 +71,21 @@ def picture(found: Drift, profile: Numbers, batch: Numbers) -> bytes:
 
     figure = Figure(figsize=(11, 6), layout="constrained")
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[1, 1.5]))
-    _distances(left.subplots(), found, COLOURS)
-    shown = found.shifts[:SHOWN]
-    for axes, shift in zip(right.subplots(3, 2).flat, shown, strict=False):
-        _histograms(axes, shift.feature, profile, batch, COLOURS)
+    _distances(left.subplots(), found)
+    plots = right.subplots(3, 2)
+    for axes, shift in zip(plots.flat, found.shifts[:SHOWN], strict=False):
+        _histograms(axes, shift.feature, profile, batch)
+    plots.flat[0].legend(frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=90, metadata={"Software": None})
     return content.getvalue()
 
 
-def _page(title: str, batch: Batch, found: Drift, profile: Numbers, sample: Numbers) -> str:
+def _page(title: str, batch: Batch, found: Drift, png: bytes) -> str:
     import jinja2
 
     from tasks.core.results import plots
 
-    colours = (plots.FIRST, plots.SECOND, plots.FAINT, plots.BAD)
-
-    def drawn(name: str, draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
-        return plots.svg(name, lambda figure: draw(figure.subplots()), size)
-
-    def histogram(name: str) -> str:
-        return drawn(name, lambda axes: _histograms(axes, name, profile, sample, colours), plots.HALF)
-
-    height = 0.26 * len(found.shifts) + 0.7
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -104,8 +96,7 @@ def _page(title: str, batch: Batch, found: Drift, profile: Numbers, sample: Numb
         title=title,
         batch=batch.name,
         drift=found,
-        distances=drawn("distances", lambda axes: _distances(axes, found, colours), (9, height)),
-        plots=[histogram(shift.feature) for shift in found.shifts[:SHOWN]],
+        picture=plots.data_uri(png),
         units=drift.UNITS,
         method=drift.METHOD,
         rate=drift.ALPHA,
@@ -113,34 +104,26 @@ def _page(title: str, batch: Batch, found: Drift, profile: Numbers, sample: Numb
     )
 
 
-def _distances(axes: "Axes", found: Drift, colours: tuple[str, ...]) -> None:
+def _distances(axes: "Axes", found: Drift) -> None:
     shifts = found.shifts[::-1]
-    _, _, faint, bad = colours
     names = [shift.feature.replace("_", " ") for shift in shifts]
-    axes.barh(
-        names,
-        [shift.distance for shift in shifts],
-        color=[bad if shift.drifted else faint for shift in shifts],
-    )
-    axes.axvline(drift.RELEVANT, color=faint, linestyle=":", linewidth=1.5)
-    axes.set(title="distance between profile and batch", xlim=(0, 1))
-    axes.grid(visible=False, axis="y")
+    colours = [BAD if shift.drifted else FAINT for shift in shifts]
+    axes.barh(names, [shift.distance for shift in shifts], color=colours)
+    axes.axvline(drift.RELEVANT, color=FAINT, linestyle=":", linewidth=1.5)
+    axes.set(xlabel="distance between profile and batch", xlim=(0, 1))
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def _histograms(axes: "Axes", name: str, profile: Numbers, batch: Numbers, colours: tuple[str, ...]) -> None:
+def _histograms(axes: "Axes", name: str, profile: Numbers, batch: Numbers) -> None:
     both = np.concatenate([profile[name], batch[name]]).astype(np.float64)
     low, high = np.quantile(both, [0.002, 0.998])
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    for numbers, colour in zip((profile, batch), colours, strict=False):
+    for numbers, (label, colour) in zip((profile, batch), SIDES.items(), strict=True):
         values = np.clip(numbers[name], edges[0], edges[-1])
-        axes.hist(
-            values,
-            bins=edges.tolist(),
-            weights=np.full(len(values), 100 / len(values)),
-            color=colour,
-            alpha=0.5,
-        )
+        shares = np.full(len(values), 100 / len(values))
+        axes.hist(values, bins=edges.tolist(), weights=shares, color=colour, alpha=0.55, label=label)
     axes.set(title=name.replace("_", " "), ylabel="images, %")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def profile_of(version: ModelVersion) -> Numbers:
