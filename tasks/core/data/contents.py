@@ -123,10 +123,12 @@ def _rows(lines: Sequence[Line]) -> Iterator[Encoded | _Image]:
     """Rows of parquet files; a file is opened once for lines that follow each other."""
     for (place, mark), some in groupby(lines, lambda line: (line.place, line.mark)):
         wanted = [row for line in some for row in range(line.start, line.start + line.images)]
-        if intake.mark_of(place) == mark:
-            yield from _encoded(place, wanted)
-        else:
-            yield from (_Image(Encoded(place, row), None, problem=CHANGED) for row in wanted)
+        come = 0
+        if intake.is_as_listed(place, mark):
+            for image in _encoded(place, wanted):
+                come += 1
+                yield image
+        yield from (_Image(Encoded(place, row), None, problem=CHANGED) for row in wanted[come:])
 
 
 def _encoded(place: str, wanted: Sequence[int]) -> Iterator[Encoded]:

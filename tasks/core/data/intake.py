@@ -105,15 +105,13 @@ def _rows(found: Found) -> Iterator[Line]:
         yield Line(found.place, start, count, found.bytes * count // total, found.mark)
 
 
-def mark_of(place: str) -> str | None:
-    """The mark that a file has now; None if it isn't there."""
-    try:
-        if not is_address(place):
-            return _found(place).mark
-        system, path = remote.system_of(place)
-        return remote.mark(system.info(path))
-    except FileNotFoundError:
-        return None
+def is_as_listed(place: str, mark: str) -> bool:
+    """Whether a file is there and, at a path, is as it was; at an address other calls give other marks."""
+    if not is_address(place):
+        return Path(place).is_file() and _found(place).mark == mark
+    system, path = remote.system_of(place)
+    with remote.network(place):
+        return bool(system.exists(path))
 
 
 @contextmanager
