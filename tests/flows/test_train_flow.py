@@ -33,7 +33,7 @@ def test_digits_twice(plumbline: Plumbline) -> None:
     stood = without_tensorflow(plumbline)
     assert "v0001 stands; data, parameters and code unchanged" in stood
     assert plumbline.stages() == {"download": "unchanged"} | dict.fromkeys(
-        ("normalize", "audit", "train", "evaluate", "suspect", "promote", "report"), "stands"
+        ("normalize", "audit", "train", "evaluate", "suspect", "profile", "promote", "report"), "stands"
     )
 
     without_tensorflow(plumbline, "--refresh", "report")
@@ -44,6 +44,7 @@ def test_digits_twice(plumbline: Plumbline) -> None:
         "train": "cached",
         "evaluate": "cached",
         "suspect": "cached",
+        "profile": "cached",
         "promote": "ran",
         "report": "ran",
     }

@@ -81,6 +81,7 @@ class Lab:
             np.save(staging / f"{split}.images.npy", images)
             rows += [{"split": split, "row": row, "path": f"{split}/{row}.png"} for row in range(len(labels))]
         table = pd.DataFrame(rows)
+        table["height"], table["width"] = self.shape[:2]
         table["id"] = [sha256(path.encode()).hexdigest()[:16] for path in table["path"]]
         table.to_parquet(staging / "rows.parquet", index=False)
         return {split: len(self.labels(split)) for split in ("train", "val", "test")}
