@@ -10,7 +10,6 @@ from tasks.core.workspace import Workspace
 
 @task(
     task_run_name="profile {tensors.dataset}",
-    tags=["plumbline"],
     cache_policy=policy.ByIngredients(ingredients=profiles.ingredients, names=("model", "tensors")),
     result_serializer="json",
 )
