@@ -5,6 +5,7 @@ and its blocks begin with it: what a killed run had finished stays, what comes a
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -87,16 +88,16 @@ class _Writing:
         self.batch, self.version, self.sample = batch, version, sample
         self.names = pa.array(classes, pa.string())
         self.firsts = np.cumsum([0, *(images for _, images in batch.parts)])
-        self.tables: list[pa.Table] = []
+        self.held = _Held()
         self.done = 0  # images of the part
         self.writer: pq.ParquetWriter | None = None
 
     def add(self, part: int, block: Block, probabilities: Floats, embeddings: Floats) -> None:
         if self.sample is not None:
             self.sample.note(int(self.firsts[part]) + self.done, block, probabilities, embeddings)
-        self.tables.append(self._table(block, probabilities[: len(block)]))
+        self.held.add(block, probabilities[: len(block)])
         self.done += len(block)
-        if sum(map(len, self.tables)) >= GROUP:
+        if len(self.held.files) >= GROUP:
             self._flush(self._opened(part))
 
     def finish(self, part: int) -> None:
@@ -117,26 +118,43 @@ class _Writing:
         return self.writer
 
     def _flush(self, writer: pq.ParquetWriter) -> None:
-        if self.tables:
-            writer.write_table(pa.concat_tables(self.tables).combine_chunks())
-        self.tables = []
+        if self.held.files:
+            writer.write_table(self._table(self.held, np.concatenate(self.held.probabilities)))
+        self.held = _Held()
 
-    def _table(self, block: Block, probabilities: Floats) -> pa.Table:
-        readable, likeliest = block.readable, probabilities.argmax(1)
-        confidence = probabilities[np.arange(len(block)), likeliest]
+    def _table(self, held: "_Held", probabilities: Floats) -> pa.Table:
+        readable = np.array([problem is None for problem in held.problems], bool)
+        likeliest = probabilities.argmax(1)
+        confidence = probabilities[np.arange(len(likeliest)), likeliest]
         abstained = readable & (confidence < (self.batch.asking.threshold or 0))
         answered = pa.array(likeliest.astype(np.int32), mask=~readable | abstained)
         columns = {
-            "file": pa.array(block.files, pa.string()),
-            "row": pa.array(block.rows, pa.int64()),
+            "file": pa.array(held.files, pa.string()),
+            "row": pa.array(held.rows, pa.int64()),
             "predicted_class": self.names.take(answered),
             "probability": pa.array(confidence, mask=~readable),
             "probabilities": _lists(probabilities, readable),
             "abstained": pa.array(abstained),
-            "problem": pa.array(block.problems, pa.string()),
-            "model": pa.repeat(self.version, len(block)),
+            "problem": pa.array(held.problems, pa.string()),
+            "model": pa.repeat(self.version, len(likeliest)),
         }
         return pa.table(columns, SCHEMA)
+
+
+@dataclass
+class _Held:
+    """What is known of images until their rows are written: some thousands at once cost a fifth of singly."""
+
+    files: list[str] = field(default_factory=list)
+    rows: list[int | None] = field(default_factory=list)
+    problems: list[str | None] = field(default_factory=list)
+    probabilities: list[Floats] = field(default_factory=list)
+
+    def add(self, block: Block, probabilities: Floats) -> None:
+        self.files += block.files
+        self.rows += block.rows
+        self.problems += block.problems
+        self.probabilities.append(probabilities)
 
 
 def _lists(values: Floats, there: NDArray[np.bool_]) -> pa.ListArray:
