@@ -71,6 +71,10 @@ def _details(facts: Mapping[str, Any]) -> str:
         "validation images"
         if "temperature" in facts
         else "",
+        "Drift": f"later batches are compared with {facts['profile']['images']:,} {facts['profile']['split']} "
+        "images, whose numbers lie in `profile/`"
+        if facts.get("profile")
+        else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
         "Parameters": _pairs(facts.get("parameters", {})),
         "Seed": facts.get("seed", ""),

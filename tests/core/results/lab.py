@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.core import stage
 from tasks.core.data import pairs
-from tasks.core.handles import Audit, Evaluation, Exports, Predictions, TensorCache, TrainedModel
+from tasks.core.handles import Audit, Evaluation, Exports, Predictions, Profile, TensorCache, TrainedModel
 from tasks.core.results import evaluation
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
@@ -154,6 +154,19 @@ class Lab:
         model = sha256(name.encode()).hexdigest()
         path = self.workspace.relative(directory)
         return Exports(path, made_of.digest, model, passed=("onnx",), refused=("litert-int8",))
+
+    def profiled(self, name: str) -> Profile:
+        """A profile of a single number."""
+
+        def write(staging: Path) -> dict[str, object]:
+            pq.write_table(pa.table({"brightness": [1.0, 2.0]}), staging / "profile.parquet")
+            return {}
+
+        model = sha256(name.encode()).hexdigest()
+        made_of = Ingredients("profile", {"model": model}, {})
+        directory = self.workspace.profiles / made_of.digest
+        stage.publish(directory, made_of, write)
+        return Profile(self.workspace.relative(directory), made_of.digest, model, split="val", images=2)
 
     def audit(self) -> Audit:
         findings = ("1 test image is also in train",)

@@ -57,6 +57,17 @@ def test_exports_are_part_of_the_version(lab) -> None:
         registry.resolve("animals", "v0001", lab.workspace)
 
 
+def test_a_profile_is_part_of_the_version(lab) -> None:
+    about = lab.trained("one"), lab.evaluation("one", skill=2.0), "animals"
+    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+    with pytest.raises(RegistryError, match="profile would be of another model"):
+        registry.publish(*about, facts, lab.workspace, profiled=lab.profiled("two"))
+    version = registry.publish(*about, facts, lab.workspace, profiled=lab.profiled("one"))
+    assert version.manifest["facts"]["profile"] == {"split": "val", "images": 2}
+    assert "profile/profile.parquet" in version.manifest["files"]
+    assert "compared with 2 val images" in (version.directory / registry.CARD).read_text()
+
+
 def test_names_resolve(lab) -> None:
     publish(lab, "one")
     two = publish(lab, "two")
