@@ -71,10 +71,7 @@ def _details(facts: Mapping[str, Any]) -> str:
         "validation images"
         if "temperature" in facts
         else "",
-        "Drift": f"later batches are compared with {facts['profile']['images']:,} {facts['profile']['split']} "
-        "images, whose numbers lie in `profile/`"
-        if facts.get("profile")
-        else "",
+        "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
         "Parameters": _pairs(facts.get("parameters", {})),
         "Seed": facts.get("seed", ""),
@@ -83,6 +80,11 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Libraries": _pairs(facts.get("packages", {})),
     }
     return "\n".join(f"- {name}: {text}" for name, text in lines.items() if text != "")
+
+
+def _compared(profile: Mapping[str, Any]) -> str:
+    images = f"{profile['images']:,} {profile['split']} images"
+    return f"later batches are compared with {images}, whose numbers lie in `profile/`"
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
