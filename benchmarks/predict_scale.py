@@ -1,7 +1,7 @@
 """Batch prediction at scale: images per second from parquet and from a folder, memory, kills.
 
 python benchmarks/predict_scale.py --folder cifar10/test --workspace workspace --dataset cifar10
-    [--images 200000] [--kills 4]
+    [--images 200000] [--kills 4] [--only-kills]
 
 The images of a folder are repeated into parquet shards and into a folder of hard links. Each measurement is
 a process of its own. The rival is `keras.Model.predict` on an array of the same images, decoded, in memory:
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--model", default="champion")
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--only-kills", action="store_true", help="leave out the rates")
     for hidden in ("--case", "--place", "--out"):
         kind = str if hidden == "--case" else Path
         parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
@@ -206,18 +207,23 @@ def main() -> None:
 
 def measure(given: argparse.Namespace, here: Path) -> None:
     files = sorted(path for path in given.folder.rglob("*") if path.suffix.lower() in intake.SUFFIXES)
-    few, parquet, folder = here / "few", here / "parquet", here / "folder"
-    shards(files, min(FEW, given.images), few)
-    shards(files, given.images, parquet)
-    links(files, given.images, folder)
-    base = max(show(result) for result in child(given, "keras", parquet, here))
-    show(*child(given, "parquet, few", few, here / "out-few"))
-    (ours,) = child(given, "parquet", parquet, here / "out-parquet")
+    shards(files, given.images, here / "parquet")
+    base = None if given.only_kills else rates(given, files, here)
+    (ours,) = child(given, "parquet", here / "parquet", here / "out-parquet")
     show(ours, base)
-    show(*child(given, "folder", folder, here / "out-folder"), base)
     if given.kills:
-        cut = killed(given, parquet, here / "out-killed", ours["wall"] / given.kills / 2)
+        cut = killed(given, here / "parquet", here / "out-killed", ours["wall"] / given.kills / 2)
         print(f"killed {cut} times: {account(here / 'out-killed', here / 'out-parquet', given.images)}")
+
+
+def rates(given: argparse.Namespace, files: list[Path], here: Path) -> float:
+    """Everything but the run that is compared with those that are killed; gives Keras' rate."""
+    shards(files, min(FEW, given.images), here / "few")
+    links(files, given.images, here / "folder")
+    base = max(show(result) for result in child(given, "keras", here / "parquet", here))
+    show(*child(given, "parquet, few", here / "few", here / "out-few"))
+    show(*child(given, "folder", here / "folder", here / "out-folder"), base)
+    return base
 
 
 if __name__ == "__main__":
