@@ -5,7 +5,7 @@
 Every run is the stage itself in a new process and a new workspace, against one Prefect server that the
 benchmark starts; the clock covers the stage with the start and end of its cluster. The rival is the
 same stage in one process. Images a second of wall time, CPU-seconds of the process and its children, one run
-each (n = 1); what Ray spends is not in them, since its workers are no children. The files are in the page cache.
+each (n = 1); what Ray spends is not in them, since its workers are no children.
 """
 
 import argparse
