@@ -6,6 +6,7 @@ SIGTERM while TensorFlow calculates.
 
 import multiprocessing
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tasks.core import environment
 from tasks.core.config import EngineSettings, RunnerName
 from tasks.core.errors import UsageError
 
+PATIENCE = 5.0  # seconds for a checkpoint
 AHEAD = 256  # calls that are under way or done and not yet taken; bounds what lies about
 
 Runner = TaskRunner[PrefectFuture[Any]]
@@ -146,6 +148,14 @@ def _ray(settings: EngineSettings) -> Runner:
 
 
 def _stop_processes() -> None:
-    """Ask the processes to stop; a training writes a checkpoint then. Leaving the pool waits for them."""
-    for process in multiprocessing.active_children():
+    """End the processes of this machine: leaving the pool would wait for all that they are at.
+
+    Asked to stop, a training writes a checkpoint; then its process waits for more work, and is killed.
+    """
+    children = multiprocessing.active_children()
+    for process in children:
         process.terminate()
+    patience = time.monotonic() + PATIENCE
+    for process in children:
+        process.join(max(0.0, patience - time.monotonic()))
+        process.kill()
