@@ -58,7 +58,9 @@ def run(runner: str, workers: int, folder: str | None) -> dict[str, str]:
     trials = pd.read_parquet(place / "metrics" / "trials")
     (page,) = place.glob("reports/*/sweep.html")
     clock = re.search(r"took ([\d.]+) s by the clock", page.read_text())
-    weights = [place / "training" / digest / "weights.npz" for digest in sorted(trials["training"])]
+    weights = [
+        place / "training" / digest / "weights.npz" for digest in trials.sort_values("trial")["training"]
+    ]
     models = hashlib.sha256(b"".join(path.read_bytes() for path in weights)).hexdigest()
     cpu = sum(after[:2]) - sum(before[:2])
     return {
