@@ -9,7 +9,7 @@ from tasks.core import environment
 if TYPE_CHECKING:
     import typer
 
-FLOWS = ("train", "predict")
+FLOWS = ("train", "sweep", "predict")
 
 
 def main() -> None:
@@ -35,6 +35,13 @@ def _train(app: "typer.Typer") -> None:
     from tasks.core.command import documented
 
     app.command("train")(documented(train_flow.train_flow.fn, train_flow.main))
+
+
+def _sweep(app: "typer.Typer") -> None:
+    from flows import sweep_flow
+    from tasks.core.command import documented
+
+    app.command("sweep")(documented(sweep_flow.sweep_flow.fn, sweep_flow.main))
 
 
 def _predict(app: "typer.Typer") -> None:
@@ -87,6 +94,7 @@ def _reproduce(app: "typer.Typer") -> None:
 # A command imports its own module only: Prefect alone takes two seconds, pandas half a one.
 ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "train": _train,
+    "sweep": _sweep,
     "predict": _predict,
     "models": _models,
     "compare": _compare,

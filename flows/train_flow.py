@@ -24,31 +24,24 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun
 
+from flows.story import alone, check, judge, prepare
 from tasks import closing, console
-from tasks.afterlife import bury, bury_unstarted
-from tasks.audit import audit
-from tasks.core import flight, server
+from tasks.core import server
 from tasks.core.command import documented
-from tasks.core.config import ExportName, IfRunning, PromotePolicy, RecipeName, RefreshName, RunSettings
-from tasks.core.data import sources
-from tasks.core.flight import Holder
-from tasks.core.model import exports as exporting
-from tasks.core.model import folding
-from tasks.core.results.subject import Subject
+from tasks.core.config import (
+    ExportName,
+    IfRunning,
+    PromotePolicy,
+    RecipeName,
+    RefreshName,
+    RunnerName,
+    RunSettings,
+)
 from tasks.core.workspace import Workspace
 from tasks.download import download
-from tasks.evaluate import evaluate
-from tasks.export import export
-from tasks.fold import fold
 from tasks.forecast import Forecast
 from tasks.journal import Journal
-from tasks.normalize import normalize
 from tasks.policy import within
-from tasks.profile import profile
-from tasks.promote import promote as promote_stage
-from tasks.promote import rival
-from tasks.report import report
-from tasks.suspect import suspect
 from tasks.train import train
 
 
@@ -82,6 +75,9 @@ def train_flow(
     if_running: IfRunning = IfRunning.wait,
     time_limit: float | None = None,
     dry_run: bool = False,
+    runner: RunnerName = RunnerName.sequence,
+    workers: int | None = None,
+    address: str | None = None,
     workspace: Path | None = None,
 ) -> dict[str, Any] | State[None]:
     """Turn a dataset of images into an evaluated, versioned image classifier.
@@ -120,6 +116,10 @@ def train_flow(
         time_limit: Minutes after which the training stops, kept as far as it is; the next run goes on from
             there. Default: none.
         dry_run: Only show which stages would run, and why.
+        runner: Where images are decoded: in this process (sequence), in processes, or on a Dask or Ray
+            cluster. The tensors are the same to the byte.
+        workers: Processes of this machine, for a runner other than sequence. Default: one a CPU.
+        address: Of a Dask or Ray cluster that is there already and shares this workspace.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
@@ -131,17 +131,7 @@ def train_flow(
     if dry_run:
         return {"forecast": foresee(**parameters)}
     journal = Journal(Workspace.open(workspace), parameters)
-    holder = Holder.this(runtime.flow_run.id, runtime.flow_run.name)
-    try:
-        with flight.single(sources.filed_under(dataset), holder, if_running, journal.workspace) as killed:
-            if killed:
-                bury(killed)
-            bury_unstarted()
-            return story(journal, settings)
-    except flight.Busy as busy:
-        return closing.skip(busy)
-    except KeyboardInterrupt:
-        return closing.stop()
+    return alone(journal, settings, if_running, lambda: story(journal, settings))
 
 
 def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
@@ -149,32 +139,9 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
     raw = journal.run(download, settings.source)
     if standing := journal.unchanged(raw):
         return closing.stand(journal, raw, standing)
-    tensors = journal.run(normalize, raw, settings.normalize)
-    audited = journal.run(audit, tensors)
+    tensors, audited = prepare(journal, raw, settings)
     trained = journal.run(within(train, settings.time_limit), tensors, settings.train, audited)
-    evaluation = journal.run(evaluate, trained, tensors)
-    champion = rival(trained, tensors)
-    rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
-    folded = journal.run(fold, tensors, settings.train, settings.folds) if settings.folds else None
-    suspects = journal.run(suspect, evaluation, tensors, folded)
-    profiled = journal.run(profile, trained, tensors)
-    exported = journal.run(export, trained, tensors, settings.exports) if settings.exports else None
-    policy, facts = settings.promote, journal.facts()
-    decision = journal.run(
-        promote_stage, trained, evaluation, rescored, tensors, policy, facts, exported, profiled
-    )
-    subject = Subject(
-        raw, tensors, audited, trained, evaluation, decision, journal.facts(), exported, suspects
-    )
-    reported = journal.run(report, subject)
-    return closing.close(journal, subject, reported)
-
-
-def check(settings: RunSettings) -> None:
-    """Whether what was asked for can be, before anything starts."""
-    sources.check(settings.source)
-    exporting.check(settings.exports)
-    folding.check(settings.folds)
+    return judge(journal, settings, raw, tensors, audited, trained)
 
 
 def foresee(**parameters: Any) -> list[dict[str, str]]:

@@ -64,6 +64,7 @@ def _row(journal: Journal, subject: Subject, report: Report) -> dict[str, Any]:
         "recipe": subject.trained.recipe,
         "parameters": journal.parameters,
         "seed": journal.parameters["seed"],
+        "sweep": journal.sweep or None,
         "version": decision.version,
         "champion": decision.champion,
         "promoted": decision.promoted,

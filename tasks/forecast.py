@@ -54,7 +54,7 @@ class Forecast(Journal):
         bound.apply_defaults()
         names = task.cache_policy.names
         made_of = task.cache_policy.ingredients(*(bound.arguments[name] for name in names))
-        if self._refreshed(task.name) or not self._whole(stage, made_of):
+        if self.refreshes(task.name) or not self._whole(stage, made_of):
             self._would_run(stage, made_of)
         made = task.fn(*arguments, **keywords)  # its output is there, so nothing is done
         cost = cast(Handle, made).manifest["cost"]["wall_seconds"]
@@ -76,7 +76,7 @@ class Forecast(Journal):
 
     def _would_run(self, stage: str, made_of: Ingredients) -> NoReturn:
         before = self._last.get(stage, {}).get("digest")
-        if self._refreshed(stage):
+        if self.refreshes(stage):
             why = ["asked for with --refresh"]
         elif not before:
             why = ["the first time"]

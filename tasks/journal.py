@@ -54,6 +54,7 @@ class Journal:
     def __init__(self, workspace: Workspace, parameters: Mapping[str, Any]) -> None:
         self.workspace = workspace
         self.parameters = {name: _plain(value) for name, value in parameters.items()}
+        self.sweep = ""  # id of the sweep that the run's training was chosen by
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.entries: dict[str, Entry] = {}
@@ -98,7 +99,7 @@ class Journal:
             InterruptedTraining: The task's time was up.
             Whatever else the task raised.
         """
-        refresh = self._refreshed(task.name)
+        refresh = self.refreshes(task.name)
         policed = task.with_options(result_storage=self.workspace.results)
         if refresh:
             policed = policed.with_options(refresh_cache=True)
@@ -121,7 +122,14 @@ class Journal:
             cost = {"cpu_seconds": before["cpu_seconds"], "wall_seconds": before["made_in_seconds"]}
             self.entries.setdefault(name, Entry(before["digest"], "stands", 0.0, cost))
 
-    def _refreshed(self, stage: str) -> bool:
+    def choose(self, parameters: Mapping[str, Any]) -> None:
+        """Go on as the run of a sweep's chosen parameters, whose training is there."""
+        self.sweep = self.run_id
+        self._refresh = {name.value for name in RefreshName if self.refreshes(name)} - {"train", "all"}
+        self.parameters |= {name: _plain(value) for name, value in parameters.items()}
+
+    def refreshes(self, stage: str) -> bool:
+        """Whether the run was asked to run a stage again."""
         return bool({RefreshName.all.value, stage} & {str(asked) for asked in self._refresh})
 
     def _note(self, stage: str, made: Any, seconds: float, *, cached: bool, again: bool) -> None:

@@ -35,10 +35,10 @@ def test_the_tables_columns_are_the_schemas() -> None:
 
 
 def test_every_option_that_is_shown_exists() -> None:
-    from flows import predict_flow, train_flow
+    from flows import predict_flow, sweep_flow, train_flow
 
     known = set()
-    for flow in (train_flow.train_flow, predict_flow.predict_flow):
+    for flow in (train_flow.train_flow, predict_flow.predict_flow, sweep_flow.sweep_flow):
         app = typer.Typer()
         app.command()(documented(flow.fn, lambda **_: None))
         known |= set(

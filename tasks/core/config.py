@@ -79,6 +79,47 @@ class IfRunning(StrEnum):
     drop = "drop"
 
 
+class RunnerName(StrEnum):
+    """Where independent work runs.
+
+    sequence: in this process, one after the other. processes: in processes of this machine. dask, ray: on a
+    cluster that is there already, else on one of this machine that ends with the run.
+    """
+
+    sequence = "sequence"
+    processes = "processes"
+    dask = "dask"
+    ray = "ray"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Where independent work runs; none of it changes a byte of what comes out.
+
+    Args:
+        runner: By what.
+        workers: How many processes of this machine, 1..1024; None means one a CPU.
+        address: Of a Dask scheduler (tcp://...) or a Ray cluster (ray://..., or "auto").
+    """
+
+    runner: RunnerName = RunnerName.sequence
+    workers: int | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.address and self.runner not in (RunnerName.dask, RunnerName.ray):
+            raise UsageError("an address is that of a cluster", expected="--runner dask or --runner ray")
+        if self.workers is None:
+            return
+        _within("workers", self.workers, 1, 1024)
+        if self.address or self.runner is RunnerName.sequence:
+            raise UsageError(
+                "workers cannot be chosen here",
+                expected="--runner processes, or dask or ray without an address",
+                found="a cluster, which has its own" if self.address else "--runner sequence",
+            )
+
+
 @dataclass(frozen=True)
 class SourceSettings:
     """Where images come from.
@@ -162,7 +203,7 @@ class TrainSettings:
         _within("seed", self.seed, 0, 2**31 - 1)
 
 
-Settings = TypeVar("Settings", SourceSettings, NormalizeSettings, TrainSettings)
+Settings = TypeVar("Settings", SourceSettings, NormalizeSettings, TrainSettings, EngineSettings)
 
 
 def _pick(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
@@ -185,6 +226,7 @@ class RunSettings:
     exports: tuple[ExportName, ...] = ()
     folds: int | None = None
     time_limit: float | None = None
+    engine: EngineSettings = EngineSettings()
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not 0 < self.time_limit <= 1e6:
@@ -202,6 +244,7 @@ class RunSettings:
             source=_pick(SourceSettings, given),
             normalize=_pick(NormalizeSettings, given),
             train=_pick(TrainSettings, given),
+            engine=_pick(EngineSettings, given),
             promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
             folds=given.get("folds"),
             time_limit=given.get("time_limit"),

@@ -26,6 +26,10 @@ CONSOLE = {
     # People read Plumbline's own lines; all of Prefect's stay in the dashboard.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
+RAY = {
+    # Reports of usage to its makers.
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 TENSORFLOW = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # The same sums in the same order: same seed, same bytes.
@@ -35,7 +39,7 @@ TENSORFLOW = {
 
 def prepare() -> None:
     """Set Prefect's and TensorFlow's defaults for flows, wherever they run, and let our loggers speak."""
-    _default(PREFECT | TENSORFLOW)
+    _default(PREFECT | RAY | TENSORFLOW)
     logging.getLogger("plumbline").setLevel(logging.INFO)
 
 
@@ -47,6 +51,13 @@ def prepare_command() -> None:
     prepare()
     _default(CONSOLE)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def prepare_child() -> None:
+    """As `prepare`, for a process that works for another: SIGTERM and its parent's end end it cleanly."""
+    prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    server.die_with_parent()
 
 
 def open_command(command: str) -> None:

@@ -279,3 +279,11 @@ class Report(Handle):
 
     def __str__(self) -> str:
         return f"{self.directory / 'report.html'}"
+
+
+@dataclass(frozen=True)
+class SweepReport(Handle):
+    """A sweep's report: `sweep.html`, `sweep.png` and `trials.parquet` in the directory."""
+
+    def __str__(self) -> str:
+        return f"{self.directory / 'sweep.html'}"

@@ -48,6 +48,11 @@ def read(directory: Path) -> list[File]:
     return files
 
 
+def total_bytes(directory: Path) -> int:
+    """Bytes of all files of a raw dataset."""
+    return sum(pq.read_table(directory / NAME, columns=["bytes"])["bytes"].to_pylist())
+
+
 def digest(files: list[File]) -> str:
     """64 hexadecimal digits that change with any field of any file."""
     total = hashlib.sha256()

@@ -21,6 +21,7 @@ from tasks.core.data.cache import SPLITS
 from tasks.core.data.earlier import Earlier
 from tasks.core.data.layout import Layout
 from tasks.core.data.plan import Plan
+from tasks.core.data.portions import Portioned, Work
 from tasks.core.data.reader import Reader, Row
 from tasks.core.errors import DataError
 from tasks.core.handles import RawDataset, TensorCache
@@ -63,6 +64,8 @@ def normalize(
     *,
     refresh: bool = False,
     progress: Progress = silent,
+    work: Work | None = None,
+    portion: int | None = None,
 ) -> TensorCache:
     """Decode, orient, convert and resize every image (rules: `decode`), and split them (`splits`).
 
@@ -74,6 +77,8 @@ def normalize(
         workspace: Where the tensor cache is put.
         refresh: Make it again from scratch even if it is there.
         progress: Told images done.
+        work: Has portions of the images decoded elsewhere; the tensors are the same to the byte.
+        portion: Images in one; None chooses.
 
     Raises:
         QuarantineError: More unreadable files than `settings.max_quarantine` allows.
@@ -85,7 +90,10 @@ def normalize(
     def build(staging: Path) -> dict[str, Any]:
         scratch = refresh or raw.kind in readers.ARRAYS
         earlier = Earlier() if scratch else Earlier.find(workspace, raw.dataset, made_of.record())
-        return _build(staging, raw, settings, earlier, progress)
+        reader = readers.open_raw(raw)
+        if work and raw.kind not in readers.ARRAYS:
+            reader = Portioned(reader, raw, work, directory, portion)
+        return _build(staging, reader, raw, settings, earlier, progress)
 
     manifest = stage.publish(directory, made_of, build, refresh=refresh)
     facts = manifest["facts"]
@@ -103,9 +111,13 @@ def normalize(
 
 
 def _build(
-    directory: Path, raw: RawDataset, settings: NormalizeSettings, earlier: Earlier, progress: Progress
+    directory: Path,
+    reader: Reader,
+    raw: RawDataset,
+    settings: NormalizeSettings,
+    earlier: Earlier,
+    progress: Progress,
 ) -> dict[str, Any]:
-    reader = readers.open_raw(raw)
     rows = reader.rows()
     doubtful = quarantine.contradictions(rows, reader.classes)
     left_out = {} if reader.published else doubtful

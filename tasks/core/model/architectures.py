@@ -1,5 +1,7 @@
 """The networks to train: raw uint8 images in, logits out (`publication` makes plain Keras of them)."""
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -15,6 +17,8 @@ SMALLEST = 8  # a feature map's side, in pixels, that groups are added to come d
 LOGIT_SCALE = 0.25  # small logits early on keep the one-cycle's high learning rates stable
 BIAS_RATE = 16.0  # batch-norm biases learn this many times faster than weights
 EPSILON = 1e-3
+
+Draw = Callable[[], keras.initializers.Initializer]
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,27 @@ def build(
         From uint8 (N, H, W, C) to logits (N, classes).
     """
     keras.utils.set_random_seed(seed)
+    draw = initializers(seed)
     shape = tuple(int(side) for side in images.shape[1:])
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
         if recipe.architecture == "textbook":
-            return _textbook(recipe, shape, classes, seed)
-        return _whitened(recipe, images, shape, classes)
+            return _textbook(recipe, shape, classes, seed, draw)
+        return _whitened(recipe, images, shape, classes, draw)
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def initializers(seed: int) -> Draw:
+    """A source of Glorot's uniform initializers (2010), the same ones in the same order for the same seed.
+
+    Left to itself, Keras seeds each from Python's global generator, from which other threads of the process
+    draw as well: on a Dask worker the same seed gave another model in 9 of 12 trainings.
+    """
+    chance = random.Random(seed)
+    # The numbers that Keras would draw in a process of one thread.
+    return lambda: keras.initializers.GlorotUniform(seed=chance.randint(1, int(1e9)))
 
 
 def stem_of(recipe: Recipe, side: int) -> Stem:
@@ -96,7 +112,7 @@ def stem_of(recipe: Recipe, side: int) -> Stem:
     return Stem(size=4, stride=2)
 
 
-def _textbook(recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
+def _textbook(recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int, draw: Draw) -> keras.Model:
     # Three valid 3x3 convolutions and two pools need 18 pixels; smaller images get same padding.
     padding = "valid" if min(shape[:2]) >= 18 else "same"
     layers: list[keras.layers.Layer] = [keras.layers.Rescaling(1 / 255, name="rescale")]
@@ -108,23 +124,38 @@ def _textbook(recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int) -
         ]
     for number, width in enumerate(TEXTBOOK, start=1):
         layers.append(
-            keras.layers.Conv2D(width, 3, padding=padding, activation="relu", name=f"convolution_{number}")
+            keras.layers.Conv2D(
+                width,
+                3,
+                padding=padding,
+                activation="relu",
+                kernel_initializer=draw(),
+                name=f"convolution_{number}",
+            )
         )
         if number < len(TEXTBOOK):
             layers.append(keras.layers.MaxPooling2D(name=f"pool_{number}"))
     layers += [
         keras.layers.Flatten(name="flatten"),
-        keras.layers.Dense(64, activation="relu", name="hidden"),
-        keras.layers.Dense(classes, name="logits"),
+        keras.layers.Dense(64, activation="relu", kernel_initializer=draw(), name="hidden"),
+        keras.layers.Dense(classes, kernel_initializer=draw(), name="logits"),
     ]
     return _chain(layers, shape)
 
 
-def _whitened(recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...], classes: int) -> keras.Model:
+def _whitened(
+    recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...], classes: int, draw: Draw
+) -> keras.Model:
     stem = stem_of(recipe, min(shape[:2]))
     count = min(recipe.filters, 2 * stem.size**2 * shape[2])
     whiten = keras.layers.Conv2D(
-        count, stem.size, strides=stem.stride, activation="relu", trainable=False, name="whiten"
+        count,
+        stem.size,
+        strides=stem.stride,
+        activation="relu",
+        kernel_initializer=draw(),
+        trainable=False,
+        name="whiten",
     )
     layers: list[keras.layers.Layer] = [keras.layers.Rescaling(1 / 255, name="rescale"), whiten]
     side = (min(shape[:2]) - stem.size) // stem.stride + 1
@@ -132,10 +163,13 @@ def _whitened(recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...],
         layers += _group(f"group_{number}", widths)
     layers += [
         keras.layers.GlobalMaxPooling2D(name="global_max"),
-        keras.layers.Dense(classes, use_bias=False, name="logits"),
+        keras.layers.Dense(classes, use_bias=False, kernel_initializer=draw(), name="logits"),
         keras.layers.Rescaling(LOGIT_SCALE, name="scale_logits"),
     ]
     model = _chain(layers, shape)
+    for layer in layers[2:]:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([_partly_identity(layer.kernel.shape, draw())])
     whiten.set_weights(list(whitening.filters(images, stem.size, stem.stride, count)))
     return model
 
@@ -162,7 +196,7 @@ def _group(name: str, widths: tuple[int, ...]) -> list[keras.layers.Layer]:
                 3,
                 padding="same",
                 use_bias=False,
-                kernel_initializer=_partly_identity,
+                kernel_initializer="zeros",  # until `_whitened` sets it
                 name=convolution,
             )
         )
@@ -175,13 +209,13 @@ def _group(name: str, widths: tuple[int, ...]) -> list[keras.layers.Layer]:
     return layers
 
 
-def _partly_identity(shape: tuple[int, ...], dtype: object = None) -> tf.Tensor:
-    """Glorot's uniform (2010), but the first channels pass their input on (Jordan, 2024, "dirac")."""
-    kernel = np.array(keras.initializers.GlorotUniform()(shape))
+def _partly_identity(shape: tuple[int, ...], glorot: keras.initializers.Initializer) -> NDArray[np.float32]:
+    """Glorot's uniform, but the first channels pass their input on (Jordan, 2024, "dirac")."""
+    kernel = np.array(glorot(shape))
     for channel in range(min(shape[2], shape[3])):
         kernel[:, :, :, channel] = 0
         kernel[shape[0] // 2, shape[1] // 2, channel, channel] = 1
-    return tf.constant(kernel)
+    return kernel
 
 
 def _chain(layers: list[keras.layers.Layer], shape: tuple[int, ...]) -> keras.Model:

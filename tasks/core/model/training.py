@@ -72,9 +72,23 @@ def train(
 
         return loop.train(tensors, settings, staging, checkpoints, progress, leaks)
 
-    manifest = stage.publish(directory, made_of, build, refresh=refresh)
+    stage.publish(directory, made_of, build, refresh=refresh)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return TrainedModel(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
+    return _handle(made_of, workspace)
+
+
+def finished(
+    tensors: TensorCache, settings: TrainSettings, workspace: Workspace, audit: Audit | None = None
+) -> TrainedModel | None:
+    """What `train` would find already there; None if it would have to train."""
+    made_of = ingredients(tensors, settings, audit)
+    return _handle(made_of, workspace) if stage.is_whole(workspace.training / made_of.digest) else None
+
+
+def _handle(made_of: Ingredients, workspace: Workspace) -> TrainedModel:
+    directory = workspace.training / made_of.digest
+    facts = stage.read_manifest(directory)["facts"]
+    return TrainedModel(path=workspace.relative(directory), digest=made_of.digest, **facts)
 
 
 def _leaks(settings: TrainSettings, audit: Audit | None) -> dict[str, Path]:

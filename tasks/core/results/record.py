@@ -34,13 +34,31 @@ def record(
     known = tables.read("runs", workspace, dataset)["evaluation"]
     if evaluation.digest not in set(known):
         parts = {
-            "epochs": epochs(trained),
+            "epochs": epochs(trained).assign(training=trained.digest),
             "classes": evaluations.read_classes(evaluation),
             "predictions": predictions(evaluation, tensors).assign(version=row["version"]),
         }
         for table, frame in parts.items():
             tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
     tables.append("runs", dataset, run_id, _runs(row, tensors, trained, evaluation), workspace)
+
+
+def record_trials(
+    trials: pd.DataFrame, models: Mapping[int, TrainedModel], dataset: str, sweep: str, workspace: Workspace
+) -> None:
+    """Write a sweep's part of `trials`, and the epochs of those that no earlier sweep has recorded.
+
+    Args:
+        trials: As `contest.table` gives them.
+        models: What was trained, by trial.
+        sweep: The sweep's id; the epochs of trial 3 stand under the run id <sweep>-t3.
+    """
+    known = set(tables.read("epochs", workspace, dataset)["training"])
+    for number, trained in models.items():
+        if trained.digest not in known:
+            frame = epochs(trained).assign(training=trained.digest, sweep=sweep)
+            tables.append("epochs", dataset, f"{sweep}-t{number}", frame, workspace)
+    tables.append("trials", dataset, sweep, trials, workspace)
 
 
 def repeat(last: Mapping[str, Any], changed: Mapping[str, Any], dataset: str, workspace: Workspace) -> None:

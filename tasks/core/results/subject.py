@@ -18,7 +18,10 @@ from tasks.core.results import ledger
 from tasks.core.workspace import Workspace
 
 # Parameters that change where and when, not what.
-ELSEWHERE = ("workspace", "refresh", "if_running", "time_limit", "dry_run")
+ELSEWHERE = (
+    *("workspace", "refresh", "if_running", "time_limit", "dry_run"),
+    *("runner", "workers", "address"),
+)
 
 
 @dataclass(frozen=True)

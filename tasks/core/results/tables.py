@@ -1,4 +1,4 @@
-"""The metrics tables: runs, epochs, classes, predictions. One immutable parquet part a run.
+"""The metrics tables: runs, epochs, classes, predictions, trials. One immutable parquet part a run.
 
     metrics/runs/dataset=cifar10/<run id>.parquet
 
@@ -33,7 +33,7 @@ def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
 
 
 _RUN = ("run_id", pa.string(), "the run that wrote the row")
-_EVALUATION = ("evaluation", pa.string(), "digest of the evaluation: joins the four tables")
+_EVALUATION = ("evaluation", pa.string(), "digest of the evaluation: joins the tables")
 
 SCHEMAS = {
     "runs": _schema(
@@ -65,6 +65,7 @@ SCHEMAS = {
         ("git_commit", pa.string(), "commit of the code; null outside a git checkout"),
         ("packages", pa.string(), "JSON: versions of the installed libraries that matter"),
         ("device", pa.string(), "what the training ran on"),
+        ("sweep", pa.string(), "the sweep that chose the training; null for a run of its own"),
     ),
     "epochs": _schema(
         _RUN,
@@ -77,6 +78,8 @@ SCHEMAS = {
         ("learning_rate", pa.float64(), "learning rate at the end of the epoch"),
         ("seconds", pa.float64(), "wall time of the epoch, seconds"),
         ("images_per_second", pa.float64(), "training images a second of wall time"),
+        ("training", pa.string(), "digest of the training"),
+        ("sweep", pa.string(), "the sweep that the training was a trial of; null for a run of its own"),
     ),
     "classes": _schema(
         _RUN,
@@ -112,6 +115,34 @@ SCHEMAS = {
         ("probabilities", pa.list_(pa.float32()), "probability of every class"),
         ("loss", pa.float64(), "cross-entropy of the image, nats"),
         ("margin", pa.float64(), "probability of the true class minus the largest other, -1..1"),
+    ),
+    "trials": _schema(
+        _RUN,
+        ("trial", pa.int32(), "number of the trial, from 1"),
+        (
+            "configuration",
+            pa.int32(),
+            "number of the parameters, from 1: trials that differ in the seed share it",
+        ),
+        ("varied", pa.string(), "the parameters that the sweep varied, as name=value, ..."),
+        ("parameters", pa.string(), "JSON: the parameters of the training"),
+        ("recipe", pa.string(), "name of the recipe"),
+        ("seed", pa.int64(), "seed of the training"),
+        ("tensors", pa.string(), "digest of the tensors"),
+        ("training", pa.string(), "digest of the training: joins runs and epochs"),
+        ("state", pa.string(), '"ran", "reused" (an earlier run had made it) or "failed"'),
+        ("error", pa.string(), "why it failed"),
+        ("epochs", pa.float64(), "epochs trained"),
+        ("images", pa.int64(), "number of validation images"),
+        ("val_accuracy", pa.float64(), "accuracy on the validation images, 0..1"),
+        ("val_accuracy_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("val_accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
+        ("val_loss", pa.float64(), "loss on the validation images"),
+        ("chosen", pa.bool_(), "whether it was chosen, and evaluated on the test images"),
+        ("wall_seconds", pa.float64(), "wall time of the training when it was made, seconds"),
+        ("cpu_seconds", pa.float64(), "CPU time of the training when it was made, seconds"),
+        ("peak_memory_mb", pa.float64(), "peak resident memory of its process, MB"),
+        ("runner", pa.string(), "where the sweep ran: sequence, processes, dask or ray"),
     ),
 }
 

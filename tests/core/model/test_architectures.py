@@ -1,5 +1,7 @@
 """The networks, and that what is published computes the same in plain Keras."""
 
+import random
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,3 +151,23 @@ def test_publishing_twice_in_a_process_writes_the_same_bytes(tmp_path: Path) -> 
     for name in ("one", "other"):
         export.write_keras(publication.published(recipe, trained), tmp_path / f"{name}.keras")
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "other.keras").read_bytes()
+
+
+def test_initial_weights_are_the_seeds_whoever_else_draws_numbers() -> None:
+    """Dask's threads draw from Python's global generator while a network is built."""
+    for recipe in (RECIPES[RecipeName.seed], RECIPES[RecipeName.flash]):
+        alone = architectures.build(recipe, pictures((8, 8, 1)), 10, 3).get_weights()
+        over = threading.Event()
+
+        def draw(over: threading.Event = over) -> None:
+            while not over.is_set():
+                random.random()
+
+        other = threading.Thread(target=draw)
+        other.start()
+        try:
+            disturbed = architectures.build(recipe, pictures((8, 8, 1)), 10, 3).get_weights()
+        finally:
+            over.set()
+            other.join()
+        assert all(np.array_equal(one, two) for one, two in zip(alone, disturbed, strict=True))
