@@ -1,14 +1,15 @@
 """What flows between stages: small handles to files, never the files' content.
 
 A handle checks itself when it is made. Prefect makes it anew from JSON when it looks into its cache,
-and takes an exception there for a miss: so a stage whose files are gone or changed runs again.
+and takes an exception there for a miss: so a stage whose files are gone or changed runs again. In a workspace
+at an address a handle brings the files that it stands for from there.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.core import stage
+from tasks.core import presence, stage
 from tasks.core.errors import FormatError
 from tasks.core.workspace import Workspace
 
@@ -29,7 +30,7 @@ class Handle:
     digest: str
 
     def __post_init__(self) -> None:
-        problem = stage.damage(self.directory)
+        problem = presence.obtain(self.directory)
         if not problem and self.manifest["digest"] != self.digest:
             problem = f"{self.path} has digest {self.manifest['digest']}"
         if problem:

@@ -1,0 +1,131 @@
+"""A real S3 server on the loopback (moto), that counts what is asked of it and can be made to hang.
+
+moto looks and writes in two steps, so two conditional writes at once may both succeed there; S3 decides each
+in one. Requests that write are let through one after the other here for that reason. A request whose body is cut
+off is answered 400 and changes nothing, as on S3.
+"""
+
+import io
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import boto3
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+
+NAME = "plumb"
+PREFIX = "team/ws"
+ADDRESS = f"s3://{NAME}/{PREFIX}"
+PROGRESS = 1 << 16  # bytes of an upload read at a time
+
+
+class Bucket:
+    """An S3 server with one bucket.
+
+    Attributes:
+        requests: (method, name of the object relative to the workspace) of every request, in order.
+        received, sent: Bytes of the objects' content in requests and answers.
+        gate: Called with method and name before a request is carried out; may block. It tells whether the
+            request shall be carried out, else it is answered 503.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str]] = []
+        self.received = 0
+        self.sent = 0
+        self.gate: Callable[[str, str], bool] = lambda *_: True
+        self._writing = threading.Lock()
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server(
+            "127.0.0.1", 0, self._serve, threaded=True, request_handler=MotoRequestHandler
+        )
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.client = boto3.client("s3", endpoint_url=self.endpoint, **_credentials())
+        self.client.create_bucket(Bucket=NAME)
+        self.forget()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client of this server needs, by the names that are usual with S3."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.requests, self.received, self.sent = [], 0, 0
+
+    def count(self, method: str, pattern: str = "") -> int:
+        """Requests of a method whose object's name has the pattern."""
+        return sum(one == method and re.search(pattern, name) is not None for one, name in self.requests)
+
+    def methods(self) -> Counter[str]:
+        return Counter(method for method, _ in self.requests)
+
+    def objects(self) -> dict[str, bytes]:
+        """Every object of the workspace with its content, read past this class's counting."""
+        found = {}
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=NAME, Prefix=PREFIX):
+            for entry in page.get("Contents", []):
+                body = self.client.get_object(Bucket=NAME, Key=entry["Key"])["Body"].read()
+                found[entry["Key"].removeprefix(f"{PREFIX}/")] = body
+        return found
+
+    def _serve(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        name = path.removeprefix(f"/{NAME}").removeprefix(f"/{PREFIX}").lstrip("/")
+        self.requests.append((method, name))
+        if not self.gate(method, name):
+            return _answer(start, "503 Service Unavailable")
+        if method in ("PUT", "POST", "DELETE"):
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            body = self._read(environ["wsgi.input"], length)
+            if len(body) < length:
+                return _answer(start, "400 Bad Request")
+            environ["wsgi.input"] = io.BytesIO(body)
+            with self._writing:
+                return list(self._app(environ, start))
+        chunks = list(self._app(environ, start))
+        self.sent += sum(map(len, chunks))
+        return chunks
+
+    def _read(self, stream: Any, length: int) -> bytes:
+        body = bytearray()
+        while len(body) < length:
+            try:
+                chunk = stream.read(min(PROGRESS, length - len(body)))
+            except OSError:
+                break
+            if not chunk:
+                break
+            body += chunk
+            self.received += len(chunk)
+        return bytes(body)
+
+
+def _answer(start: Callable[..., Any], status: str) -> list[bytes]:
+    start(status, [("Content-Length", "0"), ("Connection", "close")])
+    return [b""]
+
+
+def _credentials() -> dict[str, str]:
+    return {
+        "aws_access_key_id": "test",
+        "aws_secret_access_key": "test",
+        "region_name": "us-east-1",
+    }
