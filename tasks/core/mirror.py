@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,9 @@ class Mirror:
         manifest = self.manifest(name)
         if manifest is None:
             return False
-        staging = directory.parent / f".{directory.name}.{os.getpid()}.tmp"
-        shutil.rmtree(staging, ignore_errors=True)
+        for stale in directory.parent.glob(f".from-store.{directory.name}.*.tmp"):
+            shutil.rmtree(stale)
+        staging = directory.parent / f".from-store.{directory.name}.{os.getpid()}.tmp"
         staging.mkdir(parents=True)
         try:
             for file, entry in manifest["files"].items():
@@ -140,9 +141,29 @@ class Mirror:
         name = self.name(directory)
         mark = {"format": stage.FORMAT, "deleted": True}
         self.store.write(f"{name}/{stage.MANIFEST}", json.dumps(mark).encode())
-        self.store.remove(
-            each for each in self.store.listing(name) if not each.endswith(f"/{stage.MANIFEST}")
-        )
+        self.store.remove(each for each in self.store.listing(name) if each != f"{name}/{stage.MANIFEST}")
+
+    def share(self, folder: Path, pattern: str, again: Collection[Path] = ()) -> None:
+        """Send the files of a folder that the store lacks; they are written once and never changed.
+
+        Args:
+            folder: Searched with what is below it.
+            pattern: Of the files' names.
+            again: Files that are sent in any case.
+        """
+        there = self.store.listing(self.name(folder))
+        for path in sorted(folder.rglob(pattern)):
+            if not path.name.startswith(".") and (path in again or self.name(path) not in there):
+                self.store.upload(path, self.name(path))
+
+    def collect(self, folder: Path, suffix: str) -> None:
+        """Bring the files of a folder that are lacking here, many at a time."""
+        there = self.store.listing(self.name(folder))
+        names = [name for name in there if name.endswith(suffix) and not (self.root / name).exists()]
+        for name, content in self.store.read_many(names).items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stage.write_atomically(path, content)
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
