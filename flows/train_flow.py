@@ -32,6 +32,7 @@ from tasks.core.command import documented
 from tasks.core.config import ExportName, IfRunning, PromotePolicy, RecipeName, RefreshName, RunSettings
 from tasks.core.data import sources
 from tasks.core.flight import Holder
+from tasks.core.handles import Decision, Evaluation, Exports, TensorCache, TrainedModel
 from tasks.core.model import exports as exporting
 from tasks.core.model import folding
 from tasks.core.results.subject import Subject
@@ -49,6 +50,8 @@ from tasks.promote import rival
 from tasks.report import report
 from tasks.suspect import suspect
 from tasks.train import train
+
+ROUNDS = 5  # decisions, if each time another machine is faster; then the verdict says so
 
 
 def run_name() -> str:
@@ -152,19 +155,35 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
     audited = journal.run(audit, tensors)
     trained = journal.run(within(train, settings.time_limit), tensors, settings.train, audited)
     evaluation = journal.run(evaluate, trained, tensors)
-    champion = rival(trained, tensors)
-    rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
     folded = journal.run(fold, tensors, settings.train, settings.folds) if settings.folds else None
     suspects = journal.run(suspect, evaluation, tensors, folded)
     exported = journal.run(export, trained, tensors, settings.exports) if settings.exports else None
-    decision = journal.run(
-        promote_stage, trained, evaluation, rescored, tensors, settings.promote, journal.facts(), exported
-    )
+    decision = settle(journal, settings, trained, evaluation, tensors, exported)
     subject = Subject(
         raw, tensors, audited, trained, evaluation, decision, journal.facts(), exported, suspects
     )
     reported = journal.run(report, subject)
     return closing.close(journal, subject, reported)
+
+
+def settle(
+    journal: Journal,
+    settings: RunSettings,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    tensors: TensorCache,
+    exported: Exports | None,
+) -> Decision:
+    """Publish, and decide against the champion: anew if another machine's model became it meanwhile."""
+    for _ in range(ROUNDS):
+        champion = rival(trained, tensors)
+        rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
+        decision = journal.run(
+            promote_stage, trained, evaluation, rescored, tensors, settings.promote, journal.facts(), exported
+        )
+        if not decision.overtaken:
+            break
+    return decision
 
 
 def check(settings: RunSettings) -> None:

@@ -244,6 +244,7 @@ class Decision:
         promoted: Whether the challenger is the champion now.
         verdict: The decision in words.
         evidence: The figures behind it; JSON values.
+        overtaken: Whether another run's model became champion before this one could be held against it.
     """
 
     version: str
@@ -251,6 +252,7 @@ class Decision:
     promoted: bool
     verdict: str
     evidence: dict[str, Any]
+    overtaken: bool = False
 
     def __str__(self) -> str:
         return f"{self.version}: {self.verdict}"

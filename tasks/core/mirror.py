@@ -100,7 +100,8 @@ class Mirror:
         try:
             for file, entry in manifest["files"].items():
                 source = f"{name}/{content(manifest)}/{file}"
-                if not self._bring(directory / file, staging / file, source, entry):
+                alike = [directory / file, *self._ancestors(manifest, file)]
+                if not self._bring(alike, staging / file, source, entry):
                     return False
             _write(staging / stage.MANIFEST, manifest)
             stage.put(staging, directory)
@@ -176,11 +177,19 @@ class Mirror:
         for file in wanted:
             self.store.upload(directory / file, f"{name}/{content(manifest)}/{file}")
 
-    def _bring(self, local: Path, target: Path, source: str, entry: Mapping[str, Any]) -> bool:
-        """One file into the staging folder: from the mirror if it is right there, else from the store."""
+    def _ancestors(self, manifest: Mapping[str, Any], file: str) -> list[Path]:
+        """The file of that name in what the directory was made from: a version's model is its training's."""
+        inputs = manifest["ingredients"]["inputs"].values()
+        return [path for digest in inputs for path in self.root.glob(f"*/{digest}/{file}")]
+
+    def _bring(self, alike: list[Path], target: Path, source: str, entry: Mapping[str, Any]) -> bool:
+        """One file into the staging folder: from the mirror if one there is the same, else from the store."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        if local.is_file() and stage.sha256_file(local) == entry["sha256"]:
-            os.link(local, target)
+        for path in alike:
+            same_size = path.is_file() and path.stat().st_size == entry["bytes"]
+            if same_size and stage.sha256_file(path) == entry["sha256"]:
+                shutil.copyfile(path, target)
+                break
         else:
             if entry["bytes"] > stage.SMALL:
                 log.info("downloading %s, %.1f MB", source, entry["bytes"] / 1e6)
