@@ -1,15 +1,21 @@
 """A real S3 server on the loopback (moto), that counts what is asked of it and can be made to hang.
 
 moto looks and writes in two steps, so two conditional writes at once may both succeed there; S3 decides each
-in one. Requests that write are let through one after the other here for that reason. A request whose body is cut
-off is answered 400 and changes nothing, as on S3.
+in one. So requests that write are let through one after the other here. A request whose body is cut off is
+answered 400 and changes nothing, as on S3.
 """
 
 import io
+import json
+import logging
 import re
 import threading
+import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import PurePosixPath
+from time import sleep
 from typing import Any
 
 import boto3
@@ -26,6 +32,9 @@ ADDRESS = f"s3://{NAME}/{PREFIX}"
 PROGRESS = 1 << 16  # bytes of an upload read at a time
 
 
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+
 class Bucket:
     """An S3 server with one bucket.
 
@@ -34,13 +43,16 @@ class Bucket:
         received, sent: Bytes of the objects' content in requests and answers.
         gate: Called with method and name before a request is carried out; may block. It tells whether the
             request shall be carried out, else it is answered 503.
+        losing: Names of which the next answer is lost: the request is carried out, and answered 503.
+        conditional: Whether conditions of requests are heeded; older stores of S3's kind pass them over.
+        pause: Seconds to wait after each 64 KiB of an upload.
     """
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
         self.received = 0
         self.sent = 0
-        self.gate: Callable[[str, str], bool] = lambda *_: True
+        self.gate: Callable[[str, str], bool]
         self._writing = threading.Lock()
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server(
@@ -49,8 +61,20 @@ class Bucket:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.client = boto3.client("s3", endpoint_url=self.endpoint, **_credentials())
+        self.reset()
+
+    def reset(self) -> None:
+        """An empty bucket on a server without faults."""
+        self.gate = lambda *_: True
+        self.losing: set[str] = set()
+        self.conditional = True
+        self.pause = 0.0
+        self._post("/moto-api/reset")
         self.client.create_bucket(Bucket=NAME)
         self.forget()
+
+    def _post(self, path: str) -> None:
+        urllib.request.urlopen(urllib.request.Request(self.endpoint + path, method="POST"), timeout=30)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -98,8 +122,14 @@ class Bucket:
             if len(body) < length:
                 return _answer(start, "400 Bad Request")
             environ["wsgi.input"] = io.BytesIO(body)
+            if not self.conditional:
+                environ.pop("HTTP_IF_NONE_MATCH", None)
             with self._writing:
-                return list(self._app(environ, start))
+                answer = list(self._app(environ, (lambda *_: None) if name in self.losing else start))
+            if name in self.losing:
+                self.losing.remove(name)
+                return _answer(start, "503 Service Unavailable")
+            return answer
         chunks = list(self._app(environ, start))
         self.sent += sum(map(len, chunks))
         return chunks
@@ -114,8 +144,30 @@ class Bucket:
             if not chunk:
                 break
             body += chunk
+            sleep(self.pause)
             self.received += len(chunk)
         return bytes(body)
+
+
+def half_visible(objects: Mapping[str, bytes]) -> list[str]:
+    """What a reader that believes manifests would miss: files that are absent or have another SHA-256.
+
+    It reads the objects' names and bytes only, and shares no code with what wrote them.
+    """
+    problems = []
+    for name, content in objects.items():
+        if not name.endswith("/manifest.json"):
+            continue
+        directory = str(PurePosixPath(name).parent)
+        files = json.loads(content)["files"]
+        hashes = {file: entry["sha256"] for file, entry in files.items()}
+        text = json.dumps(hashes, sort_keys=True, separators=(",", ":"))
+        place = sha256(text.encode()).hexdigest()[:16]
+        for file, entry in files.items():
+            found = objects.get(f"{directory}/{place}/{file}")
+            if found is None or sha256(found).hexdigest() != entry["sha256"]:
+                problems.append(f"{directory}: {file}")
+    return problems
 
 
 def _answer(start: Callable[..., Any], status: str) -> list[bytes]:

@@ -16,7 +16,7 @@ VARIABLE = "PLUMBLINE_WORKSPACE"
 MIRRORS = "PLUMBLINE_MIRROR"
 DEFAULT = "workspace"
 # pathlib makes one slash of two: an address that came as a path has one. A drive letter is no scheme.
-ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}([^/].*)")
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
 
 
 @dataclass(frozen=True)
