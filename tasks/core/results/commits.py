@@ -129,10 +129,11 @@ def change(place: Path, mirror: Any) -> Iterator[None]:
     finally:
         _changing.reset(token)
     if added := State.of(place).since(before):
-        while not _commit(place, mirror, added):
+        while added and not _commit(place, mirror, added):
             if not _is_publication(added):
                 raise Overtaken
             _update(place, mirror)
+            added = _unlogged(added, place)
         _update(place, mirror)
         _remove_deleted(place, mirror)
 
@@ -185,6 +186,13 @@ def _is_publication(added: Mapping[str, Any]) -> bool:
     """Whether it holds whatever others have changed: a version's number is its own by then."""
     actions = {json.loads(line)["action"] for line in added["log"]}
     return actions == {"publish"} and not (added["aliases"] or added["lines"])
+
+
+def _unlogged(added: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    """A publication without what another machine has logged in our place; empty if that is all."""
+    logged = {json.loads(line).get("version") for line in State.of(place).log}
+    lines = [line for line in added["log"] if json.loads(line)["version"] not in logged]
+    return {**added, "log": lines} if lines else {}
 
 
 def deleted(commits: list[dict[str, Any]]) -> set[str]:

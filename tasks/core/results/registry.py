@@ -60,9 +60,9 @@ def publish(
             if stage.read_manifest(place / name)["facts"]["model_sha256"] == trained.model_sha256:
                 return _load(place / name, workspace)
         name = shelf.next_name(place)
-        known = {**facts, "dataset": dataset, "version": name}
+        known = {**facts, "dataset": dataset, "version": name, "who": who}
         _put(place / name, trained, evaluation, exported, known, workspace)
-        changes.append(place / shelf.LOG, changes.record("publish", who, "made by a run", version=name))
+        changes.append(place / shelf.LOG, changes.record("publish", who, shelf.MADE, version=name))
     return _load(place / name, workspace)
 
 

@@ -24,6 +24,7 @@ from tasks.core.workspace import Workspace
 
 __all__ = ["ALIASES", "FORMAT", "LOG", "VERSION"]
 FORMAT = 1
+MADE = "made by a run"
 STALE = (".v*.tmp", f".{ALIASES}.*.tmp")
 
 
@@ -57,7 +58,7 @@ def locked(dataset: str, workspace: Workspace) -> Iterator[Path]:
         for pattern in STALE:
             for stale in place.glob(pattern):
                 shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-        _log_the_unlogged(place)
+        _log_the_unlogged(place, alone=workspace.elsewhere is None)
         yield place
 
 
@@ -97,7 +98,14 @@ def _read(place: Path) -> dict[str, Any]:
     return content
 
 
-def _log_the_unlogged(place: Path) -> None:
+def _log_the_unlogged(place: Path, alone: bool) -> None:
+    """Log what others did.
+
+    Args:
+        place: The dataset's folder.
+        alone: Whether they must be dead, since this process holds the only lock. A machine that shares the
+            store may be just about to write the same line.
+    """
     logged = changes.read(place / LOG)
     change = _read(place)["change"]
     if change and change not in logged:
@@ -105,5 +113,6 @@ def _log_the_unlogged(place: Path) -> None:
     published = {line["version"] for line in logged if line["action"] == "publish"}
     for name in names(place):
         if name not in published:
-            late = changes.record("publish", "", "found unlogged: its writer was interrupted", version=name)
-            changes.append(place / LOG, late)
+            who = str(stage.read_manifest(place / name)["facts"].get("who", ""))
+            why = "found unlogged: its writer was interrupted" if alone else MADE
+            changes.append(place / LOG, changes.record("publish", who, why, version=name))
