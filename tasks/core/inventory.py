@@ -34,7 +34,7 @@ def take(mirror: Mirror) -> Inventory:
     names = [name for name in listing if name.endswith(f"/{stage.MANIFEST}")]
     texts = mirror.store.read_many(names)
     known, broken, whole = set(names), {}, 0
-    for name in names:
+    for name in texts:
         directory = str(PurePosixPath(name).parent)
         try:
             manifest = stage.parse_manifest(texts[name], name)

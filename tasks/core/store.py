@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,9 @@ log = logging.getLogger("plumbline.store")
 EXTRAS = {"s3": "s3"}  # scheme: the extra of ours that brings its package
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 HERE = ("file", "local", "memory", "http", "https")
+# s3fs asks for an object's size first, to get it in parts; one request does for what is small.
+WHOLE = {"s3": {"max_concurrency": 1}}
+AT_ONCE = 16  # requests
 PROBES = ".probes"
 ATTEMPTS = 3  # of a creation that the store could not decide (S3's 409 while another one is under way)
 
@@ -59,21 +63,20 @@ class Store:
         return sorted(info["name"].rsplit("/", 1)[-1] for info in found if info["type"] == "directory")
 
     def read(self, name: str) -> bytes | None:
-        """An object's content; None if it isn't there."""
+        """A small object's content; None if it isn't there."""
+        whole = WHOLE.get(urlsplit(self.address).scheme, {})
         with self._network("read", name):
             try:
-                return bytes(self.system.cat_file(self._path(name)))
+                return bytes(self.system.cat_file(self._path(name), **whole))
             except FileNotFoundError:
                 return None
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The contents of small objects, many requests at a time."""
-        paths = {self._path(name): name for name in names}
-        if not paths:
-            return {}
-        with self._network("read", f"{len(paths)} objects"):
-            found = self.system.cat(list(paths), on_error="raise")
-        return {paths[path]: bytes(content) for path, content in found.items()}
+        """The contents of small objects, as far as they are there; many requests at a time."""
+        wanted = list(names)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = zip(wanted, pool.map(self.read, wanted), strict=True)
+        return {name: content for name, content in found if content is not None}
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object unless it is there; whether it is there now with this content.
