@@ -122,7 +122,8 @@ def train_flow(
         time_limit: Minutes after which the training stops, kept as far as it is; the next run goes on from
             there. Default: none.
         dry_run: Only show which stages would run, and why.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: Where everything is kept: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
         The run's summary: accuracy, verdict, paths, what was cached; JSON values.

@@ -14,7 +14,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from tasks.core import code, flight, inventory, presence, server, stage
+from tasks.core import code, flight, presence, server, stage
 from tasks.core.progress import Progress, silent
 from tasks.core.workspace import Workspace
 
@@ -157,6 +157,8 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
     """What the store of a workspace at an address has, by names and sizes."""
     if workspace.elsewhere is None:
         return
+    from tasks.core import inventory  # brings fsspec, which few commands need
+
     taken = inventory.take(workspace.elsewhere)
     for directory, problem in taken.broken.items():
         kept = directory.startswith("models/")

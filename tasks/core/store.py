@@ -128,11 +128,11 @@ class Store:
         """Names of uploads in parts that were never completed: S3 keeps their bytes, and bills them."""
         if not hasattr(self.system, "list_multipart_uploads"):
             return []
-        bucket, _, prefix = self.root.partition("/")
+        bucket, _, prefix = f"{self.root}/".partition("/")
         with self._network("listed", "uploads"):
             found = self.system.list_multipart_uploads(bucket)
         keys = [upload["Key"] for upload in found or ()]
-        return sorted(key.removeprefix(f"{prefix}/") for key in keys if key.startswith(f"{prefix}/"))
+        return sorted(key.removeprefix(prefix) for key in keys if key.startswith(prefix))
 
     def prove(self) -> None:
         """See that the store refuses to create an object a second time.
@@ -171,15 +171,15 @@ class Store:
             raise UsageError(
                 f"{self.address} is not there", found=str(error), todo="make the bucket first"
             ) from error
-        except PermissionError as error:
-            raise UsageError(
-                f"{self.address}/{name} may not be {deed}",
-                found=str(error),
-                todo="check the credentials, and what they may do there",
-            ) from error
         except Exception as error:  # file systems raise whatever the packages below them raise
             if _is_refusal(error):
                 raise FileExistsError(name) from error
+            if isinstance(error, PermissionError) or _lacks_credentials(error):
+                raise UsageError(
+                    f"{self.address}/{name} may not be {deed}",
+                    found=str(error),
+                    todo="check the credentials (for S3 those of AWS' own tools), and what they may do there",
+                ) from error
             raise NetworkError(
                 f"{self.address}/{name} could not be {deed}",
                 found=str(error) or type(error).__name__,
@@ -228,6 +228,11 @@ def _lacks_package(address: str, scheme: str, error: ImportError) -> UsageError:
         done="nothing was started",
         todo=extra if scheme in PACKAGES else "",
     )
+
+
+def _lacks_credentials(error: Exception) -> bool:
+    """Whether there is nothing to sign with: botocore's errors, by name, since it is optional."""
+    return type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -87,6 +87,14 @@ def test_a_server_that_does_not_answer_is_a_network_fault(
     assert "run again" in caught.value.parts["to do"]
 
 
+def test_missing_credentials_are_said(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    with pytest.raises(UsageError, match="may not be written") as caught:
+        open_store(f"{ADDRESS}/unsigned").prove()
+    assert "credentials" in caught.value.parts["to do"]
+
+
 @pytest.mark.parametrize(
     ("given", "address"),
     [
