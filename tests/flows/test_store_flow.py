@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tasks.core.results import ledger, registry
+from tasks.core.workspace import MIRRORS, Workspace
 from tests.bucket import ADDRESS, Bucket, half_visible
 from tests.flows.running import ROOT
 
@@ -101,3 +103,27 @@ def test_a_killed_upload_two_workers_and_a_champion(machine, bucket: Bucket) -> 
     runs = pd.read_parquet(f"{ADDRESS}/metrics/runs")
     assert list(runs.sort_values("started")["version"]) == ["v0001"] * 3
     assert "whole, by size" in three.ok("-m", "flows", "doctor", "--least-free", "0")
+
+
+@pytest.mark.campaign
+def test_whole_runs_at_once(machine, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None finds a champion when it begins; in the end one was the first, and the others met a champion."""
+    machines = [machine(f"machine {number}") for number in range(3)]
+    running = [each.start(*TRAIN, "--seed", str(seed)) for seed, each in enumerate(machines)]
+    for process in running:
+        said, _ = process.communicate(timeout=500)
+        assert process.returncode == 0, said
+        print(said)
+    assert half_visible(bucket.objects()) == []
+    monkeypatch.setenv(MIRRORS, str(tmp_path / "onlooker"))
+    workspace = Workspace.open(ADDRESS)
+    names = [version.version for version in registry.versions("digits", workspace)]
+    assert names == ["v0001", "v0002", "v0003"]
+    log = registry.history("digits", workspace)
+    assert sorted(line["version"] for line in log if line["action"] == "publish") == names
+    assert registry.aliases("digits", workspace)["champion"] in names
+    decisions = ledger.decisions("digits", workspace)
+    last = {line["version"]: line for line in decisions}
+    assert sum("the first champion" in line["why"] for line in last.values()) == 1
+    assert sum(line["looked"] for line in last.values()) == 2
+    print(*(f"{line['version']}: {line['why']}" for line in decisions), sep="\n")
