@@ -16,11 +16,11 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.core import stage
-from tasks.core.errors import ChecksumError
+from tasks.core.errors import ChecksumError, FormatError
 from tasks.core.store import Store, open_store
 from tasks.core.workspace import Workspace
 
@@ -93,6 +93,8 @@ class Mirror:
         manifest = self.manifest(name)
         if manifest is None:
             return False
+        for file in manifest["files"]:
+            inside(file)
         for stale in directory.parent.glob(f".from-store.{directory.name}.*.tmp"):
             shutil.rmtree(stale)
         staging = directory.parent / f".from-store.{directory.name}.{os.getpid()}.tmp"
@@ -162,7 +164,7 @@ class Mirror:
         there = self.store.listing(self.name(folder))
         names = [name for name in there if name.endswith(suffix) and not (self.root / name).exists()]
         for name, content in self.store.read_many(names).items():
-            path = self.root / name
+            path = self.root / inside(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             stage.write_atomically(path, content)
 
@@ -212,6 +214,23 @@ class Mirror:
 def of(workspace: Workspace) -> Mirror:
     """The mirror of a workspace at an address."""
     return Mirror(workspace.root, open_store(workspace.address))
+
+
+def inside(name: str) -> str:
+    """The name of an object or a file, if it stays below the folder that it is relative to.
+
+    Raises:
+        FormatError: It doesn't: whoever may write to the bucket must not write elsewhere on this machine.
+    """
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise FormatError(
+            f"the store names a file outside of its folder: {name!r}",
+            expected="a name below it",
+            found=name,
+            done="nothing was written",
+            todo="find out who writes to this bucket",
+        )
+    return name
 
 
 def content(manifest: Mapping[str, Any]) -> str:

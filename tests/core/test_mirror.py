@@ -1,5 +1,6 @@
 """Finished directories in a store: two mirrors of one workspace, on a real S3 server on the loopback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core import presence, stage
-from tasks.core.errors import ChecksumError
+from tasks.core.errors import ChecksumError, FormatError
 from tasks.core.handles import Handle
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import MIRRORS, Workspace
@@ -152,6 +153,17 @@ def test_objects_that_are_lost_are_sent_again(here: Machine, there: Machine, buc
     here.publish()
     assert [name for method, name in bucket.requests if method == "PUT"] == [name]
     assert half_visible(bucket.objects()) == []
+
+
+def test_a_name_that_leads_outside_is_refused(here: Machine, there: Machine, bucket: Bucket) -> None:
+    here.publish()
+    name = f"tensors/{MADE_OF.digest}/manifest.json"
+    manifest = json.loads(bucket.objects()[name])
+    manifest["files"]["../../../outside.txt"] = manifest["files"].pop("deep/a.txt")
+    bucket.client.put_object(Bucket="plumb", Key=f"team/ws/{name}", Body=json.dumps(manifest).encode())
+    with pytest.raises(FormatError, match="outside of its folder"):
+        there.publish()
+    assert not there.built
 
 
 BIG = """

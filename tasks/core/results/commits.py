@@ -204,7 +204,7 @@ def deleted(commits: list[dict[str, Any]]) -> set[str]:
 def _write(place: Path, commits: list[dict[str, Any]]) -> None:
     """Let the local files be what follows from the commits."""
     aliases = [commit["aliases"] for commit in commits if commit["aliases"]]
-    evidence = {name: text for commit in commits for name, text in commit["evidence"].items()}
+    evidence = {Path(name).name: text for commit in commits for name, text in commit["evidence"].items()}
     texts = {
         ALIASES: aliases[-1] if aliases else "",
         LOG: "".join(f"{line}\n" for commit in commits for line in commit["log"]),
