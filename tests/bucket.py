@@ -1,7 +1,7 @@
 """A real S3 server on the loopback (moto), that counts what is asked of it and can be made to hang.
 
-moto looks and writes in two steps, so two conditional writes at once may both succeed there; S3 decides each
-in one. So requests that write are let through one after the other here. A request whose body is cut off is
+moto looks and writes in two steps, so two conditional writes at once may both succeed there, and a listing
+beside a deletion may fail; S3 does each in one. So requests are carried out one after the other here. A request whose body is cut off is
 answered 400 and changes nothing, as on S3.
 """
 
@@ -53,7 +53,7 @@ class Bucket:
         self.received = 0
         self.sent = 0
         self.gate: Callable[[str, str], bool]
-        self._writing = threading.Lock()
+        self._working = threading.Lock()
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server(
             "127.0.0.1", 0, self._serve, threaded=True, request_handler=MotoRequestHandler
@@ -124,13 +124,14 @@ class Bucket:
             environ["wsgi.input"] = io.BytesIO(body)
             if not self.conditional:
                 environ.pop("HTTP_IF_NONE_MATCH", None)
-            with self._writing:
+            with self._working:
                 answer = list(self._app(environ, (lambda *_: None) if name in self.losing else start))
             if name in self.losing:
                 self.losing.remove(name)
                 return _answer(start, "503 Service Unavailable")
             return answer
-        chunks = list(self._app(environ, start))
+        with self._working:
+            chunks = list(self._app(environ, start))
         self.sent += sum(map(len, chunks))
         return chunks
 

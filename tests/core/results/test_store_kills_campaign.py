@@ -12,7 +12,7 @@ from tasks.core.results import registry, shelf, tables
 from tasks.core.workspace import MIRRORS, Workspace
 from tests.bucket import ADDRESS, Bucket, half_visible
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).resolve().parents[3]
 RUN = """
 import pandas as pd
