@@ -1,8 +1,8 @@
 """A real S3 server on the loopback (moto), that counts what is asked of it and can be made to hang.
 
 moto looks and writes in two steps, so two conditional writes at once may both succeed there, and a listing
-beside a deletion may fail; S3 does each in one. So requests are carried out one after the other here. A request whose body is cut off is
-answered 400 and changes nothing, as on S3.
+beside a deletion may fail; S3 does each in one. So requests are carried out one after the other here. A
+request whose body is cut off is answered 400 and changes nothing, as on S3.
 """
 
 import io

@@ -1,6 +1,6 @@
 """The registry's changes in a workspace at an address: numbered objects, each created only if it isn't there.
 
-    models/<dataset>/commits/00000017.json    the log's new lines, the new decisions, all aliases
+    models/<dataset>/commits/00000017.json    the log's new lines, the new decisions, all aliases, the notes
 
 To change the registry is to read all commits, change the local files under the lock, and create the next
 number. Of two machines that create the same number one is told so; it reads what the other did and does its
@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from random import uniform
@@ -26,6 +26,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from tasks.core import lock, stage
 from tasks.core.errors import FormatError, RegistryError
+from tasks.core.results.card import NOTES
 
 FOLDER = "commits"  # in the store
 HERE = ".commits"  # in the mirror
@@ -56,12 +57,14 @@ class State:
         aliases: The content of aliases.json; empty if there is none.
         log, lines: The lines of log.jsonl and decisions.jsonl.
         evidence: By name the files of the folder `decisions`.
+        notes: What people wrote for the model cards.
     """
 
     aliases: str
     log: tuple[str, ...]
     lines: tuple[str, ...]
     evidence: Mapping[str, str]
+    notes: str
 
     @classmethod
     def of(cls, place: Path) -> "State":
@@ -71,6 +74,7 @@ class State:
             tuple(_text(place / LOG).split("\n")[:-1]),
             tuple(_text(place / LINES).split("\n")[:-1]),
             {path.name: _text(path) for path in files},
+            _text(place / NOTES),
         )
 
     def since(self, before: "State") -> dict[str, Any]:
@@ -80,6 +84,7 @@ class State:
             "log": list(self.log[len(before.log) :]),
             "lines": list(self.lines[len(before.lines) :]),
             "evidence": {name: text for name, text in self.evidence.items() if name not in before.evidence},
+            "notes": self.notes if self.notes != before.notes else "",
         }
         return added if any(added.values()) else {}
 
@@ -122,7 +127,7 @@ def change(place: Path, mirror: Any) -> Iterator[None]:
         yield
         return
     _update(place, mirror)
-    before = State.of(place)
+    before = replace(State.of(place), notes=_notes(_commits(place))[-1])  # people write at any time
     token = _changing.set(_changing.get() | {place})
     try:
         yield
@@ -185,7 +190,7 @@ def _commit(place: Path, mirror: Any, added: Mapping[str, Any]) -> bool:
 def _is_publication(added: Mapping[str, Any]) -> bool:
     """Whether it holds whatever others have changed: a version's number is its own by then."""
     actions = {json.loads(line)["action"] for line in added["log"]}
-    return actions == {"publish"} and not (added["aliases"] or added["lines"])
+    return actions == {"publish"} and not (added["aliases"] or added["lines"] or added["notes"])
 
 
 def _unlogged(added: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -211,11 +216,19 @@ def _write(place: Path, commits: list[dict[str, Any]]) -> None:
         LINES: "".join(f"{line}\n" for commit in commits for line in commit["lines"]),
         **{f"{DECISIONS}/{name}": text for name, text in evidence.items()},
     }
+    notes = _notes(commits)
+    if _text(place / NOTES) in notes:  # else they were edited here, and go with the next change
+        texts[NOTES] = notes[-1]
     for name, text in texts.items():
         path = place / name
         if _text(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             stage.write_atomically(path, text.encode()) if text else path.unlink()
+
+
+def _notes(commits: list[dict[str, Any]]) -> list[str]:
+    """The notes for the model cards as they were, the latest last."""
+    return ["", *(commit["notes"] for commit in commits if commit["notes"])]
 
 
 def _versions(place: Path, mirror: Any, listing: Mapping[str, int], gone: set[str]) -> None:

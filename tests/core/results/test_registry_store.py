@@ -211,6 +211,20 @@ def test_a_number_deleted_meanwhile_is_not_given_either(
     assert here.names() == there.names() == ["v0002"]
 
 
+def test_notes_for_the_cards_are_shared(here: Machine, there: Machine) -> None:
+    version = here.publish("one")
+    notes = version.directory.parent / "card_notes.md"
+    notes.write_text("## Intended use\nSorting parcels.\n")
+    here.promote("v0001")
+    made = there.publish("two")
+    assert "Sorting parcels." in (made.directory / "model_card.md").read_text()
+    theirs = made.directory.parent / "card_notes.md"
+    theirs.write_text("## Intended use\nSorting letters.\n")
+    there.promote("v0002")
+    here.aliases()
+    assert "letters" in notes.read_text()
+
+
 def test_lost_commits_are_said(here: Machine, bucket: Bucket) -> None:
     here.publish("one")
     for name in bucket.objects():
