@@ -58,13 +58,15 @@ class Mirror:
             replace: Be what the store has, also if there is something else.
 
         Returns:
-            Whether the store has this content now; False if it had other content before.
+            Whether the store has this content now; False if it had other content before, and has it whole.
         """
         name = self.name(at or directory)
         ours = stage.read_manifest(directory)
         theirs = self.manifest(name)
         if theirs is not None and content(theirs) != content(ours) and not replace:
-            return False
+            if at is not None or not lacking(theirs, name, self.store.listing(name)):
+                return False
+            replace = True  # what stands there has lost objects
         self._complete(directory, name, ours)
         if theirs is not None and content(theirs) == content(ours):
             return True

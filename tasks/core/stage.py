@@ -1,8 +1,7 @@
 """What every stage shares: a digest of its ingredients, a manifest, an atomic publish.
 
 A finished stage is a directory named by the digest of its ingredients. It is built as a temporary
-sibling, synced, given its manifest last, and renamed into place: it is there whole or not at all. In a
-workspace at an address it is looked for there before it is built, and sent there when it is.
+sibling, synced, given its manifest last, and renamed into place: it is there whole or not at all.
 """
 
 import hashlib
@@ -11,8 +10,8 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,8 +108,8 @@ def publish(
 ) -> dict[str, Any]:
     """Return the manifest of `directory`, building the directory first unless it is there and whole.
 
-    In a workspace at an address the store has it too afterwards. If another machine was first there with
-    other bytes (floating-point sums differ between processors), those take the place of ours.
+    In a workspace at an address it is brought from the store, or sent there. If another machine was first
+    with other bytes (floating-point sums differ between processors), those take the place of ours.
 
     Args:
         directory: The final place; its name is the digest of `ingredients`.
@@ -132,11 +131,9 @@ def publish(
         return read_manifest(directory)
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> AbstractContextManager[None]:
     """Be the only one that makes, brings or replaces a directory."""
-    with lock.exclusive(directory.parent / f".{directory.name}.lock"):
-        yield
+    return lock.exclusive(directory.parent / f".{directory.name}.lock")
 
 
 def _build(directory: Path, ingredients: Ingredients, build: Callable[[Path], Mapping[str, Any]]) -> None:

@@ -155,6 +155,15 @@ def test_objects_that_are_lost_are_sent_again(here: Machine, there: Machine, buc
     assert half_visible(bucket.objects()) == []
 
 
+def test_other_content_that_is_not_whole_gives_way(here: Machine, there: Machine, bucket: Bucket) -> None:
+    here.publish("one")
+    (name,) = (name for name in bucket.objects() if name.endswith("large.npy"))
+    bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{name}")
+    there.publish("two")
+    assert there.built
+    assert half_visible(bucket.objects()) == []
+
+
 def test_a_name_that_leads_outside_is_refused(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish()
     name = f"tensors/{MADE_OF.digest}/manifest.json"

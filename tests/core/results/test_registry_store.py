@@ -1,71 +1,16 @@
 """The registry and the tables of a workspace in a store: two mirrors of it, on a real S3 server (moto)."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tasks.core import checkup
-from tasks.core.config import PromotePolicy
-from tasks.core.errors import RegistryError
-from tasks.core.handles import Decision, ModelVersion
-from tasks.core.results import catalogue, commits, ledger, promotion, registry, retention, shelf, tables
-from tasks.core.workspace import MIRRORS, Workspace
+from tasks.core.errors import NetworkError, RegistryError
+from tasks.core.results import catalogue, commits, ledger, registry, retention, tables
 from tests.bucket import ADDRESS, Bucket, half_visible
-from tests.core.results.lab import Lab
+from tests.core.results.machine import Machine
 from tests.core.results.storm import check, storm
-
-
-class Machine:
-    """A machine with a mirror of its own."""
-
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._place, self._patch = place, monkeypatch
-
-    def lab(self) -> Lab:
-        """Work on this machine from now on."""
-        self._patch.setenv(MIRRORS, str(self._place))
-        return Lab(Workspace.open(ADDRESS), classes=("no", "yes"), images=60)
-
-    def publish(self, name: str) -> ModelVersion:
-        lab = self.lab()
-        facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
-        scored = lab.evaluation(name, skill=2.0)
-        return registry.publish(lab.trained(name), scored, "animals", facts, lab.workspace, who="ann")
-
-    def promote(self, version: str) -> None:
-        registry.promote("animals", version, self.lab().workspace, who="ann", why="good")
-
-    def names(self) -> list[str]:
-        return shelf.names(shelf.seen("animals", self.lab().workspace))
-
-    def aliases(self) -> dict[str, str]:
-        return registry.aliases("animals", self.lab().workspace)
-
-    def decide(self, name: str, skill: float, rival: str = "", rival_skill: float = 0.0) -> Decision:
-        lab = self.lab().made(images=200)
-        facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
-        return promotion.promote(
-            lab.trained(name),
-            lab.evaluation(name, skill),
-            lab.evaluation(rival, rival_skill) if rival else None,
-            PromotePolicy.better,
-            lab.tensors(),
-            facts,
-            lab.workspace,
-            who="ann",
-        )
-
-
-@pytest.fixture
-def here(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path / "here", monkeypatch)
-
-
-@pytest.fixture
-def there(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path / "there", monkeypatch)
 
 
 def test_machines_see_each_others_models(here: Machine, there: Machine, bucket: Bucket) -> None:
@@ -209,6 +154,19 @@ def test_a_number_deleted_meanwhile_is_not_given_either(
     facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
     assert registry.publish(*handles, "animals", facts, lab.workspace).version == "v0002"
     assert here.names() == there.names() == ["v0002"]
+
+
+def test_a_network_that_fails_in_the_middle_of_a_publication(
+    here: Machine, there: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    bucket.gate = lambda method, name: method != "PUT" or not name.startswith("models/")
+    with pytest.raises(NetworkError, match="could not be written"):
+        here.publish("one")
+    assert there.names() == here.names() == []
+    bucket.gate = lambda *_: True
+    assert here.publish("one").version == "v0001"
+    assert there.names() == ["v0001"]
 
 
 def test_notes_for_the_cards_are_shared(here: Machine, there: Machine) -> None:
