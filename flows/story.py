@@ -13,7 +13,16 @@ from tasks.core import flight
 from tasks.core.config import IfRunning, RunSettings
 from tasks.core.data import sources
 from tasks.core.flight import Holder
-from tasks.core.handles import Audit, RawDataset, TensorCache, TrainedModel
+from tasks.core.handles import (
+    Audit,
+    Decision,
+    Evaluation,
+    Exports,
+    Profile,
+    RawDataset,
+    TensorCache,
+    TrainedModel,
+)
 from tasks.core.model import exports as exporting
 from tasks.core.model import folding
 from tasks.core.results.subject import Subject
@@ -28,6 +37,7 @@ from tasks.report import report
 from tasks.suspect import suspect
 
 Told = TypeVar("Told")
+ROUNDS = 5  # decisions, if each time another machine is faster; then the verdict says so
 
 
 def check(settings: RunSettings) -> None:
@@ -71,16 +81,35 @@ def judge(
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
     evaluation = journal.run(evaluate, trained, tensors)
-    champion = rival(trained, tensors)
-    rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
     folded = journal.run(fold, tensors, settings.train, settings.folds) if settings.folds else None
     suspects = journal.run(suspect, evaluation, tensors, folded)
     profiled = journal.run(profile, trained, tensors)
     exported = journal.run(export, trained, tensors, settings.exports) if settings.exports else None
-    policy, facts = settings.promote, journal.facts()
-    decision = journal.run(promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled)
+    decision = settle(journal, settings, trained, evaluation, tensors, exported, profiled)
     subject = Subject(
         raw, tensors, audited, trained, evaluation, decision, journal.facts(), exported, suspects
     )
     reported = journal.run(report, subject)
     return closing.close(journal, subject, reported)
+
+
+def settle(
+    journal: Journal,
+    settings: RunSettings,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    tensors: TensorCache,
+    exported: Exports | None,
+    profiled: Profile,
+) -> Decision:
+    """Publish, and decide against the champion: anew if another machine's model became it meanwhile."""
+    for _ in range(ROUNDS):
+        champion = rival(trained, tensors)
+        rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
+        policy, facts = settings.promote, journal.facts()
+        decision = journal.run(
+            promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled
+        )
+        if not decision.overtaken:
+            break
+    return decision

@@ -120,7 +120,8 @@ def train_flow(
             cluster. The tensors are the same to the byte.
         workers: Processes of this machine, for a runner other than sequence. Default: one a CPU.
         address: Of a Dask or Ray cluster that is there already and shares this workspace.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: Where everything is kept: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
         The run's summary: accuracy, verdict, paths, what was cached; JSON values.

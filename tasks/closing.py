@@ -12,6 +12,7 @@ from prefect.states import Cancelled, Completed
 
 from tasks import dashboard
 from tasks.console import log
+from tasks.core import presence
 from tasks.core.flight import Busy
 from tasks.core.handles import RawDataset, Report
 from tasks.core.progress import duration
@@ -41,6 +42,7 @@ def stand(journal: Journal, raw: RawDataset, standing: Standing) -> dict[str, An
     record.repeat(standing.row, row, raw.dataset, journal.workspace)
     dashboard.stands(journal, raw.dataset, standing.words)
     report = journal.workspace.root / str(standing.row["report"])
+    presence.obtain(report.parent)
     summary = {"verdict": standing.words, "report": str(report), "reused": _reused(journal)}
     _say(summary)
     return summary

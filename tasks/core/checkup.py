@@ -14,7 +14,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from tasks.core import code, flight, server, stage
+from tasks.core import code, flight, presence, server, stage
 from tasks.core.progress import Progress, silent
 from tasks.core.workspace import Workspace
 
@@ -51,6 +51,7 @@ def examine(workspace: Workspace, least_free: float = 2.0, progress: Progress = 
         lambda: _locks(workspace),
         lambda: _leftovers(workspace),
         lambda: _outputs(workspace, progress),
+        lambda: _store(workspace),
     ]
     return [finding for look in looks for finding in look()]
 
@@ -137,7 +138,8 @@ def _has_writer(path: Path) -> bool:
 
 
 def _outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
-    finished = sorted(path.parent for path in workspace.root.glob(f"*/**/{stage.MANIFEST}"))
+    there = (path.parent for path in workspace.root.glob(f"*/**/{stage.MANIFEST}"))
+    finished = sorted(directory for directory in there if not presence.is_glanced(directory))
     damaged = 0
     for done, directory in enumerate(finished, 1):
         problem = stage.damage(directory, thorough=True)
@@ -149,6 +151,29 @@ def _outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
             yield Finding("outputs", problem, mend)
     if not damaged:
         yield Finding("outputs", f"all {len(finished)} finished directories are whole, every byte checked")
+
+
+def _store(workspace: Workspace) -> Iterator[Finding]:
+    """What the store of a workspace at an address has, by names and sizes."""
+    if workspace.elsewhere is None:
+        return
+    from tasks.core import inventory  # brings fsspec, which few commands need
+
+    taken = inventory.take(workspace.elsewhere)
+    for directory, problem in taken.broken.items():
+        kept = directory.startswith("models/")
+        mend = "restore its objects" if kept else "the next run that needs it makes it again and sends it"
+        yield Finding("store", problem, mend)
+    if taken.strays:
+        size, some = sum(taken.strays.values()) / 1e6, next(iter(taken.strays))
+        found = f"{size:.1f} MB in {len(taken.strays)} folders belong to nothing, such as {some}"
+        mend = "nobody reads them; the run whose upload was killed completes it, or remove the folder"
+        yield Finding("store", f"{found} (an upload is under way, or was killed or overtaken)", mend)
+    if taken.unfinished:
+        found = f"{len(taken.unfinished)} uploads in parts never completed, such as {taken.unfinished[0]}"
+        yield Finding("store", found, "give the bucket a rule that aborts incomplete multipart uploads")
+    if not taken.broken:
+        yield Finding("store", f"all {taken.whole} directories at {workspace.address} are whole, by size")
 
 
 def _ask(address: str, body: Any = None) -> Any:

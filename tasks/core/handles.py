@@ -1,14 +1,15 @@
 """What flows between stages: small handles to files, never the files' content.
 
 A handle checks itself when it is made. Prefect makes it anew from JSON when it looks into its cache,
-and takes an exception there for a miss: so a stage whose files are gone or changed runs again.
+and takes an exception there for a miss: so a stage whose files are gone or changed runs again. In a workspace
+at an address a handle brings the files that it stands for from there.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.core import stage
+from tasks.core import presence, stage
 from tasks.core.errors import FormatError
 from tasks.core.workspace import Workspace
 
@@ -29,7 +30,7 @@ class Handle:
     digest: str
 
     def __post_init__(self) -> None:
-        problem = stage.damage(self.directory)
+        problem = presence.obtain(self.directory)
         if not problem and self.manifest["digest"] != self.digest:
             problem = f"{self.path} has digest {self.manifest['digest']}"
         if problem:
@@ -261,6 +262,7 @@ class Decision:
         promoted: Whether the challenger is the champion now.
         verdict: The decision in words.
         evidence: The figures behind it; JSON values.
+        overtaken: Whether another run's model became champion before this one could be held against it.
     """
 
     version: str
@@ -268,6 +270,7 @@ class Decision:
     promoted: bool
     verdict: str
     evidence: dict[str, Any]
+    overtaken: bool = False
 
     def __str__(self) -> str:
         return f"{self.version}: {self.verdict}"

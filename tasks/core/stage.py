@@ -11,6 +11,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from tasks.core import code, lock
 from tasks.core.errors import FormatError
+from tasks.core.workspace import elsewhere_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -106,6 +108,9 @@ def publish(
 ) -> dict[str, Any]:
     """Return the manifest of `directory`, building the directory first unless it is there and whole.
 
+    In a workspace at an address it is brought from the store, or sent there. If another machine was first
+    with other bytes (floating-point sums differ between processors), those take the place of ours.
+
     Args:
         directory: The final place; its name is the digest of `ingredients`.
         ingredients: What the output follows from.
@@ -115,21 +120,33 @@ def publish(
 
     Raises:
         Whatever `build` raises; then nothing is left behind and what was there stays.
+        NetworkError: The store could not be reached; what was built stays here.
     """
-    with lock.exclusive(directory.parent / f".{directory.name}.lock"):
-        if not refresh and is_whole(directory):
-            return read_manifest(directory)
-        sweep(directory)
-        staging = directory.parent / f".{directory.name}.{os.getpid()}.tmp"
-        staging.mkdir(parents=True)
-        try:
-            with Stopwatch() as stopwatch:
-                facts = dict(build(staging))
-            write_manifest(staging, ingredients, facts, stopwatch.cost)
-            _put(staging, directory)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    elsewhere = elsewhere_of(directory)
+    with locked(directory):
+        if refresh or not (is_whole(directory) or (elsewhere and elsewhere.fetch(directory))):
+            _build(directory, ingredients, build)
+        if elsewhere and not elsewhere.push(directory, replace=refresh):
+            elsewhere.fetch(directory)
         return read_manifest(directory)
+
+
+def locked(directory: Path) -> AbstractContextManager[None]:
+    """Be the only one that makes, brings or replaces a directory."""
+    return lock.exclusive(directory.parent / f".{directory.name}.lock")
+
+
+def _build(directory: Path, ingredients: Ingredients, build: Callable[[Path], Mapping[str, Any]]) -> None:
+    sweep(directory)
+    staging = directory.parent / f".{directory.name}.{os.getpid()}.tmp"
+    staging.mkdir(parents=True)
+    try:
+        with Stopwatch() as stopwatch:
+            facts = dict(build(staging))
+        write_manifest(staging, ingredients, facts, stopwatch.cost)
+        put(staging, directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def sweep(directory: Path) -> None:
@@ -161,7 +178,12 @@ def write_manifest(
         "ingredients": ingredients.record(),
         "files": files,
     }
-    write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+    write_atomically(directory / MANIFEST, as_text(manifest))
+
+
+def as_text(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it stands in its file."""
+    return json.dumps(manifest, indent=1, ensure_ascii=False).encode()
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -172,11 +194,18 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """
     path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FormatError(
-            f"{directory} is not a finished stage", expected=f"a {MANIFEST}", found=str(error)
-        ) from error
+        text = path.read_bytes()
+    except OSError as error:
+        raise _unfinished(directory, error) from error
+    return parse_manifest(text, path)
+
+
+def parse_manifest(text: bytes, path: Path | str) -> dict[str, Any]:
+    """A manifest from what stands in its file, which `path` names to the reader of an error."""
+    try:
+        manifest = json.loads(text)
+    except ValueError as error:
+        raise _unfinished(path, error) from error
     version = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
     if version != FORMAT:
         raise FormatError(
@@ -187,6 +216,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             todo="use the version of Plumbline that wrote it, or move the file away to have it made again",
         )
     return dict(manifest)
+
+
+def _unfinished(place: Path | str, error: Exception) -> FormatError:
+    return FormatError(f"{place} is not a finished stage", expected=f"a {MANIFEST}", found=str(error))
 
 
 def damage(directory: Path, *, thorough: bool = False) -> str:
@@ -236,7 +269,8 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _put(staging: Path, directory: Path) -> None:
+def put(staging: Path, directory: Path) -> None:
+    """Let a finished directory take its place by a rename; the lock must be held."""
     sync(staging)
     if directory.exists():
         aside = staging.with_name(f".{directory.name}.old.tmp")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core import stage
+from tasks.core import presence, stage
 from tasks.core.errors import FormatError
 from tasks.core.handles import ModelVersion
 from tasks.core.results import registry, shelf
@@ -53,7 +53,7 @@ def changes(dataset: str, version: str, workspace: Workspace) -> list[dict[str, 
 
 
 def _rows(dataset: str, workspace: Workspace) -> list[dict[str, str]]:
-    place = shelf.folder(dataset, workspace)
+    place = shelf.seen(dataset, workspace)
     aliases = _names_of(dataset, workspace)
     return [
         {"dataset": dataset, "version": name, "aliases": ", ".join(aliases.get(name, []))}
@@ -67,7 +67,7 @@ def _figures(directory: Path) -> dict[str, str]:
         manifest = stage.read_manifest(directory)
     except FormatError as error:
         return {"published": "", "test accuracy": f"damaged: {error.summary}"}
-    problem = stage.damage(directory)
+    problem = "" if presence.is_glanced(directory) else stage.damage(directory)
     if problem:
         return {"published": manifest["created"], "test accuracy": f"damaged: {problem}"}
     facts = manifest["facts"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.core import stage
+from tasks.core import presence, stage
 from tasks.core.data import listing
 from tasks.core.errors import FormatError, UsageError
 from tasks.core.results import tables
@@ -58,13 +58,14 @@ def reasons(
     """
     now = now or workspace
     try:
-        old = stage.read_manifest(folder_of(name, before, workspace))["ingredients"]
+        old = stage.read_manifest(presence.glance(folder_of(name, before, workspace)))["ingredients"]
     except FormatError:
         return ["the earlier output is not there any more"]
     phrases = stage.changes(old, record)
     if _kind(name) == "evaluate":
         phrases = _predicted(old, record, workspace, now) + phrases
     if name == "download":
+        presence.obtain(workspace.raw / before)
         phrases = [*_files(workspace.raw / before, now.raw / stage.digest_of(record)), *phrases]
     return list(dict.fromkeys(_in_words(phrase) for phrase in phrases if phrase not in DETAILED))
 
@@ -113,7 +114,7 @@ def between(earlier: str, later: str, workspace: Workspace) -> list[dict[str, st
 
 def _between(name: str, before: str, after: str, workspace: Workspace) -> list[str]:
     try:
-        record = stage.read_manifest(folder_of(name, after, workspace))["ingredients"]
+        record = stage.read_manifest(presence.glance(folder_of(name, after, workspace)))["ingredients"]
     except FormatError:
         return ["the later output is not there any more"]
     return reasons(name, before, record, workspace)
@@ -150,17 +151,19 @@ def folder_of(name: str, digest: str, workspace: Workspace) -> Path:
 
 
 def whole(name: str, digest: str, workspace: Workspace) -> bool:
-    """Whether a stage's output is there and undamaged; true for a stage that leaves no directory.
+    """Whether a stage's output is there and undamaged, here or in the workspace's store.
+
+    True for a stage that leaves no directory.
 
     An evaluation needs its predictions too.
     """
     if not digest:
         return True
     directory = folder_of(name, digest, workspace)
-    if stage.damage(directory):
+    if not presence.is_kept(directory):
         return False
-    predicted = stage.read_manifest(directory)["ingredients"]["inputs"].get("predictions")
-    return predicted is None or not stage.damage(workspace.predictions / predicted)
+    predicted = stage.read_manifest(presence.glance(directory))["ingredients"]["inputs"].get("predictions")
+    return predicted is None or presence.is_kept(workspace.predictions / predicted)
 
 
 def _kind(name: str) -> str:
@@ -177,7 +180,7 @@ def _predicted(
 ) -> list[str]:
     """What differs in the predictions that two evaluations were computed from."""
     ends = ((workspace, old), (now, new))
-    places = [place.predictions / record["inputs"]["predictions"] for place, record in ends]
+    places = [presence.glance(place.predictions / record["inputs"]["predictions"]) for place, record in ends]
     if not all((place / stage.MANIFEST).exists() for place in places):
         return []
     before, after = (stage.read_manifest(place)["ingredients"] for place in places)

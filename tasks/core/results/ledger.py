@@ -14,11 +14,9 @@ from typing import Any
 
 from tasks.core import stage
 from tasks.core.handles import TensorCache
-from tasks.core.results import changes, shelf
+from tasks.core.results import changes, commits, shelf
+from tasks.core.results.commits import DECISIONS, LINES
 from tasks.core.workspace import Workspace
-
-DECISIONS = "decisions"
-LINES = "decisions.jsonl"
 
 
 def test_set(tensors: TensorCache) -> str:
@@ -27,6 +25,7 @@ def test_set(tensors: TensorCache) -> str:
     return stage.digest_of([files["test.images.npy"]["sha256"], files["test.labels.npy"]["sha256"]])
 
 
+@commits.anew
 def note(line: Mapping[str, Any], evidence: Mapping[str, Any], dataset: str, workspace: Workspace) -> None:
     """Write a decision down, unless the model's last decision was this very one.
 
@@ -48,12 +47,12 @@ def note(line: Mapping[str, Any], evidence: Mapping[str, Any], dataset: str, wor
 
 def decisions(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:
     """All decisions about the dataset's models, oldest first."""
-    return changes.read(shelf.folder(dataset, workspace) / LINES)
+    return changes.read(shelf.seen(dataset, workspace) / LINES)
 
 
 def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
     """The evidence of a model's last decision; empty if the gate never saw it."""
-    place = shelf.folder(dataset, workspace)
+    place = shelf.seen(dataset, workspace)
     last = _last(place / LINES, model_sha256)
     if last is None:
         return {}

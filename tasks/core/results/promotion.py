@@ -1,6 +1,7 @@
 """Promotion: a trained model gets its version, is held against the champion, and may replace it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tasks.core.config import PromotePolicy
@@ -75,7 +76,8 @@ def promote(
         profiled: What the model's images are like; goes into the version.
 
     Returns:
-        The decision. Its evidence doesn't depend on when it was made: asked again about the champion
+        The decision; overtaken if another run's model became champion meanwhile: have that one scored and
+        ask again. Its evidence doesn't depend on when it was made: asked again about the champion
         itself, it is that of the decision which made it champion.
     """
     dataset = tensors.dataset
@@ -89,7 +91,9 @@ def promote(
         evidence = ledger.evidence_of(trained.model_sha256, dataset, workspace)
         return Decision(version.version, standing.version, False, verdict, evidence)
     ruling = _rule(policy, evaluation, champion_evaluation, standing, tensors, budget)
-    return _carry_out(ruling, version, standing, tensors, workspace, who)
+    decision = _carry_out(ruling, version, standing, tensors, workspace, who)
+    met = champion_evaluation.model_sha256 if champion_evaluation else ""
+    return replace(decision, overtaken=_overtaken(decision, standing, met, tensors, workspace))
 
 
 def _rule(
@@ -176,6 +180,20 @@ def _carry_out(
     ledger.note(line, evidence, tensors.dataset, workspace)
     now = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
     return Decision(version.version, now, promoted, verdict, evidence)
+
+
+def _overtaken(
+    decision: Decision, standing: ModelVersion | None, met: str, tensors: TensorCache, workspace: Workspace
+) -> bool:
+    """Whether there is a champion now that this decision was not about, but could be.
+
+    Args:
+        met: SHA-256 of the model whose scores the decision had; empty if it had none.
+    """
+    now = registry.champion(tensors.dataset, workspace)
+    if decision.promoted or now is None or now.version == decision.version or obstacle(now, tensors):
+        return False
+    return now.model_sha256 != met or standing is None or standing.version != now.version
 
 
 def _classes_apart(theirs: list[str], ours: list[str]) -> str:

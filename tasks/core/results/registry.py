@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core import stage
+from tasks.core import presence, stage
 from tasks.core.errors import RegistryError
 from tasks.core.handles import Evaluation, Exports, ModelVersion, Profile, TrainedModel
-from tasks.core.results import card, changes, shelf
+from tasks.core.results import card, changes, commits, shelf
 from tasks.core.results.scores import read_calibration, read_metrics
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
@@ -27,6 +27,7 @@ PREVIOUS = "previous"
 ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 
 
+@commits.anew
 def publish(
     trained: TrainedModel,
     evaluation: Evaluation,
@@ -68,11 +69,12 @@ def publish(
             **facts,
             "dataset": dataset,
             "version": name,
+            "who": who,
             "exports": list(exported.passed) if exported else [],
             "profile": {"split": profiled.split, "images": profiled.images} if profiled else None,
         }
-        _put(place / name, trained, evaluation, {EXPORTS: exported, PROFILE: profiled}, known)
-        changes.append(place / shelf.LOG, changes.record("publish", who, "made by a run", version=name))
+        _put(place / name, trained, evaluation, {EXPORTS: exported, PROFILE: profiled}, known, workspace)
+        changes.append(place / shelf.LOG, changes.record("publish", who, shelf.MADE, version=name))
     return _load(place / name, workspace)
 
 
@@ -82,7 +84,7 @@ def versions(dataset: str, workspace: Workspace) -> list[ModelVersion]:
     Raises:
         FormatError: One of them is damaged (large files are checked by size and time only).
     """
-    place = shelf.folder(dataset, workspace)
+    place = shelf.seen(dataset, workspace)
     return [_load(place / name, workspace) for name in shelf.names(place)]
 
 
@@ -95,12 +97,12 @@ def resolve(dataset: str, name: str, workspace: Workspace) -> ModelVersion:
     Raises:
         RegistryError: There is none, or its files are not what was published.
     """
-    place = shelf.folder(dataset, workspace)
+    place = shelf.seen(dataset, workspace)
     known = shelf.aliases(place)
     version = known.get(name) or (f"v{int(name):04d}" if name.isdecimal() else name)
     if version not in shelf.names(place):
         raise _unknown(dataset, name, [*known, *shelf.names(place)])
-    problem = stage.damage(place / version, thorough=True)
+    problem = presence.obtain(place / version) or stage.damage(place / version, thorough=True)
     if problem:
         raise RegistryError(
             f"{dataset} {version} is not what was published",
@@ -120,19 +122,20 @@ def champion(dataset: str, workspace: Workspace) -> ModelVersion | None:
 
 def aliases(dataset: str, workspace: Workspace) -> dict[str, str]:
     """Which version each alias names."""
-    return shelf.aliases(shelf.folder(dataset, workspace))
+    return shelf.aliases(shelf.seen(dataset, workspace))
 
 
 def history(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:
     """Every change of the dataset's registry, oldest first: when, who, action, why, version, ..."""
-    return changes.read(shelf.folder(dataset, workspace) / shelf.LOG)
+    return changes.read(shelf.seen(dataset, workspace) / shelf.LOG)
 
 
 def datasets(workspace: Workspace) -> list[str]:
     """Datasets that have published models, sorted."""
-    return sorted(path.name for path in workspace.models.glob("*") if shelf.names(path))
+    return sorted(name for name in _folders(workspace) if shelf.names(shelf.seen(name, workspace)))
 
 
+@commits.anew
 def promote(
     dataset: str, name: str, workspace: Workspace, *, who: str, why: str, instead_of: str | None = None
 ) -> ModelVersion:
@@ -165,6 +168,7 @@ def promote(
     return version
 
 
+@commits.anew
 def rollback(dataset: str, workspace: Workspace, *, who: str, why: str) -> ModelVersion:
     """Champion and previous change places; returns the champion.
 
@@ -187,6 +191,7 @@ def rollback(dataset: str, workspace: Workspace, *, who: str, why: str) -> Model
     return version
 
 
+@commits.anew
 def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *, who: str, why: str) -> None:
     """Set an alias of one's own, or remove it.
 
@@ -214,6 +219,12 @@ def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *,
         shelf.rename(place, new, change)
 
 
+def _folders(workspace: Workspace) -> set[str]:
+    here = {path.name for path in workspace.models.glob("*") if path.is_dir()}
+    mirror = workspace.elsewhere
+    return here if mirror is None else here | set(mirror.store.folders(mirror.name(workspace.models)))
+
+
 def _same_model(what: str, model_sha256: str, trained: TrainedModel) -> None:
     if model_sha256 != trained.model_sha256:
         raise RegistryError(
@@ -230,8 +241,9 @@ def _put(
     evaluation: Evaluation,
     folders: Mapping[str, Exports | Profile | None],
     facts: dict[str, Any],
+    workspace: Workspace,
 ) -> None:
-    """Build the version's directory beside `final` and rename it into place."""
+    """Build the version's directory beside `final`, send it to the store, and rename it into place."""
     calibrated = read_calibration(evaluation)
     whole = {
         **facts,
@@ -265,6 +277,7 @@ def _put(
     )
     stage.write_manifest(staging, made_of, whole, stopwatch.cost)
     stage.sync(staging)
+    commits.publish(staging, final, workspace.elsewhere)
     staging.rename(final)
     stage.sync(final.parent)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from tasks.core import stage
 from tasks.core.errors import RegistryError
-from tasks.core.results import changes, ledger, shelf
+from tasks.core.results import changes, commits, ledger, shelf
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.registry")
 
 
+@commits.anew
 def delete(dataset: str, version: str, workspace: Workspace, *, who: str, why: str) -> None:
     """Remove one version; its number is not given again.
 
@@ -34,6 +35,7 @@ def delete(dataset: str, version: str, workspace: Workspace, *, who: str, why: s
         _remove(place, version, who, why)
 
 
+@commits.anew
 def gc(
     dataset: str,
     workspace: Workspace,

@@ -6,11 +6,10 @@
 
 A version appears by a rename, an alias changes by a rename, and both only under the lock: a reader, or a
 kill at any moment, finds a whole registry. What a killed writer did without logging it is logged by the
-next one.
+next one. In a workspace at an address all this mirrors what machines agree on in its store (`commits`).
 """
 
 import json
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +18,13 @@ from typing import Any
 
 from tasks.core import lock, stage
 from tasks.core.errors import RegistryError, UsageError
-from tasks.core.results import changes
+from tasks.core.results import changes, commits
+from tasks.core.results.commits import ALIASES, LOG, VERSION
 from tasks.core.workspace import Workspace
 
-ALIASES = "aliases.json"
-LOG = "log.jsonl"
+__all__ = ["ALIASES", "FORMAT", "LOG", "VERSION"]
 FORMAT = 1
-VERSION = re.compile(r"v\d{4,}")
+MADE = "made by a run"
 STALE = (".v*.tmp", f".{ALIASES}.*.tmp")
 
 
@@ -40,15 +39,26 @@ def folder(dataset: str, workspace: Workspace) -> Path:
     return workspace.models / dataset
 
 
+def seen(dataset: str, workspace: Workspace) -> Path:
+    """The dataset's folder, for a reader: up to date with the workspace's store if it has one."""
+    place = folder(dataset, workspace)
+    commits.look(place, workspace.elsewhere)
+    return place
+
+
 @contextmanager
 def locked(dataset: str, workspace: Workspace) -> Iterator[Path]:
-    """The dataset's folder, for one writer alone, with what killed ones left cleared up."""
+    """The dataset's folder, for one writer alone, with what killed ones left cleared up.
+
+    Raises:
+        Overtaken: See `commits.anew`, which every caller is decorated with.
+    """
     place = folder(dataset, workspace)
-    with lock.exclusive(place / ".lock"):
+    with lock.exclusive(place / ".lock"), commits.change(place, workspace.elsewhere):
         for pattern in STALE:
             for stale in place.glob(pattern):
                 shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-        _log_the_unlogged(place)
+        _log_the_unlogged(place, alone=workspace.elsewhere is None)
         yield place
 
 
@@ -88,7 +98,14 @@ def _read(place: Path) -> dict[str, Any]:
     return content
 
 
-def _log_the_unlogged(place: Path) -> None:
+def _log_the_unlogged(place: Path, alone: bool) -> None:
+    """Log what others did.
+
+    Args:
+        place: The dataset's folder.
+        alone: Whether they must be dead, since this process holds the only lock. A machine that shares the
+            store may be just about to write the same line.
+    """
     logged = changes.read(place / LOG)
     change = _read(place)["change"]
     if change and change not in logged:
@@ -96,5 +113,6 @@ def _log_the_unlogged(place: Path) -> None:
     published = {line["version"] for line in logged if line["action"] == "publish"}
     for name in names(place):
         if name not in published:
-            late = changes.record("publish", "", "found unlogged: its writer was interrupted", version=name)
-            changes.append(place / LOG, late)
+            who = str(stage.read_manifest(place / name)["facts"].get("who", ""))
+            why = "found unlogged: its writer was interrupted" if alone else MADE
+            changes.append(place / LOG, changes.record("publish", who, why, version=name))

@@ -2,6 +2,8 @@
 
     metrics/runs/dataset=cifar10/<run id>.parquet
 
+In a workspace at an address the store has the same files, each one object: whole or not there.
+
 Any tool that reads hive-partitioned parquet reads a table as a whole; `dataset` is the folder's name.
 The columns stand in `SCHEMAS`, each with its meaning. A schema only ever gains columns; parts that were
 written before have null there.
@@ -167,12 +169,14 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
         raise UsageError("a run id must be usable as a file name", found=repr(run_id))
     content = _as_table(table, frame.assign(run_id=run_id))
     part = _folder(table, dataset, workspace) / f"{run_id}.parquet"
-    _write_columns(workspace.metrics / table, SCHEMAS[table])
+    columns = _write_columns(workspace.metrics / table, SCHEMAS[table])
     with lock.exclusive(workspace.metrics / table / ".lock"):
         if part.exists():
             _must_equal(part, content)
         else:
             _write(part, content)
+        if mirror := workspace.elsewhere:  # also what a killed run left unsent
+            mirror.share(workspace.metrics / table, "*.parquet", again=columns)
     return part
 
 
@@ -184,6 +188,9 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
     schema = SCHEMAS[table]
     folder = workspace.metrics / table
     folder.mkdir(parents=True, exist_ok=True)
+    if mirror := workspace.elsewhere:
+        with lock.exclusive(folder / ".lock"):
+            mirror.collect(folder if dataset is None else _folder(table, dataset, workspace), ".parquet")
     whole = ds.dataset(
         folder,
         schema=schema.insert(0, pa.field("dataset", pa.string())),
@@ -254,7 +261,10 @@ def _write(path: Path, content: pa.Table) -> None:
     stage.sync(path.parent)
 
 
-def _write_columns(folder: Path, schema: pa.Schema) -> None:
+def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
+    """Have the file of all columns; gives it if it had to be written."""
     path = folder / COLUMNS
-    if not path.exists() or not pq.read_schema(path).equals(schema, check_metadata=True):
-        _write(path, schema.empty_table())
+    if path.exists() and pq.read_schema(path).equals(schema, check_metadata=True):
+        return []
+    _write(path, schema.empty_table())
+    return [path]
