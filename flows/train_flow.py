@@ -43,6 +43,7 @@ from tasks.fold import fold
 from tasks.forecast import Forecast
 from tasks.journal import Journal
 from tasks.normalize import normalize
+from tasks.overfit import overfit
 from tasks.policy import within
 from tasks.promote import promote as promote_stage
 from tasks.promote import rival
@@ -81,6 +82,7 @@ def train_flow(
     if_running: IfRunning = IfRunning.wait,
     time_limit: float | None = None,
     dry_run: bool = False,
+    overfit_batch: bool = False,
     workspace: Path | None = None,
 ) -> dict[str, Any] | State[None]:
     """Turn a dataset of images into an evaluated, versioned image classifier.
@@ -119,6 +121,8 @@ def train_flow(
         time_limit: Minutes after which the training stops, kept as far as it is; the next run goes on from
             there. Default: none.
         dry_run: Only show which stages would run, and why.
+        overfit_batch: Only check that the recipe learns one batch of at most 64 training images by heart;
+            takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
@@ -136,7 +140,7 @@ def train_flow(
             if killed:
                 bury(killed)
             bury_unstarted()
-            return story(journal, settings)
+            return rehearsal(journal, settings) if overfit_batch else story(journal, settings)
     except flight.Busy as busy:
         return closing.skip(busy)
     except KeyboardInterrupt:
@@ -165,6 +169,13 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
     )
     reported = journal.run(report, subject)
     return closing.close(journal, subject, reported)
+
+
+def rehearsal(journal: Journal, settings: RunSettings) -> dict[str, Any]:
+    """Instead of the story: whether the recipe learns one batch by heart; returns what came of it."""
+    raw = journal.run(download, settings.source)
+    tensors = journal.run(normalize, raw, settings.normalize)
+    return closing.judge(journal.run(overfit, tensors, settings.train))
 
 
 def check(settings: RunSettings) -> None:

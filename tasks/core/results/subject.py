@@ -18,7 +18,7 @@ from tasks.core.results import ledger
 from tasks.core.workspace import Workspace
 
 # Parameters that change where and when, not what.
-ELSEWHERE = ("workspace", "refresh", "if_running", "time_limit", "dry_run")
+ELSEWHERE = ("workspace", "refresh", "if_running", "time_limit", "dry_run", "overfit_batch")
 
 
 @dataclass(frozen=True)
