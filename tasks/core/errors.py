@@ -11,6 +11,7 @@ PlumblineError
 ├── TrainingError         training cannot go on
 │   ├── DivergedError     the loss is not a number any more
 │   ├── SanityError       one batch was not learned by heart
+│   ├── LostWorkerError   another process of a distributed training is gone
 │   └── InterruptedTraining   asked to stop; the next run goes on from the checkpoint
 ├── ServerError           Prefect's temporary server does not start
 ├── FormatError           a file of an unknown format version, or not a whole one
@@ -81,6 +82,10 @@ class DivergedError(TrainingError):
 
 
 class SanityError(TrainingError):
+    pass
+
+
+class LostWorkerError(TrainingError):
     pass
 
 
