@@ -27,7 +27,7 @@ from prefect.exceptions import CancelledRun
 from tasks import closing, console
 from tasks.afterlife import bury, bury_unstarted
 from tasks.audit import audit
-from tasks.core import flight, server
+from tasks.core import cluster, flight, following, server
 from tasks.core.command import documented
 from tasks.core.config import ExportName, IfRunning, PromotePolicy, RecipeName, RefreshName, RunSettings
 from tasks.core.data import sources
@@ -133,6 +133,8 @@ def train_flow(
     check(settings)
     if dry_run:
         return {"forecast": foresee(**parameters)}
+    if cluster.follows():
+        return following.follow(settings, Workspace.open(workspace), refresh or (), overfit_batch)
     journal = Journal(Workspace.open(workspace), parameters)
     holder = Holder.this(runtime.flow_run.id, runtime.flow_run.name)
     try:
@@ -180,6 +182,7 @@ def rehearsal(journal: Journal, settings: RunSettings) -> dict[str, Any]:
 
 def check(settings: RunSettings) -> None:
     """Whether what was asked for can be, before anything starts."""
+    cluster.this()
     sources.check(settings.source)
     exporting.check(settings.exports)
     folding.check(settings.folds)
@@ -199,6 +202,10 @@ def main(**parameters: Any) -> None:
         check(settings)
         if parameters["dry_run"]:
             console.table(foresee(**parameters))
+            return
+        if cluster.follows():
+            place = Workspace.open(parameters["workspace"])
+            following.follow(settings, place, parameters["refresh"] or (), parameters["overfit_batch"])
             return
         server.wait()
         try:

@@ -1,10 +1,10 @@
 """The devices at hand: which of them train together, and the precision that they calculate in.
 
-Precision is bfloat16 on GPUs that have it, float32 elsewhere. Not XLA: on 2 CPU cores it halves the throughput
-of convolutions (888 against 447 images a CPU-second for the textbook net), since its convolutions are not
-oneDNN's; on GPUs it has no deterministic gradient of a max pool, and the same seed shall give the same bytes.
-No GPU was at hand to measure on: the tests try a GPU's settings on a CPU, for their sums and not for their
-speed.
+Precision is bfloat16 on GPUs that have it, float32 elsewhere. Not XLA: on 2 CPU cores it halves the
+throughput of convolutions (888 against 447 images a CPU-second for the textbook net), since its convolutions
+are not oneDNN's; on GPUs it has no deterministic gradient of a max pool, and the same seed shall give the
+same bytes. No GPU was at hand to measure on: the tests try a GPU's settings on a CPU, for their sums and not
+for their speed.
 """
 
 import logging

@@ -82,7 +82,7 @@ class Trainer:
             ],
         )
         self._look = tf.function(
-            lambda images: team.run(self._joined_logits, images),
+            self._looked,
             autograph=False,
             input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), tf.uint8)],
         )
@@ -229,8 +229,11 @@ class Trainer:
             return mean
         return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # this replica's share of the batch's
 
-    def _joined_logits(self, images: tf.Tensor) -> tf.Tensor:
-        return self.team.joined(self._logits(self.team.part(images)))
+    def _looked(self, images: tf.Tensor) -> tf.Tensor:
+        def joined(images: tf.Tensor) -> tf.Tensor:
+            return self.team.joined(self._logits(self.team.part(images)))
+
+        return self.team.run(joined, images)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         logits = self.model(images, training=False)
