@@ -178,7 +178,9 @@ def _next_length(trainer: Trainer, steps: int, seconds: float) -> int:
 
 def _put_down(trainer: Trainer, checkpoints: Path) -> None:
     """Write where training stopped, if that is between two steps; else the last checkpoint has to serve."""
-    if trainer.settled and trainer.step and trainer.team.leads:
+    if not trainer.settled:
+        return
+    if trainer.step and trainer.team.leads:
         checkpoint.save(checkpoints, trainer.checkpoint())
     log.info(
         "stopped at epoch %.2f of %g; the next run goes on from there",

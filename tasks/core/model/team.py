@@ -98,6 +98,8 @@ class Team(Alone):
         self.processes, self._index = (len(cluster.addresses), cluster.index) if cluster else (1, 0)
         self.leads = cluster is None or cluster.leads
         self._local = self.replicas // self.processes
+        signature = [tf.TensorSpec((None,), tf.int64)]
+        self._sum = tf.function(self._sum_of_processes, input_signature=signature, autograph=False)
 
     def scope(self) -> AbstractContextManager[Any]:
         return self.strategy.scope()
@@ -127,10 +129,10 @@ class Team(Alone):
 
     def agree(self, digest: str) -> None:
         leaders = self.told(digest.encode()).decode()
-        others = self._summed(np.array([digest != leaders]).astype(np.int64), _replica_is_first(self._local))
-        if others[0]:
+        others = self._summed(np.array([digest != leaders]))[0]
+        if others:
             raise UsageError(
-                f"{others[0]} of {self.processes} processes would train something else than the first",
+                f"{others} of {self.processes} processes would train something else than the first",
                 expected=f"training {leaders}, as the first process",
                 found=f"here {digest}",
                 done="nothing was trained",
@@ -158,23 +160,30 @@ class Team(Alone):
             raise LostWorkerError(
                 "another process of the training is gone",
                 expected=f"{self.processes} processes",
-                found=str(error.message).strip().rpartition("\n")[2][:300] or type(error).__name__,
+                found=_reason(error),
                 done="this process has stopped; the last checkpoint is kept",
                 todo="start every process again with the same command: training goes on from the checkpoint",
             ) from error
 
     def _from_leader(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._summed(values, lambda: _replica() == 0)
+        return self._summed(values if self.leads else np.zeros_like(values))
 
-    def _summed(self, values: NDArray[np.int64], counts: Callable[[], bool]) -> NDArray[np.int64]:
-        """Sum over those replicas for which `counts()` holds; integers, so exact in any order."""
+    def _summed(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Sum over the processes, (n,); of integers, so exact."""
+        return np.asarray(self._sum(tf.constant(values, tf.int64)))
 
-        def share() -> tf.Tensor:
-            own = tf.constant(values)
-            return total([own if counts() else tf.zeros_like(own)])[0]
+    def _sum_of_processes(self, values: tf.Tensor) -> tf.Tensor:
+        def share(values: tf.Tensor) -> tf.Tensor:
+            return total([values if _replica() % self._local == 0 else tf.zeros_like(values)])[0]
 
-        summed = tf.function(lambda: self.run(share), autograph=False)()
-        return np.asarray(summed)
+        return self.run(share, values)
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The line of TensorFlow's many that says what happened."""
+    lines = str(error.message).splitlines()
+    said = [line.partition("aborted by: ")[2] for line in lines if "aborted by: " in line]
+    return (said or [line for line in lines if line.strip()] or [type(error).__name__])[0][:300]
 
 
 def total(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -221,8 +230,3 @@ def _share(number: int, of: int, count: Any) -> slice:
 
 def _replica() -> int:
     return int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group))
-
-
-def _replica_is_first(local: int) -> Callable[[], bool]:
-    """Whether a replica is the first one of its process."""
-    return lambda: _replica() % local == 0
