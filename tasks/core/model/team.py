@@ -122,7 +122,7 @@ class Team(Alone):
         if self.processes == 1:
             return content
         length = int(self._from_leader(np.array([len(content)]))[0])
-        words = np.zeros(-(-length // 8), np.int64)
+        words = np.zeros(1 + length // 8, np.int64)  # never none: TensorFlow's ring dies of an empty tensor
         if self.leads:
             words = np.frombuffer(content.ljust(8 * len(words), b"\0"), np.int64)
         return self._from_leader(words).tobytes()[:length]
@@ -174,7 +174,9 @@ class Team(Alone):
 
     def _sum_of_processes(self, values: tf.Tensor) -> tf.Tensor:
         def share(values: tf.Tensor) -> tf.Tensor:
-            return total([values if _replica() % self._local == 0 else tf.zeros_like(values)])[0]
+            # Identity gives the values a device, which the strategy wants to know.
+            counts = _replica() % self._local == 0
+            return total([tf.identity(values) if counts else tf.zeros_like(values)])[0]
 
         return self.run(share, values)
 

@@ -126,7 +126,7 @@ def mirrored(together: team.Team, folder: Path, recipe: str, steps: int) -> dict
     """
     data = pictures.cache(Workspace.open(folder))
     fitted = recipes.resolve(TrainSettings(recipe=RecipeName(recipe)), data.train)
-    plan = Plan.of(replace(fitted, batch_size=32), 0, data.train)
+    plan = Plan.of(replace(fitted, batch_size=33), 0, data.train)
     splits = open_split(data, "train"), open_split(data, "val")
     alone, both = (Trainer(plan, *splits, len(data.classes), team=who) for who in (team.ALONE, together))
     for one in (alone, both):
