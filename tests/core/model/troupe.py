@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from dataclasses import replace
@@ -34,6 +33,7 @@ from tasks.core.model.plan import Plan
 from tasks.core.model.trainer import Trainer
 from tasks.core.workspace import Workspace
 from tests.core.model import pictures
+from tests.loopback import free_ports
 
 
 class Scene(NamedTuple):
@@ -105,16 +105,6 @@ def trained(place: Path, settings: TrainSettings, reports: int) -> int:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
     return 0
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def mirrored(together: team.Team, folder: Path, recipe: str, steps: int) -> dict[str, float]:
