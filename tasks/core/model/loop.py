@@ -148,7 +148,7 @@ def run(trainer: Trainer, checkpoints: Path, progress: Progress) -> None:
         while not trainer.done:
             with interruption.held_back():
                 start, end = trainer.step, trainer.plan.window(trainer.step, length)
-                length = _next_length(trainer, end - start, trainer.run(end))
+                length = trainer.team.same(_next_length(trainer, end - start, trainer.run(end)))
                 ends_epoch = trainer.plan.ends_epoch(end)
                 if ends_epoch:
                     telling.epoch(trainer.close_epoch())

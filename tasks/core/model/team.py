@@ -62,6 +62,14 @@ class Alone:
         """The leader's content, in every process."""
         return content
 
+    def same(self, number: int) -> int:
+        """The leader's number, in every process.
+
+        TensorFlow numbers the sums of a compiled function anew at each call: processes that call it
+        another number of times, say in windows of other lengths, wait for each other for ever.
+        """
+        return number
+
     def agree(self, digest: str) -> None:
         """Go on only if every process is about to train the same.
 
@@ -130,6 +138,9 @@ class Team(Alone):
         if self.leads:
             words = np.frombuffer(content.ljust(8 * len(words), b"\0"), np.int64)
         return self._from_leader(words).tobytes()[:length]
+
+    def same(self, number: int) -> int:
+        return number if self.processes == 1 else int(self._from_leader(np.array([number]))[0])
 
     def agree(self, digest: str) -> None:
         leaders = self.told(digest.encode()).decode()

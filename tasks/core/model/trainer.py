@@ -216,14 +216,10 @@ class Trainer:
         return self._totals(loss, tf.reduce_sum(tf.cast(hits, tf.int32)))
 
     def _totals(self, loss: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Over all replicas; in one sum, since each costs a round of messages.
-
-        It waits for the update: processes that begin two sums in different orders wait for ever.
-        """
+        """Over all replicas; in one sum, since each costs a round of messages."""
         if self.team.replicas == 1:
             return loss, hits
-        with tf.control_dependencies([self.model.trainable_variables[0].value.read_value()]):
-            (both,) = total([tf.stack([loss, tf.cast(hits, tf.float32)])])
+        (both,) = total([tf.stack([loss, tf.cast(hits, tf.float32)])])
         return both[0], tf.cast(both[1], tf.int32)
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
