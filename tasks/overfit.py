@@ -11,7 +11,6 @@ from tasks.core.model.sanity import Sanity
 
 @task(
     task_run_name="overfit a batch of {tensors.dataset} with {settings.recipe}",
-    tags=["plumbline"],
     # Never cached: a check that was asked for is made.
     cache_policy=NO_CACHE,
     persist_result=False,
