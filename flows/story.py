@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from tasks import closing
 from tasks.afterlife import bury, bury_unstarted
 from tasks.audit import audit
-from tasks.core import flight
+from tasks.core import cluster, flight
 from tasks.core.config import IfRunning, RunSettings
 from tasks.core.data import sources
 from tasks.core.flight import Holder
@@ -42,6 +42,7 @@ ROUNDS = 5  # decisions, if each time another machine is faster; then the verdic
 
 def check(settings: RunSettings) -> None:
     """Whether what was asked for can be, before anything starts."""
+    cluster.this()
     sources.check(settings.source)
     exporting.check(settings.exports)
     folding.check(settings.folds)

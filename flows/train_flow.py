@@ -26,7 +26,7 @@ from prefect.exceptions import CancelledRun
 
 from flows.story import alone, check, judge, prepare
 from tasks import closing, console
-from tasks.core import server
+from tasks.core import cluster, following, server
 from tasks.core.command import documented
 from tasks.core.config import (
     ExportName,
@@ -41,6 +41,8 @@ from tasks.core.workspace import Workspace
 from tasks.download import download
 from tasks.forecast import Forecast
 from tasks.journal import Journal
+from tasks.normalize import normalize
+from tasks.overfit import overfit
 from tasks.policy import within
 from tasks.train import train
 
@@ -75,6 +77,7 @@ def train_flow(
     if_running: IfRunning = IfRunning.wait,
     time_limit: float | None = None,
     dry_run: bool = False,
+    overfit_batch: bool = False,
     runner: RunnerName = RunnerName.sequence,
     workers: int | None = None,
     address: str | None = None,
@@ -116,6 +119,8 @@ def train_flow(
         time_limit: Minutes after which the training stops, kept as far as it is; the next run goes on from
             there. Default: none.
         dry_run: Only show which stages would run, and why.
+        overfit_batch: Only check that the recipe learns one batch of at most 64 training images by heart;
+            takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
         runner: Where images are decoded: in this process (sequence), in processes, or on a Dask or Ray
             cluster. The tensors are the same to the byte.
         workers: Processes of this machine, for a runner other than sequence. Default: one a CPU.
@@ -131,8 +136,11 @@ def train_flow(
     check(settings)
     if dry_run:
         return {"forecast": foresee(**parameters)}
+    if cluster.follows():
+        return following.follow(settings, Workspace.open(workspace), refresh or (), overfit_batch)
     journal = Journal(Workspace.open(workspace), parameters)
-    return alone(journal, settings, if_running, lambda: story(journal, settings))
+    tell = rehearsal if overfit_batch else story
+    return alone(journal, settings, if_running, lambda: tell(journal, settings))
 
 
 def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
@@ -143,6 +151,13 @@ def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
     tensors, audited = prepare(journal, raw, settings)
     trained = journal.run(within(train, settings.time_limit), tensors, settings.train, audited)
     return judge(journal, settings, raw, tensors, audited, trained)
+
+
+def rehearsal(journal: Journal, settings: RunSettings) -> dict[str, Any]:
+    """Instead of the story: whether the recipe learns one batch by heart; returns what came of it."""
+    raw = journal.run(download, settings.source)
+    tensors = journal.run(normalize, raw, settings.normalize, settings.engine)
+    return closing.judge(journal.run(overfit, tensors, settings.train))
 
 
 def foresee(**parameters: Any) -> list[dict[str, str]]:
@@ -159,6 +174,10 @@ def main(**parameters: Any) -> None:
         check(settings)
         if parameters["dry_run"]:
             console.table(foresee(**parameters))
+            return
+        if cluster.follows():
+            place = Workspace.open(parameters["workspace"])
+            following.follow(settings, place, parameters["refresh"] or (), parameters["overfit_batch"])
             return
         server.wait()
         try:

@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +14,10 @@ from prefect.states import Cancelled, Completed
 from tasks import dashboard
 from tasks.console import log
 from tasks.core import presence
+from tasks.core.errors import SanityError
 from tasks.core.flight import Busy
 from tasks.core.handles import RawDataset, Report
+from tasks.core.model.sanity import ENOUGH, Sanity
 from tasks.core.progress import duration
 from tasks.core.results import evaluation as evaluations
 from tasks.core.results import record
@@ -46,6 +49,23 @@ def stand(journal: Journal, raw: RawDataset, standing: Standing) -> dict[str, An
     summary = {"verdict": standing.words, "report": str(report), "reused": _reused(journal)}
     _say(summary)
     return summary
+
+
+def judge(found: Sanity) -> dict[str, Any]:
+    """End a check of one batch, which leaves no row, no model and no report behind.
+
+    Raises:
+        SanityError: The batch was not learned by heart.
+    """
+    if not found.passed:
+        raise SanityError(
+            "the recipe did not learn one batch by heart",
+            expected=f"all of {found.images} images right, and a loss below {ENOUGH:g} of that of guessing",
+            found=str(found),
+            done="nothing was trained beyond the batch, nothing was published",
+            todo="mend the data or the settings, and check again with --overfit-batch",
+        )
+    return asdict(found)
 
 
 def skip(busy: Busy) -> State[None]:

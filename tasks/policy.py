@@ -9,6 +9,7 @@ from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 
+from tasks.core import cluster
 from tasks.core.errors import NetworkError
 from tasks.core.stage import Ingredients
 
@@ -52,9 +53,13 @@ def network_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any]) ->
 
 
 def machine_fault(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether training is worth another try: an error of the system is, one of ours will come again."""
+    """Whether training is worth another try: an error of the system is, one of ours will come again.
+
+    Not in a cluster: a process can join one only once, and the others end when one fails.
+    """
     failure = _failure(state)
-    return isinstance(failure, OSError | MemoryError) and not isinstance(failure, TimeoutError)
+    fault = isinstance(failure, OSError | MemoryError) and not isinstance(failure, TimeoutError)
+    return fault and cluster.this() is None
 
 
 def within(task: Task[P, R], minutes: float | None) -> Task[P, R]:

@@ -237,9 +237,11 @@ class RunSettings:
         """Sort a flow's parameters into the stages that they reach; absent or None means the default.
 
         Raises:
-            UsageError: A value is out of its range.
+            UsageError: A value is out of its range, or two of them exclude each other.
         """
         given = {name: value for name, value in parameters.items() if value is not None}
+        if given.get("dry_run") and given.get("overfit_batch"):
+            raise UsageError("--dry-run and --overfit-batch exclude each other", todo="leave out one of them")
         return cls(
             source=_pick(SourceSettings, given),
             normalize=_pick(NormalizeSettings, given),

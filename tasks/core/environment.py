@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from tasks.core import __version__, server
+from tasks.core import __version__, cluster, server
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -67,7 +67,12 @@ def open_command(command: str) -> None:
         command: What the person started, such as "train".
     """
     prepare_command()
-    if not {"--help", "--dry-run"} & set(sys.argv):
+    if cluster.follows():
+        print(
+            f"plumbline {__version__}: {command}, along with the first process of {cluster.VARIABLE}",
+            flush=True,
+        )
+    elif not {"--help", "--dry-run"} & set(sys.argv):
         print(f"plumbline {__version__}: {command}, {server.begin()}", flush=True)
 
 

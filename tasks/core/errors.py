@@ -10,6 +10,8 @@ PlumblineError
 ├── NetworkError          worth another try
 ├── TrainingError         training cannot go on
 │   ├── DivergedError     the loss is not a number any more
+│   ├── SanityError       one batch was not learned by heart
+│   ├── LostWorkerError   another process of a distributed training is gone
 │   └── InterruptedTraining   asked to stop; the next run goes on from the checkpoint
 ├── ServerError           Prefect's temporary server does not start
 ├── FormatError           a file of an unknown format version, or not a whole one
@@ -76,6 +78,14 @@ class TrainingError(PlumblineError):
 
 
 class DivergedError(TrainingError):
+    pass
+
+
+class SanityError(TrainingError):
+    pass
+
+
+class LostWorkerError(TrainingError):
     pass
 
 

@@ -130,6 +130,7 @@ class TrainedModel(Model):
         val_accuracy: On the validation images, 0..1.
         resumed: How training went on from a checkpoint, in words; empty if it did not.
         temperature: By which the model divides its logits, fitted on the validation images.
+        replicas: Devices that trained it together.
     """
 
     recipe: str
@@ -137,11 +138,13 @@ class TrainedModel(Model):
     val_accuracy: float
     resumed: str = ""
     temperature: float = 1.0
+    replicas: int = 1
 
     def __str__(self) -> str:
         resumed = f" ({self.resumed})" if self.resumed else ""
         epochs = f"{round(self.epochs, 2):g} epoch{'s' * (self.epochs != 1)}"
-        return f"{self.recipe}, {epochs}, val accuracy {self.val_accuracy:.2%}{resumed}"
+        together = f" on {self.replicas} replicas" if self.replicas > 1 else ""
+        return f"{self.recipe}, {epochs}{together}, val accuracy {self.val_accuracy:.2%}{resumed}"
 
 
 @dataclass(frozen=True)

@@ -167,17 +167,32 @@ def test_refresh_runs_a_stage_again(plumbline: Plumbline, photos: Path) -> None:
     assert sorted(path.name for path in (plumbline.workspace / "models" / "photos").glob("v*")) == ["v0001"]
 
 
+def test_overfitting_a_batch_ends_with_pass_or_fail_and_publishes_nothing(
+    plumbline: Plumbline, photos: Path
+) -> None:
+    check = ("--dataset", photos, "--recipe", "flash", "--overfit-batch")
+    assert "pass: 100% of 64 images right after 300 steps" in plumbline.ok(*check)
+    failed = plumbline.train(*check, "--learning-rate", "1000")
+    assert failed.returncode == 1
+    assert "did not learn one batch by heart" in failed.stderr
+    assert "nothing was published" in failed.stderr
+    assert plumbline.flow_run_states()[:2] == ["Failed", "Completed"]
+    made = {name.split("/")[0] for name in plumbline.files()}
+    assert made <= {"raw", "tensors", "results"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["--dataset", "cifar11"], 2, ["cifar11", "cifar10"]),
         (["--recipe", "magic"], 2, ["magic", "fast"]),
         (["--epochs", "0"], 2, ["epochs", "above 0"]),
+        (["--dry-run", "--overfit-batch"], 2, ["exclude each other"]),
         (["--image-size", "4"], 2, ["image_size", "8..224"]),
         (["--dataset", "./nowhere"], 2, ["nowhere"]),
         (["--archive", "absent.tar.gz", "--dataset", "cifar10"], 1, ["absent.tar.gz"]),
     ],
-    ids=["dataset", "recipe", "epochs", "size", "folder", "archive"],
+    ids=["dataset", "recipe", "epochs", "modes", "size", "folder", "archive"],
 )
 def test_bad_usage_is_one_clear_error(
     plumbline: Plumbline, arguments: list[str], code: int, words: list[str]

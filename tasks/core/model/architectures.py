@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.core.model import whitening
+from tasks.core.model import team, whitening
 from tasks.core.recipes import Recipe
 
 TEXTBOOK = (32, 64, 64)  # channels of the textbook CNN's convolutions
@@ -33,7 +33,9 @@ class Stem:
 class FusedBatchNorm(keras.layers.Layer):
     """Batch norm without scale, in TensorFlow's one fused operation (Keras composes several).
 
-    Ioffe and Szegedy, "Batch Normalization" (2015). Only for training: publishing folds it away.
+    Ioffe and Szegedy, "Batch Normalization" (2015). Only for training: publishing folds it away. Where
+    several replicas train together, it normalizes by the mean and variance of the whole batch, as one
+    device would; small shares would otherwise make another, noisier training.
     """
 
     def __init__(self, momentum: float = 0.9, **keywords: object) -> None:
@@ -49,6 +51,8 @@ class FusedBatchNorm(keras.layers.Layer):
         self.ones = tf.ones(shape[-1:])
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if training and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            return self._shared(inputs)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=self.ones,
@@ -60,9 +64,30 @@ class FusedBatchNorm(keras.layers.Layer):
         )
         if not training:
             return outputs
+        self._remember(mean, variance)
+        return outputs
+
+    def _shared(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalize by the statistics over all replicas, which take one sum of 2 channels + 1 numbers.
+
+        Variances are summed about the running mean, not about 0: fewer digits cancel.
+        """
+        values = tf.cast(inputs, tf.float32)
+        centre = tf.stop_gradient(tf.identity(self.mean.value))
+        away = values - centre
+        sums = [tf.reduce_sum(away, [0, 1, 2]), tf.reduce_sum(tf.square(away), [0, 1, 2])]
+        count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+        (added,) = team.total([tf.concat([*sums, [count]], axis=0)])
+        channels = inputs.shape[-1]
+        shift, square, count = added[:channels] / added[-1], added[channels:-1] / added[-1], added[-1]
+        variance = square - tf.square(shift)
+        self._remember(centre + shift, variance * count / (count - 1))  # unbiased, as the fused operation's
+        outputs = tf.nn.batch_normalization(away, shift, variance, self.bias.value, None, EPSILON)
+        return tf.cast(outputs, inputs.dtype)
+
+    def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         self.mean.assign(self.mean * self.momentum + mean * (1 - self.momentum))
         self.variance.assign(self.variance * self.momentum + variance * (1 - self.momentum))
-        return outputs
 
 
 def build(

@@ -53,20 +53,25 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def latest(folder: Path) -> tuple[Checkpoint | None, list[Path]]:
     """The newest checkpoint that is whole, and the damaged ones that were passed over."""
+    content, damaged = newest(folder)
+    return parsed(content), damaged
+
+
+def newest(folder: Path) -> tuple[bytes, list[Path]]:
+    """Content of the newest checkpoint that is whole, nothing if there is none, and the damaged ones."""
     damaged: list[Path] = []
     for path in sorted(folder.glob("*.checkpoint"), reverse=True):
-        checkpoint = _load(path)
-        if checkpoint is not None:
-            return checkpoint, damaged
+        raw = path.read_bytes()
+        content = raw[len(MAGIC) + 32 :]
+        if raw[: len(MAGIC) + 32] == MAGIC + hashlib.sha256(content).digest():
+            return content, damaged
         damaged.append(path)
-    return None, damaged
+    return b"", damaged
 
 
-def _load(path: Path) -> Checkpoint | None:
-    raw = path.read_bytes()
-    start = len(MAGIC) + 32
-    content = raw[start:]
-    if raw[:start] != MAGIC + hashlib.sha256(content).digest():
+def parsed(content: bytes) -> Checkpoint | None:
+    """The checkpoint of a whole content; None of nothing."""
+    if not content:
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         arrays = [stored[name] for name in sorted(stored.files) if name.startswith("a")]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.core import stage
+from tasks.core import cluster, stage
 from tasks.core.config import TrainSettings
 from tasks.core.data import folds as parts
 from tasks.core.errors import UsageError
@@ -27,10 +27,12 @@ def check(folds: int | None) -> None:
     """Whether so many folds can be made.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: They cannot; in a cluster (TF_CONFIG) none can.
     """
     if folds is not None and not FEWEST <= folds <= MOST:
         raise UsageError(f"folds must lie in {FEWEST}..{MOST}", found=str(folds))
+    if folds is not None and cluster.this():
+        raise UsageError("a cluster trains one model, not one for each fold", todo="leave out --folds")
 
 
 def ingredients(tensors: TensorCache, settings: TrainSettings, folds: int) -> Ingredients:

@@ -7,6 +7,7 @@ beyond the variables: going on from it ends with the same bytes as never having 
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,27 @@ LARGEST = 1024 * 32 * 32 * 3  # bytes of images in a window, at most
 INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
 
-def train(
-    tensors: TensorCache,
-    settings: TrainSettings,
-    directory: Path,
-    checkpoints: Path,
-    progress: Progress,
-    leaks: Mapping[str, NDArray[np.bool_]],
-) -> dict[str, Any]:
-    """Train and write `model.keras`, `weights.npz` and `history.parquet` into `directory`.
+@dataclass(frozen=True)
+class Order:
+    """What is to be trained; equal in every process of a cluster.
 
     Args:
-        checkpoints: Folder of the training's checkpoints; going on starts from there.
+        tensors: The images.
+        settings: How to train.
         leaks: By split, which images to leave out, bool (N,); none of a split that isn't there.
+        checkpoints: Folder of the training's checkpoints; going on starts from there.
+        digest: Of all that the training follows from.
+    """
+
+    tensors: TensorCache
+    settings: TrainSettings
+    leaks: Mapping[str, NDArray[np.bool_]]
+    checkpoints: Path
+    digest: str
+
+
+def train(order: Order, directory: Path, progress: Progress) -> dict[str, Any]:
+    """Train and write `model.keras`, `weights.npz` and `history.parquet` into `directory`.
 
     Returns:
         The fields of `TrainedModel` besides path and digest.
@@ -53,26 +62,43 @@ def train(
     Raises:
         DataError: All images of a split were to be left out.
         DivergedError: The loss is not a number any more, or beyond hope.
+        LostWorkerError: Another process of the cluster is gone.
     """
-    tf.config.experimental.enable_op_determinism()
-    train_split, val_split = (_without(tensors, split, leaks.get(split)) for split in ("train", "val"))
-    recipe = recipes.resolve(settings, len(train_split.labels))
-    plan = Plan.of(recipe, settings.seed, len(train_split.labels), int(np.prod(tensors.shape)))
-    trainer = Trainer(plan, train_split, val_split, len(tensors.classes), device.policy())
-    resumed = resume(trainer, checkpoints)
-    run(trainer, checkpoints, progress)
+    trainer, resumed, warmth = follow(order, progress)
+    recipe = trainer.plan.recipe
     export.write_weights(trainer.model, directory / "weights.npz")
-    warmth = temperature.fit(val_split.labels, trainer.val_logits())
     export.write_keras(publication.published(recipe, trainer.model, warmth), directory / "model.keras")
     pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
     return {
         "model_sha256": stage.sha256_file(directory / "model.keras"),
         "recipe": recipe.name.value,
-        "epochs": trainer.step / plan.per_epoch,
+        "epochs": trainer.step / trainer.plan.per_epoch,
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],
         "resumed": resumed,
         "temperature": warmth,
+        "replicas": trainer.team.replicas,
     }
+
+
+def follow(order: Order, progress: Progress) -> tuple[Trainer, str, float]:
+    """Train and keep nothing, which is all that the followers of a cluster's leader do.
+
+    Returns:
+        The training at its end, how it was resumed, in words, and the temperature that calibrates it.
+    """
+    tf.config.experimental.enable_op_determinism()
+    train, val = (_without(order.tensors, split, order.leaks.get(split)) for split in ("train", "val"))
+    recipe = recipes.resolve(order.settings, len(train.labels))
+    team = device.everything()
+    with team.watched():
+        team.agree(order.digest)
+        team.check(recipe)
+        image_bytes = int(np.prod(order.tensors.shape))
+        plan = Plan.of(recipe, order.settings.seed, len(train.labels), image_bytes)
+        trainer = Trainer(plan, train, val, len(order.tensors.classes), device.policy(), team)
+        resumed = resume(trainer, order.checkpoints)
+        run(trainer, order.checkpoints, progress)
+        return trainer, resumed, temperature.fit(val.labels, trainer.val_logits())
 
 
 def _without(tensors: TensorCache, split: str, leaks: NDArray[np.bool_] | None) -> Split:
@@ -91,9 +117,7 @@ def _without(tensors: TensorCache, split: str, leaks: NDArray[np.bool_] | None) 
 
 def resume(trainer: Trainer, checkpoints: Path) -> str:
     """Go on from the newest whole checkpoint; says so in words, or gives "" if there is none."""
-    saved, damaged = checkpoint.latest(checkpoints)
-    for path in damaged:
-        log.warning("checkpoint %s is damaged and was passed over", path.name)
+    saved = checkpoint.parsed(trainer.team.told(_newest(checkpoints) if trainer.team.leads else b""))
     if saved is None:
         return ""
     trainer.restore(saved)
@@ -102,6 +126,14 @@ def resume(trainer: Trainer, checkpoints: Path) -> str:
     words = f"resumed at epoch {trainer.step / trainer.plan.per_epoch:.3g}, {spared} saved"
     log.info(words)
     return words
+
+
+def _newest(checkpoints: Path) -> bytes:
+    """Content of the newest whole checkpoint; nothing if there is none."""
+    content, damaged = checkpoint.newest(checkpoints)
+    for path in damaged:
+        log.warning("checkpoint %s is damaged and was passed over", path.name)
+    return content
 
 
 def run(trainer: Trainer, checkpoints: Path, progress: Progress) -> None:
@@ -116,11 +148,12 @@ def run(trainer: Trainer, checkpoints: Path, progress: Progress) -> None:
         while not trainer.done:
             with interruption.held_back():
                 start, end = trainer.step, trainer.plan.window(trainer.step, length)
-                length = _next_length(trainer, end - start, trainer.run(end))
+                length = trainer.team.same(_next_length(trainer, end - start, trainer.run(end)))
                 ends_epoch = trainer.plan.ends_epoch(end)
                 if ends_epoch:
                     telling.epoch(trainer.close_epoch())
-                if ends_epoch or time.monotonic() - saved > INTERVAL:
+                due = ends_epoch or time.monotonic() - saved > INTERVAL
+                if due and trainer.team.leads:
                     checkpoint.save(checkpoints, trainer.checkpoint())
                     saved = time.monotonic()
             telling.window()
@@ -134,14 +167,20 @@ def run(trainer: Trainer, checkpoints: Path, progress: Progress) -> None:
 
 def _next_length(trainer: Trainer, steps: int, seconds: float) -> int:
     """Steps that should take `WINDOW` seconds, if `steps` took `seconds`; at most four times as many."""
-    bytes_a_step = trainer.plan.recipe.batch_size * int(np.prod(trainer.train.images.shape[1:]))
+    bytes_a_step = (
+        trainer.plan.recipe.batch_size
+        // trainer.team.processes
+        * int(np.prod(trainer.train.images.shape[1:]))
+    )
     wanted = min(round(steps * WINDOW / max(seconds, 1e-3)), 4 * steps, LARGEST // bytes_a_step)
     return max(1, wanted)
 
 
 def _put_down(trainer: Trainer, checkpoints: Path) -> None:
     """Write where training stopped, if that is between two steps; else the last checkpoint has to serve."""
-    if trainer.settled and trainer.step:
+    if not trainer.settled:
+        return
+    if trainer.step and trainer.team.leads:
         checkpoint.save(checkpoints, trainer.checkpoint())
     log.info(
         "stopped at epoch %.2f of %g; the next run goes on from there",

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tasks.core.model import team
 from tasks.core.recipes import Recipe
 
 MOMENTUM = 0.9
@@ -24,7 +25,11 @@ START, END = 0.2, 0.02  # of the peak
 
 
 class Optimizer(Protocol):
-    """An optimizer for a fixed list of trainable variables."""
+    """An optimizer for a fixed list of trainable variables.
+
+    `update` takes each replica's share of the gradients, and adds them up (`team.total`): every replica
+    then makes the same update of its own copy of the variables.
+    """
 
     state: list[tf.Variable]
 
@@ -45,6 +50,10 @@ class Nesterov:
         self.state = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in trainable]
 
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        self.apply(team.total(gradients), learning_rate)
+
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Update by gradients that are added up already."""
         for variable, gradient, velocity, rate in zip(
             self.trainable, gradients, self.state, self.rates, strict=True
         ):
@@ -79,6 +88,7 @@ class Muon:
         self.state = self.moments + self.others.state
 
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        gradients = team.total(gradients)
         of_kernels = [g for g, is_kernel in zip(gradients, self.is_kernel, strict=True) if is_kernel]
         for variable, gradient, moment in zip(self.kernels, of_kernels, self.moments, strict=True):
             moment.assign(MUON_MOMENTUM * moment + gradient)
@@ -87,7 +97,7 @@ class Muon:
             kept = variable * (length / (tf.norm(variable) + TINY))
             variable.assign(kept - MUON_RATE * learning_rate * step)
         of_others = [g for g, is_kernel in zip(gradients, self.is_kernel, strict=True) if not is_kernel]
-        self.others.update(of_others, learning_rate)
+        self.others.apply(of_others, learning_rate)
 
 
 def _oriented(kernel: tf.Tensor) -> tf.Tensor:
@@ -108,7 +118,7 @@ def _oriented(kernel: tf.Tensor) -> tf.Tensor:
 
 
 class Adam:
-    """Keras' Adam (Kingma and Ba, 2015) with its usual settings."""
+    """Keras' Adam (Kingma and Ba, 2015) with its usual settings; Keras itself adds up over replicas."""
 
     def __init__(self, trainable: Sequence[tf.Variable]) -> None:
         self.trainable = list(trainable)

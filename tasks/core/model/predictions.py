@@ -60,9 +60,26 @@ def predict_splits(
 
 def batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     """Slices of uint8 (N, H, W, C) that are small enough to predict at once."""
-    size = max(1, PIXELS // int(np.prod(images.shape[1:])))
+    size = batch_size(images)
     for start in range(0, len(images), size):
         yield gathering.gather(images, np.arange(start, min(start + size, len(images))))
+
+
+def rounds(images: NDArray[np.uint8], replicas: int) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Row numbers that so many replicas predict at once, a batch each, and how many of them are new.
+
+    The last round repeats the last row, so that all replicas have equally many.
+    """
+    size = batch_size(images) * replicas
+    for start in range(0, len(images), size):
+        count = min(size, len(images) - start)
+        padded = -(-count // replicas) * replicas
+        yield np.minimum(np.arange(start, start + padded), len(images) - 1), count
+
+
+def batch_size(images: NDArray[np.uint8]) -> int:
+    """Images that are few enough to predict at once."""
+    return max(1, PIXELS // int(np.prod(images.shape[1:])))
 
 
 def predict_images(path: Path, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:

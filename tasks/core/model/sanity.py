@@ -41,7 +41,7 @@ class Sanity:
 
     def __str__(self) -> str:
         right = f"{self.accuracy:.0%} of {self.images} images right"
-        found = f"{right} after {self.steps} steps, loss {self.loss:.3f}"
+        found = f"{right} after {self.steps} steps, loss {self.loss:.3g}"
         return f"pass: {found}" if self.passed else f"fail: {found}; {self.problem}"
 
 

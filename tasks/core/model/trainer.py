@@ -14,6 +14,7 @@ from tasks.core.errors import DivergedError
 from tasks.core.model import architectures, augment, device, gathering, optimizer, predictions, publication
 from tasks.core.model.checkpoint import Checkpoint
 from tasks.core.model.plan import Plan
+from tasks.core.model.team import ALONE, Alone, total
 from tasks.core.recipes import Recipe
 
 HOPELESS = 1000  # times the loss of guessing: a loss that large never came back
@@ -45,12 +46,22 @@ class Trainer:
         val: Images to judge by.
         classes: Number of classes.
         policy: Keras' name of the precision to calculate in.
+        team: Who trains; every process of it has a trainer with the same arguments.
     """
 
-    def __init__(self, plan: Plan, train: Split, val: Split, classes: int, policy: str = device.CPU) -> None:
-        self.plan, self.train, self.val = plan, train, val
-        self.model = architectures.build(plan.recipe, train.images, classes, plan.seed, policy)
-        self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)
+    def __init__(
+        self,
+        plan: Plan,
+        train: Split,
+        val: Split,
+        classes: int,
+        policy: str = device.CPU,
+        team: Alone = ALONE,
+    ) -> None:
+        self.plan, self.train, self.val, self.team = plan, train, val, team
+        with team.scope():
+            self.model = architectures.build(plan.recipe, train.images, classes, plan.seed, policy)
+            self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)
         self.rates = optimizer.learning_rates(plan.recipe, plan.steps)
         self.hopeless = HOPELESS * float(np.log(classes))
         self.weights = tf.constant(class_weights(plan.recipe, train.labels, classes))
@@ -60,7 +71,7 @@ class Trainer:
         self.step = 0
         self.best: Best | None = None  # kept only if early stopping is on
         self.settled = True  # whether variables, step and sums are of one moment
-        batch = (None, plan.recipe.batch_size)
+        batch = (None, len(team.own(np.arange(plan.recipe.batch_size))))
         self._run = tf.function(
             self._steps,
             autograph=False,  # translating Python's loops and branches made half of the trace's cost
@@ -71,7 +82,7 @@ class Trainer:
             ],
         )
         self._look = tf.function(
-            self._logits,
+            self._looked,
             autograph=False,
             input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), tf.uint8)],
         )
@@ -159,39 +170,57 @@ class Trainer:
 
     def val_logits(self) -> NDArray[np.float32]:
         """Logits of the validation images by the model as it would be published, float32 (N, classes)."""
-        batches = predictions.batches(self.val.images)
-        return np.concatenate([self._look(tf.constant(images)).numpy() for images in batches])
+        return np.concatenate(
+            [
+                self._look(tf.constant(gathering.gather(self.val.images, self.team.own(rows)))).numpy()[
+                    :count
+                ]
+                for rows, count in predictions.rounds(self.val.images, self.team.replicas)
+            ]
+        )
 
     def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = self.plan.rows(start, end)
+        steps = end - start
+        rows = self.team.own(self.plan.rows(start, end).reshape(steps, -1)).ravel()
         windows.read_ahead(self.train.images, self.plan.ahead(start, end))
         images = gathering.gather(self.train.images, rows)
         if self.plan.recipe.augment == "shift":
             reach = self.plan.recipe.reach
             images = augment.shift(images, rows, self.plan.seed, self.plan.epoch(start), reach)
-        steps, size = end - start, self.plan.recipe.batch_size
-        labels = self.train.labels[rows].reshape(steps, size)
-        return tf.constant(images.reshape(steps, size, *images.shape[1:])), tf.constant(labels)
+        labels = self.train.labels[rows].reshape(steps, -1)
+        return tf.constant(images.reshape(*labels.shape, *images.shape[1:])), tf.constant(labels)
 
     def _steps(self, images: tf.Tensor, labels: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         count = tf.shape(rates)[0]
 
         def body(step: tf.Tensor, losses: tf.TensorArray, right: tf.TensorArray) -> tuple[Any, ...]:
-            loss, hits = self._step(images[step], labels[step], rates[step])
+            loss, hits = self.team.run(self._step, images[step], labels[step], rates[step])
             return step + 1, losses.write(step, loss), right.write(step, hits)
 
         start = (tf.constant(0), tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count))
-        _, losses, right = tf.while_loop(lambda step, *_: step < count, body, start)
+        # Two steps at once would take each other's messages between replicas, and wait for ever.
+        at_once = 10 if self.team.replicas == 1 else 1
+        _, losses, right = tf.while_loop(
+            lambda step, *_: step < count, body, start, parallel_iterations=at_once
+        )
         return losses.stack(), right.stack()
 
     def _step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = self.team.part(images), self.team.part(labels)
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             loss = self._loss(logits, labels)
         trainable = [variable.value for variable in self.model.trainable_variables]
         self.optimizer.update(tape.gradient(loss, trainable), rate)
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
-        return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
+        return self._totals(loss, tf.reduce_sum(tf.cast(hits, tf.int32)))
+
+    def _totals(self, loss: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Over all replicas; in one sum, since each costs a round of messages."""
+        if self.team.replicas == 1:
+            return loss, hits
+        (both,) = total([tf.stack([loss, tf.cast(hits, tf.float32)])])
+        return both[0], tf.cast(both[1], tf.int32)
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Cross-entropy with label smoothing (Szegedy et al., 2016), weighted by class."""
@@ -199,7 +228,16 @@ class Trainer:
         classes = logits.shape[1]
         targets = tf.one_hot(labels, classes, 1 - smooth + smooth / classes, smooth / classes)
         losses = tf.nn.softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
-        return tf.reduce_mean(losses * tf.gather(self.weights, labels))
+        mean = tf.reduce_mean(losses * tf.gather(self.weights, labels))
+        if self.team.replicas == 1:
+            return mean
+        return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # this replica's share of the batch's
+
+    def _looked(self, images: tf.Tensor) -> tf.Tensor:
+        def joined(images: tf.Tensor) -> tf.Tensor:
+            return self.team.joined(self._logits(self.team.part(images)))
+
+        return self.team.run(joined, images)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         logits = self.model(images, training=False)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tasks.core import recipes, stage
 from tasks.core.config import TrainSettings
 from tasks.core.data import pairs
@@ -60,9 +63,7 @@ def train(
         DivergedError: The loss is not a number any more, or beyond hope.
     """
     made_of = ingredients(tensors, settings, audit)
-    leaks = {split: pairs.read_mask(path) for split, path in _leaks(settings, audit).items()}
-    directory = workspace.training / made_of.digest
-    checkpoints = workspace.training / f"{made_of.digest}.checkpoints"
+    directory, checkpoints = _places(made_of.digest, workspace)
     if refresh:
         shutil.rmtree(checkpoints, ignore_errors=True)
 
@@ -70,7 +71,8 @@ def train(
         with quiet.start_up():
             from tasks.core.model import loop
 
-        return loop.train(tensors, settings, staging, checkpoints, progress, leaks)
+        order = loop.Order(tensors, settings, _masks(settings, audit), checkpoints, made_of.digest)
+        return loop.train(order, staging, progress)
 
     stage.publish(directory, made_of, build, refresh=refresh)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -89,6 +91,39 @@ def _handle(made_of: Ingredients, workspace: Workspace) -> TrainedModel:
     directory = workspace.training / made_of.digest
     facts = stage.read_manifest(directory)["facts"]
     return TrainedModel(path=workspace.relative(directory), digest=made_of.digest, **facts)
+
+
+def follow(
+    tensors: TensorCache,
+    settings: TrainSettings,
+    workspace: Workspace,
+    *,
+    audit: Audit | None = None,
+    refresh: bool = False,
+    progress: Progress = silent,
+) -> bool:
+    """Train along with the leader of the cluster of TF_CONFIG; writes nothing. Arguments as of `train`.
+
+    Returns:
+        Whether there was anything to train: in a workspace shared with the leader it may be done already.
+    """
+    made_of = ingredients(tensors, settings, audit)
+    directory, checkpoints = _places(made_of.digest, workspace)
+    if not refresh and stage.is_whole(directory):
+        return False
+    with quiet.start_up():
+        from tasks.core.model import loop
+
+    loop.follow(loop.Order(tensors, settings, _masks(settings, audit), checkpoints, made_of.digest), progress)
+    return True
+
+
+def _places(digest: str, workspace: Workspace) -> tuple[Path, Path]:
+    return workspace.training / digest, workspace.training / f"{digest}.checkpoints"
+
+
+def _masks(settings: TrainSettings, audit: Audit | None) -> dict[str, NDArray[np.bool_]]:
+    return {split: pairs.read_mask(path) for split, path in _leaks(settings, audit).items()}
 
 
 def _leaks(settings: TrainSettings, audit: Audit | None) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from tasks.core.workspace import Workspace
 
 # Parameters that change where and when, not what.
 ELSEWHERE = (
-    *("workspace", "refresh", "if_running", "time_limit", "dry_run"),
+    *("workspace", "refresh", "if_running", "time_limit", "dry_run", "overfit_batch"),
     *("runner", "workers", "address"),
 )
 

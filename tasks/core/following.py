@@ -1,0 +1,42 @@
+"""What a process of a cluster does whose leader runs the flow: the same data, its share of the training.
+
+It writes no model, table or report and needs no Prefect. The workspace may be the leader's, on a shared file
+system, or one of its own.
+"""
+
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from tasks.core import cluster
+from tasks.core.config import RunSettings
+from tasks.core.data import audit, raw, tensors
+from tasks.core.model import training
+from tasks.core.workspace import Workspace
+
+log = logging.getLogger("plumbline")
+
+
+def follow(
+    settings: RunSettings, workspace: Workspace, refresh: Collection[str] = (), checks_batch: bool = False
+) -> dict[str, Any]:
+    """Prepare the data as the leader does, and train along.
+
+    Args:
+        refresh: Stages to run again; of training only.
+        checks_batch: Whether the leader only checks one batch, which it does alone.
+
+    Returns:
+        What this process did; JSON values.
+    """
+    place = f"{cluster.this()}"
+    if checks_batch:
+        log.info("%s: the first process checks the batch alone; nothing to do", place)
+        return {"followed": place, "trained": False}
+    log.info("%s: prepares the data and trains along; the first process publishes", place)
+    made = tensors.normalize(raw.acquire(settings.source, workspace), settings.normalize, workspace)
+    audited = audit.audit(made, workspace) if settings.train.drop_leaks else None
+    again = bool({"all", "train"} & {str(name) for name in refresh})
+    trained = training.follow(made, settings.train, workspace, audit=audited, refresh=again)
+    log.info("%s: %s", place, "done" if trained else "nothing to train, the model is there already")
+    return {"followed": place, "trained": trained}
