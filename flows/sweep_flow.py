@@ -30,7 +30,7 @@ from prefect.exceptions import CancelledRun
 
 from flows.story import alone, check, judge, prepare
 from tasks import console, trials
-from tasks.core import server, sweep
+from tasks.core import cluster, server, sweep
 from tasks.core.command import documented, options
 from tasks.core.config import (
     ExportName,
@@ -166,6 +166,7 @@ def planned(parameters: dict[str, Any]) -> tuple[RunSettings, list[Trial]]:
     """The settings and the trials, checked before anything starts."""
     settings = RunSettings.of(parameters)
     check(settings)
+    cluster.none_for("a sweep")
     vary, seeds, random = (parameters.get(name) for name in ("vary", "seeds", "random"))
     return settings, sweep.plan(settings.train, vary or [], 1 if seeds is None else seeds, random)
 

@@ -51,6 +51,21 @@ def this() -> Cluster | None:
     return cluster if len(cluster.addresses) > 1 else None
 
 
+def none_for(what: str) -> None:
+    """Refuse what cannot be done by several processes that train one model together.
+
+    Raises:
+        UsageError: TF_CONFIG names more than one process.
+    """
+    if cluster := this():
+        raise UsageError(
+            f"{what} is not for a training cluster",
+            expected=f"no {VARIABLE}",
+            found=str(cluster),
+            todo=f"unset {VARIABLE}; trainings side by side: --runner processes, dask or ray",
+        )
+
+
 def follows() -> bool:
     """Whether this process only trains along with a leader; False as well where TF_CONFIG is no good."""
     try:

@@ -43,7 +43,6 @@ def libraries(*names: str) -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
-@cache
 def _reach(module: str, root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     waiting = [module]

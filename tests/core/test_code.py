@@ -26,7 +26,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def hashes(root: Path, module: str = "main") -> dict[str, str]:
-    code._reach.cache_clear()
+    code._read.cache_clear()
     return code.hashes(f"tasks.core.{module}", root=root)
 
 

@@ -79,9 +79,10 @@ def test_a_deployment_runs_on_a_worker(plumbline: Plumbline) -> None:
 
 def test_every_schedule_names_parameters_that_the_flow_has() -> None:
     from flows.predict_flow import predict_flow
+    from flows.sweep_flow import sweep_flow
     from flows.train_flow import train_flow
 
-    flows = {"train_flow": train_flow, "predict_flow": predict_flow}
+    flows = {"train_flow": train_flow, "predict_flow": predict_flow, "sweep_flow": sweep_flow}
     declared = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
     for deployment in declared:
         known = set(flows[deployment["entrypoint"].partition(":")[2]].parameters.properties)

@@ -15,7 +15,7 @@ from tests.flows.running import ROOT, Plumbline
 
 pytestmark = pytest.mark.slow
 
-LONG = ("--epochs", "40")
+LONG = ("--epochs", "30")
 
 
 def test_ctrl_c_ends_as_cancelled_and_is_gone_on_from(plumbline: Plumbline) -> None:

@@ -142,7 +142,7 @@ def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> N
 
 
 def test_a_killed_run_is_marked_and_gone_on_from(plumbline: Plumbline) -> None:
-    long = ("--epochs", "150")
+    long = ("--epochs", "60")
     first = plumbline.started(*long)
     assert first.stdout is not None
     epochs = (line for line in first.stdout if "epoch" in line)
