@@ -24,11 +24,7 @@ from tasks.core.recipes import Recipe
 log = logging.getLogger("plumbline.train")
 
 # How TensorFlow tells that another process is gone, or that this one's part in the cluster has ended.
-LOST = (
-    *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
-    tf.errors.DeadlineExceededError,
-)
-PATIENCE = 600.0  # seconds that a process may keep the others waiting within a training
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 
 
 class Alone:
@@ -220,9 +216,8 @@ def processes(cluster: Cluster) -> Team:
     """The cluster's processes, once all of them are there; until then Ctrl-C and SIGTERM end this one."""
     log.info("  %s; waiting until all are there: %s", cluster, ", ".join(cluster.addresses))
     with _interruptible():
-        options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=PATIENCE)
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-    return Team(strategy, cluster)
+        # No CommunicationOptions(timeout_seconds): each sum would leave a thread asleep that long.
+        return Team(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
 
 
 @contextmanager
