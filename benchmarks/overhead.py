@@ -42,7 +42,7 @@ from tasks.core import environment
 environment.prepare()
 from tasks.core.config import PromotePolicy, RunSettings
 from tasks.core.data import audit, raw, tensors
-from tasks.core.model import predictions, training
+from tasks.core.model import predictions, profile, training
 from tasks.core.results import evaluation, promotion, record, report, suspects
 from tasks.core.results.subject import Subject
 from tasks.core.workspace import Workspace
@@ -54,8 +54,9 @@ made = tensors.normalize(found, settings.normalize, workspace)
 audited = audit.audit(made, workspace)
 trained = training.train(made, settings.train, workspace)
 scored = evaluation.evaluate(predictions.predict_splits(trained, made, workspace), made, workspace)
+noted = profile.profile(trained, made, workspace)
 doubted = suspects.find(scored, made, None, workspace)
-decision = promotion.promote(trained, scored, None, PromotePolicy.better, made, {}, workspace, who="me")
+decision = promotion.promote(trained, scored, None, PromotePolicy.better, made, {}, workspace, who="me", profiled=noted)
 report.write(Subject(found, made, audited, trained, scored, decision, suspects=doubted), workspace)
 row = {"run_id": "direct", "recipe": trained.recipe, "version": decision.version}
 record.record(row, made, trained, scored, workspace)
