@@ -56,7 +56,8 @@ trained = training.train(made, settings.train, workspace)
 scored = evaluation.evaluate(predictions.predict_splits(trained, made, workspace), made, workspace)
 noted = profile.profile(trained, made, workspace)
 doubted = suspects.find(scored, made, None, workspace)
-decision = promotion.promote(trained, scored, None, PromotePolicy.better, made, {}, workspace, who="me", profiled=noted)
+policy, given = PromotePolicy.better, {"who": "me", "profiled": noted}
+decision = promotion.promote(trained, scored, None, policy, made, {}, workspace, **given)
 report.write(Subject(found, made, audited, trained, scored, decision, suspects=doubted), workspace)
 row = {"run_id": "direct", "recipe": trained.recipe, "version": decision.version}
 record.record(row, made, trained, scored, workspace)
