@@ -82,7 +82,7 @@ def _call(journal: Journal, trial: Trial, tensors: TensorCache, audited: Audit) 
         "tensors": tensors,
         "settings": trial.settings,
         "audit": audited,
-        "workspace": str(journal.workspace.root),
+        "workspace": journal.workspace.address or str(journal.workspace.root),
         "cpus": threads.count(engine.cpus()),
         "refresh": journal.refreshes("train"),
     }
