@@ -69,6 +69,20 @@ class Plumbline:
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 
+    def prefect(self, *arguments: str) -> str:
+        """Run a command of Prefect's own that must succeed; gives what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            env=self.environment | {"PLUMBLINE_HOME": str(ROOT)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def flow_run_states(self) -> list[str]:
         """Names of the states of the server's flow runs, the latest run first."""
         runs = self.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})

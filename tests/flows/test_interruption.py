@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.running import ROOT, Plumbline
+from tests.flows.running import Plumbline
 
 pytestmark = pytest.mark.slow
 
@@ -48,13 +48,13 @@ def test_a_time_limit_is_gone_on_from(plumbline: Plumbline) -> None:
 @pytest.mark.parametrize("how", ["cancel", "SIGTERM to the worker"])
 def test_a_workers_run_is_stopped_and_gone_on_from(plumbline: Plumbline, how: str) -> None:
     """Cancel from the API reaches the training; a worker that is told to end kills its runs at once."""
-    prefect(plumbline, "work-pool", "create", "plumbline", "--type", "process", "--overwrite")
-    prefect(plumbline, "deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
+    plumbline.prefect("work-pool", "create", "plumbline", "--type", "process", "--overwrite")
+    plumbline.prefect("deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
     with worker(plumbline) as process:
         first = begun(plumbline)
         until(lambda: any((plumbline.workspace / "training").rglob("*checkpoint*/*")))
         if how == "cancel":
-            prefect(plumbline, "flow-run", "cancel", first)
+            plumbline.prefect("flow-run", "cancel", first)
             until(lambda: state(plumbline, first) == "Cancelled")
         else:
             process.send_signal(signal.SIGTERM)
@@ -67,24 +67,9 @@ def test_a_workers_run_is_stopped_and_gone_on_from(plumbline: Plumbline, how: st
     assert state(plumbline, first) == ("Cancelled" if how == "cancel" else "Crashed")
 
 
-def prefect(plumbline: Plumbline, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-        env=plumbline.environment | {"PLUMBLINE_HOME": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def begun(plumbline: Plumbline) -> str:
     """Id of a long run that a worker is to take up."""
-    prefect(
-        plumbline,
+    plumbline.prefect(
         *("deployment", "run", "train-image-classifier/digits", "-p", "epochs=150"),
         *("-p", f"workspace={json.dumps(str(plumbline.workspace))}"),
     )
