@@ -205,6 +205,25 @@ def test_bad_usage_is_one_clear_error(
     assert plumbline.files() == {}
 
 
+def test_leaks_are_found_and_dropped_if_asked_to(plumbline: Plumbline, photos: Path) -> None:
+    """Two test images lie in train as well; the classes of the folder are those of its splits."""
+    for kind in ("across", "down"):
+        for split, numbers in (("train", range(40)), ("val", range(40, 50)), ("test", range(50, 60))):
+            (photos / split / kind).mkdir(parents=True)
+            for number in numbers:
+                shutil.move(photos / kind / f"{number:03}.png", photos / split / kind)
+        shutil.copy(photos / "test" / kind / "055.png", photos / "train" / kind / "copy.png")
+        (photos / kind).rmdir()
+
+    kept = plumbline.ok("--dataset", photos, *QUICK)
+    assert "2 of 20 test images have a duplicate in train" in kept
+    assert "left out of train" not in kept
+    assert "  2 leaking images left out of train" in plumbline.ok("--dataset", photos, *QUICK, "--drop-leaks")
+    assert [plumbline.stages()[name] for name in ("audit", "train")] == ["cached", "ran"]
+    latest = max(plumbline.workspace.rglob("report.html"), key=lambda path: path.stat().st_mtime)
+    assert "without those that leak" in latest.read_text()
+
+
 def test_broken_files_are_set_aside(plumbline: Plumbline, photos: Path) -> None:
     whole = (photos / "across" / "000.png").read_bytes()
     (photos / "across" / "broken.jpg").write_bytes(whole[: len(whole) // 2])

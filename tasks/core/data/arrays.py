@@ -25,6 +25,7 @@ class Arrays:
     """
 
     published = True
+    random_access = False
 
     def __init__(self, kind: str, form: Form, files: Mapping[str, Path]) -> None:
         self.classes, self.shape = form.classes, form.shape

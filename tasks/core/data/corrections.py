@@ -142,6 +142,10 @@ class Corrected:
     def published(self) -> bool:
         return self.reader.published
 
+    @property
+    def random_access(self) -> bool:
+        return self.reader.random_access
+
     def rows(self) -> list[Row]:
         return overlay(self.reader.rows(), self.classes, self.corrections)
 

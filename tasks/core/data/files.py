@@ -27,6 +27,11 @@ class Folder:
         self.classes = tuple(sorted({file.class_name for file in files}))
         self._root, self._files = root, files
 
+    @property
+    def random_access(self) -> bool:
+        """Small files have just been hashed and are in the page cache; a disk would seek for large ones."""
+        return sum(file.bytes for file in self._files) < crew.WORTH_IT * len(self._files)
+
     def rows(self) -> list[Row]:
         labels = {name: label for label, name in enumerate(self.classes)}
         return [Row(file.sha256, file.path, file.split, labels[file.class_name]) for file in self._files]
@@ -59,6 +64,7 @@ class Shards:
 
     shape = None
     published = False
+    random_access = False
 
     def __init__(self, root: Path, files: list[listing.File]) -> None:
         self._files = files

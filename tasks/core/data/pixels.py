@@ -114,6 +114,8 @@ class _Writing:
 
     def _decode(self, numbers: list[int], pace: Pace) -> None:
         self.pixels.decoded = len(numbers)
+        if self.reader.random_access:
+            numbers = sorted(numbers, key=self.places.__getitem__)  # so that `Rows` can write them together
         for image in self.reader.images(numbers, self.plan.target):
             if isinstance(image, Failed):
                 self.pixels.failed[image.row] = image.reason

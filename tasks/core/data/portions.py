@@ -85,6 +85,8 @@ class Portioned:
         images: In a portion; None chooses.
     """
 
+    random_access = False  # portions take files in the order of their paths, which is kinder to disks
+
     def __init__(
         self, reader: Reader, raw: RawDataset, work: Work, directory: Path, images: int | None = None
     ) -> None:

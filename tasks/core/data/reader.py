@@ -49,6 +49,8 @@ class Reader(Protocol):
         classes: Class names; their order is the labels' meaning.
         shape: Height, width, channels if the source fixes them, else None.
         published: Whether it is a dataset that others report scores on, so that its images stay as they are.
+        random_access: Whether `images` may be asked for in any order, at the same cost, and gives them in
+            that order.
     """
 
     @property
@@ -60,10 +62,13 @@ class Reader(Protocol):
     @property
     def published(self) -> bool: ...
 
+    @property
+    def random_access(self) -> bool: ...
+
     def rows(self) -> list[Row]:
         """All images, in the source's own order."""
         ...
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
-        """Decode the images with the numbers `wanted` (ascending), in any order."""
+        """Decode the images with the numbers `wanted` (ascending, but for `random_access`)."""
         ...
