@@ -35,6 +35,7 @@ from tasks.core.command import documented, options
 from tasks.core.config import (
     ExportName,
     IfRunning,
+    Precision,
     PromotePolicy,
     RecipeName,
     RefreshName,
@@ -75,6 +76,7 @@ def sweep_flow(
     augment: bool | None = None,
     patience: int | None = None,
     drop_leaks: bool = False,
+    precision: Precision = Precision.auto,
     seed: int = 0,
     image_size: int | None = None,
     val_fraction: float = 0.1,
@@ -117,6 +119,8 @@ def sweep_flow(
         patience: Epochs without a better validation loss after which training stops and takes the best;
             0 never stops. Default: the recipe's.
         drop_leaks: Leave out the train and val images of which a test image is a duplicate.
+        precision: What training calculates in: auto (bfloat16 where the processor or GPU multiplies in it),
+            float32 or bfloat16. The same seed gives the same model only in the same precision.
         seed: The first seed.
         image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own.
         val_fraction: Share of the training images held out for validation.

@@ -31,6 +31,7 @@ from tasks.core.command import documented
 from tasks.core.config import (
     ExportName,
     IfRunning,
+    Precision,
     PromotePolicy,
     RecipeName,
     RefreshName,
@@ -65,6 +66,7 @@ def train_flow(
     augment: bool | None = None,
     patience: int | None = None,
     drop_leaks: bool = False,
+    precision: Precision = Precision.auto,
     seed: int = 0,
     image_size: int | None = None,
     val_fraction: float = 0.1,
@@ -102,6 +104,8 @@ def train_flow(
         patience: Epochs without a better validation loss after which training stops and takes the best;
             0 never stops. Default: the recipe's.
         drop_leaks: Leave out the train and val images of which a test image is a duplicate.
+        precision: What training calculates in: auto (bfloat16 where the processor or GPU multiplies in it),
+            float32 or bfloat16. The same seed gives the same model only in the same precision.
         seed: Everything random follows from it; the same seed gives the same model.
         image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own.
         val_fraction: Share of the training images held out for validation.

@@ -39,6 +39,14 @@ class RefreshName(StrEnum):
     report = "report"
 
 
+class Precision(StrEnum):
+    """What training calculates in; weights are float32 in any, and so is the published model."""
+
+    auto = "auto"  # bfloat16 where the device multiplies in it
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class RecipeName(StrEnum):
     """Ways to train; `tasks.core.recipes` has what each is made of, its accuracy and its cost."""
 
@@ -177,6 +185,7 @@ class TrainSettings:
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights, 0..10000; 0 never stops early, which suits recipes of a fixed budget.
         drop_leaks: Whether to leave out the train and val images of which a test image is a duplicate.
+        precision: What to calculate in.
         seed: Everything random follows from it, 0..2**31-1.
     """
 
@@ -187,6 +196,7 @@ class TrainSettings:
     augment: bool | None = None
     patience: int | None = None
     drop_leaks: bool = False
+    precision: Precision = Precision.auto
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -131,6 +131,7 @@ class TrainedModel(Model):
         resumed: How training went on from a checkpoint, in words; empty if it did not.
         temperature: By which the model divides its logits, fitted on the validation images.
         replicas: Devices that trained it together.
+        precision: Keras' name of the precision that it calculated in; see `tasks.core.model.device`.
     """
 
     recipe: str
@@ -139,6 +140,7 @@ class TrainedModel(Model):
     resumed: str = ""
     temperature: float = 1.0
     replicas: int = 1
+    precision: str = "float32"
 
     def __str__(self) -> str:
         resumed = f" ({self.resumed})" if self.resumed else ""

@@ -14,6 +14,7 @@ from tasks.core.recipes import Recipe
 
 TEXTBOOK = (32, 64, 64)  # channels of the textbook CNN's convolutions
 SMALLEST = 8  # a feature map's side, in pixels, that groups are added to come down to
+LEAST_TRIMMED = 7  # a feature map's side, in pixels, from which an odd row may be left out
 LOGIT_SCALE = 0.25  # small logits early on keep the one-cycle's high learning rates stable
 BIAS_RATE = 16.0  # batch-norm biases learn this many times faster than weights
 EPSILON = 1e-3
@@ -163,7 +164,7 @@ def _textbook(recipe: Recipe, shape: tuple[int, ...], classes: int, seed: int, d
     layers += [
         keras.layers.Flatten(name="flatten"),
         keras.layers.Dense(64, activation="relu", kernel_initializer=draw(), name="hidden"),
-        keras.layers.Dense(classes, kernel_initializer=draw(), name="logits"),
+        keras.layers.Dense(classes, kernel_initializer=draw(), dtype="float32", name="logits"),
     ]
     return _chain(layers, shape)
 
@@ -185,11 +186,16 @@ def _whitened(
     layers: list[keras.layers.Layer] = [keras.layers.Rescaling(1 / 255, name="rescale"), whiten]
     side = (min(shape[:2]) - stem.size) // stem.stride + 1
     for number, widths in enumerate(_groups(recipe, side), start=1):
-        layers += _group(f"group_{number}", widths)
+        padding = "valid" if recipe.trim and side >= LEAST_TRIMMED else "same"
+        layers += _group(f"group_{number}", widths, padding)
+        side = side // 2 if padding == "valid" else (side + 1) // 2
     layers += [
         keras.layers.GlobalMaxPooling2D(name="global_max"),
-        keras.layers.Dense(classes, use_bias=False, kernel_initializer=draw(), name="logits"),
-        keras.layers.Rescaling(LOGIT_SCALE, name="scale_logits"),
+        # In float32 whatever the policy: bfloat16 has 8 bits, and logits that tie decide nothing.
+        keras.layers.Dense(
+            classes, use_bias=False, kernel_initializer=draw(), dtype="float32", name="logits"
+        ),
+        keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="scale_logits"),
     ]
     model = _chain(layers, shape)
     for layer in layers[2:]:
@@ -206,8 +212,10 @@ def _groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:
     return [(recipe.groups[0][0],)] * extra + list(recipe.groups)
 
 
-def _group(name: str, widths: tuple[int, ...]) -> list[keras.layers.Layer]:
+def _group(name: str, widths: tuple[int, ...], padding: str) -> list[keras.layers.Layer]:
     """Convolutions with batch norm and ReLU; the first one's output is halved in height and width.
+
+    Padding is the pool's: "valid" leaves out an odd last row and column, "same" keeps them.
 
     The pool comes before the norm and the ReLU: both keep the order of values, so it chooses the same
     ones, and they work on a quarter of the map.
@@ -226,7 +234,7 @@ def _group(name: str, widths: tuple[int, ...]) -> list[keras.layers.Layer]:
             )
         )
         if number == 1:
-            layers.append(keras.layers.MaxPooling2D(padding="same", name=f"{name}_pool"))
+            layers.append(keras.layers.MaxPooling2D(padding=padding, name=f"{name}_pool"))
         layers += [
             FusedBatchNorm(name=f"{name}_norm_{number}"),
             keras.layers.ReLU(name=f"{name}_relu_{number}"),

@@ -77,6 +77,7 @@ def train(order: Order, directory: Path, progress: Progress) -> dict[str, Any]:
         "resumed": resumed,
         "temperature": warmth,
         "replicas": trainer.team.replicas,
+        "precision": trainer.policy,
     }
 
 
@@ -95,7 +96,8 @@ def follow(order: Order, progress: Progress) -> tuple[Trainer, str, float]:
         team.check(recipe)
         image_bytes = int(np.prod(order.tensors.shape))
         plan = Plan.of(recipe, order.settings.seed, len(train.labels), image_bytes)
-        trainer = Trainer(plan, train, val, len(order.tensors.classes), device.policy(), team)
+        precision = device.policy(order.settings.precision)
+        trainer = Trainer(plan, train, val, len(order.tensors.classes), precision, team)
         resumed = resume(trainer, order.checkpoints)
         run(trainer, order.checkpoints, progress)
         return trainer, resumed, temperature.fit(val.labels, trainer.val_logits())

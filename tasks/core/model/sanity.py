@@ -52,6 +52,7 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> Sanity:
     seconds, and writes nothing.
     """
     with quiet.start_up():
+        from tasks.core.model import device
         from tasks.core.model.plan import Plan
         from tasks.core.model.trainer import Trainer
 
@@ -67,7 +68,7 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> Sanity:
         patience=0,
     )
     plan = Plan.of(recipe, settings.seed, len(batch.labels))
-    trainer = Trainer(plan, batch, batch, len(tensors.classes))
+    trainer = Trainer(plan, batch, batch, len(tensors.classes), device.policy(settings.precision))
     problem = ""
     try:
         while not trainer.done:

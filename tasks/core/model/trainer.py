@@ -55,10 +55,10 @@ class Trainer:
         train: Split,
         val: Split,
         classes: int,
-        policy: str = device.CPU,
+        policy: str = device.FULL,
         team: Alone = ALONE,
     ) -> None:
-        self.plan, self.train, self.val, self.team = plan, train, val, team
+        self.plan, self.train, self.val, self.policy, self.team = plan, train, val, policy, team
         with team.scope():
             self.model = architectures.build(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)

@@ -31,7 +31,8 @@ def ingredients(tensors: TensorCache, settings: TrainSettings, audit: Audit | No
         stage="train",
         inputs={"tensors": tensors.digest}
         | {f"{split} leaks": stage.sha256_file(path) for split, path in leaks.items()},
-        parameters=recipe.parameters() | {"seed": settings.seed, "drop_leaks": settings.drop_leaks},
+        parameters=recipe.parameters()
+        | {"seed": settings.seed, "drop_leaks": settings.drop_leaks, "precision": str(settings.precision)},
         modules=("tasks.core.model.loop",),
         libraries=("tensorflow", "keras", "numpy"),
     )

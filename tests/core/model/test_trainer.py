@@ -12,7 +12,7 @@ import tensorflow as tf
 from sklearn.metrics import log_loss
 
 from tasks.core import recipes
-from tasks.core.config import RecipeName, TrainSettings
+from tasks.core.config import Precision, RecipeName, TrainSettings
 from tasks.core.data.cache import open_split
 from tasks.core.errors import DivergedError
 from tasks.core.handles import TensorCache
@@ -213,7 +213,7 @@ def test_a_gpus_precision_trains_as_a_cpus_does(tensors: Make) -> None:
     recipe = fitted(data, RecipeName.flash, epochs=3.0)
     splits = open_split(data, "train"), open_split(data, "val")
     ended = []
-    for policy in (device.CPU, device.GPU):
+    for policy in (device.FULL, device.MIXED):
         one = Trainer(Plan.of(recipe, 0, data.train), *splits, 3, policy)
         while not one.done:
             one.run(one.plan.window(one.step, 100))
@@ -229,9 +229,43 @@ def test_a_gpus_precision_trains_as_a_cpus_does(tensors: Make) -> None:
     assert right.mean() == pytest.approx(gpu["val_accuracy"], abs=0.05)
 
 
-def test_without_a_gpu_precision_is_full() -> None:
-    if not tf.config.list_physical_devices("GPU"):
-        assert device.policy() == "float32"
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU decides otherwise")
+@pytest.mark.parametrize(
+    ("flags", "cluster", "policy"),
+    [
+        ("fma avx2", "", "float32"),
+        ("avx512f avx512_vnni", "", "float32"),
+        ("avx512f avx512_bf16", "", "mixed_bfloat16"),
+        ("avx512f amx_bf16", "", "mixed_bfloat16"),
+        (
+            "avx512_bf16",
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}',
+            "",
+        ),
+    ],
+)
+def test_precision_follows_the_processor_but_not_in_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, cluster: str, policy: str
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\nflags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(device, "TOLD", told)
+    monkeypatch.setenv("TF_CONFIG", cluster)
+    assert device.policy() == (policy or "float32")
+    monkeypatch.setattr(device, "TOLD", tmp_path / "absent")
+    assert device.policy() == "float32"
+
+
+def test_precision_can_be_asked_for(tensors: Make, workspace: Workspace) -> None:
+    data = tensors(shape=(16, 16, 3))
+    asked = (Precision.float32, Precision.bfloat16)
+    full, mixed = (
+        training.train(data, TrainSettings(recipe=RecipeName.flash, precision=precision), workspace)
+        for precision in asked
+    )
+    assert (full.precision, mixed.precision) == ("float32", "mixed_bfloat16")
+    assert full.model_sha256 != mixed.model_sha256
+    assert mixed.val_accuracy == pytest.approx(full.val_accuracy, abs=0.05)
 
 
 def test_class_weights_by_hand() -> None:
