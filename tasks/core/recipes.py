@@ -33,7 +33,7 @@ class Recipe:
         label_smoothing: Share of the target spread over all classes, 0..1.
         views: How often the published model looks at a colour image: 2 means also mirrored.
         least_steps: Small datasets get more epochs until they have this many steps.
-        balance: Whether rare classes weigh more in the loss when classes are unequal in size.
+        balance: Whether rare classes must win by a margin in training when classes are unequal in size.
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights; 0 never stops early.
     """

@@ -17,6 +17,7 @@ from tasks.core.model.plan import Plan
 from tasks.core.model.team import ALONE, Alone, total
 from tasks.core.recipes import Recipe
 
+BALANCE = 0.5  # between all images alike and all classes alike; 1 made everything the class of ten images
 HOPELESS = 1000  # times the loss of guessing: a loss that large never came back
 
 
@@ -64,7 +65,7 @@ class Trainer:
             self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)
         self.rates = optimizer.learning_rates(plan.recipe, plan.steps)
         self.hopeless = HOPELESS * float(np.log(classes))
-        self.weights = tf.constant(class_weights(plan.recipe, train.labels, classes))
+        self.offsets = tf.constant(class_offsets(plan.recipe, train.labels, classes))
         self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
         self.history: list[dict[str, float]] = []
         self.sums = [0.0, 0.0, 0.0, 0.0]  # of the epoch so far: loss, right, images, seconds
@@ -161,7 +162,10 @@ class Trainer:
         return entry
 
     def validate(self) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy on the validation images, of the model as it would be published."""
+        """Mean cross-entropy and accuracy on the validation images, of the model as it would be published.
+
+        But in the precision of the training: a published model calculates in float32.
+        """
         logits, labels = self.val_logits().astype(np.float64), self.val.labels
         logits -= logits.max(axis=1, keepdims=True)
         logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -223,12 +227,12 @@ class Trainer:
         return both[0], tf.cast(both[1], tf.int32)
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Cross-entropy with label smoothing (Szegedy et al., 2016), weighted by class."""
+        """Cross-entropy with label smoothing (Szegedy et al., 2016), of logits moved by class."""
         smooth = self.plan.recipe.label_smoothing
         classes = logits.shape[1]
         targets = tf.one_hot(labels, classes, 1 - smooth + smooth / classes, smooth / classes)
-        losses = tf.nn.softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
-        mean = tf.reduce_mean(losses * tf.gather(self.weights, labels))
+        moved = tf.cast(logits, tf.float32) + self.offsets
+        mean = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, moved))
         if self.team.replicas == 1:
             return mean
         return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # this replica's share of the batch's
@@ -267,14 +271,14 @@ class Trainer:
         )
 
 
-def class_weights(recipe: Recipe, labels: NDArray[np.int32], classes: int) -> NDArray[np.float32]:
-    """Weights by which the loss counts each class, 1 on average over the images.
+def class_offsets(recipe: Recipe, labels: NDArray[np.int32], classes: int) -> NDArray[np.float32]:
+    """What the loss adds to each class's logit, so that a rare class has to win by a margin in training.
 
-    With `balance`, the square root of the inverse frequency: full inverse weights let a class of ten
-    images shout down one of nine hundred.
+    Logit adjustment (Menon et al., "Long-tail learning via logit adjustment", 2021): `BALANCE` times the
+    logarithm of the class's share of the labels. With 1, and without label smoothing, the model would be the
+    best for the mean recall of classes; with 0 for the share of right images. Zeros without `balance`.
     """
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     if not recipe.balance or counts.min() == counts.max():
-        return np.ones(classes, np.float32)
-    weights = 1 / np.sqrt(np.maximum(counts, 1))
-    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+        return np.zeros(classes, np.float32)
+    return (BALANCE * np.log(np.maximum(counts, 1) / len(labels))).astype(np.float32)
