@@ -117,6 +117,9 @@ GOOD = replace(
     learning_rate=0.12,
 )
 BEST = replace(
+    # The widths of Jordan's net for 94 % (arXiv 2404.00498, 2024), which it reaches on the original images. On
+    # JPEG copies 90.4 % test (one seed) in 28 minutes of 2 cores; 96.8 % of the training images were right by
+    # then, so that more of regularization and not of width would be next.
     GOOD,
     name=RecipeName.best,
     groups=((64, 64), (256, 256), (256, 256)),
