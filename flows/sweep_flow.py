@@ -119,8 +119,8 @@ def sweep_flow(
         patience: Epochs without a better validation loss after which training stops and takes the best;
             0 never stops. Default: the recipe's.
         drop_leaks: Leave out the train and val images of which a test image is a duplicate.
-        precision: What training calculates in: auto (bfloat16 where the processor or GPU multiplies in it),
-            float32 or bfloat16. The same seed gives the same model only in the same precision.
+        precision: What training calculates in: auto (bfloat16 where the processor or GPU multiplies in it,
+            but float32 for the textbook CNN), float32 or bfloat16. Each gives another model of the same seed.
         seed: The first seed.
         image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own.
         val_fraction: Share of the training images held out for validation.

@@ -185,7 +185,7 @@ class TrainSettings:
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights, 0..10000; 0 never stops early, which suits recipes of a fixed budget.
         drop_leaks: Whether to leave out the train and val images of which a test image is a duplicate.
-        precision: What to calculate in.
+        precision: What to calculate in; auto leaves it to the recipe and the device.
         seed: Everything random follows from it, 0..2**31-1.
     """
 

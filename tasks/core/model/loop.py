@@ -96,7 +96,7 @@ def follow(order: Order, progress: Progress) -> tuple[Trainer, str, float]:
         team.check(recipe)
         image_bytes = int(np.prod(order.tensors.shape))
         plan = Plan.of(recipe, order.settings.seed, len(train.labels), image_bytes)
-        precision = device.policy(order.settings.precision)
+        precision = device.policy(recipe.precision)
         trainer = Trainer(plan, train, val, len(order.tensors.classes), precision, team)
         resumed = resume(trainer, order.checkpoints)
         run(trainer, order.checkpoints, progress)

@@ -68,7 +68,7 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> Sanity:
         patience=0,
     )
     plan = Plan.of(recipe, settings.seed, len(batch.labels))
-    trainer = Trainer(plan, batch, batch, len(tensors.classes), device.policy(settings.precision))
+    trainer = Trainer(plan, batch, batch, len(tensors.classes), device.policy(recipe.precision))
     problem = ""
     try:
         while not trainer.done:

@@ -31,8 +31,7 @@ def ingredients(tensors: TensorCache, settings: TrainSettings, audit: Audit | No
         stage="train",
         inputs={"tensors": tensors.digest}
         | {f"{split} leaks": stage.sha256_file(path) for split, path in leaks.items()},
-        parameters=recipe.parameters()
-        | {"seed": settings.seed, "drop_leaks": settings.drop_leaks, "precision": str(settings.precision)},
+        parameters=recipe.parameters() | {"seed": settings.seed, "drop_leaks": settings.drop_leaks},
         modules=("tasks.core.model.loop",),
         libraries=("tensorflow", "keras", "numpy"),
     )

@@ -13,13 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.core.config import Precision, RecipeName, TrainSettings
+from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.workspace import Workspace
 
 TROUPE = Path(__file__).with_name("troupe.py")
-TEXTBOOK = TrainSettings(
-    recipe=RecipeName.seed, epochs=12, augment=False, seed=3, precision=Precision.float32
-)  # as a cluster calculates if left to itself
+TEXTBOOK = TrainSettings(recipe=RecipeName.seed, epochs=12, augment=False, seed=3)
 GONE = "another process of the training is gone"
 
 
