@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core import environment, stage
-from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
+from tasks.core.config import NormalizeSettings, Precision, RecipeName, SourceSettings, TrainSettings
 from tasks.core.data import raw, tensors
 from tasks.core.errors import PlumblineError
 from tasks.core.handles import TensorCache
@@ -39,7 +39,8 @@ def main() -> None:
     environment.prepare()
     options = parsed()
     if options.one:
-        print(json.dumps(one(Path(options.tensors), RecipeName(options.one), options.seed)))
+        settings = TrainSettings(RecipeName(options.one), seed=options.seed, precision=options.precision)
+        print(json.dumps(one(Path(options.tensors), settings)))
         return
     cache = options.tensors or normalized(options)
     names = options.recipes or (QUICK if options.quick else USUAL)
@@ -49,7 +50,7 @@ def main() -> None:
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in [TEXTBOOK, *names]}
     for seed in seeds:
         for name in runs:
-            runs[name].append(measured(cache, name, seed))
+            runs[name].append(measured(cache, name, seed, options.precision))
             print(f"  {name}, seed {seed}: {runs[name][-1]}", file=sys.stderr, flush=True)
     table(runs)
 
@@ -64,6 +65,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--archive-sha256", help="of an archive that is not the official one")
     parser.add_argument("--tensors", help="a finished tensor cache instead: workspace/tensors/<digest>")
     parser.add_argument("--recipes", nargs="+", help=f"default: {' '.join(USUAL)}; with --quick {QUICK}")
+    parser.add_argument(
+        "--precision", type=Precision, default=Precision.auto, choices=Precision, help="of the recipes"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each recipe")
     parser.add_argument("--workspace", help="where the tensor cache is made")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -94,19 +98,20 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def measured(cache: str, name: str, seed: int) -> dict[str, float]:
+def measured(cache: str, name: str, seed: int, precision: Precision) -> dict[str, float]:
     """One training in a process of its own."""
     if name == TEXTBOOK:
         command = [str(Path(__file__).with_name("textbook.py")), cache, str(seed)]
     else:
         command = [__file__, "--one", name, "--tensors", cache, "--seed", str(seed)]
+        command += ["--precision", precision]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name}, seed {seed} failed:\n{done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def one(directory: Path, name: RecipeName, seed: int) -> dict[str, float]:
+def one(directory: Path, settings: TrainSettings) -> dict[str, float]:
     """Train a recipe and predict the test images, in a workspace that is thrown away."""
     import keras  # noqa: F401 - imports are counted apart
     import numpy as np
@@ -117,7 +122,7 @@ def one(directory: Path, name: RecipeName, seed: int) -> dict[str, float]:
     imports, wall = time.process_time(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cache = linked(directory, Workspace.open(folder))
-        model = training.train(cache, TrainSettings(recipe=name, seed=seed), Workspace.active())
+        model = training.train(cache, settings, Workspace.active())
         test = open_split(cache, "test")
         batches = predictions.batches(test.images)
         probabilities = np.concatenate(

@@ -55,6 +55,21 @@ def test_published_is_what_was_trained(name: RecipeName, shape: tuple[int, ...])
     assert np.ptp(probabilities, axis=0).max() > 1e-3  # it looks at the images
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "sides"),
+    [
+        (RecipeName.good, (32, 32, 3), [31, 15, 7, 3]),  # a patch of 2x2 at every pixel, then halves
+        (RecipeName.flash, (32, 32, 3), [15, 8, 4]),  # a patch of 4x4 at every second pixel
+        (RecipeName.good, (8, 8, 1), [6, 3, 2, 1]),  # small maps keep their odd rows
+    ],
+    ids=str,
+)
+def test_sides_of_the_maps_by_hand(name: RecipeName, shape: tuple[int, ...], sides: list[int]) -> None:
+    layers = built(RECIPES[name], shape, 3).layers
+    maps = [layer.output.shape[1] for layer in layers if layer.name == "whiten" or "pool" in layer.name]
+    assert maps == sides
+
+
 @pytest.mark.parametrize("name", list(RecipeName))
 def test_what_is_published_has_no_class_of_ours(name: RecipeName, tmp_path: Path) -> None:
     model = publication.published(RECIPES[name], built(RECIPES[name], (32, 32, 3), 10))

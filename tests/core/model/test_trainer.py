@@ -16,7 +16,7 @@ from tasks.core.config import Precision, RecipeName, TrainSettings
 from tasks.core.data.cache import open_split
 from tasks.core.errors import DivergedError
 from tasks.core.handles import TensorCache
-from tasks.core.model import checkpoint, device, loop, predictions, publication, trainer, training
+from tasks.core.model import checkpoint, loop, predictions, publication, trainer, training
 from tasks.core.model.plan import Plan
 from tasks.core.model.trainer import Trainer
 from tasks.core.progress import silent
@@ -212,67 +212,6 @@ def test_without_patience_training_goes_to_its_end(tensors: Make) -> None:
     assert one.plan.recipe.patience == 0
     one.history = [{"val_loss": loss} for loss in (1.0, 2.0, 3.0)]
     assert not one.done
-
-
-def test_a_gpus_precision_trains_as_a_cpus_does(tensors: Make) -> None:
-    """bfloat16 has 8 bits of significand: losses differ by some per cent, and weights stay float32."""
-    data = tensors(shape=(16, 16, 3))
-    recipe = fitted(data, RecipeName.flash, epochs=3.0)
-    splits = open_split(data, "train"), open_split(data, "val")
-    ended = []
-    for policy in (device.FULL, device.MIXED):
-        one = Trainer(Plan.of(recipe, 0, data.train), *splits, 3, policy)
-        while not one.done:
-            one.run(one.plan.window(one.step, 100))
-        ended.append(one.close_epoch())
-    assert {variable.dtype for variable in one.model.variables} == {"float32"}
-    assert one.model.layers[2].compute_dtype == "bfloat16"
-    cpu, gpu = ended
-    assert gpu["train_loss"] == pytest.approx(cpu["train_loss"], rel=0.1)
-    assert gpu["val_accuracy"] == pytest.approx(cpu["val_accuracy"], abs=0.1)
-    published = publication.published(recipe, one.model)
-    assert all(layer.dtype_policy.name == "float32" for layer in published.layers)
-    right = np.asarray(published(splits[1].images)).argmax(axis=1) == splits[1].labels
-    assert right.mean() == pytest.approx(gpu["val_accuracy"], abs=0.05)
-
-
-@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU decides otherwise")
-@pytest.mark.parametrize(
-    ("flags", "cluster", "policy"),
-    [
-        ("fma avx2", "", "float32"),
-        ("avx512f avx512_vnni", "", "float32"),
-        ("avx512f avx512_bf16", "", "mixed_bfloat16"),
-        ("avx512f amx_bf16", "", "mixed_bfloat16"),
-        (
-            "avx512_bf16",
-            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}',
-            "",
-        ),
-    ],
-)
-def test_precision_follows_the_processor_but_not_in_a_cluster(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, cluster: str, policy: str
-) -> None:
-    told = tmp_path / "cpuinfo"
-    told.write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\nflags\t\t: fpu {flags}\n")
-    monkeypatch.setattr(device, "TOLD", told)
-    monkeypatch.setenv("TF_CONFIG", cluster)
-    assert device.policy() == (policy or "float32")
-    monkeypatch.setattr(device, "TOLD", tmp_path / "absent")
-    assert device.policy() == "float32"
-
-
-def test_precision_can_be_asked_for(tensors: Make, workspace: Workspace) -> None:
-    data = tensors(shape=(16, 16, 3))
-    asked = (Precision.float32, Precision.bfloat16)
-    full, mixed = (
-        training.train(data, TrainSettings(recipe=RecipeName.flash, precision=precision), workspace)
-        for precision in asked
-    )
-    assert (full.precision, mixed.precision) == ("float32", "mixed_bfloat16")
-    assert full.model_sha256 != mixed.model_sha256
-    assert mixed.val_accuracy == pytest.approx(full.val_accuracy, abs=0.05)
 
 
 def test_class_offsets_by_hand() -> None:
