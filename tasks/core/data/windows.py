@@ -2,23 +2,40 @@
 
 A larger split is shuffled at two levels: blocks of neighbouring rows in random order, and the rows of some
 blocks, a window, among each other. What is read at a time then lies in a few large pieces of the file, and
-only a window has to stay in the system's page cache. Since normalize writes rows in an order that is random
-with respect to class, little of the randomness is lost.
+only a window has to be in memory. Since normalize writes rows in an order that is random with respect to
+class, little of the randomness is lost.
 """
 
-import mmap
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.cache import Selection
 
-WHOLE = 256 << 20  # bytes; a split up to this size is shuffled as a whole
-WINDOW = 128 << 20  # bytes of a larger split that are shuffled among each other
-BLOCK = 4 << 20  # bytes of neighbouring rows that come into a window together
-Ranges = list[tuple[int, int]]
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks that a window consists of.
+
+    Args:
+        numbers: int64 (n,); which blocks, ascending.
+        size: Rows of a block; the last of a split may have fewer.
+        rows: Of the split.
+    """
+
+    numbers: NDArray[np.int64]
+    size: int
+    rows: int
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """First and one-past-last row of each."""
+        firsts = (self.numbers * self.size).tolist()
+        return [(first, min(first + self.size, self.rows)) for first in firsts]
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where these rows are once the blocks are laid one after the other."""
+        return np.searchsorted(self.numbers, rows // self.size) * self.size + rows % self.size
 
 
 @dataclass(frozen=True)
@@ -29,48 +46,49 @@ class Shuffle:
         seed: Everything random follows from it.
         rows: Number of images.
         row_bytes: Of an image.
+        whole_bytes: A split up to this size is shuffled as a whole,
+        window_bytes: of a larger one, so much among each other,
+        block_bytes: in pieces of neighbouring rows of this size.
     """
 
     seed: int
     rows: int
     row_bytes: int
+    whole_bytes: int = 256 << 20
+    window_bytes: int = 128 << 20
+    block_bytes: int = 4 << 20
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """All row numbers in the order of an epoch, counted from 0; read-only."""
         return _order(self, epoch)
 
-    def ahead(self, epoch: int, start: int, end: int) -> Ranges:
-        """What to read ahead while the images start..end of an epoch's order are used.
+    def windows(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The window, counted from 0, that each place of an epoch's order lies in."""
+        return places // self.window
 
-        Each part of a window has its share of the next window's blocks, the next epoch's first window
-        following the last.
+    def following(self, epoch: int, window: int) -> tuple[int, int]:
+        """The window after that one: the next epoch's first follows the last."""
+        return (epoch, window + 1) if (window + 1) * self.window < self.rows else (epoch + 1, 0)
 
-        Returns:
-            First and one-past-last row of each piece; nothing if the split is shuffled as a whole
-        """
-        if self.is_whole:
-            return []
-        window, place = divmod(start, self._window)
-        following = (epoch, window + 1) if (window + 1) * self._window < self.rows else (epoch + 1, 0)
-        blocks = _blocks(self, *following)
-        length = min(self._window, self.rows - window * self._window)
-        share = [round(len(blocks) * min(1.0, at / length)) for at in (place, place + end - start)]
-        return [
-            (int(n) * self._block, min((int(n) + 1) * self._block, self.rows)) for n in blocks[slice(*share)]
-        ]
+    def blocks(self, epoch: int, window: int) -> Blocks:
+        """The blocks that a window consists of."""
+        rows = self.order(epoch)[window * self.window : (window + 1) * self.window]
+        return Blocks(np.unique(rows // self.block), self.block, self.rows)
 
     @property
     def is_whole(self) -> bool:
         """Whether all rows are shuffled among each other."""
-        return self.rows * self.row_bytes <= WHOLE
+        return self.rows * self.row_bytes <= self.whole_bytes
 
     @property
-    def _block(self) -> int:
-        return max(1, BLOCK // self.row_bytes)
+    def block(self) -> int:
+        """Rows of a block."""
+        return max(1, self.block_bytes // self.row_bytes)
 
     @property
-    def _window(self) -> int:
-        return max(1, WINDOW // (self._block * self.row_bytes)) * self._block
+    def window(self) -> int:
+        """Rows of a window."""
+        return max(1, self.window_bytes // (self.block * self.row_bytes)) * self.block
 
 
 @lru_cache(maxsize=2)
@@ -79,35 +97,10 @@ def _order(shuffle: Shuffle, epoch: int) -> NDArray[np.int64]:
     if shuffle.is_whole:
         order = generator.permutation(shuffle.rows)
     else:
-        starts = generator.permutation(np.arange(0, shuffle.rows, shuffle._block))
-        pieces = starts[:, None] + np.arange(shuffle._block)
+        starts = generator.permutation(np.arange(0, shuffle.rows, shuffle.block))
+        pieces = starts[:, None] + np.arange(shuffle.block)
         order = pieces[pieces < shuffle.rows]
-        for start in range(0, shuffle.rows, shuffle._window):
-            generator.shuffle(order[start : start + shuffle._window])
+        for start in range(0, shuffle.rows, shuffle.window):
+            generator.shuffle(order[start : start + shuffle.window])
     order.setflags(write=False)
     return order
-
-
-@lru_cache(maxsize=2)
-def _blocks(shuffle: Shuffle, epoch: int, window: int) -> NDArray[np.int64]:
-    """Numbers of the blocks that a window's rows lie in."""
-    order = shuffle.order(epoch)[window * shuffle._window : (window + 1) * shuffle._window]
-    return np.unique(order // shuffle._block)
-
-
-def read_ahead(images: NDArray[np.uint8], ranges: Ranges) -> None:
-    """Ask the system to read pieces of a mapped array before they are used; returns at once.
-
-    Args:
-        images: An array, mapped or not, or a `Selection` of one.
-        ranges: First and one-past-last row of each piece.
-    """
-    if not isinstance(images.base, mmap.mmap):
-        return
-    for first, last in ranges:
-        if isinstance(images, Selection):
-            first, last = int(images.rows[first]), int(images.rows[last - 1]) + 1
-        begin = images.offset + first * images.strides[0]
-        begin -= begin % mmap.PAGESIZE
-        end = images.offset + last * images.strides[0]
-        images.base.madvise(mmap.MADV_WILLNEED, begin, end - begin)

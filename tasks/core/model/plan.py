@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.windows import Ranges, Shuffle
+from tasks.core.data.windows import Shuffle
 from tasks.core.recipes import Recipe
 
 
@@ -53,15 +53,7 @@ class Plan:
         """Whether `step` steps make whole epochs, or are all that there are."""
         return step % self.per_epoch == 0 or step == self.steps
 
-    def rows(self, start: int, end: int) -> NDArray[np.int64]:
-        """Row numbers of the images of the steps start..end, in their order; all of one epoch."""
-        return self.shuffle.order(self.epoch(start))[slice(*self._places(start, end))]
-
-    def ahead(self, start: int, end: int) -> Ranges:
-        """Which rows to read ahead while these steps are made; see `Shuffle.ahead`."""
-        return self.shuffle.ahead(self.epoch(start), *self._places(start, end))
-
-    def _places(self, start: int, end: int) -> tuple[int, int]:
-        """Places of the steps' images in the order of their epoch."""
+    def places(self, start: int, end: int) -> NDArray[np.int64]:
+        """Places, in the order of their one epoch, of the images of the steps start..end; (steps, batch)."""
         first, size = start % self.per_epoch, self.recipe.batch_size
-        return first * size, (first + end - start) * size
+        return np.arange(first * size, (first + end - start) * size).reshape(end - start, size)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core import stage
+from tasks.core.data import gathering
 from tasks.core.data.cache import open_split
 from tasks.core.handles import Model, Predictions, TensorCache
-from tasks.core.model import gathering, quiet
+from tasks.core.model import quiet
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace

@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.core.data import windows
+from tasks.core.data import gathering
+from tasks.core.data.buffer import Buffer
 from tasks.core.data.cache import Split
 from tasks.core.errors import DivergedError
-from tasks.core.model import architectures, augment, device, gathering, optimizer, predictions, publication
+from tasks.core.model import architectures, augment, device, optimizer, predictions, publication
 from tasks.core.model.checkpoint import Checkpoint
 from tasks.core.model.plan import Plan
 from tasks.core.model.team import ALONE, Alone, total
@@ -63,6 +64,7 @@ class Trainer:
         with team.scope():
             self.model = architectures.build(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizer.build(plan.recipe, self.model, architectures.BIAS_RATE)
+        self.buffer = Buffer(train.images, plan.shuffle)
         self.rates = optimizer.learning_rates(plan.recipe, plan.steps)
         self.hopeless = HOPELESS * float(np.log(classes))
         self.offsets = tf.constant(class_offsets(plan.recipe, train.labels, classes))
@@ -184,14 +186,14 @@ class Trainer:
         )
 
     def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
-        steps = end - start
-        rows = self.team.own(self.plan.rows(start, end).reshape(steps, -1)).ravel()
-        windows.read_ahead(self.train.images, self.plan.ahead(start, end))
-        images = gathering.gather(self.train.images, rows)
+        epoch = self.plan.epoch(start)
+        places = self.team.own(self.plan.places(start, end))
+        images = self.buffer.take(epoch, places.ravel())
+        rows = self.plan.shuffle.order(epoch)[places]
         if self.plan.recipe.augment == "shift":
             reach = self.plan.recipe.reach
-            images = augment.shift(images, rows, self.plan.seed, self.plan.epoch(start), reach)
-        labels = self.train.labels[rows].reshape(steps, -1)
+            images = augment.shift(images, rows.ravel(), self.plan.seed, epoch, reach)
+        labels = self.train.labels[rows]
         return tf.constant(images.reshape(*labels.shape, *images.shape[1:])), tf.constant(labels)
 
     def _steps(self, images: tf.Tensor, labels: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.core.model import gathering
+from tasks.core.data import gathering
+from tasks.core.data.cache import Selection
 
 
 def resident(path: Path) -> int:
@@ -30,3 +31,17 @@ def test_rows_are_gathered_and_the_file_leaves_memory(tmp_path: Path) -> None:
 def test_arrays_in_memory_are_gathered_too() -> None:
     images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
     assert np.array_equal(gathering.gather(images, np.array([3, 1])), images[[3, 1]])
+
+
+def test_rows_are_read_as_one_and_the_file_leaves_memory(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3000, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    some = np.arange(0, 3000, 3)
+    out = np.empty((500, 32, 32, 3), np.uint8)
+    for given in (images, mapped):
+        gathering.read(given, 2500, 3000, out)
+        assert np.array_equal(out, images[2500:])
+    gathering.read(Selection(mapped, some), 500, 1000, out)
+    assert np.array_equal(out, images[some][500:])
+    assert resident(tmp_path / "images.npy") < 500
