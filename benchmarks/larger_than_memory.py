@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tasks.core import recipes
 from tasks.core.config import RecipeName
 from tasks.core.data.cache import Split
-from tasks.core.data.rows import Rows
+from tasks.core.data.rows import RowFile
 
 SHAPE = (32, 32, 3)
 CLASSES = 10
@@ -41,7 +41,7 @@ WAYS = {"in memory": (False, True), "windows": (True, True), "whole shuffle": (T
 
 def write(path: Path, count: int) -> None:
     """Random pixels: their content changes neither the cost of a step nor that of reading."""
-    rows = Rows(path, count, SHAPE)
+    rows = RowFile(path, count, SHAPE)
     generator = np.random.default_rng(0)
     for start in range(0, count, CHUNK):
         rows.write(start, generator.integers(0, 256, (min(CHUNK, count - start), *SHAPE), np.uint8))

@@ -10,8 +10,8 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -253,8 +253,15 @@ def is_whole(directory: Path) -> bool:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a small file so that a reader sees the old content or the new, never a part."""
+    with replacing(path) as staging:
+        staging.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write a file at, which then takes the place of `path` in one step."""
     staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    staging.write_bytes(content)
+    yield staging
     sync(staging)
     staging.replace(path)
     sync(path.parent)

@@ -9,7 +9,7 @@ import numpy as np
 from tasks.core.data import archive, decode, idx
 from tasks.core.data.decode import Target
 from tasks.core.data.form import Block, Form
-from tasks.core.data.reader import Decoded, Failed, Row
+from tasks.core.data.reader import Decoded, Failed, Row, Rows
 
 
 class Arrays:
@@ -35,16 +35,17 @@ class Arrays:
         """Read everything, checking it on the way, and count the images."""
         return sum(len(block.labels) for block in self._blocks())
 
-    def rows(self) -> list[Row]:
-        rows: list[Row] = []
+    def rows(self) -> Rows:
+        return Rows.of(self._rows())
+
+    def _rows(self) -> Iterator[Row]:
         numbers: dict[str, int] = {}
         for block in self._blocks():
             first = numbers.get(block.part, 0)
             for number, (image, label) in enumerate(zip(block.images, block.labels, strict=True), first):
                 identity = hashlib.sha256(image.tobytes()).hexdigest()
-                rows.append(Row(identity, f"{block.part}#{number}", block.split, int(label)))
+                yield Row(identity, f"{block.part}#{number}", block.split, int(label))
             numbers[block.part] = first + len(block.labels)
-        return rows
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
         asked, row = set(wanted), -1

@@ -15,9 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tasks.core import stage
 from tasks.core.data.decode import Target
-from tasks.core.data.reader import Decoded, Failed, Reader, Row
+from tasks.core.data.reader import UNLABELLED, Decoded, Failed, Reader, Rows
 from tasks.core.errors import DataError, UsageError
 from tasks.core.handles import RawDataset
 from tasks.core.stage import Ingredients
@@ -66,7 +70,7 @@ def digest(corrections: Sequence[Correction]) -> str:
     return stage.digest_of(sorted([each.identity, each.path, each.label] for each in corrections))
 
 
-def overlay(rows: Sequence[Row], classes: Sequence[str], corrections: Sequence[Correction]) -> list[Row]:
+def overlay(rows: Rows, classes: Sequence[str], corrections: Sequence[Correction]) -> Rows:
     """The rows with their labels put right; of images with the same content, all are.
 
     Args:
@@ -76,14 +80,18 @@ def overlay(rows: Sequence[Row], classes: Sequence[str], corrections: Sequence[C
     Raises:
         DataError: A correction of an image that isn't there, or to a class that isn't one.
     """
-    by_identity = {each.identity: each for each in corrections if each.identity}
-    by_path = {each.path: each for each in corrections if not each.identity}
-    _refuse_strangers(rows, classes, by_identity, by_path)
-    number = {name: label for label, name in enumerate(classes)}
-    right = (by_identity.get(row.identity) or by_path.get(row.path) for row in rows)
-    return [
-        row._replace(label=number[made.label]) if made else row for row, made in zip(rows, right, strict=True)
-    ]
+    by_path = [each for each in corrections if not each.identity]
+    by_identity = [each for each in corrections if each.identity]
+    absent, label = [], rows.label.copy()
+    # An id counts before a path, so it comes last.
+    for some, column, field in ((by_path, rows.path, "path"), (by_identity, rows.identity, "identity")):
+        keys = [getattr(each, field) for each in some]
+        places = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
+        absent += sorted(set(keys) - {keys[place] for place in np.unique(places).tolist() if place >= 0})
+        right = [classes.index(each.label) if each.label in classes else UNLABELLED for each in some]
+        label[places >= 0] = np.array(right, np.int32)[places[places >= 0]]
+    _refuse_strangers(absent, classes, corrections)
+    return replace(rows, label=label)
 
 
 def lay_over(raw: RawDataset, path: Path | None, workspace: Workspace) -> RawDataset:
@@ -146,7 +154,7 @@ class Corrected:
     def random_access(self) -> bool:
         return self.reader.random_access
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> Rows:
         return overlay(self.reader.rows(), self.classes, self.corrections)
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
@@ -172,29 +180,16 @@ def _refuse_twice(corrections: Sequence[Correction], path: Path) -> None:
 
 
 def _refuse_strangers(
-    rows: Sequence[Row],
-    classes: Sequence[str],
-    by_identity: dict[str, Correction],
-    by_path: dict[str, Correction],
+    absent: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]
 ) -> None:
-    absent = sorted(by_identity.keys() - {row.identity for row in rows})
-    absent += sorted(by_path.keys() - {row.path for row in rows})
-    other = sorted({each.label for each in (*by_identity.values(), *by_path.values())} - set(classes))
+    other = sorted({each.label for each in corrections} - set(classes))
     if absent or other:
+        found = [f"{len(absent)} images that aren't there: {', '.join(absent[:SHOWN])}"] if absent else []
+        found += [f"no class {', '.join(other[:SHOWN])}"] if other else []
         raise DataError(
             "the corrections don't fit the images",
             expected=f"images of the dataset, classes among {', '.join(classes)}",
-            found="; ".join(
-                filter(
-                    None,
-                    [
-                        f"{len(absent)} images that aren't there: {', '.join(absent[:SHOWN])}"
-                        if absent
-                        else "",
-                        f"no class {', '.join(other[:SHOWN])}" if other else "",
-                    ],
-                )
-            ),
+            found="; ".join(found),
             done="nothing was written",
             todo="take ids and paths from rows.parquet or from the list of suspects",
         )

@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -22,38 +24,46 @@ from tasks.core.workspace import Workspace
 
 ROWS = "rows.parquet"
 BLOCK = 1 << 20  # bytes in memory at a time
-COLUMNS = ["split", "row", "id", "height", "width", "channels"]
-
-
-class Place(NamedTuple):
-    """Where an image is in an earlier cache, and the height, width and channels it came with."""
-
-    split: str
-    row: int
-    original: tuple[int, int, int]
+SCHEMA = pa.schema(
+    {
+        "split": pa.string(),
+        "row": pa.int32(),
+        "id": pa.string(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "channels": pa.int32(),
+    }
+)
 
 
 class Earlier:
-    """The rows of an earlier cache.
+    """The rows of an earlier cache; each is known by its number in the table of all of them.
 
     Args:
         directory: Its directory, None for no earlier cache.
 
     Attributes:
         shape: Height, width, channels of its images; () for no earlier cache.
-        places: Place by the image's identity.
+        split: str (n,); the split of each row,
+        row: int32 (n,); its number there,
+        originals: int32 (n, 3); and the height, width and channels that the image came with.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
         self._files = [directory / f"{split}.images.npy" for split in SPLITS] if directory else []
         self.shape: tuple[int, ...] = ()
-        self.places: dict[str, Place] = {}
+        table = SCHEMA.empty_table()
         if directory:
             self.shape = tuple(stage.read_manifest(directory)["facts"]["shape"])
-            columns = pq.read_table(directory / ROWS, columns=COLUMNS).to_pydict()
-            for split, row, identity, *original in zip(*(columns[name] for name in COLUMNS), strict=True):
-                height, width, channels = original
-                self.places[identity] = Place(split, row, (height, width, channels))
+            with pq.ParquetFile(directory / ROWS) as file:
+                table = file.read(SCHEMA.names, use_threads=False).cast(SCHEMA)
+        self._identity = table["id"].combine_chunks()
+        self.split, self.row = np.array(table["split"].to_pylist(), np.str_), table["row"].to_numpy()
+        self.originals = np.stack([table[name].to_numpy() for name in ("height", "width", "channels")], 1)
+
+    def places(self, identity: pa.ChunkedArray) -> NDArray[np.int64]:
+        """The number of a row with that content, for each identity; -1 where there is none."""
+        return np.asarray(pc.fill_null(pc.index_in(identity, self._identity), -1), np.int64)
 
     @classmethod
     def find(cls, workspace: Workspace, dataset: str, record: dict[str, Any]) -> "Earlier":

@@ -5,8 +5,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import pyarrow as pa
+
+from tasks.core.data import seen
 from tasks.core.data.classes import check, refusal
 
 log = logging.getLogger("plumbline.data")
@@ -16,61 +18,37 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"
 
 
-class Stamp(NamedTuple):
-    """What the system tells of a file without reading it (a fifth of an `os.stat_result`'s memory)."""
-
-    bytes: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "Stamp":
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-class Seen(NamedTuple):
-    """A file as the system shows it, unread.
-
-    Args:
-        path: Relative to the root, with forward slashes.
-        split: "train", "val", "test", or empty in a source without splits.
-        class_name: The class's name; empty for a file of many images.
-        stamp: Its size and times.
-    """
-
-    path: str
-    split: str
-    class_name: str
-    stamp: Stamp
-
-
-def scan(root: Path) -> list[Seen]:
-    """Every image file (by its suffix) below the class folders of `root`, sorted by path.
+def scan(root: Path) -> pa.Table:
+    """Every image file (by its suffix) below the class folders of `root`, as a `seen.table`.
 
     A class folder may have folders of its own. Names that begin with a dot, and `__MACOSX`, don't count;
     files of other kinds are counted in the log.
 
     Raises:
-        DataError: No class, one class, a class without images, or splits with different classes.
+        DataError: No class, one class, a class without images, splits with different classes, or a name
+            that is no text.
     """
-    seen: list[Seen] = []
-    classes: dict[str, set[str]] = {}
+    splits = [(split, folder, _folders(folder)) for split, folder in _splits(root)]
     others: Counter[str] = Counter()
-    for split, folder in _splits(root):
-        names = _folders(folder)
-        classes[split] = set(names)
-        for name in names:
-            prefix = (folder / name).relative_to(root).as_posix() + "/"
-            found = [Seen(path, split, name, stamp) for path, stamp in _images(folder / name, prefix, others)]
-            if not found:
-                where = folder.relative_to(root) / name
-                raise refusal(str(root), "has an empty class", LAYOUTS, f"no image in {where}")
-            seen += found
-    check(str(root), classes, LAYOUTS)
+    table = seen.table(root, _lines(root, splits, others))
+    check(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
     if others:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())
         log.warning("%s: left alone, since they are no images by their names: %s", root, kinds)
-    return sorted(seen)
+    return table
+
+
+def _lines(
+    root: Path, splits: list[tuple[str, Path, list[str]]], others: Counter[str]
+) -> Iterator[seen.Line]:
+    for split, folder, names in splits:
+        for name in names:
+            place, found = (folder / name).relative_to(root), 0
+            for path, status in _images(folder / name, f"{place.as_posix()}/", others):
+                yield seen.line(path, split, name, status)
+                found += 1
+            if not found:
+                raise refusal(str(root), "has an empty class", LAYOUTS, f"no image in {place}")
 
 
 def _splits(root: Path) -> list[tuple[str, Path]]:
@@ -102,7 +80,7 @@ def _suffix(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""
 
 
-def _images(folder: Path, prefix: str, others: Counter[str]) -> Iterator[tuple[str, Stamp]]:
+def _images(folder: Path, prefix: str, others: Counter[str]) -> Iterator[tuple[str, os.stat_result]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if not _counts(entry.name):
@@ -112,4 +90,4 @@ def _images(folder: Path, prefix: str, others: Counter[str]) -> Iterator[tuple[s
             elif (suffix := _suffix(entry.name)) not in SUFFIXES:
                 others[suffix or "without a suffix"] += 1
             elif entry.is_file():
-                yield prefix + entry.name, Stamp.of(entry.stat())
+                yield prefix + entry.name, entry.stat()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.core import stage
 from tasks.core.data.cache import open_split
-from tasks.core.data.rows import Rows
+from tasks.core.data.rows import RowFile
 from tasks.core.handles import TensorCache
 from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
@@ -72,7 +72,7 @@ def _write(staging: Path, tensors: TensorCache, held: NDArray[np.bool_]) -> dict
 
 def _copy(path: Path, images: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
     """In blocks, so that the memory stays small."""
-    made = Rows(path, len(rows), images.shape[1:])
+    made = RowFile(path, len(rows), images.shape[1:])
     for start in range(0, len(rows), BLOCK):
         made.write(start, np.ascontiguousarray(images[rows[start : start + BLOCK]]))
     made.close()

@@ -8,31 +8,25 @@ showing it (git's "racily clean" entries, Documentation/technical/racy-git.adoc)
 import hashlib
 import os
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tasks.core import stage
-from tasks.core.data import crew
-from tasks.core.data.folder import Stamp
+from tasks.core.data import crew, seen
 from tasks.core.errors import DataError
 from tasks.core.progress import Progress, silent
 from tasks.core.workspace import Workspace
 
 RACY = 2.0  # seconds; the coarsest time stamps in use are FAT's
 BATCH = 256  # files between two reports, and handed to a thread at a time
-SCHEMA = pa.schema(
-    {
-        "path": pa.string(),
-        "bytes": pa.int64(),
-        "mtime_ns": pa.int64(),
-        "ctime_ns": pa.int64(),
-        "sha256": pa.string(),
-    }
-)
-Key = tuple[str, int, int, int]
+STAMP = ("bytes", "mtime_ns", "ctime_ns")
+SCHEMA = pa.schema([*(seen.SCHEMA.field(name) for name in ("path", *STAMP)), ("sha256", pa.string())])
+DIGITS = "S64"  # of a SHA-256 in hexadecimal; an empty one is not known
 
 
 class Hashes:
@@ -47,48 +41,72 @@ class Hashes:
     def __init__(self, root: Path, workspace: Workspace, *, forget: bool = False) -> None:
         self.root = root
         self.file = workspace.raw / ".hashes" / f"{stage.digest_of(str(root))}.parquet"
-        self.remembered = {} if forget else self._load()
+        self.remembered = SCHEMA.empty_table() if forget else self._load()
         self.read = 0
 
-    def of(self, files: Iterable[tuple[str, Stamp]], progress: Progress = silent) -> dict[str, str]:
-        """SHA-256 by path; reads only files that look new."""
+    def of(self, files: pa.Table, progress: Progress = silent) -> pa.Array:
+        """SHA-256 of each file of a `seen.table`; reads only those that look new."""
         self._trusted = (time.time() - RACY) * 1e9
-        self._keys = [(path, *stamp) for path, stamp in files]
-        unknown = [key for key in self._keys if key not in self.remembered]
+        self._files, hashes = files, self._known(files)
+        self._new = unknown = np.flatnonzero(hashes == b"")
+        size = files["bytes"].to_numpy()[unknown].sum() / max(1, len(unknown))
         batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-        size = sum(key[1] for key in unknown) / max(1, len(unknown))
-        self.found = {key[0]: self.remembered[key] for key in self._keys if key in self.remembered}
-        for batch, hashes in zip(batches, crew.each(self._read, batches, size=size), strict=True):
-            self.found.update(zip((key[0] for key in batch), hashes, strict=True))
+        for batch, found in zip(batches, crew.each(self._read, batches, size=size), strict=True):
+            hashes[batch] = found
             self.read += len(batch)
             progress(self.read, len(unknown), "hashing")
-        return self.found
+        self._found = _text(hashes)
+        return self._found
 
-    def _read(self, batch: list[Key]) -> list[str]:
-        root = str(self.root)
-        return [_sha256(f"{root}/{key[0]}" if key[0] else root, key[1]) for key in batch]
+    def _known(self, files: pa.Table) -> NDArray[np.bytes_]:
+        """What is remembered of each file; empty where nothing is, or of another state of it."""
+        hashes = np.zeros(files.num_rows, DIGITS)
+        places = pc.fill_null(pc.index_in(files["path"], self.remembered["path"].combine_chunks()), -1)
+        here = np.flatnonzero(places.to_numpy() >= 0)
+        there = places.to_numpy()[here]
+        same = np.ones(len(here), bool)
+        for name in STAMP:
+            same &= files[name].to_numpy()[here] == self.remembered[name].to_numpy()[there]
+        hashes[here[same]] = _digits(self.remembered["sha256"])[there[same]]
+        return hashes
+
+    def _read(self, batch: NDArray[np.int64]) -> list[str]:
+        root, some = str(self.root), self._files.take(batch)
+        return [
+            _sha256(f"{root}/{path}" if path else root, size)
+            for path, size in zip(some["path"].to_pylist(), some["bytes"].to_pylist(), strict=True)
+        ]
 
     def remember(self) -> None:
         """Write what can be trusted next time."""
-        settled = [key for key in self._keys if key[2] < self._trusted]
-        if len(settled) == len(self.remembered) and all(key in self.remembered for key in settled):
+        settled = self._files["mtime_ns"].to_numpy() < self._trusted
+        if not settled[self._new].any() and settled.sum() == self.remembered.num_rows:
             return
+        table = self._files.select(["path", *STAMP]).append_column("sha256", self._found)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        columns = [
-            pa.array((key[place] for key in settled), kind) for place, kind in enumerate(SCHEMA.types[:-1])
-        ]
-        columns.append(pa.array((self.found[key[0]] for key in settled), pa.string()))
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns, schema=SCHEMA), sink, use_dictionary=False)  # no value comes twice
-        stage.write_atomically(self.file, sink.getvalue().to_pybytes())
+        with stage.replacing(self.file) as staging:
+            # No value comes twice; a group is encoded in memory as a whole.
+            pq.write_table(table.filter(settled), staging, use_dictionary=False, row_group_size=seen.GROUP)
 
-    def _load(self) -> dict[Key, str]:
+    def _load(self) -> pa.Table:
         try:
-            columns = pq.read_table(self.file, schema=SCHEMA).to_pydict()
-        except (OSError, pa.ArrowInvalid):  # not there, or not whole: only costs time
-            return {}
-        keys = zip(*(columns[name] for name in SCHEMA.names[:-1]), strict=True)
-        return dict(zip(keys, columns["sha256"], strict=True))
+            with pq.ParquetFile(self.file) as file:
+                table = file.read().cast(SCHEMA)
+            _digits(table["sha256"])
+        except (OSError, ValueError):  # not there, or not whole: only costs time
+            return SCHEMA.empty_table()
+        return table
+
+
+def _digits(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
+    """The column as an array of fixed width, without a Python object a value."""
+    fixed = column.cast(pa.binary()).cast(pa.binary(64)).combine_chunks()
+    return np.frombuffer(fixed.buffers()[1] or b"", DIGITS)[fixed.offset : fixed.offset + len(fixed)]
+
+
+def _text(hashes: NDArray[np.bytes_]) -> pa.Array:
+    ends = np.arange(len(hashes) + 1, dtype=np.int32) * hashes.itemsize
+    return pa.StringArray.from_buffers(len(hashes), pa.py_buffer(ends), pa.py_buffer(hashes))
 
 
 def whole(path: str, size: int) -> bytes:

@@ -1,15 +1,17 @@
 """The listing of a raw dataset: which files it consists of, each with its SHA-256."""
 
 import hashlib
-import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.core.data import seen
+
 NAME = "files.parquet"
-BATCH = 4096  # lines that are lists and objects at the same time while a listing is read
+BATCH = 4096  # lines that are Python objects at the same time
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # relative to the dataset's root, with forward slashes
@@ -31,44 +33,48 @@ class File(NamedTuple):
     class_name: str = ""
 
 
-def write(directory: Path, files: list[File]) -> None:
-    files = sorted(files)
-    columns = [pa.array((file[place] for file in files), kind) for place, kind in enumerate(SCHEMA.types)]
-    pq.write_table(pa.table(columns, schema=SCHEMA), directory / NAME, use_dictionary=["split", "class_name"])
+def table(files: Iterable[File]) -> pa.Table:
+    """The files as a table of `SCHEMA`, sorted by path."""
+    columns = list(zip(*sorted(files), strict=True)) or [()] * len(SCHEMA)
+    return pa.table([*map(pa.array, columns, SCHEMA.types)], schema=SCHEMA)
 
 
-def read(directory: Path) -> list[File]:
-    """The files of a raw dataset, sorted by path."""
-    files: list[File] = []
-    with pq.ParquetFile(directory / NAME) as file:
-        for batch in file.iter_batches(BATCH):
-            path, size, sha256, split, class_name = (column.to_pylist() for column in batch.columns)
-            names = map(sys.intern, split), map(sys.intern, class_name)  # one string for all that are alike
-            files += map(File, path, size, sha256, *names)
-    return files
+def write(directory: Path, files: pa.Table) -> None:
+    """Write a table of `SCHEMA`, sorted by path."""
+    pq.write_table(
+        files, directory / NAME, use_dictionary=["split", "class_name"], row_group_size=seen.GROUP
+    )
 
 
-def total_bytes(directory: Path) -> int:
-    """Bytes of all files of a raw dataset."""
-    return sum(pq.read_table(directory / NAME, columns=["bytes"])["bytes"].to_pylist())
+def read(directory: Path) -> pa.Table:
+    """The files of a raw dataset, sorted by path: a table of `SCHEMA`."""
+    with pq.ParquetFile(directory / NAME, pre_buffer=False) as file:
+        return file.read(use_threads=False).cast(SCHEMA).combine_chunks()
 
 
-def digest(files: list[File]) -> str:
-    """64 hexadecimal digits that change with any field of any file."""
+def lines(files: pa.Table) -> Iterator[File]:
+    """The files one by one; few at a time are Python objects."""
+    for batch in files.to_batches(BATCH):
+        yield from map(File, *(column.to_pylist() for column in batch.columns))
+
+
+def digest(files: pa.Table) -> str:
+    """64 hexadecimal digits that change with any field of any file but its size."""
     total = hashlib.sha256()
-    for file in sorted(files):
+    for file in lines(files):
         fields = (file.path, file.sha256, file.split, file.class_name)
         total.update("".join(f"{field}\0" for field in fields).encode())  # no field holds a zero byte
     return total.hexdigest()
 
 
-def differences(old: list[File], new: list[File]) -> list[str]:
+def differences(old: pa.Table, new: pa.Table) -> list[str]:
     """What happened to a dataset's files between two listings, each as a short phrase.
 
-    >>> differences([File("a/1.png", 9, "x")], [File("a/1.png", 9, "y"), File("a/2.png", 9, "z")])
+    >>> before, after = [File("1.png", 9, "x")], [File("1.png", 9, "y"), File("2.png", 9, "z")]
+    >>> differences(table(before), table(after))
     ['1 file added', '1 file edited']
     """
-    before, after = ({file.path: file for file in files} for files in (old, new))
+    before, after = ({file.path: file for file in lines(files)} for files in (old, new))
     counts = {
         "added": len(after.keys() - before.keys()),
         "removed": len(before.keys() - after.keys()),

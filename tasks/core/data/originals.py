@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tasks.core import stage
 from tasks.core.config import SourceSettings
-from tasks.core.data import fetch
-from tasks.core.data.folder import Stamp
+from tasks.core.data import fetch, seen
 from tasks.core.data.hashes import Hashes
 from tasks.core.data.known import Known, RemoteFile
 from tasks.core.errors import ChecksumError
@@ -94,9 +93,9 @@ def combined(hashes: Sequence[str], names: Sequence[str]) -> str:
 def _downloaded(official: RemoteFile, workspace: Workspace, refresh: bool, progress: Progress) -> Path:
     path = _kept(official, workspace)
     if path.exists():
-        hashes = _hashes(path, workspace, refresh)
+        sha256, hashes = _hashed(path, workspace, refresh)
         hashes.remember()
-        if hashes.found[""] != official.sha256:
+        if sha256 != official.sha256:
             log.warning("%s has been changed and is downloaded again", path)
             path.unlink()
     fetch.fetch(official, path, progress=progress)
@@ -107,8 +106,7 @@ def _given(
     known: Known, given: Path, declared: str | None, workspace: Workspace, refresh: bool
 ) -> list[Original]:
     paths = [given] if given.is_file() else [given / file.name for file in known.files]
-    looks = [_hashes(path, workspace, refresh) for path in paths]
-    found = [look.found[""] for look in looks]
+    found, looks = zip(*(_hashed(path, workspace, refresh) for path in paths), strict=True)
     _refuse_others(known, given, found, declared)
     for look in looks:
         look.remember()
@@ -135,11 +133,11 @@ def _refuse_others(known: Known, given: Path, found: Sequence[str], declared: st
     )
 
 
-def _hashes(path: Path, workspace: Workspace, refresh: bool) -> Hashes:
-    """The hashes of a single file, whose path below itself is empty."""
+def _hashed(path: Path, workspace: Workspace, refresh: bool) -> tuple[str, Hashes]:
+    """The SHA-256 of a single file, whose path below itself is empty, and what remembers it."""
     hashes = Hashes(path, workspace, forget=refresh)
-    hashes.of([("", Stamp.of(path.stat()))])
-    return hashes
+    (sha256,) = hashes.of(seen.table(path, [seen.line("", "", "", path.stat())])).to_pylist()
+    return sha256, hashes
 
 
 def _kept(file: RemoteFile, workspace: Workspace, sha256: str = "") -> Path:

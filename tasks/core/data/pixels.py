@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.data.cache import SPLITS
-from tasks.core.data.earlier import Earlier, Place
+from tasks.core.data.earlier import Earlier
 from tasks.core.data.layout import Layout
 from tasks.core.data.pace import Pace
 from tasks.core.data.plan import Differs, Plan
-from tasks.core.data.reader import Failed, Reader, Row
-from tasks.core.data.rows import Rows
+from tasks.core.data.reader import Failed, Reader, Rows
+from tasks.core.data.rows import RowFile
 from tasks.core.progress import Progress
 
 log = logging.getLogger("plumbline.data")
@@ -40,7 +40,7 @@ class Pixels:
 def write(
     directory: Path,
     reader: Reader,
-    rows: list[Row],
+    rows: Rows,
     layout: Layout,
     plan: Plan,
     earlier: Earlier,
@@ -72,51 +72,51 @@ class _Writing:
         self,
         directory: Path,
         reader: Reader,
-        rows: list[Row],
+        rows: Rows,
         layout: Layout,
         plan: Plan,
         earlier: Earlier,
     ) -> None:
         self.reader, self.rows, self.layout = reader, rows, layout
         self.plan, self.earlier = plan, earlier
-        self.places = layout.places()
+        self.split, self.row = layout.places(len(rows))
         self.files = {split: self._file(directory, split, len(layout.splits[split])) for split in SPLITS}
         self.pixels = Pixels(plan, np.zeros((len(rows), 3), np.int32))
 
     def run(self, progress: Progress) -> Pixels:
-        pace = Pace(len(self.places), "img", progress)
+        pace = Pace(sum(map(len, self.layout.splits.values())), "img", progress)
         try:
             self._decode(self._copy(pace), pace)
         finally:
             self._close()
         return self.pixels
 
-    def _copy(self, pace: Pace) -> list[int]:
+    def _copy(self, pace: Pace) -> NDArray[np.int64]:
         """Copy what an earlier cache has; the numbers that are left to decode, ascending."""
-        known = self.earlier.places if self.earlier.shape == self.plan.shape else {}
-        left: list[int] = []
+        known = np.full(len(self.rows), -1)
+        if self.earlier.shape == self.plan.shape:
+            known = self.earlier.places(self.rows.identity)
         with self.earlier.opened() as images:
             for split, numbers in self.layout.splits.items():
-                places = [known.get(self.rows[number].identity) for number in numbers]
-                left += [number for number, place in zip(numbers, places, strict=True) if place is None]
-                for number, place in zip(numbers, places, strict=True):
-                    if place:
-                        self._note(number, place.original)
-                for row, (start, count) in _runs(places).items():
+                places = known[numbers]
+                here = places >= 0
+                self._note_copied(numbers[here], places[here])
+                for row, place, count in _runs(places, self.earlier):
+                    start = str(self.earlier.split[place]), int(self.earlier.row[place])
                     self._copy_run(images.read(*start, count), split, row)
                     pace.step(count)
-        return sorted(left)
+        return np.flatnonzero((known < 0) & (self.row >= 0))
 
     def _copy_run(self, blocks: Iterator[NDArray[np.uint8]], split: str, row: int) -> None:
         for block in blocks:
             self.files[split].write(row, block)
             row += len(block)
 
-    def _decode(self, numbers: list[int], pace: Pace) -> None:
+    def _decode(self, numbers: NDArray[np.int64], pace: Pace) -> None:
         self.pixels.decoded = len(numbers)
-        if self.reader.random_access:
-            numbers = sorted(numbers, key=self.places.__getitem__)  # so that `Rows` can write them together
-        for image in self.reader.images(numbers, self.plan.target):
+        if self.reader.random_access:  # in the order of their rows, so that they are written together
+            numbers = numbers[np.lexsort((self.row[numbers], self.split[numbers]))]
+        for image in self.reader.images(numbers.tolist(), self.plan.target):
             if isinstance(image, Failed):
                 self.pixels.failed[image.row] = image.reason
             else:
@@ -124,38 +124,38 @@ class _Writing:
             pace.step()
 
     def _put(self, number: int, image: NDArray[np.uint8], original: tuple[int, int, int]) -> None:
-        self._note(number, original)
-        split, row = self.places[number]
-        self.files[split].write(row, image)
-
-    def _note(self, number: int, original: tuple[int, int, int]) -> None:
         self.plan.check(original)
         self.pixels.originals[number] = original
+        self.files[SPLITS[self.split[number]]].write(int(self.row[number]), image)
+
+    def _note_copied(self, numbers: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+        originals = self.earlier.originals[places]
+        for height, width, channels in np.unique(originals, axis=0).tolist():
+            self.plan.check((height, width, channels))
+        self.pixels.originals[numbers] = originals
 
     def _close(self) -> None:
-        for split, file in self.files.items():
-            gone = [self.places[number] for number in self.pixels.failed]
-            file.close(without=[row for other, row in gone if other == split])
+        gone = np.fromiter(self.pixels.failed, np.int64, len(self.pixels.failed))
+        for number, split in enumerate(SPLITS):
+            self.files[split].close(without=self.row[gone[self.split[gone] == number]].tolist())
 
-    def _file(self, directory: Path, split: str, count: int) -> Rows:
+    def _file(self, directory: Path, split: str, count: int) -> RowFile:
         path = directory / f"{split}.images.npy"
         path.unlink(missing_ok=True)
-        return Rows(path, count, self.plan.shape)
+        return RowFile(path, count, self.plan.shape)
 
 
-def _runs(places: list[Place | None]) -> dict[int, tuple[tuple[str, int], int]]:
-    """Rows that follow each other in an earlier cache as well: its split and row, and how many, by first row.
+def _runs(places: NDArray[np.int64], earlier: Earlier) -> Iterator[tuple[int, int, int]]:
+    """Rows that follow each other in an earlier cache as well: first row, its place there, and how many.
 
     The order follows from the content, so a few changed images leave long runs.
+
+    Args:
+        places: Of the rows of a split; -1 for one that isn't there.
     """
-    runs: dict[int, tuple[tuple[str, int], int]] = {}
-    first, follows = 0, None
-    for row, place in enumerate(places):
-        at = (place.split, place.row) if place else None
-        if at and at == follows:
-            start, count = runs[first]
-            runs[first] = (start, count + 1)
-        elif at:
-            first, runs[row] = row, (at, 1)
-        follows = (at[0], at[1] + 1) if at else None
-    return runs
+    rows = np.flatnonzero(places >= 0)
+    split, row = earlier.split[places[rows]], earlier.row[places[rows]]
+    follows = (np.diff(rows) == 1) & (np.diff(row) == 1) & (split[1:] == split[:-1])
+    for run in np.split(rows, np.flatnonzero(~follows) + 1):
+        if len(run):
+            yield int(run[0]), int(places[run[0]]), len(run)

@@ -5,12 +5,14 @@ A folder keeps its images' own size if all have the same one, between 8 and 224 
 decoded on the assumption that they are alike; the first that isn't changes the plan.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tasks.core.data.decode import Target
 from tasks.core.data.earlier import Earlier
-from tasks.core.data.reader import Decoded, Reader, Row
+from tasks.core.data.reader import Decoded, Reader, Rows
 
 DEFAULT_SIZE = (32, 32)
 SIDES = range(8, 225)  # pixels; sides that a folder's own size may have
@@ -38,8 +40,8 @@ class Plan:
         cls,
         reader: Reader,
         image_size: int | None,
-        sample: Sequence[int],
-        rows: Sequence[Row],
+        sample: NDArray[np.int64],
+        rows: Rows,
         earlier: Earlier,
     ) -> "Plan":
         """The plan for a source.
@@ -47,18 +49,19 @@ class Plan:
         Args:
             reader: The source.
             image_size: What the settings ask for.
-            sample: Numbers of some of its images.
+            sample: Numbers of some of its images, int64 (n,).
             rows: All its images.
             earlier: Knows the sizes of some.
         """
         asked = (image_size, image_size) if image_size else None
         if reader.shape:
             return cls(asked or reader.shape[:2], reader.shape[2])
-        known = {number: earlier.places.get(rows[number].identity) for number in sorted(sample[:PROBES])}
-        unknown = [number for number, place in known.items() if not place]
+        probed = np.sort(sample[:PROBES])
+        places = earlier.places(rows.identity.take(probed))
+        unknown = probed[places < 0].tolist()
         # The sizes stand in the headers: a small target spares decoding photos in full (64 ms each).
         probes = reader.images(unknown, Target(asked or DEFAULT_SIZE, 3))
-        originals = {place.original for place in known.values() if place}
+        originals = set(map(tuple, earlier.originals[places[places >= 0]].tolist()))
         originals |= {image.original for image in probes if isinstance(image, Decoded)}
         grey = all(channels == 1 for _, _, channels in originals)
         sizes = {(height, width) for height, width, _ in originals}

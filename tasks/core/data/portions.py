@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.core import stage
 from tasks.core.data import listing, readers
 from tasks.core.data.decode import Target
-from tasks.core.data.reader import Decoded, Failed, Reader, Row
+from tasks.core.data.reader import Decoded, Failed, Reader, Rows
 from tasks.core.errors import FormatError
 from tasks.core.handles import RawDataset
 from tasks.core.workspace import Workspace
@@ -92,7 +93,7 @@ class Portioned:
     ) -> None:
         self.reader, self.raw, self.work, self.directory = reader, raw, work, directory
         self.workspace = Workspace.active()
-        mean = listing.total_bytes(raw.directory) / max(1, raw.images)
+        mean = pc.sum(listing.read(raw.directory)["bytes"]).as_py() / max(1, raw.images)
         self.size = images or min(IMAGES, max(1, int(BYTES / max(1, mean))))
 
     @property
@@ -107,7 +108,7 @@ class Portioned:
     def published(self) -> bool:
         return self.reader.published
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> Rows:
         return self.reader.rows()
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:

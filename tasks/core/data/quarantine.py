@@ -6,13 +6,14 @@ repeats an image, it doesn't contradict one, and copies always fall into the sam
 dataset nothing is left out but what can't be read, so that scores stay comparable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.core.data.reader import UNLABELLED, Row
+from tasks.core.data.reader import UNLABELLED, Row, Rows
 from tasks.core.errors import QuarantineError
 
 NAME = "quarantine.parquet"
@@ -22,18 +23,17 @@ LEFT_OUT = "left out; the file is unchanged"
 KEPT = "kept"
 
 
-def contradictions(rows: list[Row], classes: tuple[str, ...]) -> dict[int, str]:
+def contradictions(rows: Rows, classes: tuple[str, ...]) -> dict[int, str]:
     """Images without a label or in two classes: reasons by number."""
+    found = dict.fromkeys(np.flatnonzero(rows.label == UNLABELLED).tolist(), "no label")
+    alike = {number: row for number, row in _alike(rows) if row.label != UNLABELLED}
     first: dict[str, Row] = {}
     torn: dict[str, Row] = {}  # identity -> the first image that contradicts the first one
-    found = {}
-    for number, row in enumerate(rows):
-        if row.label == UNLABELLED:
-            found[number] = "no label"
-        elif first.setdefault(row.identity, row).label != row.label:
+    for row in alike.values():
+        if first.setdefault(row.identity, row).label != row.label:
             torn.setdefault(row.identity, row)
-    for number, row in enumerate(rows if torn else ()):
-        if row.identity in torn and row.label != UNLABELLED:
+    for number, row in alike.items():
+        if row.identity in torn:
             one, other = first[row.identity], torn[row.identity]
             rival = other if one.label == row.label else one
             where = f"{classes[rival.label]} as {rival.path}"
@@ -41,21 +41,26 @@ def contradictions(rows: list[Row], classes: tuple[str, ...]) -> dict[int, str]:
     return found
 
 
-def copies(rows: list[Row]) -> dict[int, str]:
+def copies(rows: Rows) -> dict[int, str]:
     """Exact copies of an earlier image of the same class: reasons by number."""
     first: dict[str, Row] = {}
     found = {}
-    for number, row in enumerate(rows):
+    for number, row in _alike(rows):
         other = first.setdefault(row.identity, row)
         if other is not row and other.label == row.label:
             found[number] = f"exact copy of {other.path}"
     return found
 
 
-def write(directory: Path, rows: list[Row], left_out: Mapping[int, str], kept: Mapping[int, str]) -> None:
+def _alike(rows: Rows) -> Iterator[tuple[int, Row]]:
+    """The images whose content comes more than once."""
+    return ((number, rows[number]) for number in rows.repeated)
+
+
+def write(directory: Path, rows: Rows, left_out: Mapping[int, str], kept: Mapping[int, str]) -> None:
     """Write the table, left out images first, each part in the source's order."""
     lines = [
-        {"path": rows[number].path, "reason": reason, "done": done}
+        {"path": rows.path[number].as_py(), "reason": reason, "done": done}
         for found, done in ((left_out, LEFT_OUT), (kept, KEPT))
         for number, reason in sorted(found.items())
         if done is LEFT_OUT or number not in left_out
@@ -63,7 +68,7 @@ def write(directory: Path, rows: list[Row], left_out: Mapping[int, str], kept: M
     pq.write_table(pa.Table.from_pylist(lines, SCHEMA), directory / NAME)
 
 
-def refuse_many(left_out: Mapping[int, str], rows: list[Row], allowed: float) -> None:
+def refuse_many(left_out: Mapping[int, str], rows: Rows, allowed: float) -> None:
     """Fail if too large a share is left out.
 
     Args:
@@ -77,7 +82,7 @@ def refuse_many(left_out: Mapping[int, str], rows: list[Row], allowed: float) ->
     share = len(left_out) / len(rows)
     if share <= allowed:
         return
-    first = "; ".join(f"{rows[number].path}: {left_out[number]}" for number in sorted(left_out)[:SHOWN])
+    first = "; ".join(f"{rows.path[number]}: {left_out[number]}" for number in sorted(left_out)[:SHOWN])
     more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
     raise QuarantineError(
         f"{len(left_out)} of {len(rows)} images cannot be used ({share:.1%})",

@@ -5,23 +5,23 @@ workspace's downloads. The digest follows from paths below the root, bytes, spli
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from tasks.core import stage
 from tasks.core.config import SourceSettings
 from tasks.core.data import corrections, folder, listing, originals, remote, shards, sources, table
 from tasks.core.data.arrays import Arrays
 from tasks.core.data.files import Shards
-from tasks.core.data.folder import Seen
 from tasks.core.data.form import Form
 from tasks.core.data.hashes import Hashes
 from tasks.core.data.known import Known
 from tasks.core.data.listing import File
-from tasks.core.errors import DataError, UsageError
+from tasks.core.errors import UsageError
 from tasks.core.handles import RawDataset
 from tasks.core.progress import Progress, silent
 from tasks.core.stage import Ingredients
@@ -84,7 +84,7 @@ def _from_path(path: Path, workspace: Workspace, refresh: bool, progress: Progre
 
 
 def _from_images(
-    root: Path, name: str, seen: list[Seen], workspace: Workspace, refresh: bool, progress: Progress
+    root: Path, name: str, seen: pa.Table, workspace: Workspace, refresh: bool, progress: Progress
 ) -> RawDataset:
     files = _hashed(root, seen, workspace, refresh, progress)
     return _publish(name, "folder", str(root), None, files, workspace, lambda: {"images": len(files)})
@@ -104,32 +104,13 @@ def _from_shards(
     return _publish(name, "parquet", place, None, files, workspace, count)
 
 
-def _hashed(
-    root: Path, seen: list[Seen], workspace: Workspace, refresh: bool, progress: Progress
-) -> list[File]:
-    _refuse_odd_names(root, seen)
+def _hashed(root: Path, seen: pa.Table, workspace: Workspace, refresh: bool, progress: Progress) -> pa.Table:
+    """The listing of files that were seen."""
     hashes = Hashes(root, workspace, forget=refresh)
-    sha256 = hashes.of([(file.path, file.stamp) for file in seen], progress)
+    listed = seen.append_column("sha256", hashes.of(seen, progress)).select(listing.SCHEMA.names)
     hashes.remember()
     log.debug("%s: %s files, %s read", root, f"{len(seen):,}", f"{hashes.read:,}")
-    return [
-        File(file.path, file.stamp.bytes, sha256[file.path], file.split, file.class_name) for file in seen
-    ]
-
-
-def _refuse_odd_names(root: Path, seen: list[Seen]) -> None:
-    """Tables hold text, so every name must be text."""
-    for file in seen:
-        try:
-            file.path.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{root} has a file whose name is not UTF-8",
-                expected="names that are text in UTF-8",
-                found=repr(os.fsencode(file.path)),
-                done="nothing was written, the data are unchanged",
-                todo="rename it",
-            ) from error
+    return listed
 
 
 def _bundled(known: Known, workspace: Workspace) -> RawDataset:
@@ -139,7 +120,7 @@ def _bundled(known: Known, workspace: Workspace) -> RawDataset:
             "scikit-learn, which has the digits, is not installed", todo="pip install scikit-learn"
         )
     path = Path(spec.origin).parent / DIGITS
-    files = [File(path.name, path.stat().st_size, stage.sha256_file(path))]
+    files = listing.table([File(path.name, path.stat().st_size, stage.sha256_file(path))])
     return _publish(
         known.name, known.kind, "", known.form, files, workspace, lambda: {"images": DIGITS_IMAGES}
     )
@@ -150,14 +131,14 @@ def _from_archive(
 ) -> RawDataset:
     """Verify the archive, count its images, list it; the count is only taken when the listing is new."""
     found = originals.obtain(known, source, workspace, refresh, progress)
-    files = [
+    files = listing.table(
         File(
             original.kept.relative_to(workspace.downloads).as_posix(),
             original.path.stat().st_size,
             original.sha256,
         )
         for original in found
-    ]
+    )
 
     def count() -> dict[str, Any]:
         arrays = Arrays(known.kind, known.form, {original.kept.name: original.path for original in found})
@@ -175,7 +156,7 @@ def _publish(
     kind: str,
     root: str,
     form: Form | None,
-    files: list[File],
+    files: pa.Table,
     workspace: Workspace,
     count: Callable[[], Mapping[str, Any]],
 ) -> RawDataset:

@@ -27,7 +27,8 @@ def _of_source(raw: RawDataset) -> Reader:
     if raw.kind == "parquet":
         return Shards(root, files)
     form = Form.of_json(raw.manifest["ingredients"]["parameters"]["form"])
-    return Arrays(raw.kind, form, {Path(file.path).name: root / file.path for file in files})
+    files_of = {Path(path).name: root / path for path in files["path"].to_pylist()}
+    return Arrays(raw.kind, form, files_of)
 
 
 def libraries(kind: str) -> tuple[str, ...]:

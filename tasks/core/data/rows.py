@@ -15,7 +15,7 @@ BLOCK = 1 << 23  # bytes; one read when rows are moved
 HELD = 1 << 20  # bytes of rows held back, at most
 
 
-class Rows:
+class RowFile:
     """A `.npy` of uint8 rows of one shape.
 
     Memory-mapped writing would count every written page to the process's memory.

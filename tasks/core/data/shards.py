@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.core.data import columns
+from tasks.core.data import columns, seen
 from tasks.core.data.classes import refusal
 from tasks.core.data.columns import LAYOUT
-from tasks.core.data.folder import Seen, Stamp
 
 # What the hub takes for a split in a file's or folder's name, between signs that aren't letters
 # (https://huggingface.co/docs/hub/datasets-file-names-and-splits).
@@ -26,29 +25,27 @@ MEMORY = 1 << 24  # bytes of encoded images in memory at a time
 PAGES = {"pre_buffer": False, "buffer_size": 1 << 20}  # read a row group page by page, not as a whole
 
 
-def scan(root: Path) -> list[Seen]:
-    """The parquet files below `root` (or `root` itself) with their splits, sorted by path.
+def scan(root: Path) -> pa.Table:
+    """The parquet files below `root` (or `root` itself) with their splits, as a `seen.table`.
 
     Raises:
         DataError: None, or a split in some names only.
     """
     if root.is_file():
-        return [Seen(root.name, "", "", Stamp.of(root.stat()))]
-    names = [
-        path.relative_to(root)
-        for path in root.rglob("*.parquet")
-        if not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    seen = [
-        Seen(name.as_posix(), split_of(name.as_posix()), "", Stamp.of((root / name).stat())) for name in names
-    ]
-    splits = {file.split for file in seen}
-    if "" in splits and len(splits) > 1:
-        bare = ", ".join(file.path for file in seen if not file.split)
+        return seen.table(root, [seen.line(root.name, "", "", root.stat())])
+    names = [path.relative_to(root) for path in root.rglob("*.parquet")]
+    splits = {
+        name.as_posix(): split_of(name.as_posix())
+        for name in names
+        if not any(part.startswith(".") for part in name.parts)
+    }
+    if "" in splits.values() and len(set(splits.values())) > 1:
+        bare = ", ".join(name for name, split in splits.items() if not split)
         raise refusal(str(root), "has a split in some names only", "train-*, validation-*, test-*", bare)
-    if not seen:
+    if not splits:
         raise refusal(str(root), "has no parquet file", LAYOUT, "none")
-    return sorted(seen)
+    lines = (seen.line(name, split, "", (root / name).stat()) for name, split in splits.items())
+    return seen.table(root, lines)
 
 
 def split_of(name: str) -> str:

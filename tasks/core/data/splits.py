@@ -37,6 +37,6 @@ def choose(identity: str, split: str, has: frozenset[str], val_fraction: float) 
     return "train"
 
 
-def order(identity: str, path: str) -> tuple[float, str, str]:
-    """Sort by this for a fixed order that is random with respect to class."""
-    return fraction("plumbline order", identity), identity, path
+def order(identity: str) -> float:
+    """Sort by this, then by identity and path, for a fixed order that is random with respect to class."""
+    return fraction("plumbline order", identity)

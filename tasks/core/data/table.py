@@ -4,36 +4,39 @@ The paths are relative to the CSV's own folder. From there on it is like a folde
 """
 
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pyarrow as pa
+
+from tasks.core.data import seen
 from tasks.core.data.classes import check, refusal
-from tasks.core.data.folder import SPLITS, Seen, Stamp
+from tasks.core.data.folder import SPLITS
 
 COLUMNS = "a first line with the columns path and label (and split, if there are any), then a line an image"
 
 
-def scan(path: Path) -> list[Seen]:
-    """Every image that the CSV lists, sorted by path.
+def scan(path: Path) -> pa.Table:
+    """Every image that the CSV lists, as a `seen.table`.
 
     Raises:
         DataError: Not such a CSV, or a line without path, label or file, or listed twice; by line number.
     """
+    classes: dict[str, set[str]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            seen = list(_lines(path, csv.DictReader(file, strict=True)))
+            table = seen.table(path, _lines(path, csv.DictReader(file, strict=True), classes))
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise refusal(str(path), "cannot be read as a CSV", COLUMNS, str(error)) from error
-    classes: dict[str, set[str]] = {}
-    for image in seen:
-        classes.setdefault(image.split, set()).add(image.class_name)
     if "" in classes and len(classes) > 1:
         raise refusal(str(path), "has a split in some lines only", "a split in each line or in none", "both")
     check(str(path), classes, COLUMNS)
-    return sorted(seen)
+    return table
 
 
-def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[Seen]:
+def _lines(path: Path, reader: "csv.DictReader[str]", classes: dict[str, set[str]]) -> Iterator[seen.Line]:
+    """A line an image; tells the classes of each split."""
     header = reader.fieldnames or []
     if not {"path", "label"} <= set(header):
         raise refusal(str(path), "lacks a column", COLUMNS, f"the first line: {', '.join(header)}")
@@ -48,7 +51,8 @@ def _lines(path: Path, reader: "csv.DictReader[str]") -> Iterator[Seen]:
             where = f"{path}, line {number},"
             raise refusal(where, f"lists {name} again", "each image once", f"it in line {lines[name]} too")
         lines[name] = number
-        yield Seen(name, SPLITS.get(split, ""), label, _stamp(path, name, number))
+        classes.setdefault(SPLITS.get(split, ""), set()).add(label)
+        yield seen.line(name, SPLITS.get(split, ""), label, _status(path, name, number))
 
 
 def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:
@@ -58,9 +62,9 @@ def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -
     return value
 
 
-def _stamp(path: Path, name: str, number: int) -> Stamp:
+def _status(path: Path, name: str, number: int) -> os.stat_result:
     try:
-        return Stamp.of((path.parent / name).stat())
+        return (path.parent / name).stat()
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
         raise refusal(

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from tasks.core import stage
 from tasks.core.config import NormalizeSettings
-from tasks.core.data import pixels, quarantine, readers, statistics
+from tasks.core.data import pixels, quarantine, readers, seen, statistics
 from tasks.core.data.cache import SPLITS
 from tasks.core.data.earlier import Earlier
 from tasks.core.data.layout import Layout
 from tasks.core.data.plan import Plan
 from tasks.core.data.portions import Portioned, Work
-from tasks.core.data.reader import Reader, Row
+from tasks.core.data.reader import Reader, Rows
 from tasks.core.errors import DataError
 from tasks.core.handles import RawDataset, TensorCache
 from tasks.core.progress import Progress, silent
@@ -145,30 +145,29 @@ def _build(
 
 
 def _write_tables(
-    directory: Path, reader: Reader, rows: list[Row], layout: Layout, originals: NDArray[np.int32]
+    directory: Path, reader: Reader, rows: Rows, layout: Layout, originals: NDArray[np.int32]
 ) -> None:
     for split, numbers in layout.splits.items():
-        labels = np.array([rows[number].label for number in numbers], np.int32)
-        np.save(directory / f"{split}.labels.npy", labels)
-    numbers = [number for split in SPLITS for number in layout.splits[split]]
-    images = [rows[number] for number in numbers]
+        np.save(directory / f"{split}.labels.npy", rows.label[numbers])
+    members = [layout.splits[split] for split in SPLITS]
+    numbers = np.concatenate(members)
+    labels = pa.array(rows.label[numbers])
     columns = {
-        "split": [split for split in SPLITS for _ in layout.splits[split]],
-        "row": [row for split in SPLITS for row in range(len(layout.splits[split]))],
-        "id": [image.identity for image in images],
-        "path": [image.path for image in images],
-        "label": [image.label for image in images],
-        "class_name": [reader.classes[image.label] for image in images],
+        "split": pa.array(SPLITS).take(np.repeat(range(len(SPLITS)), list(map(len, members)))),
+        "row": np.concatenate([np.arange(len(some)) for some in members]),
+        "id": rows.identity.take(numbers),
+        "path": rows.path.take(numbers),
+        "label": labels,
+        "class_name": pa.array(reader.classes).take(labels),
         **dict(zip(("height", "width", "channels"), originals[numbers].T, strict=True)),
     }
-    pq.write_table(
-        pa.table(columns, ROWS), directory / "rows.parquet", use_dictionary=["split", "class_name"]
-    )
+    table, names = pa.table(columns, ROWS), ["split", "class_name"]
+    pq.write_table(table, directory / "rows.parquet", use_dictionary=names, row_group_size=seen.GROUP)
 
 
-def _class_counts(reader: Reader, rows: list[Row], layout: Layout) -> dict[str, list[int]]:
+def _class_counts(reader: Reader, rows: Rows, layout: Layout) -> dict[str, list[int]]:
     return {
-        split: np.bincount([rows[n].label for n in numbers], minlength=len(reader.classes)).tolist()
+        split: np.bincount(rows.label[numbers], minlength=len(reader.classes)).tolist()
         for split, numbers in layout.splits.items()
     }
 

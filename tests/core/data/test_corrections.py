@@ -7,10 +7,10 @@ import pytest
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data import corrections, raw, tensors
 from tasks.core.data.corrections import Correction
-from tasks.core.data.reader import Row
+from tasks.core.data.reader import Row, Rows
 from tasks.core.errors import DataError, UsageError
 
-ROWS = [Row("aa", "cat/1.png", "", 0), Row("bb", "cat/2.png", "", 0), Row("aa", "dog/1.png", "", 1)]
+ROWS = Rows.of([Row("aa", "cat/1.png", "", 0), Row("bb", "cat/2.png", "", 0), Row("aa", "dog/1.png", "", 1)])
 CLASSES = ("cat", "dog")
 
 
@@ -24,8 +24,8 @@ def test_ids_and_paths_name_images_and_rows_without_a_label_dont_count(tmp_path:
     path = written(tmp_path, "id,path,given,label\naa,cat/1.png,cat,dog\n,cat/2.png,cat, dog \nbb,,cat,\n")
     found = corrections.read(path)
     assert found == (Correction("aa", "", "dog"), Correction("", "cat/2.png", "dog"))
-    assert [row.label for row in corrections.overlay(ROWS, CLASSES, found)] == [1, 1, 1]
-    assert [row.label for row in ROWS] == [0, 0, 1]
+    assert corrections.overlay(ROWS, CLASSES, found).label.tolist() == [1, 1, 1]
+    assert ROWS.label.tolist() == [0, 0, 1]
 
 
 def test_a_spreadsheets_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:

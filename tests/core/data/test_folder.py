@@ -8,7 +8,8 @@ from tests.core.data.making import photos, put
 
 
 def found(root: Path) -> list[tuple[str, str, str]]:
-    return [(image.path, image.split, image.class_name) for image in folder_module.scan(root)]
+    columns = folder_module.scan(root).select(["path", "split", "class_name"]).columns
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 def test_class_folders(tmp_path: Path) -> None:

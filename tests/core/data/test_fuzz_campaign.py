@@ -222,7 +222,8 @@ def test_parquet_reader(tmp_path: Path, batch: int) -> None:
         path = put(tmp_path / "case.parquet", content)
         with patience(f"batch {batch}, case {number}"):
             try:
-                reader = Shards(tmp_path, [listing.File(path.name, len(content), sha256_file(path))])
+                file = listing.File(path.name, len(content), sha256_file(path))
+                reader = Shards(tmp_path, listing.table([file]))
                 count = reader.count()
                 rows = reader.rows()
                 found = list(reader.images(range(len(rows)), Target((32, 32), 3)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data.folder import Stamp
+from tasks.core.data import seen
 from tasks.core.data.hashes import Hashes
 from tasks.core.errors import DataError
 from tasks.core.workspace import Workspace
@@ -15,8 +15,8 @@ from tests.core.data.making import put
 def look(root: Path, workspace: Workspace, *, forget: bool = False) -> tuple[dict[str, str], int]:
     """Hash every file of `root`; the hashes and how many files were read for it."""
     hashes = Hashes(root, workspace, forget=forget)
-    files = sorted(path for path in root.iterdir() if path.is_file())
-    found = hashes.of([(path.name, Stamp.of(path.stat())) for path in files])
+    files = seen.table(root, (seen.line(path.name, "", "", path.stat()) for path in root.iterdir()))
+    found = dict(zip(files["path"].to_pylist(), hashes.of(files).to_pylist(), strict=True))
     hashes.remember()
     return found, hashes.read
 
@@ -64,6 +64,6 @@ def test_damaged_memory_only_costs_time(old_files: Path, workspace: Workspace) -
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, workspace: Workspace) -> None:
-    stamp = Stamp.of(put(tmp_path / "there", b"x").stat())
+    there = put(tmp_path / "there", b"x").stat()
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
-        Hashes(tmp_path, workspace).of([("gone.png", stamp)])
+        Hashes(tmp_path, workspace).of(seen.table(tmp_path, [seen.line("gone.png", "", "", there)]))

@@ -132,8 +132,9 @@ def test_single_rows_are_found_in_any_row_group(tmp_path: Path, row_group_size: 
         parquet(
             tmp_path / f"{name}.parquet", [0, 1, 2] * 10, names=CATS, seed=seed, row_group_size=row_group_size
         )
-    files = [listing.File(f"{name}.parquet", 0, sha256_file(tmp_path / f"{name}.parquet")) for name in "ab"]
-    reader = Shards(tmp_path, files)
+    names = [f"{name}.parquet" for name in "ab"]
+    files = [listing.File(name, 0, sha256_file(tmp_path / name)) for name in names]
+    reader = Shards(tmp_path, listing.table(files))
     wanted = [0, 6, 7, 8, 29, 30, 44, 59]
     rows = reader.rows()
     assert [rows[number].path for number in (0, 29, 30, 59)] == [

@@ -7,7 +7,7 @@ import pytest
 from tasks.core.data.decode import Target
 from tasks.core.data.earlier import Earlier
 from tasks.core.data.plan import Differs, Plan
-from tasks.core.data.reader import Decoded, Failed, Row
+from tasks.core.data.reader import Decoded, Failed, Row, Rows
 
 
 @dataclass
@@ -19,8 +19,8 @@ class Source:
     classes: tuple[str, ...] = ("a", "b")
     published: bool = False
 
-    def rows(self) -> list[Row]:
-        return [Row(str(n), f"{n}.png", "", 0) for n in range(len(self.originals))]
+    def rows(self) -> Rows:
+        return Rows.of(Row(str(n), f"{n}.png", "", 0) for n in range(len(self.originals)))
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded | Failed]:
         for number in wanted:
@@ -36,7 +36,7 @@ def plan(originals: list[tuple[int, int, int] | None], image_size: int | None = 
 
 
 def made(source: Source, image_size: int | None = None) -> Plan:
-    return Plan.of(source, image_size, range(len(source.originals)), source.rows(), Earlier())
+    return Plan.of(source, image_size, np.arange(len(source.originals)), source.rows(), Earlier())
 
 
 @pytest.mark.parametrize(

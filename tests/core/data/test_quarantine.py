@@ -9,7 +9,7 @@ from tasks.core import stage
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data import quarantine, raw, tensors
 from tasks.core.data.known import KNOWN
-from tasks.core.data.reader import UNLABELLED, Row
+from tasks.core.data.reader import UNLABELLED, Row, Rows
 from tasks.core.errors import QuarantineError
 from tasks.core.handles import TensorCache
 from tasks.core.workspace import Workspace
@@ -118,12 +118,12 @@ def test_a_published_dataset_stays_as_it_is(tmp_path: Path, workspace: Workspace
 
 
 def test_an_unlabelled_copy_contradicts_nothing() -> None:
-    rows = [Row("a", "1", "", 0), Row("a", "2", "", UNLABELLED), Row("b", "3", "", UNLABELLED)]
+    rows = Rows.of([Row("a", "1", "", 0), Row("a", "2", "", UNLABELLED), Row("b", "3", "", UNLABELLED)])
     assert quarantine.contradictions(rows, CLASSES) == {1: "no label", 2: "no label"}
 
 
 def test_an_unlabelled_copy_hides_no_contradiction() -> None:
-    rows = [Row("a", "1", "", UNLABELLED), Row("a", "2", "", 0), Row("a", "3", "", 2)]
+    rows = Rows.of([Row("a", "1", "", UNLABELLED), Row("a", "2", "", 0), Row("a", "3", "", 2)])
     assert quarantine.contradictions(rows, CLASSES) == {
         0: "no label",
         1: "in two classes: cat, and eel as 3",
@@ -132,7 +132,7 @@ def test_an_unlabelled_copy_hides_no_contradiction() -> None:
 
 
 def test_three_classes_each_name_a_rival() -> None:
-    rows = [Row("a", str(label), "", label) for label in range(3)]
+    rows = Rows.of(Row("a", str(label), "", label) for label in range(3))
     assert quarantine.contradictions(rows, CLASSES) == {
         0: "in two classes: cat, and dog as 1",
         1: "in two classes: dog, and cat as 0",

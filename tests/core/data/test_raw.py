@@ -35,7 +35,7 @@ def test_a_folder_stays_where_it_is(animals: Path, workspace: Workspace) -> None
     before = {path: path.stat().st_mtime_ns for path in animals.rglob("*")}
     handle = raw.acquire(SourceSettings(str(animals)), workspace)
     assert (handle.dataset, handle.kind, handle.root, handle.images) == ("animals", "folder", str(animals), 6)
-    files = listing.read(handle.directory)
+    files = list(listing.lines(listing.read(handle.directory)))
     assert [file.sha256 for file in files] == [sha256_file(animals / file.path) for file in files]
     assert {path: path.stat().st_mtime_ns for path in animals.rglob("*")} == before
 
@@ -119,7 +119,7 @@ def test_an_archive_is_verified_counted_and_kept(tmp_path: Path, workspace: Work
     handle = raw.acquire(given(path), workspace)
     assert (handle.dataset, handle.kind, handle.images) == ("cifar10", "cifar", 110)
     assert handle.manifest["facts"] == {"images": 110, "official": False}
-    (file,) = listing.read(handle.directory)
+    (file,) = listing.lines(listing.read(handle.directory))
     path.unlink()  # the workspace has its own copy
     assert sha256_file(workspace.downloads / file.path) == file.sha256
 

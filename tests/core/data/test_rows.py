@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from tasks.core.data import statistics
-from tasks.core.data.rows import BLOCK, Rows
+from tasks.core.data.rows import BLOCK, RowFile
 
 
 @pytest.mark.parametrize("without", [[], [0], [3, 7, 8], [99], list(range(100)), list(range(0, 100, 2))])
 def test_rows_in_any_order_are_what_numpy_would_have_saved(tmp_path: Path, without: list[int]) -> None:
     images = np.random.default_rng(1).integers(0, 256, (100, 4, 4, 3), np.uint8)
-    rows = Rows(tmp_path / "rows.npy", 100, (4, 4, 3))
+    rows = RowFile(tmp_path / "rows.npy", 100, (4, 4, 3))
     for row in np.random.default_rng(2).permutation(100):
         rows.write(row, images[row])
     rows.close(without=without)
@@ -21,14 +21,14 @@ def test_rows_in_any_order_are_what_numpy_would_have_saved(tmp_path: Path, witho
 def test_rows_taken_out_of_a_file_of_several_blocks(tmp_path: Path) -> None:
     images = np.random.default_rng(1).integers(0, 256, (20, 1024, 1024, 1), np.uint8)  # 8 rows a block
     assert images.nbytes > 2 * BLOCK
-    rows = Rows(tmp_path / "rows.npy", 20, (1024, 1024, 1))
+    rows = RowFile(tmp_path / "rows.npy", 20, (1024, 1024, 1))
     rows.write(0, images)
     rows.close(without=[1, 9, 17])
     assert np.array_equal(np.load(tmp_path / "rows.npy"), np.delete(images, [1, 9, 17], axis=0))
 
 
 def test_another_shape_or_type_is_refused(tmp_path: Path) -> None:
-    rows = Rows(tmp_path / "rows.npy", 2, (4, 4, 3))
+    rows = RowFile(tmp_path / "rows.npy", 2, (4, 4, 3))
     with pytest.raises(ValueError, match=r"\(4, 4, 1\)"):
         rows.write(0, np.zeros((4, 4, 1), np.uint8))
     with pytest.raises(ValueError, match="float32"):

@@ -2,11 +2,12 @@ import hashlib
 from itertools import pairwise
 from math import sqrt
 
+import numpy as np
 import pytest
 
 from tasks.core.data import splits
 from tasks.core.data.layout import Layout
-from tasks.core.data.reader import Row
+from tasks.core.data.reader import Row, Rows
 
 
 def row(number: int, split: str = "", label: int = 0, path: str = "") -> Row:
@@ -14,7 +15,7 @@ def row(number: int, split: str = "", label: int = 0, path: str = "") -> Row:
 
 
 def members(rows: list[Row], val_fraction: float = 0.1) -> dict[str, set[str]]:
-    layout = Layout.of(rows, val_fraction)
+    layout = Layout.of(Rows.of(rows), val_fraction)
     return {split: {rows[number].path for number in numbers} for split, numbers in layout.splits.items()}
 
 
@@ -27,8 +28,8 @@ def test_a_growing_folder_never_moves_an_image() -> None:
 
 def test_the_order_of_old_images_stays_when_new_ones_come() -> None:
     old, new = [row(n) for n in range(200)], [row(n) for n in range(400)]
-    kept = [new[n].path for n in Layout.of(new, 0.1).splits["train"] if n < 200]
-    assert kept == [old[n].path for n in Layout.of(old, 0.1).splits["train"]]
+    kept = [new[n].path for n in Layout.of(Rows.of(new), 0.1).splits["train"] if n < 200]
+    assert kept == [old[n].path for n in Layout.of(Rows.of(old), 0.1).splits["train"]]
 
 
 def test_exact_copies_fall_together() -> None:
@@ -63,18 +64,24 @@ def test_only_a_missing_split_is_made_out_of_train() -> None:
 def test_rows_are_in_random_order_with_respect_to_class() -> None:
     """Sorted by class there are 2 runs of equal labels; at random about n / 2 (Wald, Wolfowitz, 1940)."""
     rows = [row(n, "train", label=int(n >= 500)) for n in range(1000)]
-    labels = [rows[n].label for n in Layout.of(rows, 0.1).splits["train"]]
+    labels = [rows[n].label for n in Layout.of(Rows.of(rows), 0.1).splits["train"]]
     runs = 1 + sum(a != b for a, b in pairwise(labels))
     assert abs(runs - len(labels) / 2) < 4 * sqrt(len(labels)) / 2
 
 
+def test_copies_are_in_the_order_of_their_paths() -> None:
+    """As text: 10 comes before 9."""
+    rows = [row(number, "train", path=f"{copy}.png") for copy in (9, 10, 1) for number in range(50)]
+    order = [rows[n] for n in Layout.of(Rows.of(rows), 0).splits["train"]]
+    assert len({each.identity for each in order[:3]}) == 1
+    assert [each.path for each in order] == ["1.png", "10.png", "9.png"] * (len(order) // 3)
+
+
 def test_places_and_layout_without() -> None:
-    layout = Layout({"train": [4, 2, 0], "val": [1], "test": [3]})
-    assert layout.places() == {
-        4: ("train", 0),
-        2: ("train", 1),
-        0: ("train", 2),
-        1: ("val", 0),
-        3: ("test", 0),
-    }
-    assert layout.without([2, 3]).splits == {"train": [4, 0], "val": [1], "test": []}
+    numbers = {"train": [4, 2, 0], "val": [1], "test": [3]}
+    layout = Layout({split: np.array(members) for split, members in numbers.items()})
+    split, place = layout.places(6)
+    assert split.tolist() == [0, 1, 0, 2, 0, -1]  # of train, val, test
+    assert place.tolist() == [2, 0, 1, 0, 0, -1]
+    left = {split: members.tolist() for split, members in layout.without([2, 3]).splits.items()}
+    assert left == {"train": [4, 0], "val": [1], "test": []}

@@ -29,7 +29,7 @@ def raw(workspace: Workspace, *files: File) -> RawDataset:
     directory = workspace.raw / made_of.digest
 
     def build(staging: Path) -> dict[str, Any]:
-        listing.write(staging, list(files))
+        listing.write(staging, listing.table(files))
         return {}
 
     stage.publish(directory, made_of, build)
