@@ -187,6 +187,8 @@ def grown(folder: Path, size: int) -> dict[str, Any]:
 
 
 def prepared(folder: Path, size: int) -> Callable[[], int]:
+    import pandas  # noqa: F401 - pyarrow imports it at its first array
+
     from tasks.core.config import NormalizeSettings, SourceSettings
     from tasks.core.data import raw, tensors
     from tasks.core.workspace import Workspace

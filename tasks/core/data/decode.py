@@ -11,11 +11,12 @@ Rules, in this order:
 6. Resizing keeps the proportions: the shorter side is scaled to the target, with a filter that covers
    every source pixel (antialiased bilinear, Pillow's), and what is over on the longer side is cut off
    equally at both ends.
-7. A JPEG much larger than the target is decoded smaller, by DCT scaling in steps of 1/8, such that at least
-   twice the target's height and width are left for the filter.
+7. A JPEG much larger than the target is decoded smaller, by DCT scaling to 1/2, 3/8, 1/4 or 1/8, such that
+   at least 1.5 times the target's height and width are left for the filter.
 """
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -30,7 +31,8 @@ Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: 512 MB as RGB
 MIN_SIDE = 4  # pixels; smaller ones are icons and tracking dots
-OVERSAMPLE = 2  # a JPEG is decoded at a DCT scale that leaves at least this many pixels for one
+OVERSAMPLE = 1.5  # a JPEG is decoded at a DCT scale that leaves at least this many pixels for one
+REDUCTION = 2  # 5/8, 6/8 and 7/8 take longer than decoding in full
 GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 ORIENTATION = 0x0112
@@ -87,14 +89,22 @@ def fit(image: Pixels, target: Target) -> Pixels:
 
 
 def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
-    (height, width), (new_height, new_width) = image.shape[:2], size
-    scale = min(height / new_height, width / new_width)  # source pixels per target pixel
-    top, left = (height - new_height * scale) / 2, (width - new_width * scale) / 2
-    box = (left, top, left + new_width * scale, top + new_height * scale)
+    new_height, new_width = size
     squeezed = image[:, :, 0] if image.shape[2] == 1 else image
     picture = Image.fromarray(np.ascontiguousarray(squeezed))
+    box = _middle(image.shape[0], image.shape[1], size)
     resized = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BILINEAR, box=box))
     return resized.reshape(new_height, new_width, image.shape[2])
+
+
+def _middle(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest box of the target's proportions: left, top, right, bottom; never beyond the image."""
+    new_height, new_width = size
+    if height * new_width <= width * new_height:
+        left = (width - new_width * height / new_height) / 2
+        return left, 0, width - left, height
+    top = (height - new_height * width / new_width) / 2
+    return 0, top, width, height - top
 
 
 def _refuse_size(height: int, width: int) -> None:
@@ -114,17 +124,14 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
         return _other(content)
     grey = space == "Gray"
     turn = _orientation(content)
-    sides = _least(height, width, target, turned=TURNS.get(turn, (False, 0))[1] % 2 == 1)
+    sides = _least(target, turned=TURNS.get(turn, (False, 0))[1] % 2 == 1)
+    wanted = ("GRAY" if grey else "RGB", False, False, *sides, REDUCTION)
     try:
-        image = simplejpeg.decode_jpeg(
-            content, "GRAY" if grey else "RGB", min_height=sides[0], min_width=sides[1]
-        )
+        image = simplejpeg.decode_jpeg(content, *wanted)
     except ValueError as error:
         if "extraneous bytes" not in str(error):
             raise DecodeError(f"broken JPEG: {error}") from error
-        image = simplejpeg.decode_jpeg(
-            content, "GRAY" if grey else "RGB", min_height=sides[0], min_width=sides[1], strict=False
-        )
+        image = simplejpeg.decode_jpeg(content, *wanted, strict=False)
     mirrored, quarters = TURNS.get(turn, (False, 0))
     if mirrored or quarters:
         image = np.rot90(image[:, ::-1] if mirrored else image, quarters)
@@ -132,12 +139,12 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     return image, (*own, 1 if grey else 3)
 
 
-def _least(height: int, width: int, target: Target, *, turned: bool) -> tuple[int, int]:
+def _least(target: Target, *, turned: bool) -> tuple[int, int]:
     """Height and width that a DCT-scaled JPEG must keep; 0 for as it is."""
     if target.size is None:
         return 0, 0
     least = target.size[::-1] if turned else target.size
-    return least[0] * OVERSAMPLE, least[1] * OVERSAMPLE
+    return math.ceil(least[0] * OVERSAMPLE), math.ceil(least[1] * OVERSAMPLE)
 
 
 def _orientation(content: bytes) -> int:

@@ -113,10 +113,10 @@ def whole(path: str, size: int) -> bytes:
     """The content of a file of about `size` bytes; for a small one in half the time of `open`."""
     file = os.open(path, os.O_RDONLY)
     try:
-        parts = [os.read(file, size + 1)]  # one more than there should be, so that one read is enough
-        while len(parts[-1]) and sum(map(len, parts)) != size:
-            parts.append(os.read(file, stage.SMALL))
-        return b"".join(parts)
+        content = os.read(file, size + 1)  # one more than there should be, so that one read is enough
+        while len(content) != size and (more := os.read(file, stage.SMALL)):
+            content += more
+        return content
     finally:
         os.close(file)
 

@@ -41,9 +41,7 @@ def table(files: Iterable[File]) -> pa.Table:
 
 def write(directory: Path, files: pa.Table) -> None:
     """Write a table of `SCHEMA`, sorted by path."""
-    pq.write_table(
-        files, directory / NAME, use_dictionary=["split", "class_name"], row_group_size=seen.GROUP
-    )
+    pq.write_table(files, directory / NAME, use_dictionary=["split", "class_name"], row_group_size=seen.GROUP)
 
 
 def read(directory: Path) -> pa.Table:

@@ -272,6 +272,13 @@ def test_resizing_is_pillows_bilinear_on_the_centre(height: int, width: int) -> 
     assert np.array_equal(pixels(encoded(image), Target((32, 32), 3)), np.asarray(expected))
 
 
+@pytest.mark.parametrize(("height", "width", "side"), [(29, 39, 28), (39, 29, 28), (1019, 1359, 224)])
+def test_rounding_never_looks_beyond_the_image(height: int, width: int, side: int) -> None:
+    """28 times 29 / 28 is more than 29 in floating point, by which the cut was once outside of the image."""
+    image = np.full((height, width, 3), 77, np.uint8)
+    assert np.array_equal(pixels(encoded(image), Target((side, side), 3)), image[:side, :side])
+
+
 def test_resizing_covers_every_source_pixel() -> None:
     """A one-pixel checkerboard becomes even grey; picking single pixels would give stripes or black."""
     board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
@@ -287,6 +294,25 @@ def test_scaled_decoding_stays_close_to_decoding_in_full() -> None:
     expected = np.asarray(whole.resize((32, 32), Image.Resampling.BILINEAR, box=(400, 0, 2000, 1600)))
     difference = pixels(content, Target((32, 32), 3)).astype(int) - expected
     assert np.abs(difference).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "decoded"), [(768, 1024, (384, 512)), (480, 640, (480, 640)), (336, 448, (336, 448))]
+)
+def test_a_photo_keeps_one_and_a_half_times_the_target(
+    height: int, width: int, decoded: tuple[int, int]
+) -> None:
+    """1,024 x 768 for 224 is halved; 640 x 480 isn't, since half of it is less than 336, 1.5 times 224."""
+    content = encoded(smooth(height, width), "JPEG", quality=92)
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    if decoded != (height, width):
+        image = image.reduce(
+            height // decoded[0]
+        )  # the mean of 2 x 2 pixels is what a halved DCT gives, nearly
+    left = (decoded[1] - decoded[0]) / 2
+    box = (left, 0, left + decoded[0], decoded[0])
+    expected = np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR, box=box)).astype(int)
+    assert np.abs(pixels(content, Target((224, 224), 3)) - expected).max() <= (3 if decoded[0] == 384 else 0)
 
 
 def test_a_jpeg_with_bytes_too_many_is_read() -> None:
