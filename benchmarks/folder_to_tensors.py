@@ -6,7 +6,9 @@
 Plumbline's time is that of a first run: look at the folder, hash every file, decode, split, write the
 tensor cache with its tables, statistics and checksums. Keras is
 `keras.utils.image_dataset_from_directory`, one pass over the batches, nothing kept. Pillow is a loop of
-open, convert, resize (its antialiased bilinear). Each runs in a process of its own, on files that are in
+open, convert, resize (its antialiased bilinear). Bare is what no such program can do without: a loop that
+reads each file once and has libjpeg-turbo decode it (simplejpeg, at the DCT scale that Plumbline takes), and
+does nothing else; it is the bound of what there is to gain. Each runs in a process of its own, on files in
 the page cache, and counts from after its imports. Peak memory is the process's, imports included.
 
 The photos are made here, since photos of people can't be shipped: 4000x3000 pixels of noise whose
@@ -33,7 +35,7 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH = 3000, 4000
-CONTENDERS = ("plumbline", "keras", "pillow")
+CONTENDERS = ("plumbline", "keras", "pillow", "bare")
 
 
 def main() -> None:
@@ -232,7 +234,25 @@ def pillow(folder: Path, size: int) -> dict[str, Any]:
     return measured(run)
 
 
-RUNS = {"plumbline": plumbline, "grown": grown, "keras": keras, "pillow": pillow}
+def bare(folder: Path, size: int) -> dict[str, Any]:
+    import simplejpeg
+
+    from tasks.core.data.decode import OVERSAMPLE, REDUCTION
+    from tasks.core.data.hashes import whole
+
+    least = int(size * OVERSAMPLE)
+
+    def run() -> int:
+        paths = sorted(path for path in folder.rglob("*.*") if path.is_file())
+        for path in paths:
+            content = whole(str(path), path.stat().st_size)
+            simplejpeg.decode_jpeg(content, "RGB", False, False, least, least, REDUCTION)
+        return len(paths)
+
+    return measured(run)
+
+
+RUNS = {"plumbline": plumbline, "grown": grown, "keras": keras, "pillow": pillow, "bare": bare}
 
 if __name__ == "__main__":
     main()
