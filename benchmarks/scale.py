@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core import environment, handles
 from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
-from tasks.core.data import audit, descriptors, neighbours, raw, tensors
+from tasks.core.data import audit, duplicates, neighbours, raw, tensors
 from tasks.core.data.gallery import Gallery
 from tasks.core.data.likeness import SAMPLE, Likeness
 from tasks.core.model import predictions, training
@@ -121,10 +121,9 @@ ALL = (
 def pairs(made: Made) -> Clock:
     """The comparison of all pictures with each other, by itself."""
     gallery = Gallery.of(cache(made))
-    parts = [descriptors.describe(split.images) for split in gallery.splits]
-    even, odd = (np.concatenate([getattr(part, name) for part in parts]) for name in ("even", "odd"))
-    likeness = Likeness.learn(gallery.take(np.arange(min(SAMPLE, len(even)))))
-    places = likeness.place(descriptors.Features(even, odd))
+    every = np.arange(sum(gallery.sizes))
+    likeness = Likeness.learn(gallery.take(every[:SAMPLE]))
+    places = duplicates.places(gallery, every, likeness)
     with Clock() as clock:
         neighbours.within(places, likeness.radius)
     return clock

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.data import gathering
+
 SIDE = 32  # pixels; larger pictures are averaged down to it
 SMALLEST = 16  # pixels; below, two pictures of a class can hardly be told from a picture and its copy
 LAYOUT = 8  # cosine frequencies, down and across, of the light
@@ -53,6 +55,7 @@ def blocks(images: NDArray[np.uint8]) -> Iterator[Floats]:
     """The pictures, averaged down, a block at a time: float32 (n, h, w, C), 0..255."""
     for start in range(0, len(images), BLOCK):
         yield reduced(images[start : start + BLOCK])
+        gathering.forget(images)
 
 
 def reduced(images: NDArray[np.uint8]) -> Floats:

@@ -22,7 +22,7 @@ from tasks.core.progress import Progress, silent
 # come in below. Handwriting needs the multiple: different digits reach 0.996, recompressed ones 0.998.
 BLEMISHES, LARGEST_LACK = 3.7, 0.1
 FEWEST = 50  # images from which a distance can be learned
-BLOCK = 4096  # pairs whose pixels are in memory at a time
+BLOCK = 1024  # pairs whose pixels are in memory at a time
 Numbers = NDArray[np.int64]
 
 
@@ -132,7 +132,7 @@ def _contents(tensors: TensorCache, gallery: Gallery) -> Numbers:
     """A number for each image that is the same for images of one content."""
     rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "id"])
     contents = np.empty(rows.num_rows, np.int64)
-    contents[gallery.numbers(rows)] = np.unique(rows["id"].to_numpy(), return_inverse=True)[1]
+    contents[gallery.numbers(rows)] = rows["id"].combine_chunks().dictionary_encode().indices.to_numpy()
     return contents
 
 
@@ -145,7 +145,7 @@ def _exact(contents: Numbers) -> tuple[Numbers, Numbers]:
 def _one_of_each(contents: Numbers, gallery: Gallery) -> Numbers:
     """The first image of each content in each split."""
     splits = np.repeat(np.arange(len(SPLITS)), gallery.sizes)
-    _, first = np.unique(np.stack([contents, splits]), axis=1, return_index=True)
+    _, first = np.unique(contents * len(SPLITS) + splits, return_index=True)
     return np.sort(first)
 
 
@@ -156,15 +156,20 @@ def _near(
     if min(gallery.splits[0].images.shape[1:3]) < descriptors.SMALLEST or len(chosen) < FEWEST:
         return nothing
     likeness = Likeness.learn(gallery.take(chosen[:SAMPLE]))
-    parts = [descriptors.describe(split.images) for split in gallery.splits]
-    features = Features(
-        np.concatenate([part.even for part in parts])[chosen],
-        np.concatenate([part.odd for part in parts])[chosen],
-    )
-    close = neighbours.within(likeness.place(features), likeness.radius, progress=progress)
+    close = neighbours.within(places(gallery, chosen, likeness), likeness.radius, progress=progress)
     a, b, distance = chosen[close.a], chosen[close.b], close.distance / likeness.radius
     same = 1 - _correlation(gallery, a, b) <= allowance(likeness, distance)
     return a[same], b[same], distance[same].astype(np.float64)
+
+
+def places(gallery: Gallery, chosen: Numbers, likeness: Likeness) -> Features:
+    """Where the chosen images are; of one block at a time there is more than that in memory."""
+    even, odd = (np.empty((len(chosen), part.shape[1]), np.float32) for part in (likeness.even, likeness.odd))
+    for start in range(0, len(chosen), descriptors.BLOCK):
+        block = slice(start, start + descriptors.BLOCK)
+        features = likeness.place(descriptors.describe(gallery.take(chosen[block])))
+        even[block], odd[block] = features.even, features.odd
+    return Features(even, odd)
 
 
 def allowance(likeness: Likeness, distance: Floats) -> NDArray[np.float64]:

@@ -5,8 +5,10 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data import gathering
 from tasks.core.data.cache import SPLITS, Split, open_split
 from tasks.core.handles import TensorCache
 
@@ -37,13 +39,13 @@ class Gallery:
 
     def numbers(self, rows: pa.Table) -> NDArray[np.int64]:
         """The number of each row of a table with columns `split` and `row`."""
-        starts = dict(zip(SPLITS, self.starts.tolist(), strict=False))
-        return rows["row"].to_numpy() + np.array([starts[split] for split in rows["split"].to_pylist()])
+        splits = pc.index_in(rows["split"], pa.array(SPLITS)).to_numpy()
+        return rows["row"].to_numpy() + self.starts[splits]
 
     def take(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images of these numbers, in this order: uint8 (len(numbers), H, W, C)."""
         images = np.empty((len(numbers), *self.splits[0].images.shape[1:]), np.uint8)
         for split, first, end in zip(self.splits, self.starts, self.starts[1:], strict=False):
             here = (numbers >= first) & (numbers < end)
-            images[here] = split.images[numbers[here] - first]
+            images[here] = gathering.gather(split.images, numbers[here] - first)
         return images

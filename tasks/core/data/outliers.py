@@ -28,9 +28,8 @@ class Light:
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> "Light":
         """Of images uint8 (N, H, W, C), averaged down to `descriptors.SIDE` pixels; may be memory-mapped."""
-        lights = [descriptors.light_of(block) for block in descriptors.blocks(images)]
-        means, deviations = ([getattr(light, name)((1, 2)) for light in lights] for name in ("mean", "std"))
-        return cls(np.concatenate(means), np.concatenate(deviations))
+        lights = map(descriptors.light_of, descriptors.blocks(images))
+        return cls.join([cls(light.mean((1, 2)), light.std((1, 2))) for light in lights])
 
     @classmethod
     def join(cls, parts: Sequence["Light"]) -> "Light":
