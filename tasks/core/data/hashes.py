@@ -90,8 +90,8 @@ class Hashes:
 
     def _load(self) -> pa.Table:
         try:
-            with pq.ParquetFile(self.file) as file:
-                table = file.read().cast(SCHEMA)
+            with pq.ParquetFile(self.file, pre_buffer=False) as file:
+                table = file.read(use_threads=False).cast(SCHEMA)
             _digits(table["sha256"])
         except (OSError, ValueError):  # not there, or not whole: only costs time
             return SCHEMA.empty_table()
