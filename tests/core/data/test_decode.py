@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -277,6 +279,13 @@ def test_rounding_never_looks_beyond_the_image(height: int, width: int, side: in
     """28 times 29 / 28 is more than 29 in floating point, by which the cut was once outside of the image."""
     image = np.full((height, width, 3), 77, np.uint8)
     assert np.array_equal(pixels(encoded(image), Target((side, side), 3)), image[:side, :side])
+
+
+@settings(deadline=None)
+@given(st.integers(4, 700), st.integers(4, 700), st.integers(8, 224), st.integers(8, 224))
+def test_every_size_becomes_every_other(height: int, width: int, down: int, across: int) -> None:
+    image = np.full((height, width, 1), 77, np.uint8)
+    assert np.array_equal(decode.fit(image, Target((down, across), 1)), np.full((down, across, 1), 77))
 
 
 def test_resizing_covers_every_source_pixel() -> None:

@@ -31,8 +31,13 @@ def deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def started(tensors: TensorCache, recipe: Recipe, seed: int = 0) -> Trainer:
+def started(tensors: TensorCache, recipe: Recipe, seed: int = 0, window: int = 0) -> Trainer:
+    """A training; its images in windows of `window`, as those of a large split are, if it isn't 0."""
     plan = Plan.of(recipe, seed, tensors.train)
+    if window:
+        size = int(np.prod(tensors.shape))
+        sizes = {"whole_bytes": 0, "window_bytes": window * size, "block_bytes": window // 4 * size}
+        plan = replace(plan, shuffle=replace(plan.shuffle, row_bytes=size, **sizes))
     return Trainer(plan, open_split(tensors, "train"), open_split(tensors, "val"), len(tensors.classes))
 
 
@@ -96,29 +101,30 @@ def test_the_recorded_validation_is_that_of_the_published_model(
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"),
+    ("name", "changes", "window"),
     [
-        (RecipeName.flash, {}),
-        (RecipeName.fast, {"patience": 1}),
-        (RecipeName.seed, {"augment": "rotate"}),
+        (RecipeName.flash, {}, 0),
+        (RecipeName.flash, {}, 48),  # batches of 32 lie across windows of 48
+        (RecipeName.fast, {"patience": 1}, 0),
+        (RecipeName.seed, {"augment": "rotate"}, 0),
     ],
     ids=str,
 )
 def test_going_on_anywhere_ends_as_if_never_stopped(
-    tensors: Make, tmp_path: Path, name: RecipeName, changes: dict[str, object]
+    tensors: Make, tmp_path: Path, name: RecipeName, changes: dict[str, object], window: int
 ) -> None:
     data = tensors(shape=(16, 16, 3))
     recipe = fitted(data, name, **changes)
-    undisturbed = started(data, recipe)
+    undisturbed = started(data, recipe, window=window)
     loop.run(undisturbed, tmp_path / "whole", silent)
-    one = started(data, recipe)
+    one = started(data, recipe, window=window)
     for stop in (4, 11):  # within the first epoch and within the second
         while one.step < stop:
             one.run(one.plan.window(one.step, stop - one.step))
             if one.plan.ends_epoch(one.step):
                 one.close_epoch()
         checkpoint.save(tmp_path / "parts", one.checkpoint())
-        one = started(data, recipe)
+        one = started(data, recipe, window=window)
         assert "resumed at epoch" in loop.resume(one, tmp_path / "parts")
         assert one.step == stop
     loop.run(one, tmp_path / "parts", silent)
