@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -243,13 +243,22 @@ def bare(folder: Path, size: int) -> dict[str, Any]:
     least = int(size * OVERSAMPLE)
 
     def run() -> int:
-        paths = sorted(path for path in folder.rglob("*.*") if path.is_file())
-        for path in paths:
-            content = whole(str(path), path.stat().st_size)
+        images = 0
+        for entry in files_below(folder):
+            content = whole(entry.path, entry.stat().st_size)
             simplejpeg.decode_jpeg(content, "RGB", False, False, least, least, REDUCTION)
-        return len(paths)
+            images += 1
+        return images
 
     return measured(run)
+
+
+def files_below(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from files_below(entry.path)
+        else:
+            yield entry
 
 
 RUNS = {"plumbline": plumbline, "grown": grown, "keras": keras, "pillow": pillow, "bare": bare}
