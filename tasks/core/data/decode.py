@@ -19,6 +19,7 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import simplejpeg
@@ -36,6 +37,7 @@ REDUCTION = 2  # 5/8, 6/8 and 7/8 take longer than decoding in full
 GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 ORIENTATION = 0x0112
+UPRIGHT = (False, 0)
 TURNS = {  # EXIF orientation -> (mirror left-right first, quarter turns counter-clockwise)
     **{2: (True, 0), 3: (False, 2), 4: (True, 2)},
     **{5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)},
@@ -48,6 +50,13 @@ class Target:
 
     size: tuple[int, int] | None
     channels: int
+
+    @cached_property
+    def least(self) -> tuple[int, int]:
+        """Height and width that a DCT-scaled JPEG must keep; 0 for as it is."""
+        if self.size is None:
+            return 0, 0
+        return math.ceil(self.size[0] * OVERSAMPLE), math.ceil(self.size[1] * OVERSAMPLE)
 
 
 def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]:
@@ -123,38 +132,30 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     if space not in ("YCbCr", "RGB", "Gray"):
         return _other(content)
     grey = space == "Gray"
-    turn = _orientation(content)
-    sides = _least(target, turned=TURNS.get(turn, (False, 0))[1] % 2 == 1)
-    wanted = ("GRAY" if grey else "RGB", False, False, *sides, REDUCTION)
+    mirrored, quarters = _turn(content)
+    least_height, least_width = target.least if quarters % 2 == 0 else target.least[::-1]
+    wanted = ("GRAY" if grey else "RGB", False, False, least_height, least_width, REDUCTION)
     try:
         image = simplejpeg.decode_jpeg(content, *wanted)
     except ValueError as error:
         if "extraneous bytes" not in str(error):
             raise DecodeError(f"broken JPEG: {error}") from error
         image = simplejpeg.decode_jpeg(content, *wanted, strict=False)
-    mirrored, quarters = TURNS.get(turn, (False, 0))
     if mirrored or quarters:
         image = np.rot90(image[:, ::-1] if mirrored else image, quarters)
     own = (width, height) if quarters % 2 else (height, width)
     return image, (*own, 1 if grey else 3)
 
 
-def _least(target: Target, *, turned: bool) -> tuple[int, int]:
-    """Height and width that a DCT-scaled JPEG must keep; 0 for as it is."""
-    if target.size is None:
-        return 0, 0
-    least = target.size[::-1] if turned else target.size
-    return math.ceil(least[0] * OVERSAMPLE), math.ceil(least[1] * OVERSAMPLE)
-
-
-def _orientation(content: bytes) -> int:
+def _turn(content: bytes) -> tuple[bool, int]:
+    """How an image is to be turned by its EXIF orientation, as in `TURNS`."""
     if content.find(b"Exif\0\0", 0, 65536) < 0:
-        return 1
+        return UPRIGHT
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
-            return int(image.getexif().get(ORIENTATION, 1))
+            return TURNS.get(int(image.getexif().get(ORIENTATION, 1)), UPRIGHT)
     except Exception:  # damaged EXIF raises all sorts of things; the pixels are none the worse for it
-        return 1
+        return UPRIGHT
 
 
 def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
