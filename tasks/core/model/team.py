@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tasks.core.cluster import Cluster
-from tasks.core.errors import LostWorkerError, UsageError
+from tasks.core.errors import DivergedError, LostWorkerError, UsageError
 from tasks.core.recipes import Recipe
 
 log = logging.getLogger("plumbline.train")
 
 # How TensorFlow tells that another process is gone, or that this one's part in the cluster has ended.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+
+# What every process raises after the same sum, if one does.
+SHARED = (UsageError, DivergedError)
 
 
 class Alone:
@@ -85,7 +88,7 @@ class Alone:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """In which a process that is gone shows as `LostWorkerError`."""
+        """In which a process that is gone shows as `LostWorkerError`; left when all have come to its end."""
         yield
 
 
@@ -167,6 +170,9 @@ class Team(Alone):
     def watched(self) -> Iterator[None]:
         try:
             yield
+        except SHARED:
+            self._part()
+            raise
         except LOST as error:
             raise LostWorkerError(
                 "another process of the training is gone",
@@ -175,6 +181,16 @@ class Team(Alone):
                 done="this process has stopped; the last checkpoint is kept",
                 todo="start every process again with the same command: training goes on from the checkpoint",
             ) from error
+        self._part()
+
+    def _part(self) -> None:
+        """Wait until every process has the last sum: who leaves sooner takes along what others still fetch.
+
+        By one more sum, which tells the same if it fails: somebody has left, so all had begun it.
+        """
+        if self.processes > 1:
+            with suppress(*LOST):
+                self._summed(np.zeros(1, np.int64))
 
     def _from_leader(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._summed(values if self.leads else np.zeros_like(values))

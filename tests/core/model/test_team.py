@@ -81,6 +81,13 @@ def test_two_processes_train_as_one_does_and_go_on_after_a_kill(tmp_path: Path) 
 
 
 @pytest.mark.campaign
+def test_no_process_leaves_before_the_others_know_why(tmp_path: Path) -> None:
+    """Beside other work 11 of 120 disagreements were told as a process that is gone, before `Team._part`."""
+    for torn in scenes(tmp_path, TEXTBOOK, *[("torn", [3, 4])] * 60):
+        assert torn["how"] == ["2", "2"]
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize("recipe", [RecipeName.seed, RecipeName.flash])
 def test_kills_of_either_process_change_no_byte(tmp_path: Path, recipe: RecipeName) -> None:
     settings = TrainSettings(recipe=recipe, epochs=60, augment=recipe is not RecipeName.seed, seed=5)
