@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import environment, stage
+from tasks.core import environment, gpu, stage
 from tasks.core.config import NormalizeSettings, Precision, RecipeName, SourceSettings, TrainSettings
 from tasks.core.data import raw, tensors
 from tasks.core.errors import PlumblineError
@@ -31,6 +31,9 @@ from tasks.core.handles import TensorCache
 from tasks.core.workspace import Workspace
 
 TEXTBOOK = "textbook script"
+GIVEN = dict(
+    os.environ
+)  # the script runs in it: it has not asked for our settings, such as deterministic kernels
 QUICK = ["flash", "fast"]
 USUAL = ["seed", "flash", "fast", "good"]
 
@@ -87,7 +90,8 @@ def describe(cache: str, seeds: int) -> None:
     facts = stage.read_manifest(Path(cache))["facts"]
     splits = ", ".join(f"{facts[split]:,} {split}" for split in ("train", "val", "test"))
     print(f"{facts['dataset']}: {splits} images of {'x'.join(map(str, facts['shape']))}")
-    print(f"{os.cpu_count()} cores, {processor()}, load average {os.getloadavg()[0]:.1f}")
+    graphics = f", {gpu.present()} GPU(s)" if gpu.present() else ""
+    print(f"{os.cpu_count()} cores, {processor()}{graphics}, load average {os.getloadavg()[0]:.1f}")
     print(f"TensorFlow {version('tensorflow')}, Keras {version('keras')}")
     print(f"seeds 0..{seeds - 1} (n={seeds}), one after the other", flush=True)
 
@@ -105,7 +109,10 @@ def measured(cache: str, name: str, seed: int, precision: Precision) -> dict[str
     else:
         command = [__file__, "--one", name, "--tensors", cache, "--seed", str(seed)]
         command += ["--precision", precision]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    environ = GIVEN if name == TEXTBOOK else None
+    done = subprocess.run(
+        [sys.executable, *command], env=environ, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{name}, seed {seed} failed:\n{done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

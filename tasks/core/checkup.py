@@ -14,7 +14,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from tasks.core import code, flight, presence, server, stage
+from tasks.core import code, flight, gpu, presence, server, stage
+from tasks.core.model import quiet
 from tasks.core.progress import Progress, silent
 from tasks.core.workspace import Workspace
 
@@ -46,6 +47,7 @@ def examine(workspace: Workspace, least_free: float = 2.0, progress: Progress = 
     """
     looks: list[Callable[[], Iterator[Finding]]] = [
         _versions,
+        _devices,
         _server,
         lambda: _disk(workspace, least_free),
         lambda: _locks(workspace),
@@ -69,6 +71,21 @@ def _versions() -> Iterator[Finding]:
             yield Finding("versions", f"{wanted.name} {version or 'is not installed'}, wanted {wanted}", mend)
             return
     yield Finding("versions", f"all {len(declared['dependencies'])} libraries as declared")
+
+
+def _devices() -> Iterator[Finding]:
+    """TensorFlow is loaded only where there is a GPU to ask it for."""
+    count = gpu.present()
+    if not count:
+        yield Finding("devices", f"{os.cpu_count()} cores, no NVIDIA GPU")
+        return
+    with quiet.start_up():
+        from tasks.core.model import device
+    name = device.name()
+    if name == "CPU":
+        yield Finding("devices", f"{count} GPU(s) lie idle, {gpu.IDLE}", gpu.MEND)
+    else:
+        yield Finding("devices", f"{count} GPU(s): {name}")
 
 
 def _server() -> Iterator[Finding]:

@@ -132,6 +132,7 @@ class TrainedModel(Model):
         temperature: By which the model divides its logits, fitted on the validation images.
         replicas: Devices that trained it together.
         precision: Keras' name of the precision that it calculated in; see `tasks.core.model.device`.
+        device: "CPU", or what the GPU is called.
     """
 
     recipe: str
@@ -141,12 +142,14 @@ class TrainedModel(Model):
     temperature: float = 1.0
     replicas: int = 1
     precision: str = "float32"
+    device: str = "CPU"
 
     def __str__(self) -> str:
         resumed = f" ({self.resumed})" if self.resumed else ""
         epochs = f"{round(self.epochs, 2):g} epoch{'s' * (self.epochs != 1)}"
-        together = f" on {self.replicas} replicas" if self.replicas > 1 else ""
-        return f"{self.recipe}, {epochs}{together}, val accuracy {self.val_accuracy:.2%}{resumed}"
+        replicas = f" on {self.replicas} replicas" if self.replicas > 1 else ""
+        device = f" on {self.device}" if self.device != "CPU" else ""
+        return f"{self.recipe}, {epochs}{replicas}{device}, val accuracy {self.val_accuracy:.2%}{resumed}"
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def train(order: Order, directory: Path, progress: Progress) -> dict[str, Any]:
         "temperature": warmth,
         "replicas": trainer.team.replicas,
         "precision": trainer.policy,
+        "device": device.name(),
     }
 
 

@@ -73,6 +73,14 @@ def test_the_textbook_net_stays_in_float32(
     assert training.train(tensors(shape=(16, 16, 3)), settings, workspace).precision == precision
 
 
+def test_a_model_says_what_trained_it(tensors: Make, workspace: Workspace) -> None:
+    settings = TrainSettings(recipe=RecipeName.flash, epochs=0.5)
+    model = training.train(tensors(shape=(16, 16, 3)), settings, workspace)
+    assert model.device == device.name()
+    said = str(replace(model, replicas=2, device="NVIDIA H200", val_accuracy=0.8))
+    assert said == "flash, 0.5 epochs on 2 replicas on NVIDIA H200, val accuracy 80.00%"
+
+
 def test_precision_can_be_asked_for(tensors: Make, workspace: Workspace) -> None:
     data = tensors(shape=(16, 16, 3))
     asked = (Precision.float32, Precision.bfloat16)
