@@ -36,6 +36,7 @@ from tasks.core.stage import Ingredients
 from tasks.core.workspace import Workspace
 
 BITS = 10  # of 64 that two hashes of one picture may differ in
+COLUMNS = ["split", "row", "id", "height", "width"]
 SHIFTS = [(x, y) for x in (-2, 0, 2) for y in (-2, 0, 2) if (x, y) != (0, 0)]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -96,11 +97,13 @@ def planted(cache: TensorCache, workspace: Workspace, count: int) -> tuple[Tenso
             labels = np.concatenate([opened.labels, train.labels[rows]]) if added else opened.labels
             np.save(staging / f"{split}.images.npy", images)
             np.save(staging / f"{split}.labels.npy", labels)
-        old = pq.read_table(cache.directory / "rows.parquet", columns=["split", "row", "id"])
+        old = pq.read_table(cache.directory / "rows.parquet", columns=COLUMNS)
         new = {
             "split": ["test"] * len(rows),
             "row": range(cache.test, cache.test + len(rows)),
             "id": map(str, range(len(rows))),
+            "height": [cache.shape[0]] * len(rows),
+            "width": [cache.shape[1]] * len(rows),
         }
         table = pa.table({name: list(values) for name, values in new.items()}).cast(old.schema)
         pq.write_table(pa.concat_tables([old, table]), staging / "rows.parquet")
@@ -175,6 +178,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--archive-sha256")
+    parser.add_argument("--image-size", type=int, help="of the tensors; default: as train_flow")
     parser.add_argument("--copies", type=int, default=1000, help="planted copies of each kind")
     parser.add_argument(
         "--picture", type=Path, default=Path("pairs.png"), help="where the first pairs are drawn"
@@ -183,7 +187,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(folder)
         source = raw.acquire(SourceSettings(given.dataset, given.archive, given.archive_sha256), workspace)
-        cache = tensors.normalize(source, NormalizeSettings(), workspace)
+        cache = tensors.normalize(source, NormalizeSettings(image_size=given.image_size), workspace)
         print(cache)
         found, cost = timed(lambda: duplicates.find(cache))
         print(f"audit: {cost}, {len(found.a):,} pairs")

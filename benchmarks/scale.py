@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tasks.core import environment, handles
 from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
 from tasks.core.data import audit, duplicates, neighbours, raw, tensors
-from tasks.core.data.gallery import Gallery
+from tasks.core.data.gallery import Chosen, Gallery
 from tasks.core.data.likeness import SAMPLE, Likeness
 from tasks.core.model import predictions, training
 from tasks.core.results import evaluation, record, suspects, tables
@@ -122,7 +122,7 @@ def pairs(made: Made) -> Clock:
     """The comparison of all pictures with each other, by itself."""
     gallery = Gallery.of(cache(made))
     every = np.arange(sum(gallery.sizes))
-    likeness = Likeness.learn(gallery.take(every[:SAMPLE]))
+    likeness = Likeness.learn(Chosen(gallery, every[:SAMPLE], *gallery.splits[0].images.shape[1:3]))
     places = duplicates.places(gallery, every, likeness)
     with Clock() as clock:
         neighbours.within(places, likeness.radius)

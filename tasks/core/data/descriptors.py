@@ -22,10 +22,12 @@ TEXTURE = 6  # Fourier frequencies
 HIGHEST = 7  # sum of the two frequencies up to which numbers are kept
 FLOOR = 2.0  # grey levels added to a picture's contrast, so that an empty picture's noise isn't blown up
 BLOCK = 2048  # pictures at a time
+PORTION = 16 << 20  # bytes of pictures in full that are in memory at a time
 TO_LIGHT = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 TO_COLOURS = np.array([[0.5, -0.1687], [-0.4187, -0.3313], [-0.0813, 0.5]], np.float32)
 
 Floats = NDArray[np.float32]
+Images = NDArray[np.uint8] | Floats  # as they are, or as `reduced` gives them
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,33 @@ class Features:
     odd: Floats
 
 
-def describe(images: NDArray[np.uint8]) -> Features:
+def describe(images: Images) -> Features:
     """Describe pictures of at least `SMALLEST` pixels a side.
 
     Args:
-        images: uint8 (N, H, W, C), C = 1 or 3; may be memory-mapped.
+        images: (N, H, W, C), C = 1 or 3; may be memory-mapped.
     """
     parts = [_describe(block) for block in blocks(images)]
     return Features(np.concatenate([even for even, _ in parts]), np.concatenate([odd for _, odd in parts]))
 
 
-def blocks(images: NDArray[np.uint8]) -> Iterator[Floats]:
+def blocks(images: Images) -> Iterator[Floats]:
     """The pictures, averaged down, a block at a time: float32 (n, h, w, C), 0..255."""
-    for start in range(0, len(images), BLOCK):
-        yield reduced(images[start : start + BLOCK])
+    for part in portions(len(images), images[:1].nbytes):
+        yield reduced(images[part])
         gathering.forget(images)
 
 
-def reduced(images: NDArray[np.uint8]) -> Floats:
-    """Pictures averaged down to at most `SIDE` pixels a side: float32 (N, h, w, C), 0..255."""
-    down, across = (_averaging(side, min(side, SIDE)) for side in images.shape[1:3])
+def portions(count: int, image_bytes: int) -> Iterator[slice]:
+    """Parts of so many pictures that are at most `BLOCK` and, in full, take at most `PORTION`."""
+    size = max(1, min(BLOCK, PORTION // max(1, image_bytes)))
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def reduced(images: Images, height: int = SIDE, width: int = SIDE) -> Floats:
+    """Pictures averaged down to at most this size: float32 (N, h, w, C), 0..255."""
+    shape = zip(images.shape[1:3], (height, width), strict=True)
+    down, across = (_averaging(side, min(side, most)) for side, most in shape)
     if len(down) == images.shape[1] and len(across) == images.shape[2]:
         return np.asarray(images, np.float32)
     return np.stack([np.einsum("yi,ijc,xj->yxc", down, image, across, optimize=True) for image in images])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tasks.core.data import alignment, descriptors, neighbours
 from tasks.core.data.cache import SPLITS
 from tasks.core.data.descriptors import Features, Floats
-from tasks.core.data.gallery import Gallery
+from tasks.core.data.gallery import Chosen, Gallery
 from tasks.core.data.likeness import SAMPLE, Likeness
 from tasks.core.data.pairs import NAME, SCHEMA, leaks_of
 from tasks.core.handles import TensorCache
@@ -73,7 +73,8 @@ def find(tensors: TensorCache, progress: Progress = silent) -> Duplicates:
     contents = _contents(tensors, gallery)
     a, b = _exact(contents)
     chosen = _one_of_each(contents, gallery)
-    near_a, near_b, distance = _near(gallery, chosen, progress)
+    sample = Chosen(gallery, chosen[:SAMPLE], *_size_as_it_came(tensors))
+    near_a, near_b, distance = _near(gallery, chosen, sample, progress)
     different = contents[near_a] != contents[near_b]
     return Duplicates(
         np.concatenate([a, near_a[different]]),
@@ -149,13 +150,26 @@ def _one_of_each(contents: Numbers, gallery: Gallery) -> Numbers:
     return np.sort(first)
 
 
+def _size_as_it_came(tensors: TensorCache) -> tuple[int, int]:
+    """The tensors' height and width, or less if most images had to be enlarged to them.
+
+    Copies of an enlarged image are made of it as it came: shown small, recompression does more to it.
+    """
+    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["height", "width"])
+    height, width = tensors.shape[:2]
+    scales = np.minimum(rows["height"].to_numpy() / height, rows["width"].to_numpy() / width)
+    scale = min(1.0, float(np.median(scales)))
+    down, across = (max(min(side, descriptors.SMALLEST), round(scale * side)) for side in (height, width))
+    return down, across
+
+
 def _near(
-    gallery: Gallery, chosen: Numbers, progress: Progress
+    gallery: Gallery, chosen: Numbers, sample: Chosen, progress: Progress
 ) -> tuple[Numbers, Numbers, NDArray[np.float64]]:
     nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     if min(gallery.splits[0].images.shape[1:3]) < descriptors.SMALLEST or len(chosen) < FEWEST:
         return nothing
-    likeness = Likeness.learn(gallery.take(chosen[:SAMPLE]))
+    likeness = Likeness.learn(sample)
     close = neighbours.within(places(gallery, chosen, likeness), likeness.radius, progress=progress)
     a, b, distance = chosen[close.a], chosen[close.b], close.distance / likeness.radius
     same = 1 - _correlation(gallery, a, b) <= allowance(likeness, distance)
@@ -167,7 +181,7 @@ def places(gallery: Gallery, chosen: Numbers, likeness: Likeness) -> Features:
     even, odd = (np.empty((len(chosen), part.shape[1]), np.float32) for part in (likeness.even, likeness.odd))
     for start in range(0, len(chosen), descriptors.BLOCK):
         block = slice(start, start + descriptors.BLOCK)
-        features = likeness.place(descriptors.describe(gallery.take(chosen[block])))
+        features = likeness.place(descriptors.describe(gallery.reduced(chosen[block])))
         even[block], odd[block] = features.even, features.odd
     return Features(even, odd)
 
@@ -185,6 +199,5 @@ def _correlation(gallery: Gallery, a: Numbers, b: Numbers) -> NDArray[np.float64
     found = np.zeros(len(a))
     for start in range(0, len(a), BLOCK):
         block = slice(start, start + BLOCK)
-        one, other = (descriptors.reduced(gallery.take(side[block])) for side in (a, b))
-        found[block] = alignment.correlation(one, other)
+        found[block] = alignment.correlation(gallery.reduced(a[block]), gallery.reduced(b[block]))
     return found

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.core.data import gathering
+from tasks.core.data import descriptors, gathering
 from tasks.core.data.cache import SPLITS, Split, open_split
+from tasks.core.data.descriptors import Floats
 from tasks.core.handles import TensorCache
 
 
@@ -49,3 +50,31 @@ class Gallery:
             here = (numbers >= first) & (numbers < end)
             images[here] = gathering.gather(split.images, numbers[here] - first)
         return images
+
+    def reduced(self, numbers: NDArray[np.int64]) -> Floats:
+        """The same, averaged down (`descriptors.reduced`): a portion of them is in memory in full."""
+        parts = descriptors.portions(len(numbers), self.take(numbers[:1]).nbytes)
+        return np.concatenate([descriptors.reduced(self.take(numbers[part])) for part in parts])
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the images, left where they are until asked for.
+
+    Args:
+        gallery: All images.
+        numbers: Which of them.
+        height, width: They are averaged down to, if they are larger.
+    """
+
+    gallery: Gallery
+    numbers: NDArray[np.int64]
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        images = self.gallery.take(self.numbers[rows])
+        return np.rint(descriptors.reduced(images, self.height, self.width)).astype(np.uint8)

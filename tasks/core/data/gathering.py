@@ -1,6 +1,7 @@
 """Rows of a memory-mapped array as an array, without the file staying in the process's memory."""
 
 import mmap
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def read_ahead(images: NDArray[np.uint8], first: int, last: int) -> None:
         images.base.madvise(mmap.MADV_WILLNEED, at, min(PIECE, end - at))
 
 
-def forget(images: NDArray[np.uint8]) -> None:
+def forget(images: NDArray[Any]) -> None:
     """Take a mapped file's pages out of this process's memory; the system's cache keeps them."""
     if isinstance(images.base, mmap.mmap):
         images.base.madvise(mmap.MADV_DONTNEED)

@@ -6,19 +6,29 @@ discriminant, 1936); the copies of another part of the sample say how far a copy
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.data import alignment
-from tasks.core.data.copies import copied
-from tasks.core.data.descriptors import Features, Floats, describe, reduced
+from tasks.core.data.copies import Changes
+from tasks.core.data.descriptors import Features, Floats, describe, portions, reduced
 
 SAMPLE = 2000  # pictures of which copies are made
 FEWEST = 500  # copies of a kind that are made of fewer pictures
 EVEN, ODD = 32, 16  # directions kept
 RIDGE = 1e-3  # share of the copies' mean variance added to each direction
 REACH = 0.98  # share of the copies of each kind that must lie within the radius
+
+
+class Pictures(Protocol):
+    """N pictures of one shape, which need not all be in memory: an array will do."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Some of them, uint8 (n, H, W, C)."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +50,23 @@ class Likeness:
     blemish: float
 
     @classmethod
-    def learn(cls, images: NDArray[np.uint8]) -> "Likeness":
+    def learn(cls, images: Pictures) -> "Likeness":
         """Learn from pictures; the same ones give the same distance.
 
         Args:
-            images: uint8 (N, H, W, C); some `SAMPLE` of them. Of few there are more copies each.
+            images: Some `SAMPLE` of them. Of few there are more copies each.
         """
         generator = np.random.default_rng(0)
-        taught, held_out = (_repeated(half) for half in (images[::2], images[1::2]))
-        own, copies = describe(taught), _described(copied(taught, generator))
+        taught, held_out = (_repeated(np.arange(first, len(images), 2)) for first in range(2))
+        own, *copies = map(describe, _copied(images, taught, generator).values())
         even = _directions(own.even, [copy.even for copy in copies], EVEN)
         odd = _directions(own.odd, [copy.odd for copy in copies], ODD)
-        return cls(own.even.mean(0), even, odd, 0.0, 0.0)._calibrated(held_out, generator)
+        return cls(own.even.mean(0), even, odd, 0.0, 0.0)._calibrated(_copied(images, held_out, generator))
 
-    def _calibrated(self, images: NDArray[np.uint8], generator: np.random.Generator) -> "Likeness":
-        copies, own = copied(images, generator), describe(images)
-        radius = max(np.quantile(self.between(own, copy), REACH) for copy in _described(copies))
-        correlation = alignment.correlation(reduced(images), reduced(copies["recompressed"]))
+    def _calibrated(self, pictures: dict[str, Floats]) -> "Likeness":
+        own, *copies = map(describe, pictures.values())
+        radius = max(np.quantile(self.between(own, copy), REACH) for copy in copies)
+        correlation = alignment.correlation(pictures["own"], pictures["recompressed"])
         return replace(self, radius=float(radius), blemish=float(np.quantile(1 - correlation, REACH)))
 
     def place(self, features: Features) -> Features:
@@ -72,12 +82,19 @@ class Likeness:
         return np.sqrt(even + odd)
 
 
-def _repeated(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.tile(images, (max(1, FEWEST // len(images)), 1, 1, 1))
+def _repeated(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.tile(rows, max(1, FEWEST // len(rows)))
 
 
-def _described(copies: dict[str, NDArray[np.uint8]]) -> list[Features]:
-    return [describe(copy) for copy in copies.values()]
+def _copied(images: Pictures, rows: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Floats]:
+    """Pictures ("own", the first) and copies of them, averaged down; a portion at a time in full."""
+    changes = Changes.drawn(len(rows), generator)
+    made: dict[str, list[Floats]] = {}
+    for part in portions(len(rows), images[rows[:1]].nbytes):
+        own = images[rows[part]]
+        for kind, pictures in ({"own": own} | changes.of(own, part)).items():
+            made.setdefault(kind, []).append(reduced(pictures))
+    return {kind: np.concatenate(parts) for kind, parts in made.items()}
 
 
 def _directions(own: Floats, copies: list[Floats], count: int) -> Floats:

@@ -106,6 +106,18 @@ def test_planted_near_duplicates_are_found(tmp_path: Path, workspace: Workspace)
     )
 
 
+@pytest.mark.parametrize("size", [32, 96])
+def test_enlarged_pictures_are_compared_as_they_came(tmp_path: Path, workspace: Workspace, size: int) -> None:
+    """A recompressed copy of a small picture is one, too, once both have been enlarged."""
+    pictures = plain()
+    for number in range(6):
+        pictures[f"test/cat/2{number}"] = recompressed(pictures[f"train/cat/0{number}"], 50)
+    source = raw.acquire(SourceSettings(str(folder(tmp_path / "animals", pictures))), workspace)
+    cache = tensors.normalize(source, NormalizeSettings(image_size=size), workspace)
+    planted = {("near", f"test/cat/2{number}", f"train/cat/0{number}") for number in range(6)}
+    assert found(audit.audit(cache, workspace), cache) == planted
+
+
 def test_every_exact_copy_leaks(tmp_path: Path, workspace: Workspace) -> None:
     """Three in train, two in val, two in test, all of one content: seven images, all on both sides."""
     pictures = plain()
