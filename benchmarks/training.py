@@ -31,9 +31,8 @@ from tasks.core.handles import TensorCache
 from tasks.core.workspace import Workspace
 
 TEXTBOOK = "textbook script"
-GIVEN = dict(
-    os.environ
-)  # the script runs in it: it has not asked for our settings, such as deterministic kernels
+# What the script runs in: it has not asked for our settings, such as deterministic kernels.
+GIVEN = dict(os.environ)
 QUICK = ["flash", "fast"]
 USUAL = ["seed", "flash", "fast", "good"]
 

@@ -51,10 +51,14 @@ class Gallery:
             images[here] = gathering.gather(split.images, numbers[here] - first)
         return images
 
-    def reduced(self, numbers: NDArray[np.int64]) -> Floats:
+    def reduced(
+        self, numbers: NDArray[np.int64], height: int = descriptors.SIDE, width: int = descriptors.SIDE
+    ) -> Floats:
         """The same, averaged down (`descriptors.reduced`): a portion of them is in memory in full."""
-        parts = descriptors.portions(len(numbers), self.take(numbers[:1]).nbytes)
-        return np.concatenate([descriptors.reduced(self.take(numbers[part])) for part in parts])
+        parts = descriptors.portions(len(numbers), int(np.prod(self.splits[0].images.shape[1:])))
+        return np.concatenate(
+            [descriptors.reduced(self.take(numbers[part]), height, width) for part in parts]
+        )
 
 
 @dataclass(frozen=True)
@@ -76,5 +80,5 @@ class Chosen:
         return len(self.numbers)
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        images = self.gallery.take(self.numbers[rows])
-        return np.rint(descriptors.reduced(images, self.height, self.width)).astype(np.uint8)
+        images = self.gallery.reduced(self.numbers[rows], self.height, self.width)
+        return np.rint(images).astype(np.uint8)
