@@ -156,7 +156,7 @@ def draw(cache: TensorCache, found: duplicates.Duplicates, path: Path, count: in
     order = order[~found.exact[order]][:count]
     gallery, scale = Gallery.of(cache), max(1, 64 // cache.shape[0])
     height, width = cache.shape[0] * scale, cache.shape[1] * scale
-    sheet = Image.new("RGB", (10 * (2 * width + 8), -(-len(order) // 10) * (height + 8)), "white")
+    sheet = Image.new("RGB", (10 * (2 * width + 8), max(1, -(-len(order) // 10)) * (height + 8)), "white")
     for place, pair in enumerate(order):
         for side, image in enumerate(gallery.take(np.array([found.a[pair], found.b[pair]]))):
             picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
