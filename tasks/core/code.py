@@ -1,4 +1,4 @@
-"""Which code decides a stage's output: the modules of `tasks.core` that it reaches, without their prose."""
+"""Which code decides a stage's output: the `tasks.core` modules that it reaches, up to a declared boundary."""
 
 import ast
 import hashlib
@@ -7,6 +7,14 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGE = "tasks.core"
+# Modules and packages that decide no byte of an output, so that a change of them makes no stage run again.
+# How files are written, found and locked is covered by the manifest's FORMAT number; settings and resolved
+# recipes are digested as values.
+NOT_INGREDIENTS = (
+    *("code", "config", "errors", "handles", "lock", "mirror", "presence", "progress", "recipes", "stage"),
+    *("store", "workspace", "data.pace"),
+)
+LOGGERS = {"log", "logging"}
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {".py", ".j2", ".css"}
 
@@ -14,8 +22,9 @@ SOURCES = {".py", ".j2", ".css"}
 def hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
     """Hashes of the syntax trees of `modules` and of every `tasks.core` module that they import.
 
-    Comments, docstrings and formatting don't count; a changed constant, a changed helper in another
-    module or a new import does. Nothing is imported to find out.
+    The search stops at `NOT_INGREDIENTS`. Comments, docstrings, formatting and log calls don't count; a
+    changed constant, a changed helper in another module or a new import does. Nothing is imported to find
+    out.
 
     Args:
         modules: Dotted names, such as "tasks.core.data.tensors".
@@ -56,9 +65,19 @@ def _reach(module: str, root: Path) -> dict[str, str]:
 
 @cache  # a dozen stages reach the same modules
 def _read(module: str, root: Path) -> tuple[str, list[str]]:
-    tree = ast.parse(_file(module, root).read_text(encoding="utf-8"))
-    imported = [name for name in _imports(tree) if _is_module(name, root)]
-    return hashlib.sha256(ast.dump(_without_prose(tree)).encode()).hexdigest()[:16], imported
+    tree = _without_prose(ast.parse(_file(module, root).read_text(encoding="utf-8")))
+    imported = [name for name in _imports(tree) if _is_module(name, root) and is_ingredient(name)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], imported
+
+
+def is_ingredient(module: str) -> bool:
+    """Whether a change of this module can change an output; false beyond the boundary.
+
+    >>> is_ingredient("tasks.core.data.decode"), is_ingredient("tasks.core.errors")
+    (True, False)
+    """
+    inside = module.removeprefix(f"{PACKAGE}.")
+    return not any(inside == name or inside.startswith(f"{name}.") for name in NOT_INGREDIENTS)
 
 
 def _imports(tree: ast.Module) -> list[str]:
@@ -80,9 +99,28 @@ def _is_module(name: str, root: Path) -> bool:
 
 
 def _without_prose(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings, log calls and what is imported for type checkers only."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(node, name, None)
+            if isinstance(statements, list):
+                setattr(node, name, [each for each in statements if not _is_prose(each)])
     return tree
+
+
+def _is_prose(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.If):
+        return ast.unparse(statement.test).removeprefix("typing.") == "TYPE_CHECKING"
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.value).startswith("logging.getLogger(")
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names] == ["logging"]
+    if not isinstance(statement, ast.Expr):
+        return False
+    value = statement.value
+    return isinstance(value, ast.Constant) or (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and isinstance(value.func.value, ast.Name)
+        and value.func.value.id in LOGGERS
+    )
