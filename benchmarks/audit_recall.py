@@ -26,13 +26,15 @@ from scipy.fft import dctn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import stage
 from tasks.core.config import NormalizeSettings, SourceSettings
-from tasks.core.data import duplicates, raw, tensors
-from tasks.core.data.cache import SPLITS, open_split
-from tasks.core.data.gallery import Gallery
-from tasks.core.handles import TensorCache
-from tasks.core.stage import Ingredients
+from tasks.core.data.audit import duplicates
+from tasks.core.data.audit.image_set import ImageSet
+from tasks.core.data.sources import acquire
+from tasks.core.data.tensors import normalize
+from tasks.core.data.tensors.cache import SPLITS, open_split
+from tasks.core.stage import publish
+from tasks.core.stage.handles import TensorCache
+from tasks.core.stage.ingredients import Ingredients
 from tasks.core.workspace import Workspace
 
 BITS = 10  # of 64 that two hashes of one picture may differ in
@@ -111,7 +113,7 @@ def planted(cache: TensorCache, workspace: Workspace, count: int) -> tuple[Tenso
 
     made_of = Ingredients("normalize", {"tensors": cache.digest}, {"planted": count})
     directory = workspace.tensors / made_of.digest
-    stage.publish(directory, made_of, build)
+    publish.publish(directory, made_of, build)
     fields = cache.as_dict() | {"path": workspace.relative(directory), "digest": made_of.digest}
     return TensorCache(**fields | {"test": cache.test + len(rows)}), rows
 
@@ -125,7 +127,7 @@ def _copy(
 
 def hashed(cache: TensorCache) -> Pairs:
     """Pairs that pHash takes for duplicates."""
-    gallery = Gallery.of(cache)
+    gallery = ImageSet.of(cache)
     hashes = np.array([_hash(image) for split in gallery.splits for image in split.images])
     found = []
     for start in range(0, len(hashes), 256):
@@ -144,7 +146,7 @@ def _hash(image: NDArray[np.uint8]) -> np.uint64:
 
 def recall(found: Pairs, cache: TensorCache, rows: NDArray[np.int64]) -> dict[str, float]:
     """Share of the planted pairs that were found, by kind."""
-    first = Gallery.of(cache).sizes[0] + cache.val + cache.test - len(rows)
+    first = ImageSet.of(cache).sizes[0] + cache.val + cache.test - len(rows)
     have = set(zip(found[0].tolist(), found[1].tolist(), strict=True))
     hits = np.array([(int(row), first + number) in have for number, row in enumerate(rows)])
     return dict(zip(KINDS, hits.reshape(len(KINDS), -1).mean(1).tolist(), strict=True))
@@ -154,7 +156,7 @@ def draw(cache: TensorCache, found: duplicates.Duplicates, path: Path, count: in
     """The first `count` pairs that are not exact, side by side, ten in a row."""
     order = np.argsort(found.distance, kind="stable")
     order = order[~found.exact[order]][:count]
-    gallery, scale = Gallery.of(cache), max(1, 64 // cache.shape[0])
+    gallery, scale = ImageSet.of(cache), max(1, 64 // cache.shape[0])
     height, width = cache.shape[0] * scale, cache.shape[1] * scale
     sheet = Image.new("RGB", (10 * (2 * width + 8), max(1, -(-len(order) // 10)) * (height + 8)), "white")
     for place, pair in enumerate(order):
@@ -186,17 +188,19 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(folder)
-        source = raw.acquire(SourceSettings(given.dataset, given.archive, given.archive_sha256), workspace)
-        cache = tensors.normalize(source, NormalizeSettings(image_size=given.image_size), workspace)
+        source = acquire.acquire(
+            SourceSettings(given.dataset, given.archive, given.archive_sha256), workspace
+        )
+        cache = normalize.normalize(source, NormalizeSettings(image_size=given.image_size), workspace)
         print(cache)
         found, cost = timed(lambda: duplicates.find(cache))
         print(f"audit: {cost}, {len(found.a):,} pairs")
-        table = duplicates.table(found, Gallery.of(cache).starts)
+        table = duplicates.table(found, ImageSet.of(cache).starts)
         for group in (
             table.group_by(["kind", "split_a", "split_b"]).aggregate([([], "count_all")]).to_pylist()
         ):
             print(f"  {group['count_all']:6,} {group['kind']:5} {group['split_a']}-{group['split_b']}")
-        leaks = duplicates.leaking(found, Gallery.of(cache).starts)
+        leaks = duplicates.leaking(found, ImageSet.of(cache).starts)
         print(f"  {int(leaks['test'].sum()):,} test images leak")
         draw(cache, found, given.picture)
         rival, cost = timed(lambda: hashed(cache))

@@ -24,21 +24,22 @@ sys.path.insert(0, str(ROOT))
 
 def one(folder: str, runner: str, workers: int, portion: int) -> None:
     """One run; prints its figures."""
-    from tasks.core import environment, server
+    from tasks.core.operations import environment, prefect_server
 
     environment.prepare_command()
-    server.begin()
+    prefect_server.start()
     from prefect import flow
 
-    from tasks.core.config import EngineSettings, NormalizeSettings, RunnerName, SourceSettings
-    from tasks.core.data import portions, raw
+    from tasks.core.config import NormalizeSettings, RunnerName, RunnerSettings, SourceSettings
+    from tasks.core.data.sources import acquire
+    from tasks.core.data.tensors import distributed_decode
     from tasks.core.workspace import Workspace
     from tasks.normalize import normalize
 
     workspace = Workspace.open(tempfile.mkdtemp(prefix="plumbline-normalize-"))
-    portions.IMAGES = portion or portions.IMAGES
-    source = raw.acquire(SourceSettings(dataset=folder), workspace)
-    settings = EngineSettings(RunnerName(runner), workers if runner != "sequence" else None)
+    distributed_decode.IMAGES = portion or distributed_decode.IMAGES
+    source = acquire.acquire(SourceSettings(dataset=folder), workspace)
+    settings = RunnerSettings(RunnerName(runner), workers if runner != "sequence" else None)
     times: list[float] = []
 
     @flow
@@ -48,7 +49,7 @@ def one(folder: str, runner: str, workers: int, portion: int) -> None:
         times.append(time.perf_counter() - began)
         return made
 
-    server.wait()
+    prefect_server.wait_until_ready()
     cpu = _cpu()
     cache = stage()
     files = b"".join(
@@ -81,11 +82,11 @@ def main() -> None:
     if given.one:
         one(given.folder, given.one[0], int(given.one[1]), given.portion)
         return
-    from tasks.core import environment, server
+    from tasks.core.operations import environment, prefect_server
 
     environment.prepare_command()
-    print(server.begin())
-    server.wait()
+    print(prefect_server.start())
+    prefect_server.wait_until_ready()
     print(f"{'runner':<12}{'workers':>8}{'wall s':>9}{'img/s':>9}{'CPU s':>9}  cache digest      bytes")
     found = set()
     for runner, workers in [("sequence", 1), *((r, w) for r in given.runners for w in given.workers)]:

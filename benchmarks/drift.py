@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core.model import profile, scoring
-from tasks.core.results import drift, registry, sighting
-from tasks.core.results.drift import Numbers
+from tasks.core.metrics import drift
+from tasks.core.metrics.drift import Numbers
+from tasks.core.model.inference import predictor, profile
+from tasks.core.registry import registry
+from tasks.core.reports import drift_report
 from tasks.core.workspace import Workspace
 
 Images = NDArray[np.uint8]
@@ -52,12 +54,12 @@ class Subject:
 
     def __init__(self, dataset: str) -> None:
         self.version = registry.resolve(dataset, registry.CHAMPION, Workspace.active())
-        self.scorer = scoring.load(self.version.directory / registry.MODEL)
+        self.scorer = predictor.load_predictor(self.version.directory / registry.MODEL)
         projection = profile.of_version(self.version)
         if projection is None:
             raise SystemExit(f"{dataset} {self.version.version} has no profile: train it again")
         self.projection = projection
-        self.stored = sighting.profile_of(self.version)
+        self.stored = drift_report.profile_of(self.version)
 
     def images(self, split: str) -> Images:
         facts = self.version.manifest["facts"]

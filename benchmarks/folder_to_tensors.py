@@ -192,15 +192,16 @@ def prepared(folder: Path, size: int) -> Callable[[], int]:
     import pandas  # noqa: F401 - pyarrow imports it at its first array
 
     from tasks.core.config import NormalizeSettings, SourceSettings
-    from tasks.core.data import raw, tensors
+    from tasks.core.data.sources import acquire
+    from tasks.core.data.tensors import normalize
     from tasks.core.workspace import Workspace
 
     workspace = Workspace.open(tempfile.mkdtemp(dir=folder.parent))
     settings = NormalizeSettings(image_size=size, val_fraction=0.3)
 
     def run() -> int:
-        handle = raw.acquire(SourceSettings(str(folder)), workspace)
-        cache = tensors.normalize(handle, settings, workspace)
+        handle = acquire.acquire(SourceSettings(str(folder)), workspace)
+        cache = normalize.normalize(handle, settings, workspace)
         return cache.train + cache.val + cache.test
 
     return run
@@ -238,14 +239,14 @@ def bare(folder: Path, size: int) -> dict[str, Any]:
     import simplejpeg
 
     from tasks.core.data.decode import OVERSAMPLE, REDUCTION
-    from tasks.core.data.hashes import whole
+    from tasks.core.data.files.file_hashes import read_file
 
     least = int(size * OVERSAMPLE)
 
     def run() -> int:
         images = 0
         for entry in files_below(folder):
-            content = whole(entry.path, entry.stat().st_size)
+            content = read_file(entry.path, entry.stat().st_size)
             simplejpeg.decode_jpeg(content, "RGB", False, False, least, least, REDUCTION)
             images += 1
         return images

@@ -16,7 +16,7 @@ from scipy.stats import binom
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core.results import gate, intervals
+from tasks.core.metrics import intervals, paired
 
 DISAGREE = (
     0.15  # share of images on which exactly one is right; 0.15 is usual for two CIFAR-10 models at 75 %
@@ -36,7 +36,7 @@ def promoted(gain: float, images: int, disagree: float, duels: int, seed: int = 
     shares = [(disagree + gain) / 2, (disagree - gain) / 2, 1 - disagree]
     outcomes, times = np.unique(generator.multinomial(images, shares, size=duels), axis=0, return_counts=True)
     verdicts = [
-        gate.compared(*map(int, outcome[:2]), both=int(outcome[2]), neither=0) for outcome in outcomes
+        paired.compare_counts(*map(int, outcome[:2]), both=int(outcome[2]), neither=0) for outcome in outcomes
     ]
     return float(np.average([verdict.better for verdict in verdicts], weights=times))
 
@@ -44,7 +44,7 @@ def promoted(gain: float, images: int, disagree: float, duels: int, seed: int = 
 def bound(images: int, disagree: float) -> float:
     """Exact probability that McNemar's test alone favours an equal challenger: the gate's is no larger."""
     discordant = np.arange(images + 1)
-    enough = binom.isf(gate.ALPHA / 2, discordant, 0.5)
+    enough = binom.isf(paired.ALPHA / 2, discordant, 0.5)
     return float(np.sum(binom.pmf(discordant, images, disagree) * binom.sf(enough, discordant, 0.5)))
 
 

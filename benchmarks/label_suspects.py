@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import environment
 from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
-from tasks.core.data import raw, tensors
-from tasks.core.data.cache import open_split
-from tasks.core.handles import TensorCache
-from tasks.core.model import folding, predictions, training
-from tasks.core.results import metrics, suspects
+from tasks.core.data.sources import acquire
+from tasks.core.data.tensors import normalize
+from tasks.core.data.tensors.cache import open_split
+from tasks.core.metrics import classification, confident_learning
+from tasks.core.model.inference import predict_splits
+from tasks.core.model.training import cross_predict, train
+from tasks.core.operations import environment
+from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
 
 Rows = NDArray[np.int64]
@@ -37,8 +39,8 @@ Ranking = Callable[[NDArray[np.int64], NDArray[np.float32]], Rows]
 
 
 def by_margin(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Rows:
-    rows = suspects.doubtful(labels, probabilities)
-    return rows[np.argsort(metrics.margins(labels[rows], probabilities[rows]), kind="stable")]
+    rows = confident_learning.find_issues(labels, probabilities)
+    return rows[np.argsort(classification.margins(labels[rows], probabilities[rows]), kind="stable")]
 
 
 def by_cleanlab(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Rows:
@@ -54,12 +56,12 @@ def by_cleanlab(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -
 
 
 def by_chance(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Rows:
-    count = len(suspects.doubtful(labels, probabilities))
+    count = len(confident_learning.find_issues(labels, probabilities))
     return np.random.default_rng(12345).permutation(len(labels))[:count]
 
 
 RANKINGS: dict[str, Ranking] = {
-    "plumbline": suspects.doubtful,
+    "plumbline": confident_learning.find_issues,
     "by margin": by_margin,
     "cleanlab": by_cleanlab,
     "chance": by_chance,
@@ -121,9 +123,9 @@ def main() -> None:
 
 
 def on_test(source: SourceSettings, given: argparse.Namespace, workspace: Workspace) -> None:
-    cache = tensors.normalize(raw.acquire(source, workspace), NormalizeSettings(), workspace)
-    model = training.train(cache, TrainSettings(given.recipe), workspace)
-    made = predictions.predict_splits(model, cache, workspace)
+    cache = normalize.normalize(acquire.acquire(source, workspace), NormalizeSettings(), workspace)
+    model = train.train(cache, TrainSettings(given.recipe), workspace)
+    made = predict_splits.predict_splits(model, cache, workspace)
     told = np.load(made.directory / "test.probabilities.npy")
     labels = np.array(open_split(cache, "test").labels)
     print(f"{cache.dataset}, {given.recipe}: test accuracy {np.mean(told.argmax(axis=1) == labels):.2%}")
@@ -132,17 +134,17 @@ def on_test(source: SourceSettings, given: argparse.Namespace, workspace: Worksp
 
 
 def on_train(source: SourceSettings, given: argparse.Namespace, workspace: Workspace) -> None:
-    clean = tensors.normalize(raw.acquire(source, workspace), NormalizeSettings(), workspace)
+    clean = normalize.normalize(acquire.acquire(source, workspace), NormalizeSettings(), workspace)
     labels, wrong = flipped(
         np.array(open_split(clean, "train").labels), len(clean.classes), given.share, seed=0
     )
     path = workspace.root / f"flips.{os.getpid()}.csv"
     _write(path, clean, labels, wrong)
     corrupted = SourceSettings(source.dataset, source.archive, source.archive_sha256, path)
-    cache = tensors.normalize(raw.acquire(corrupted, workspace), NormalizeSettings(), workspace)
+    cache = normalize.normalize(acquire.acquire(corrupted, workspace), NormalizeSettings(), workspace)
     now = np.array(open_split(cache, "train").labels).astype(np.int64)
     wrong = now != np.array(open_split(clean, "train").labels)
-    made = folding.out_of_sample(cache, TrainSettings(given.recipe), given.folds, workspace)
+    made = cross_predict.cross_predict(cache, TrainSettings(given.recipe), given.folds, workspace)
     told = np.load(made.directory / "train.probabilities.npy")
     right = np.mean((told.argmax(axis=1) == now)[~wrong])
     print(f"\n{given.folds} folds: {right:.2%} of the other labels predicted")

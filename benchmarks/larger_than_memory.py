@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core import recipes
 from tasks.core.config import RecipeName
-from tasks.core.data.cache import Split
-from tasks.core.data.rows import RowFile
+from tasks.core.data.tensors.cache import Split
+from tasks.core.data.tensors.npy_writer import RowFile
 
 SHAPE = (32, 32, 3)
 CLASSES = 10
@@ -78,13 +78,13 @@ def train(path: Path, way: str, limit_mb: int, seconds: float) -> dict[str, Any]
     """Train in this process; images per second, CPU-seconds, and what memory it took."""
     limited, in_windows = WAYS[way]
     limit = MemoryLimit(limit_mb) if limited else None
-    from tasks.core.model.plan import Plan
-    from tasks.core.model.trainer import Trainer
+    from tasks.core.model.training.steps import StepPlan
+    from tasks.core.model.training.trainer import Trainer
 
     images: NDArray[np.uint8] = np.load(path, mmap_mode="r" if limited else None)
     labels = np.random.default_rng(1).integers(0, CLASSES, len(images)).astype(np.int32)
     recipe = replace(recipes.RECIPES[RecipeName.flash], batch_size=256, epochs=1)
-    plan = Plan.of(recipe, 0, len(images), int(np.prod(SHAPE)))
+    plan = StepPlan.of(recipe, 0, len(images), int(np.prod(SHAPE)))
     if not in_windows:
         plan = replace(plan, shuffle=replace(plan.shuffle, whole_bytes=images.nbytes))
     trainer = Trainer(plan, Split(images, labels), Split(images[:512], labels[:512]), CLASSES)

@@ -38,29 +38,37 @@ if __name__ == "__main__":
 """
 DIRECT = """
 import sys
-from tasks.core import environment
+from tasks.core.operations import environment
 environment.prepare()
 from tasks.core.config import PromotePolicy, RunSettings
-from tasks.core.data import audit, raw, tensors
-from tasks.core.model import predictions, profile, training
-from tasks.core.results import evaluation, promotion, record, report, suspects
-from tasks.core.results.subject import Subject
+from tasks.core.data.audit import audit
+from tasks.core.data.sources import acquire
+from tasks.core.data.tensors import normalize
+from tasks.core.evaluation import evaluate, label_issues
+from tasks.core.model.inference import predict_splits, profile
+from tasks.core.model.training import train
+from tasks.core.registry import promotion
+from tasks.core.reports import report
+from tasks.core.reports.inputs import ReportInputs
+from tasks.core.runs import record
 from tasks.core.workspace import Workspace
 
 workspace = Workspace.open(sys.argv[1])
 settings = RunSettings.of({"epochs": 2})
-found = raw.acquire(settings.source, workspace)
-made = tensors.normalize(found, settings.normalize, workspace)
-audited = audit.audit(made, workspace)
-trained = training.train(made, settings.train, workspace)
-scored = evaluation.evaluate(predictions.predict_splits(trained, made, workspace), made, workspace)
-noted = profile.profile(trained, made, workspace)
-doubted = suspects.find(scored, made, None, workspace)
-policy, given = PromotePolicy.better, {"who": "me", "profiled": noted}
-decision = promotion.promote(trained, scored, None, policy, made, {}, workspace, **given)
-report.write(Subject(found, made, audited, trained, scored, decision, suspects=doubted), workspace)
+raw = acquire.acquire(settings.source, workspace)
+tensors = normalize.normalize(raw, settings.normalize, workspace)
+audited = audit.audit(tensors, workspace)
+trained = train.train(tensors, settings.train, workspace)
+predicted = predict_splits.predict_splits(trained, tensors, workspace)
+scored = evaluate.evaluate(predicted, tensors, workspace)
+profiled = profile.profile(trained, tensors, workspace)
+issues = label_issues.find_label_issues(scored, tensors, None, workspace)
+policy, given = PromotePolicy.better, {"who": "me", "profiled": profiled}
+decision = promotion.promote(trained, scored, None, policy, tensors, {}, workspace, **given)
+inputs = ReportInputs(raw, tensors, audited, trained, scored, decision, suspects=issues)
+report.write_report(inputs, workspace)
 row = {"run_id": "direct", "recipe": trained.recipe, "version": decision.version}
-record.record(row, made, trained, scored, workspace)
+record.append_run(row, tensors, trained, scored, workspace)
 """
 
 

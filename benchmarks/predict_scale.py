@@ -32,10 +32,12 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core.data import batches, contents, intake
-from tasks.core.data.batches import Asking
-from tasks.core.handles import ModelVersion
-from tasks.core.results import registry, sighting
+from tasks.core.data.inference import inputs, prediction_table
+from tasks.core.data.inference.images import image_batches
+from tasks.core.data.inference.prediction_table import PredictionRequest
+from tasks.core.registry import registry
+from tasks.core.reports import drift_report
+from tasks.core.stage.handles import ModelVersion
 from tasks.core.workspace import Workspace
 
 SHARD = 10_000  # images
@@ -65,14 +67,14 @@ def links(files: list[Path], count: int, folder: Path) -> None:
 
 def predict(version: ModelVersion, place: Path, out: Path) -> int:
     """What the flow does, without Prefect; the number of images."""
-    from tasks.core.model import images
+    from tasks.core.model.inference import predict_batch
 
-    asking = Asking(version.dataset, version.version, version.model_sha256, (str(place),))
+    asking = PredictionRequest(version.dataset, version.version, version.model_sha256, (str(place),))
     total = 0
-    with batches.locked(out):
-        for batch in batches.pending(out, asking, intake.lines(asking.places)):
-            images.predict(batch, version)
-            found = sighting.sight(batch, version)
+    with prediction_table.locked_folder(out):
+        for batch in prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.places)):
+            predict_batch.predict(batch, version)
+            found = drift_report.write_drift_report(batch, version)
             batch.close(batch.tally() | {"drift": found.record()})
             total += batch.images
     return total
@@ -81,16 +83,14 @@ def predict(version: ModelVersion, place: Path, out: Path) -> int:
 def keras_predict(version: ModelVersion, place: Path, count: int) -> list[dict[str, Any]]:
     import keras
 
-    from tasks.core.model import scoring
+    from tasks.core.model.inference import predictor
 
     model = keras.models.load_model(version.directory / "model.keras")
     shape = tuple(version.manifest["facts"]["shape"])
-    lines = list(intake.lines([str(place)]))
-    array = np.concatenate([block.images[: len(block)] for block in contents.blocks(lines, 256, shape)])[
-        :count
-    ]
+    lines = list(inputs.list_inputs([str(place)]))
+    array = np.concatenate([block.images[: len(block)] for block in image_batches(lines, 256, shape)])[:count]
     found = []
-    for size in (32, scoring.batch_size(shape)):
+    for size in (32, predictor.images_per_batch(shape)):
         model.predict(array[: WARM * size], batch_size=size, verbose=0)
         found.append(
             timed(f"keras predict, batch {size}", lambda size=size: len(model.predict(array, size, 0)))
@@ -118,9 +118,9 @@ def case(given: argparse.Namespace) -> list[dict[str, Any]]:
     if given.case == "keras":
         return keras_predict(version, given.place, given.images)
     if not given.cold:
-        from tasks.core.model import scoring
+        from tasks.core.model.inference import predictor
 
-        scorer = scoring.load(version.directory / "model.keras")
+        scorer = predictor.load_predictor(version.directory / "model.keras")
         shape = version.manifest["facts"]["shape"]
         scorer.score(np.zeros((WARM * scorer.size, *shape), np.uint8))
     return [timed(given.case, lambda: predict(version, given.place, given.out))]
@@ -206,7 +206,7 @@ def main() -> None:
 
 
 def measure(given: argparse.Namespace, here: Path) -> None:
-    files = sorted(path for path in given.folder.rglob("*") if path.suffix.lower() in intake.SUFFIXES)
+    files = sorted(path for path in given.folder.rglob("*") if path.suffix.lower() in inputs.SUFFIXES)
     shards(files, given.images, here / "parquet")
     base = None if given.only_kills else rates(given, files, here)
     (ours,) = child(given, "parquet", here / "parquet", here / "out-parquet")

@@ -27,13 +27,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import environment, handles
 from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
-from tasks.core.data import audit, duplicates, neighbours, raw, tensors
-from tasks.core.data.gallery import Chosen, Gallery
-from tasks.core.data.likeness import SAMPLE, Likeness
-from tasks.core.model import predictions, training
-from tasks.core.results import evaluation, record, suspects, tables
+from tasks.core.data.audit import audit, duplicates, neighbours
+from tasks.core.data.audit.distance import SAMPLE, LearnedDistance
+from tasks.core.data.audit.image_set import ImageSet, ImageSubset
+from tasks.core.data.sources import acquire
+from tasks.core.data.tensors import normalize
+from tasks.core.evaluation import evaluate, label_issues
+from tasks.core.model.inference import predict_splits
+from tasks.core.model.training import train
+from tasks.core.operations import environment
+from tasks.core.runs import record, tables
+from tasks.core.stage import handles
 from tasks.core.workspace import Workspace
 
 TRAIN = TrainSettings(recipe=RecipeName.flash, epochs=1)
@@ -66,12 +71,12 @@ def restored(kind: type, made: Made, stage: str) -> Any:
 
 
 def listed(place: Workspace, folder: str, _: Made) -> Any:
-    return raw.acquire(SourceSettings(dataset=folder), place)
+    return acquire.acquire(SourceSettings(dataset=folder), place)
 
 
 def normalized(place: Workspace, folder: str, made: Made) -> Any:
     found = restored(handles.RawDataset, made, "list, hash")
-    return tensors.normalize(found, NormalizeSettings(), place)
+    return normalize.normalize(found, NormalizeSettings(), place)
 
 
 def cache(made: Made) -> handles.TensorCache:
@@ -79,11 +84,13 @@ def cache(made: Made) -> handles.TensorCache:
 
 
 def evaluated(place: Workspace, _: str, made: Made) -> Any:
-    return evaluation.evaluate(restored(handles.Predictions, made, "predict"), cache(made), place)
+    return evaluate.evaluate(restored(handles.Predictions, made, "predict"), cache(made), place)
 
 
 def suspected(place: Workspace, _: str, made: Made) -> Any:
-    return suspects.find(restored(handles.Evaluation, made, "evaluate"), cache(made), None, place)
+    return label_issues.find_label_issues(
+        restored(handles.Evaluation, made, "evaluate"), cache(made), None, place
+    )
 
 
 def recorded(place: Workspace, _: str, made: Made) -> None:
@@ -94,7 +101,7 @@ def recorded(place: Workspace, _: str, made: Made) -> None:
 
 def predicted(place: Workspace, _: str, made: Made) -> Any:
     trained = restored(handles.TrainedModel, made, "train, 1 epoch")
-    return predictions.predict_splits(trained, cache(made), place)
+    return predict_splits.predict_splits(trained, cache(made), place)
 
 
 STAGES: dict[str, Callable[[Workspace, str, Made], Any]] = {
@@ -103,7 +110,7 @@ STAGES: dict[str, Callable[[Workspace, str, Made], Any]] = {
     "normalize": normalized,
     "audit": lambda place, _, made: audit.audit(cache(made), place),
     "audit: pairs": lambda *_: None,  # see `pairs`
-    "train, 1 epoch": lambda place, _, made: training.train(cache(made), TRAIN, place),
+    "train, 1 epoch": lambda place, _, made: train.train(cache(made), TRAIN, place),
     "predict": predicted,
     "evaluate": evaluated,
     "suspect": suspected,
@@ -120,9 +127,11 @@ ALL = (
 
 def pairs(made: Made) -> Clock:
     """The comparison of all pictures with each other, by itself."""
-    gallery = Gallery.of(cache(made))
+    gallery = ImageSet.of(cache(made))
     every = np.arange(sum(gallery.sizes))
-    likeness = Likeness.learn(Chosen(gallery, every[:SAMPLE], *gallery.splits[0].images.shape[1:3]))
+    likeness = LearnedDistance.learn(
+        ImageSubset(gallery, every[:SAMPLE], *gallery.splits[0].images.shape[1:3])
+    )
     places = duplicates.places(gallery, every, likeness)
     with Clock() as clock:
         neighbours.within(places, likeness.radius)

@@ -84,11 +84,11 @@ def main() -> None:
     parser.add_argument("--runners", nargs="+", default=["sequence", "processes", "dask", "ray"])
     parser.add_argument("--folder", help="a folder of images instead of the digits")
     given = parser.parse_args()
-    from tasks.core import environment, server
+    from tasks.core.operations import environment, prefect_server
 
     environment.prepare_command()
-    print(server.begin())
-    server.wait()
+    print(prefect_server.start())
+    prefect_server.wait_until_ready()
     rows = {}
     for runner in given.runners:
         rows[runner] = run(runner, given.workers, given.folder)

@@ -23,11 +23,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import environment, gpu, stage
 from tasks.core.config import NormalizeSettings, Precision, RecipeName, SourceSettings, TrainSettings
-from tasks.core.data import raw, tensors
+from tasks.core.data.sources import acquire
+from tasks.core.data.tensors import normalize
 from tasks.core.errors import PlumblineError
-from tasks.core.handles import TensorCache
+from tasks.core.model.devices import gpu
+from tasks.core.operations import environment
+from tasks.core.stage.handles import TensorCache
+from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
 TEXTBOOK = "textbook script"
@@ -81,15 +84,15 @@ def normalized(options: argparse.Namespace) -> str:
     """The dataset's tensor cache, made if it is not there."""
     workspace = Workspace.open(options.workspace)
     source = SourceSettings(options.dataset, options.archive, options.archive_sha256)
-    cache = tensors.normalize(raw.acquire(source, workspace), NormalizeSettings(), workspace)
+    cache = normalize.normalize(acquire.acquire(source, workspace), NormalizeSettings(), workspace)
     return str(cache.directory)
 
 
 def describe(cache: str, seeds: int) -> None:
-    facts = stage.read_manifest(Path(cache))["facts"]
+    facts = manifests.read(Path(cache))["facts"]
     splits = ", ".join(f"{facts[split]:,} {split}" for split in ("train", "val", "test"))
     print(f"{facts['dataset']}: {splits} images of {'x'.join(map(str, facts['shape']))}")
-    graphics = f", {gpu.present()} GPU(s)" if gpu.present() else ""
+    graphics = f", {gpu.nvidia_gpu_count()} GPU(s)" if gpu.nvidia_gpu_count() else ""
     print(f"{os.cpu_count()} cores, {processor()}{graphics}, load average {os.getloadavg()[0]:.1f}")
     print(f"TensorFlow {version('tensorflow')}, Keras {version('keras')}")
     print(f"seeds 0..{seeds - 1} (n={seeds}), one after the other", flush=True)
@@ -122,17 +125,18 @@ def one(directory: Path, settings: TrainSettings) -> dict[str, float]:
     import keras  # noqa: F401 - imports are counted apart
     import numpy as np
 
-    from tasks.core.data.cache import open_split
-    from tasks.core.model import loop, predictions, training  # noqa: F401
+    from tasks.core.data.tensors.cache import open_split
+    from tasks.core.model.inference import predict_splits, predictor
+    from tasks.core.model.training import train
 
     imports, wall = time.process_time(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cache = linked(directory, Workspace.open(folder))
-        model = training.train(cache, settings, Workspace.active())
+        model = train.train(cache, settings, Workspace.active())
         test = open_split(cache, "test")
-        batches = predictions.batches(test.images)
+        batches = predictor.batches(test.images)
         probabilities = np.concatenate(
-            list(predictions.predict_images(model.directory / "model.keras", batches))
+            list(predict_splits.predict_images(model.directory / "model.keras", batches))
         )
     return {
         "accuracy": float(np.mean(probabilities.argmax(axis=1) == test.labels)),
@@ -146,7 +150,7 @@ def one(directory: Path, settings: TrainSettings) -> dict[str, float]:
 
 def linked(directory: Path, workspace: Workspace) -> TensorCache:
     """The tensor cache as part of another workspace."""
-    manifest: dict[str, Any] = stage.read_manifest(directory)
+    manifest: dict[str, Any] = manifests.read(directory)
     workspace.tensors.mkdir(parents=True)
     (workspace.tensors / directory.name).symlink_to(directory.resolve())
     facts = manifest["facts"]

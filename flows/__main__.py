@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tasks.core import environment
+from tasks.core.operations import environment
 
 if TYPE_CHECKING:
     import typer
@@ -32,62 +32,62 @@ def plumbline() -> None:
 
 def _train(app: "typer.Typer") -> None:
     from flows import train_flow
-    from tasks.core.command import documented
+    from tasks.core.operations.command_line import documented
 
     app.command("train")(documented(train_flow.train_flow.fn, train_flow.main))
 
 
 def _sweep(app: "typer.Typer") -> None:
     from flows import sweep_flow
-    from tasks.core.command import documented
+    from tasks.core.operations.command_line import documented
 
     app.command("sweep")(documented(sweep_flow.sweep_flow.fn, sweep_flow.main))
 
 
 def _predict(app: "typer.Typer") -> None:
     from flows import predict_flow
-    from tasks.core.command import documented
+    from tasks.core.operations.command_line import documented
 
     app.command("predict")(documented(predict_flow.predict_flow.fn, predict_flow.main))
 
 
 def _models(app: "typer.Typer") -> None:
-    from flows import models
+    from flows.commands import models
 
     app.add_typer(models.app(), name="models")
 
 
 def _compare(app: "typer.Typer") -> None:
-    from flows import compare
-    from tasks import console
-    from tasks.core.command import documented
+    from flows.commands import compare
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
 
-    app.command("compare")(documented(compare.compare, console.guarded(compare.compare)))
+    app.command("compare")(documented(compare.compare, console.as_command(compare.compare)))
 
 
 def _explain(app: "typer.Typer") -> None:
-    from flows import explain
-    from tasks import console
-    from tasks.core.command import documented
+    from flows.commands import explain
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
 
-    run = console.guarded(explain.explain)
+    run = console.as_command(explain.explain)
     app.command("explain")(documented(explain.explain, run, ("run", "later")))
 
 
 def _doctor(app: "typer.Typer") -> None:
-    from flows import doctor
-    from tasks import console
-    from tasks.core.command import documented
+    from flows.commands import doctor
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
 
-    app.command("doctor")(documented(doctor.doctor, console.guarded(doctor.doctor)))
+    app.command("doctor")(documented(doctor.doctor, console.as_command(doctor.doctor)))
 
 
 def _reproduce(app: "typer.Typer") -> None:
-    from flows import reproduce
-    from tasks import console
-    from tasks.core.command import documented
+    from flows.commands import reproduce
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
 
-    command = documented(reproduce.reproduce, console.guarded(reproduce.reproduce), ["run"])
+    command = documented(reproduce.reproduce, console.as_command(reproduce.reproduce), ["run"])
     app.command("reproduce")(command)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import environment
+from tasks.core.operations import environment
 
 if __name__ == "__main__":
     environment.open_command("predict")
@@ -20,14 +20,14 @@ else:
 import typer
 from prefect import flow
 
-from tasks import console, dashboard
-from tasks.core import server
-from tasks.core.command import documented
-from tasks.core.data import batches
-from tasks.core.data.batches import Batch
-from tasks.core.handles import ModelVersion
-from tasks.core.workspace import Workspace
-from tasks.predict import ask, compare, pending, predict
+from tasks.core.data.inference import prediction_table
+from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.operations import prefect_server
+from tasks.core.operations.command_line import documented
+from tasks.core.stage.handles import ModelVersion
+from tasks.core.storage.mirror import open_workspace
+from tasks.display import console, dashboard
+from tasks.predict import compare, pending_batches, predict, validate_request
 
 
 @flow(name="predict-images", flow_run_name="{dataset} {model}")
@@ -58,25 +58,25 @@ def predict_flow(
     Returns:
         Counts of images, of those without an answer and of unreadable ones, what drifted, and the folder.
     """
-    Workspace.open(workspace)
-    asking, version = ask(images, dataset, model, abstain, threshold)
+    open_workspace(workspace)
+    asking, version = validate_request(images, dataset, model, abstain, threshold)
     out = out.expanduser().absolute()
-    with batches.locked(out):
-        done = [story(batch, version) for batch in pending(asking, out)]
+    with prediction_table.locked_folder(out):
+        done = [predict_one_batch(batch, version) for batch in pending_batches(asking, out)]
     if not done:
         console.log.info("nothing new: all images are in %s already", out)
     counts = {name: sum(tally[name] for tally in done) for name in ("images", "abstained", "unreadable")}
     return counts | {"drift": [tally["drift"] for tally in done], "out": str(out)}
 
 
-def story(batch: Batch, version: ModelVersion) -> dict[str, Any]:
+def predict_one_batch(batch: Batch, version: ModelVersion) -> dict[str, Any]:
     """One batch; returns what came out."""
     predict(batch, version)
     drift = compare(batch, version)
     tally = batch.tally()
-    dashboard.predicted(batch, tally, drift)
+    dashboard.publish_predictions(batch, tally, drift)
     batch.close(tally | {"drift": drift.record()})
-    console.predictions(batch.first(console.SHOWN), tally["images"])
+    console.predictions(batch.first(console.MAX_ROWS), tally["images"])
     words = "{images:,} images, {abstained:,} without an answer, {unreadable:,} unreadable".format(**tally)
     console.log.info("%s; in %s", words, batch.directory)
     (console.log.warning if drift.drifted else console.log.info)("%s", drift)
@@ -85,8 +85,8 @@ def story(batch: Batch, version: ModelVersion) -> dict[str, Any]:
 
 def main(**parameters: Any) -> None:
     """Run the flow; errors that a person can act on are shown without a traceback."""
-    with console.person():
-        server.wait()
+    with console.command_context():
+        prefect_server.wait_until_ready()
         predict_flow(**parameters)
 
 

@@ -1,4 +1,4 @@
-"""Try several parameters and seeds, choose on the validation images, judge the chosen model once (`story`).
+"""Try several parameters and seeds, choose on the validation images, evaluate the chosen model once.
 
 python flows/sweep_flow.py --help
 """
@@ -14,7 +14,7 @@ from typing import Any
 if __name__ == "__main__":  # a bare clone works too, and no other package called `tasks` gets in the way
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import environment
+from tasks.core.operations import environment
 
 if __name__ == "__main__":
     environment.open_command("sweep")
@@ -28,10 +28,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun
 
-from flows.story import alone, check, judge, prepare
-from tasks import console, trials
-from tasks.core import cluster, server, sweep
-from tasks.core.command import documented, options
+from flows.pipeline import evaluate_and_promote, exclusive_run, prepare_data, validate
 from tasks.core.config import (
     ExportName,
     IfRunning,
@@ -42,15 +39,21 @@ from tasks.core.config import (
     RunnerName,
     RunSettings,
 )
-from tasks.core.results import contest, record, sweeping
-from tasks.core.sweep import Trial
-from tasks.core.workspace import Workspace
+from tasks.core.model.devices import tf_config
+from tasks.core.operations import prefect_server
+from tasks.core.operations.command_line import documented, options
+from tasks.core.runs import record
+from tasks.core.storage.mirror import open_workspace
+from tasks.core.sweep import ranking, report, space
+from tasks.core.sweep.space import Trial
+from tasks.display import console
 from tasks.download import download
-from tasks.journal import Journal
+from tasks.orchestration import trials
+from tasks.orchestration.run import Run
 from tasks.train import train
 from tasks.trial import trial
 
-OF_SWEEPS = ("vary", "random", "seeds")  # parameters that a training's own run doesn't have
+SWEEP_PARAMETERS = ("vary", "random", "seeds")  # parameters that a training's own run doesn't have
 
 
 def run_name() -> str:
@@ -138,44 +141,46 @@ def sweep_flow(
         The summary of the chosen model's run: accuracy, verdict, paths; JSON values.
     """
     parameters = {name: value for name, value in locals().items() if value is not None}
-    settings, plan = planned(parameters)
+    settings, plan = plan_trials(parameters)
     if dry_run:
-        return {"trials": shown(plan)}
-    own = {name: value for name, value in parameters.items() if name not in OF_SWEEPS}
-    journal = Journal(Workspace.open(workspace), own)
+        return {"trials": trial_rows(plan)}
+    own = {name: value for name, value in parameters.items() if name not in SWEEP_PARAMETERS}
+    journal = Run(open_workspace(workspace), own)
     command = shlex.join(["plumbline", "sweep", *options(parameters | {"dry_run": None})])
-    return alone(journal, settings, if_running, lambda: story(journal, settings, plan, command))
+    return exclusive_run(
+        journal, settings, if_running, lambda: sweep_pipeline(journal, settings, plan, command)
+    )
 
 
-def story(journal: Journal, settings: RunSettings, plan: list[Trial], command: str) -> dict[str, Any]:
+def sweep_pipeline(journal: Run, settings: RunSettings, plan: list[Trial], command: str) -> dict[str, Any]:
     """The sweep itself; returns the summary of the chosen model's run."""
     raw = journal.run(download, settings.source)
-    tensors, audited = prepare(journal, raw, settings)
+    tensors, audited = prepare_data(journal, raw, settings)
     began = time.perf_counter()
     outcomes = trials.run(journal, trial, plan, tensors, audited, settings.engine)
     facts = {"sweep": journal.run_id, "command": command, "wall_seconds": time.perf_counter() - began}
-    table = contest.table(outcomes, tensors, audited, settings.engine.runner)
+    table = ranking.trials_table(outcomes, tensors, audited, settings.engine.runner)
     models = {outcome.trial.number: outcome.trained for outcome in outcomes if outcome.trained}
-    record.record_trials(table, models, tensors.dataset, journal.run_id, journal.workspace)
-    told = sweeping.write(table, tensors, facts, journal.workspace)
+    record.append_trials(table, models, tensors.dataset, journal.run_id, journal.workspace)
+    told = report.write_sweep_report(table, tensors, facts, journal.workspace)
     trials.show(told)
-    chosen = plan[contest.chosen(table) - 1].settings
-    journal.choose(sweep.parameters(chosen))
+    chosen = plan[ranking.best_trial(table) - 1].settings
+    journal.choose(space.parameters(chosen))
     trained = journal.run(train, tensors, chosen, audited)
-    summary = judge(journal, replace(settings, train=chosen), raw, tensors, audited, trained)
-    return summary | trials.told(told)
+    summary = evaluate_and_promote(journal, replace(settings, train=chosen), raw, tensors, audited, trained)
+    return summary | trials.summary_entry(told)
 
 
-def planned(parameters: dict[str, Any]) -> tuple[RunSettings, list[Trial]]:
+def plan_trials(parameters: dict[str, Any]) -> tuple[RunSettings, list[Trial]]:
     """The settings and the trials, checked before anything starts."""
     settings = RunSettings.of(parameters)
-    check(settings)
-    cluster.none_for("a sweep")
+    validate(settings)
+    tf_config.refuse_cluster("a sweep")
     vary, seeds, random = (parameters.get(name) for name in ("vary", "seeds", "random"))
-    return settings, sweep.plan(settings.train, vary or [], 1 if seeds is None else seeds, random)
+    return settings, space.plan(settings.train, vary or [], 1 if seeds is None else seeds, random)
 
 
-def shown(plan: list[Trial]) -> list[dict[str, str]]:
+def trial_rows(plan: list[Trial]) -> list[dict[str, str]]:
     """The trials, a row each."""
     return [
         {
@@ -189,12 +194,12 @@ def shown(plan: list[Trial]) -> list[dict[str, str]]:
 
 def main(**parameters: Any) -> None:
     """Check the parameters before anything starts, then run the flow."""
-    with console.person():
-        _, plan = planned({name: value for name, value in parameters.items() if value is not None})
+    with console.command_context():
+        _, plan = plan_trials({name: value for name, value in parameters.items() if value is not None})
         if parameters["dry_run"]:
-            console.table(shown(plan))
+            console.table(trial_rows(plan))
             return
-        server.wait()
+        prefect_server.wait_until_ready()
         try:
             sweep_flow(**parameters)
         except CancelledRun:

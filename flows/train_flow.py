@@ -1,4 +1,4 @@
-"""Train an image classifier: from images to a champion, stage by stage (`story`).
+"""Train an image classifier: from images to a champion, stage by stage (`train_pipeline`).
 
 python flows/train_flow.py --help
 """
@@ -12,7 +12,7 @@ from typing import Any
 if __name__ == "__main__":  # a bare clone works too, and no other package called `tasks` gets in the way
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core import environment
+from tasks.core.operations import environment
 
 if __name__ == "__main__":
     environment.open_command("train")
@@ -24,10 +24,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun
 
-from flows.story import alone, check, judge, prepare
-from tasks import closing, console
-from tasks.core import cluster, following, server
-from tasks.core.command import documented
+from flows.pipeline import evaluate_and_promote, exclusive_run, prepare_data, validate
 from tasks.core.config import (
     ExportName,
     IfRunning,
@@ -38,13 +35,18 @@ from tasks.core.config import (
     RunnerName,
     RunSettings,
 )
-from tasks.core.workspace import Workspace
+from tasks.core.model.devices import tf_config
+from tasks.core.operations import prefect_server
+from tasks.core.operations.command_line import documented
+from tasks.core.storage.mirror import open_workspace
+from tasks.display import console
 from tasks.download import download
-from tasks.forecast import Forecast
-from tasks.journal import Journal
 from tasks.normalize import normalize
+from tasks.orchestration import finish, follower
+from tasks.orchestration.dry_run import DryRun
+from tasks.orchestration.policies import with_time_limit
+from tasks.orchestration.run import Run
 from tasks.overfit import overfit
-from tasks.policy import within
 from tasks.train import train
 
 
@@ -137,53 +139,53 @@ def train_flow(
     """
     parameters = {name: value for name, value in locals().items() if value is not None}
     settings = RunSettings.of(parameters)
-    check(settings)
+    validate(settings)
     if dry_run:
-        return {"forecast": foresee(**parameters)}
-    if cluster.follows():
-        return following.follow(settings, Workspace.open(workspace), refresh or (), overfit_batch)
-    journal = Journal(Workspace.open(workspace), parameters)
-    tell = rehearsal if overfit_batch else story
-    return alone(journal, settings, if_running, lambda: tell(journal, settings))
+        return {"forecast": dry_run_table(**parameters)}
+    if tf_config.is_worker():
+        return follower.follow(settings, open_workspace(workspace), refresh or (), overfit_batch)
+    journal = Run(open_workspace(workspace), parameters)
+    tell = overfit_check if overfit_batch else train_pipeline
+    return exclusive_run(journal, settings, if_running, lambda: tell(journal, settings))
 
 
-def story(journal: Journal, settings: RunSettings) -> dict[str, Any]:
+def train_pipeline(journal: Run, settings: RunSettings) -> dict[str, Any]:
     """The run itself, stage by stage; returns its summary."""
     raw = journal.run(download, settings.source)
     if standing := journal.unchanged(raw):
-        return closing.stand(journal, raw, standing)
-    tensors, audited = prepare(journal, raw, settings)
-    trained = journal.run(within(train, settings.time_limit), tensors, settings.train, audited)
-    return judge(journal, settings, raw, tensors, audited, trained)
+        return finish.finish_unchanged(journal, raw, standing)
+    tensors, audited = prepare_data(journal, raw, settings)
+    trained = journal.run(with_time_limit(train, settings.time_limit), tensors, settings.train, audited)
+    return evaluate_and_promote(journal, settings, raw, tensors, audited, trained)
 
 
-def rehearsal(journal: Journal, settings: RunSettings) -> dict[str, Any]:
+def overfit_check(journal: Run, settings: RunSettings) -> dict[str, Any]:
     """Instead of the story: whether the recipe learns one batch by heart; returns what came of it."""
     raw = journal.run(download, settings.source)
     tensors = journal.run(normalize, raw, settings.normalize, settings.engine)
-    return closing.judge(journal.run(overfit, tensors, settings.train))
+    return finish.finish_overfit_check(journal.run(overfit, tensors, settings.train))
 
 
-def foresee(**parameters: Any) -> list[dict[str, str]]:
+def dry_run_table(**parameters: Any) -> list[dict[str, str]]:
     """What a run with these parameters would do, a row a stage."""
     given = {name: value for name, value in parameters.items() if value is not None}
-    forecast = Forecast(Workspace.open(given.get("workspace")), given)
-    return forecast.look(story, RunSettings.of(given))
+    forecast = DryRun(open_workspace(given.get("workspace")), given)
+    return forecast.look(train_pipeline, RunSettings.of(given))
 
 
 def main(**parameters: Any) -> None:
     """Check the parameters before anything starts, then run the flow."""
-    with console.person():
+    with console.command_context():
         settings = RunSettings.of(parameters)
-        check(settings)
+        validate(settings)
         if parameters["dry_run"]:
-            console.table(foresee(**parameters))
+            console.table(dry_run_table(**parameters))
             return
-        if cluster.follows():
-            place = Workspace.open(parameters["workspace"])
-            following.follow(settings, place, parameters["refresh"] or (), parameters["overfit_batch"])
+        if tf_config.is_worker():
+            place = open_workspace(parameters["workspace"])
+            follower.follow(settings, place, parameters["refresh"] or (), parameters["overfit_batch"])
             return
-        server.wait()
+        prefect_server.wait_until_ready()
         try:
             train_flow(**parameters)
         except CancelledRun:

@@ -2,17 +2,19 @@
 
 from prefect import task
 
-from tasks import live, policy
-from tasks.core.data import audit as auditing
-from tasks.core.handles import Audit, TensorCache
+from tasks.core.data.audit import audit as audit_stage
+from tasks.core.data.audit.audit import ingredients
+from tasks.core.stage.handles import Audit, TensorCache
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
 
 
 @task(
     task_run_name="audit {tensors.dataset}",
-    cache_policy=policy.ByIngredients(ingredients=auditing.ingredients, names=("tensors",)),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("tensors",)),
     result_serializer="json",
 )
 def audit(tensors: TensorCache, refresh: bool = False) -> Audit:
-    with live.live("audit") as progress:
-        return auditing.audit(tensors, Workspace.active(), refresh=refresh, progress=progress)
+    with task_progress("audit") as progress:
+        return audit_stage.audit(tensors, Workspace.active(), refresh=refresh, progress=progress)

@@ -4,11 +4,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from tasks import live, policy
 from tasks.core.config import SourceSettings
-from tasks.core.data import raw
-from tasks.core.handles import RawDataset
+from tasks.core.data.sources import acquire
+from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
 
 
 @task(
@@ -19,8 +20,8 @@ from tasks.core.workspace import Workspace
     retries=4,
     retry_delay_seconds=exponential_backoff(backoff_factor=2),
     retry_jitter_factor=0.3,
-    retry_condition_fn=policy.network_fault,
+    retry_condition_fn=policies.is_network_error,
 )
 def download(source: SourceSettings, refresh: bool = False) -> RawDataset:
-    with live.live("download") as progress:
-        return raw.acquire(source, Workspace.active(), refresh=refresh, progress=progress)
+    with task_progress("download") as progress:
+        return acquire.acquire(source, Workspace.active(), refresh=refresh, progress=progress)

@@ -2,28 +2,32 @@
 
 from prefect import task
 
-from tasks import live, policy
-from tasks.core.handles import Evaluation, Model, TensorCache
-from tasks.core.model import predictions
-from tasks.core.results import evaluation
-from tasks.core.stage import Ingredients
+from tasks.core.evaluation import evaluate as evaluate_stage
+from tasks.core.evaluation.evaluate import ingredients_of_digest
+from tasks.core.model.inference import predict_splits
+from tasks.core.stage.handles import Evaluation, Model, TensorCache
+from tasks.core.stage.ingredients import Ingredients
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
 
 
 def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
     """What decides the scores, before there are predictions."""
-    return evaluation.ingredients_of_digest(predictions.ingredients(model, tensors).digest, tensors)
+    return ingredients_of_digest(predict_splits.ingredients(model, tensors).digest, tensors)
 
 
 @task(
     task_run_name="evaluate {role}",
-    cache_policy=policy.ByIngredients(ingredients=ingredients, names=("model", "tensors")),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("model", "tensors")),
     result_serializer="json",
 )
 def evaluate(
     model: Model, tensors: TensorCache, role: str = "challenger", refresh: bool = False
 ) -> Evaluation:
     workspace = Workspace.active()
-    with live.live("evaluate") as progress:
-        predicted = predictions.predict_splits(model, tensors, workspace, refresh=refresh, progress=progress)
-    return evaluation.evaluate(predicted, tensors, workspace, refresh=refresh)
+    with task_progress("evaluate") as progress:
+        predicted = predict_splits.predict_splits(
+            model, tensors, workspace, refresh=refresh, progress=progress
+        )
+    return evaluate_stage.evaluate(predicted, tensors, workspace, refresh=refresh)

@@ -2,20 +2,24 @@
 
 from prefect import task
 
-from tasks import live, policy
 from tasks.core.config import ExportName
-from tasks.core.handles import Exports, Model, TensorCache
-from tasks.core.model import exports
+from tasks.core.model.export import export as export_stage
+from tasks.core.model.export.export import ingredients
+from tasks.core.stage.handles import Exports, Model, TensorCache
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
 
 
 @task(
     task_run_name="export {tensors.dataset}",
-    cache_policy=policy.ByIngredients(ingredients=exports.ingredients, names=("model", "tensors", "formats")),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("model", "tensors", "formats")),
     result_serializer="json",
 )
 def export(
     model: Model, tensors: TensorCache, formats: tuple[ExportName, ...], refresh: bool = False
 ) -> Exports:
-    with live.live("export") as progress:
-        return exports.export(model, tensors, formats, Workspace.active(), refresh=refresh, progress=progress)
+    with task_progress("export") as progress:
+        return export_stage.export(
+            model, tensors, formats, Workspace.active(), refresh=refresh, progress=progress
+        )

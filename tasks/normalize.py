@@ -5,37 +5,43 @@ from collections.abc import Iterator, Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import engine, live, policy
-from tasks.core import environment
-from tasks.core.config import EngineSettings, NormalizeSettings, RunnerName
-from tasks.core.data import portions, tensors
-from tasks.core.data.portions import Portion
-from tasks.core.handles import RawDataset, TensorCache
+from tasks.core.config import NormalizeSettings, RunnerName, RunnerSettings
+from tasks.core.data.tensors import distributed_decode
+from tasks.core.data.tensors import normalize as normalize_stage
+from tasks.core.data.tensors.distributed_decode import Portion
+from tasks.core.data.tensors.normalize import ingredients
+from tasks.core.operations import environment
+from tasks.core.stage.handles import RawDataset, TensorCache
+from tasks.core.storage.mirror import open_workspace
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies, task_runners
 
-HERE = EngineSettings()
+IN_PROCESS = RunnerSettings()
 
 
 @task(
     task_run_name="normalize {raw.dataset}",
-    cache_policy=policy.ByIngredients(ingredients=tensors.ingredients, names=("raw", "settings")),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("raw", "settings")),
     result_serializer="json",
 )
 def normalize(
-    raw: RawDataset, settings: NormalizeSettings, where: EngineSettings = HERE, refresh: bool = False
+    raw: RawDataset, settings: NormalizeSettings, where: RunnerSettings = IN_PROCESS, refresh: bool = False
 ) -> TensorCache:
     workspace = Workspace.active()
 
     def work(asked: Sequence[Portion]) -> Iterator[Portion]:
         calls = [{"portion": portion, "workspace": str(workspace.root)} for portion in asked]
-        for done in engine.each(decode, calls, where):
+        for done in task_runners.map_tasks(decode_portion, calls, where):
             if done.error is not None:
                 raise done.error
             yield asked[done.number]
 
-    with live.live("normalize") as progress:
+    with task_progress("normalize") as progress:
         elsewhere = None if where.runner is RunnerName.sequence else work
-        return tensors.normalize(raw, settings, workspace, refresh=refresh, progress=progress, work=elsewhere)
+        return normalize_stage.normalize(
+            raw, settings, workspace, refresh=refresh, progress=progress, work=elsewhere
+        )
 
 
 @task(
@@ -44,8 +50,8 @@ def normalize(
     persist_result=False,
     retries=2,
     retry_delay_seconds=1,
-    retry_condition_fn=policy.machine_fault,
+    retry_condition_fn=policies.is_system_error,
 )
-def decode(portion: Portion, workspace: str) -> None:
+def decode_portion(portion: Portion, workspace: str) -> None:
     environment.prepare()
-    portions.decode(portion, Workspace.open(workspace))
+    distributed_decode.decode(portion, open_workspace(workspace))

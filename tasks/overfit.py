@@ -4,9 +4,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.core.config import TrainSettings
-from tasks.core.handles import TensorCache
-from tasks.core.model import sanity
-from tasks.core.model.sanity import Sanity
+from tasks.core.model.training import overfit_check
+from tasks.core.model.training.overfit_check import OverfitResult
+from tasks.core.stage.handles import TensorCache
 
 
 @task(
@@ -15,5 +15,5 @@ from tasks.core.model.sanity import Sanity
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def overfit(tensors: TensorCache, settings: TrainSettings, refresh: bool = False) -> Sanity:
-    return sanity.overfit_batch(tensors, settings)
+def overfit(tensors: TensorCache, settings: TrainSettings, refresh: bool = False) -> OverfitResult:
+    return overfit_check.overfit_batch(tensors, settings)

@@ -6,25 +6,28 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from tasks import live, policy
-from tasks.core.data import batches, intake
-from tasks.core.data.batches import Asking, Batch
-from tasks.core.handles import ModelVersion
-from tasks.core.model import images
-from tasks.core.results import abstention, registry, sighting
-from tasks.core.results.drift import Drift
+from tasks.core.data.inference import inputs, prediction_table
+from tasks.core.data.inference.prediction_table import Batch, PredictionRequest
+from tasks.core.evaluation import abstention
+from tasks.core.metrics.drift import Drift
+from tasks.core.model.inference import predict_batch
+from tasks.core.registry import registry
+from tasks.core.reports import drift_report
+from tasks.core.stage.handles import ModelVersion
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
 
 
-def ask(
+def validate_request(
     places: list[str], dataset: str, model: str, abstain: float | None, threshold: float | None
-) -> tuple[Asking, ModelVersion]:
+) -> tuple[PredictionRequest, ModelVersion]:
     """Whether what is asked can be, before anything starts: the places, the model, the threshold."""
-    intake.check(places)
+    inputs.check_inputs(places)
     version = registry.resolve(dataset, model, Workspace.active())
     least = abstention.threshold(version, abstain, threshold)
-    asked = tuple(intake.absolute(place) for place in places)
-    return Asking(version.dataset, version.version, version.model_sha256, asked, least), version
+    asked = tuple(inputs.absolute_path(place) for place in places)
+    return PredictionRequest(version.dataset, version.version, version.model_sha256, asked, least), version
 
 
 @task(
@@ -34,11 +37,11 @@ def ask(
     persist_result=False,
     retries=2,
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_condition_fn=policy.network_fault,
+    retry_condition_fn=policies.is_network_error,
 )
 def predict(batch: Batch, version: ModelVersion) -> None:
-    with live.live("predict") as progress:
-        images.predict(batch, version, progress)
+    with task_progress("predict") as progress:
+        predict_batch.predict(batch, version, progress)
 
 
 @task(
@@ -47,9 +50,9 @@ def predict(batch: Batch, version: ModelVersion) -> None:
     persist_result=False,
 )
 def compare(batch: Batch, version: ModelVersion) -> Drift:
-    return sighting.sight(batch, version)
+    return drift_report.write_drift_report(batch, version)
 
 
-def pending(asking: Asking, out: Path) -> list[Batch]:
-    """The batches that are to be done; see `batches.pending`."""
-    return batches.pending(out, asking, intake.lines(asking.places))
+def pending_batches(asking: PredictionRequest, out: Path) -> list[Batch]:
+    """The batches that are to be done; see `prediction_table.pending_batches`."""
+    return prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.places))

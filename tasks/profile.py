@@ -2,17 +2,19 @@
 
 from prefect import task
 
-from tasks import live, policy
-from tasks.core.handles import Model, Profile, TensorCache
-from tasks.core.model import profile as profiles
+from tasks.core.model.inference import profile as profile_stage
+from tasks.core.model.inference.profile import ingredients
+from tasks.core.stage.handles import Model, Profile, TensorCache
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
 
 
 @task(
     task_run_name="profile {tensors.dataset}",
-    cache_policy=policy.ByIngredients(ingredients=profiles.ingredients, names=("model", "tensors")),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("model", "tensors")),
     result_serializer="json",
 )
 def profile(model: Model, tensors: TensorCache, refresh: bool = False) -> Profile:
-    with live.live("profile") as progress:
-        return profiles.profile(model, tensors, Workspace.active(), refresh=refresh, progress=progress)
+    with task_progress("profile") as progress:
+        return profile_stage.profile(model, tensors, Workspace.active(), refresh=refresh, progress=progress)

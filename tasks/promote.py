@@ -5,9 +5,10 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.core import provenance
 from tasks.core.config import PromotePolicy
-from tasks.core.handles import (
+from tasks.core.operations import provenance
+from tasks.core.registry import promotion
+from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
@@ -16,7 +17,6 @@ from tasks.core.handles import (
     TensorCache,
     TrainedModel,
 )
-from tasks.core.results import promotion
 from tasks.core.workspace import Workspace
 
 
@@ -51,6 +51,6 @@ def promote(
     )
 
 
-def rival(trained: TrainedModel, tensors: TensorCache) -> ModelVersion | None:
+def champion_to_compare(trained: TrainedModel, tensors: TensorCache) -> ModelVersion | None:
     """The champion that has to be scored on the same images, if there is one to compare with."""
-    return promotion.rival(tensors.dataset, tensors, trained, Workspace.active())
+    return promotion.champion_to_compare(tensors.dataset, tensors, trained, Workspace.active())

@@ -2,17 +2,17 @@
 
 from prefect import task
 
-from tasks import policy
-from tasks.core.handles import Report
-from tasks.core.results import report as reporting
-from tasks.core.results.subject import Subject
+from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.report import ingredients, write_report
+from tasks.core.stage.handles import Report
 from tasks.core.workspace import Workspace
+from tasks.orchestration import policies
 
 
 @task(
     task_run_name="report {subject.tensors.dataset}",
-    cache_policy=policy.ByIngredients(ingredients=reporting.ingredients, names=("subject",)),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("subject",)),
     result_serializer="json",
 )
-def report(subject: Subject, refresh: bool = False) -> Report:
-    return reporting.write(subject, Workspace.active(), refresh=refresh)
+def report(subject: ReportInputs, refresh: bool = False) -> Report:
+    return write_report(subject, Workspace.active(), refresh=refresh)

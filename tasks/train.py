@@ -3,25 +3,25 @@
 from prefect import task
 from prefect.tasks import exponential_backoff
 
-from tasks import live, policy
 from tasks.core.config import TrainSettings
-from tasks.core.handles import Audit, TensorCache, TrainedModel
-from tasks.core.model import training
+from tasks.core.model.training import train as train_stage
+from tasks.core.model.training.train import ingredients
+from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
 
 
 @task(
     task_run_name="train {tensors.dataset} with {settings.recipe}",
-    cache_policy=policy.ByIngredients(
-        ingredients=training.ingredients, names=("tensors", "settings", "audit")
-    ),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("tensors", "settings", "audit")),
     result_serializer="json",
     retries=2,
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_condition_fn=policy.machine_fault,
+    retry_condition_fn=policies.is_system_error,
 )
 def train(tensors: TensorCache, settings: TrainSettings, audit: Audit, refresh: bool = False) -> TrainedModel:
-    with live.live("train") as progress:
-        return training.train(
+    with task_progress("train") as progress:
+        return train_stage.train(
             tensors, settings, Workspace.active(), audit=audit, refresh=refresh, progress=progress
         )

@@ -4,12 +4,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from tasks import policy
-from tasks.core import environment
 from tasks.core.config import TrainSettings
-from tasks.core.handles import Audit, TensorCache, TrainedModel
-from tasks.core.model import threads, training
-from tasks.core.workspace import Workspace
+from tasks.core.model.devices import runtime
+from tasks.core.model.training import train
+from tasks.core.operations import environment
+from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
+from tasks.core.storage.mirror import open_workspace
+from tasks.orchestration import policies
 
 
 @task(
@@ -19,7 +20,7 @@ from tasks.core.workspace import Workspace
     persist_result=False,
     retries=2,
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_condition_fn=policy.machine_fault,
+    retry_condition_fn=policies.is_system_error,
 )
 def trial(
     number: int,
@@ -32,5 +33,5 @@ def trial(
     refresh: bool = False,
 ) -> TrainedModel:
     environment.prepare()
-    with threads.alone(cpus):
-        return training.train(tensors, settings, Workspace.open(workspace), audit=audit, refresh=refresh)
+    with runtime.exclusive_training(cpus):
+        return train.train(tensors, settings, open_workspace(workspace), audit=audit, refresh=refresh)

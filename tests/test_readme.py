@@ -11,8 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tasks.core.command import documented
-from tasks.core.results import tables
+from tasks.core.operations.command_line import documented
+from tasks.core.runs import tables
 from tasks.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ class StageName(StrEnum):
     audit = "audit"
     train = "train"
     evaluate = "evaluate"
-    suspect = "suspect"
+    label_issues = "label_issues"
     profile = "profile"
     promote = "promote"
     report = "report"
@@ -32,8 +32,8 @@ class RefreshName(StrEnum):
     audit = "audit"
     train = "train"
     evaluate = "evaluate"
-    fold = "fold"
-    suspect = "suspect"
+    cross_predict = "cross_predict"
+    label_issues = "label_issues"
     profile = "profile"
     export = "export"
     report = "report"
@@ -101,7 +101,7 @@ class RunnerName(StrEnum):
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class RunnerSettings:
     """Where independent work runs; none of it changes a byte of what comes out.
 
     Args:
@@ -213,7 +213,7 @@ class TrainSettings:
         _within("seed", self.seed, 0, 2**31 - 1)
 
 
-Settings = TypeVar("Settings", SourceSettings, NormalizeSettings, TrainSettings, EngineSettings)
+Settings = TypeVar("Settings", SourceSettings, NormalizeSettings, TrainSettings, RunnerSettings)
 
 
 def _pick(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
@@ -236,7 +236,7 @@ class RunSettings:
     exports: tuple[ExportName, ...] = ()
     folds: int | None = None
     time_limit: float | None = None
-    engine: EngineSettings = EngineSettings()
+    engine: RunnerSettings = RunnerSettings()
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not 0 < self.time_limit <= 1e6:
@@ -256,9 +256,16 @@ class RunSettings:
             source=_pick(SourceSettings, given),
             normalize=_pick(NormalizeSettings, given),
             train=_pick(TrainSettings, given),
-            engine=_pick(EngineSettings, given),
+            engine=_pick(RunnerSettings, given),
             promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
             folds=given.get("folds"),
             time_limit=given.get("time_limit"),
             exports=tuple(sorted({ExportName(name) for name in given.get("exports", ())})),
         )
+
+
+# Parameters that change where and when, not what.
+NON_OUTPUT_PARAMETERS = (
+    *("workspace", "refresh", "if_running", "time_limit", "dry_run", "overfit_batch"),
+    *("runner", "workers", "address"),
+)

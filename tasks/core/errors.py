@@ -81,7 +81,7 @@ class DivergedError(TrainingError):
     pass
 
 
-class SanityError(TrainingError):
+class OverfitCheckError(TrainingError):
     pass
 
 

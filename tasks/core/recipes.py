@@ -17,7 +17,7 @@ class Recipe:
 
     Args:
         name: Its name.
-        architecture: "textbook" or "whitened"; `tasks.core.model.architectures` builds them.
+        architecture: "textbook" or "whitened"; `tasks.core.model.architectures.build` builds them.
         stem: Whether a whitened net looks at "coarse" patches (4x4, every second pixel) or "fine" ones (2x2).
         filters: Of the stem, at most, even: half are the principal components of the patches.
         groups: Channels of a whitened net's convolutions, by group; each group halves height and width.

@@ -1,16 +1,14 @@
 """The workspace: the one folder in which everything that Plumbline makes lies.
 
 Handles carry paths relative to it, so that a workspace can be moved or mounted elsewhere. A workspace at an
-address (`s3://bucket/prefix`) is a local folder too: a mirror of what lies there (`tasks.core.mirror`).
+address (`s3://bucket/prefix`) is a local folder too: a mirror of what lies there (see `storage.mirror`).
 """
 
 import hashlib
 import os
 import re
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 VARIABLE = "PLUMBLINE_WORKSPACE"
 MIRRORS = "PLUMBLINE_MIRROR"
@@ -35,16 +33,11 @@ class Workspace:
     def open(cls, path: str | Path | None = None) -> "Workspace":
         """Make `path` (else the environment's, else ./workspace) this process's workspace.
 
-        Child processes inherit it through the environment.
-
-        Raises:
-            UsageError: An address that cannot hold a workspace.
-            NetworkError: An address that doesn't answer.
+        Child processes inherit it through the environment. See `storage.mirror.open_workspace` for one at an
+        address.
         """
         opened = cls.at(path or os.environ.get(VARIABLE) or DEFAULT)
         os.environ[VARIABLE] = opened.address or str(opened.root)
-        if opened.elsewhere is not None:
-            opened.elsewhere.prove()
         return opened
 
     @classmethod
@@ -60,15 +53,6 @@ class Workspace:
             return cls(Path(place).expanduser().resolve())
         address = f"{found[1]}://{found[2].rstrip('/')}"
         return cls(mirrors() / folder_name(address), address)
-
-    @property
-    def elsewhere(self) -> Any:
-        """The `Mirror` of a workspace at an address; None for a folder.
-
-        It is imported by name: how outputs travel is no ingredient of theirs, and `tasks.core.code` takes
-        every module that is reached by an import for one.
-        """
-        return import_module("tasks.core.mirror").of(self) if self.address else None
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -129,12 +113,6 @@ class Workspace:
     def results(self) -> Path:
         """Prefect's stored task results (small JSON handles)."""
         return self.root / "results"
-
-
-def elsewhere_of(directory: Path) -> Any:
-    """The active workspace's `Mirror`, if the directory lies in it; None without one."""
-    workspace = Workspace.active()
-    return workspace.elsewhere if directory.is_relative_to(workspace.root) else None
 
 
 def mirrors() -> Path:

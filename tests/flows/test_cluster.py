@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.flows.running import Plumbline
-from tests.loopback import free_ports
+from tests.support.free_ports import free_ports
+from tests.support.run_cli import Plumbline
 
 pytestmark = pytest.mark.campaign
 LONG = ("--recipe", "flash", "--epochs", "60")

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tasks.core.results import tables
+from tasks.core.runs import tables
 from tasks.core.workspace import Workspace
-from tests.core.results.runs import made_up
 from tests.flows.test_models_command import ok, refused
+from tests.support.sample_runs import made_up
 
 
 @pytest.fixture

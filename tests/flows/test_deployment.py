@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.flows.running import ROOT, Plumbline
+from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.slow
 DECLARED = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.running import Plumbline
+from tests.support.run_cli import Plumbline
 
 pytestmark = pytest.mark.slow
 

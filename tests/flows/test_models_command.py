@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from tasks.core.results import registry
+from tasks.core.registry import registry
 from tasks.core.workspace import Workspace
-from tests.core.results.lab import Lab
-from tests.flows.running import ROOT
+from tests.support.fake_outputs import Lab
+from tests.support.run_cli import ROOT
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from tests.core.data.making import encoded, parquet, put
-from tests.flows.running import ROOT, Plumbline
+from tests.support.run_cli import ROOT, Plumbline
+from tests.support.sample_files import encoded, parquet, put
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.flows.running import ROOT, Plumbline
+from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.slow
 

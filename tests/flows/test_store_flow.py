@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tasks.core.results import ledger, registry
+from tasks.core.registry import registry
+from tasks.core.registry.decisions import read_decisions
 from tasks.core.workspace import MIRRORS, Workspace
-from tests.bucket import ADDRESS, Bucket, half_visible
-from tests.flows.running import ROOT
+from tests.support.run_cli import ROOT
+from tests.support.s3_server import ADDRESS, Bucket, half_visible
 
 pytestmark = pytest.mark.slow
 TRAIN = ("flows/train_flow.py", "--epochs", "1")
@@ -123,7 +124,7 @@ def test_whole_runs_at_once(machine, bucket: Bucket, tmp_path: Path, monkeypatch
     log = registry.history("digits", workspace)
     assert sorted(line["version"] for line in log if line["action"] == "publish") == names
     assert registry.aliases("digits", workspace)["champion"] in names
-    decisions = ledger.decisions("digits", workspace)
+    decisions = read_decisions("digits", workspace)
     last = {line["version"]: line for line in decisions}
     assert sum("the first champion" in line["why"] for line in last.values()) == 1
     assert sum(line["looked"] for line in last.values()) == 2

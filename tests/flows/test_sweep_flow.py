@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from tests.flows.running import Plumbline
+from tests.support.run_cli import Plumbline
 
 pytestmark = pytest.mark.slow
 # No training survives a learning rate of 900.

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-from tests.flows.running import ROOT, Plumbline
+from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.slow
 QUICK = ("--recipe", "fast", "--epochs", "2")
@@ -33,7 +33,7 @@ def test_digits_twice(plumbline: Plumbline) -> None:
     stood = without_tensorflow(plumbline)
     assert "v0001 stands; data, parameters and code unchanged" in stood
     assert plumbline.stages() == {"download": "unchanged"} | dict.fromkeys(
-        ("normalize", "audit", "train", "evaluate", "suspect", "profile", "promote", "report"), "stands"
+        ("normalize", "audit", "train", "evaluate", "label_issues", "profile", "promote", "report"), "stands"
     )
 
     without_tensorflow(plumbline, "--refresh", "report")
@@ -43,7 +43,7 @@ def test_digits_twice(plumbline: Plumbline) -> None:
         "audit": "cached",
         "train": "cached",
         "evaluate": "cached",
-        "suspect": "cached",
+        "label_issues": "cached",
         "profile": "cached",
         "promote": "ran",
         "report": "ran",
@@ -134,7 +134,7 @@ def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> N
     assert plumbline.stages()["normalize"] == "ran"
     assert plumbline.stages()["train"] == "cached"
 
-    with (plumbline.root / "tasks" / "core" / "results" / "page.py").open("a") as code:
+    with (plumbline.root / "tasks" / "core" / "reports" / "content.py").open("a") as code:
         code.write("\n\nADDED = 1\n")
     plumbline.ok(*train)
     ran = {name for name, state in plumbline.stages().items() if state == "ran"}

@@ -78,10 +78,10 @@ def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]
     image, original = _jpeg(content, target) if content[:2] == b"\xff\xd8" else _other(content)
     if image.dtype != np.uint8:
         raise DecodeError(f"pixels of type {image.dtype}")
-    return fit(image, target), original
+    return resize_and_convert(image, target), original
 
 
-def fit(image: Pixels, target: Target) -> Pixels:
+def resize_and_convert(image: Pixels, target: Target) -> Pixels:
     """Bring an array to a target's size and channels (rules 5 and 6).
 
     Args:
@@ -101,12 +101,12 @@ def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
     new_height, new_width = size
     squeezed = image[:, :, 0] if image.shape[2] == 1 else image
     picture = Image.fromarray(np.ascontiguousarray(squeezed))
-    box = _middle(image.shape[0], image.shape[1], size)
+    box = _center_crop_box(image.shape[0], image.shape[1], size)
     resized = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BILINEAR, box=box))
     return resized.reshape(new_height, new_width, image.shape[2])
 
 
-def _middle(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
+def _center_crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """The largest box of the target's proportions: left, top, right, bottom; never beyond the image."""
     new_height, new_width = size
     if height * new_width <= width * new_height:
@@ -132,7 +132,7 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     if space not in ("YCbCr", "RGB", "Gray"):
         return _other(content)
     grey = space == "Gray"
-    mirrored, quarters = _turn(content)
+    mirrored, quarters = _exif_rotation(content)
     least_height, least_width = target.least if quarters % 2 == 0 else target.least[::-1]
     wanted = ("GRAY" if grey else "RGB", False, False, least_height, least_width, REDUCTION)
     try:
@@ -147,7 +147,7 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     return image, (*own, 1 if grey else 3)
 
 
-def _turn(content: bytes) -> tuple[bool, int]:
+def _exif_rotation(content: bytes) -> tuple[bool, int]:
     """How an image is to be turned by its EXIF orientation, as in `TURNS`."""
     if content.find(b"Exif\0\0", 0, 65536) < 0:
         return UPRIGHT

@@ -12,7 +12,7 @@ from PIL import Image
 from tasks.core.data import decode
 from tasks.core.data.decode import Target
 from tasks.core.errors import DecodeError
-from tests.core.data.making import encoded, noise, smooth
+from tests.support.sample_files import encoded, noise, smooth
 
 AS_IT_IS = Target(None, 3)
 GREY = Target(None, 1)

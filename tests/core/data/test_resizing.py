@@ -11,7 +11,7 @@ from PIL import Image
 
 from tasks.core.data import decode
 from tasks.core.data.decode import Target
-from tests.core.data.making import encoded, noise, smooth
+from tests.support.sample_files import encoded, noise, smooth
 
 
 def pixels(content: bytes, target: Target) -> NDArray[np.uint8]:
@@ -40,7 +40,9 @@ def test_rounding_never_looks_beyond_the_image(height: int, width: int, side: in
 @given(st.integers(4, 700), st.integers(4, 700), st.integers(8, 224), st.integers(8, 224))
 def test_every_size_becomes_every_other(height: int, width: int, down: int, across: int) -> None:
     image = np.full((height, width, 1), 77, np.uint8)
-    assert np.array_equal(decode.fit(image, Target((down, across), 1)), np.full((down, across, 1), 77))
+    assert np.array_equal(
+        decode.resize_and_convert(image, Target((down, across), 1)), np.full((down, across, 1), 77)
+    )
 
 
 def test_resizing_covers_every_source_pixel() -> None:

@@ -1,0 +1,85 @@
+"""All images of a tensor cache under one numbering: train, then val, then test."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tasks.core.data.audit import descriptors
+from tasks.core.data.audit.descriptors import Floats
+from tasks.core.data.loader import mmap
+from tasks.core.data.tensors.cache import SPLITS, Split, open_split
+from tasks.core.stage.handles import TensorCache
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of all splits, memory-mapped, numbered through."""
+
+    splits: tuple[Split, ...]
+
+    @classmethod
+    def of(cls, tensors: TensorCache) -> "ImageSet":
+        return cls(tuple(open_split(tensors, split) for split in SPLITS))
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Number of images in each split."""
+        return [len(split.labels) for split in self.splits]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Number of each split's first image, and the number of all images: int64 (4,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        return np.concatenate([split.labels for split in self.splits])
+
+    def numbers(self, rows: pa.Table) -> NDArray[np.int64]:
+        """The number of each row of a table with columns `split` and `row`."""
+        splits = pc.index_in(rows["split"], pa.array(SPLITS)).to_numpy()
+        return rows["row"].to_numpy() + self.starts[splits]
+
+    def take(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images of these numbers, in this order: uint8 (len(numbers), H, W, C)."""
+        images = np.empty((len(numbers), *self.splits[0].images.shape[1:]), np.uint8)
+        for split, first, end in zip(self.splits, self.starts, self.starts[1:], strict=False):
+            here = (numbers >= first) & (numbers < end)
+            images[here] = mmap.read_rows(split.images, numbers[here] - first)
+        return images
+
+    def reduced(
+        self, numbers: NDArray[np.int64], height: int = descriptors.SIDE, width: int = descriptors.SIDE
+    ) -> Floats:
+        """The same, averaged down (`descriptors.reduced`): a portion of them is in memory in full."""
+        parts = descriptors.portions(len(numbers), int(np.prod(self.splits[0].images.shape[1:])))
+        return np.concatenate(
+            [descriptors.reduced(self.take(numbers[part]), height, width) for part in parts]
+        )
+
+
+@dataclass(frozen=True)
+class ImageSubset:
+    """Some of the images, left where they are until asked for.
+
+    Args:
+        gallery: All images.
+        numbers: Which of them.
+        height, width: They are averaged down to, if they are larger.
+    """
+
+    gallery: ImageSet
+    numbers: NDArray[np.int64]
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        images = self.gallery.reduced(self.numbers[rows], self.height, self.width)
+        return np.rint(images).astype(np.uint8)

@@ -1,0 +1,61 @@
+"""Copies of pictures as the world makes them: what a near duplicate is meant to be."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+MAX_SHIFT = 2  # pixels of 32
+MOVES = [(down, across) for down in range(3) for across in range(3)]  # in `MAX_SHIFT`, from the upper left
+AWAY = [move for move in MOVES if move != (1, 1)]
+QUALITY = (50, 75)  # of JPEG
+BRIGHTNESS = (0.9, 1.1)
+
+
+@dataclass(frozen=True)
+class Perturbations:
+    """What copies of N pictures differ by: drawn for all of them, made of a few at a time.
+
+    Args:
+        gains: float64 (N, 1, 1, 1); of brightness.
+        qualities: int64 (N,); of JPEG.
+        moves: int64 (2, N, 2); two of `AWAY` for each picture.
+    """
+
+    gains: NDArray[np.float64]
+    qualities: NDArray[np.int64]
+    moves: NDArray[np.int64]
+
+    @classmethod
+    def drawn(cls, count: int, generator: np.random.Generator) -> "Perturbations":
+        gains = generator.uniform(*BRIGHTNESS, (count, 1, 1, 1))
+        qualities = generator.integers(*QUALITY, count)
+        moves = np.array([[generator.choice(AWAY) for _ in range(count)] for _ in range(2)])
+        return cls(gains, qualities, moves)
+
+    def of(self, images: NDArray[np.uint8], part: slice) -> dict[str, NDArray[np.uint8]]:
+        """Copies of the pictures of a part: shifted (twice), recompressed, and brightened or darkened."""
+        shifted, again = (np.stack(list(map(_shifted, images, moves[part]))) for moves in self.moves)
+        return {
+            "shifted": shifted,
+            "shifted again": again,
+            "recompressed": np.stack(list(map(_recompressed, images, self.qualities[part].tolist()))),
+            "brightened": np.clip(np.rint(images * self.gains[part]), 0, 255).astype(np.uint8),
+        }
+
+
+def _shifted(image: NDArray[np.uint8], move: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Moved by `MAX_SHIFT` 32nds of a side, down, across or both; the edge is repeated."""
+    height, width = image.shape[:2]
+    down, across = (round(MAX_SHIFT * side / 32) for side in (height, width))
+    top, left = move
+    padded = np.pad(image, ((down, down), (across, across), (0, 0)), "edge")
+    return padded[top * down : top * down + height, left * across : left * across + width]
+
+
+def _recompressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    content = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, "JPEG", quality=quality)
+    return np.asarray(Image.open(content)).reshape(image.shape)

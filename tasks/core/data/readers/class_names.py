@@ -1,0 +1,35 @@
+"""Classes are matched by name: every split of a dataset must have the same ones."""
+
+from collections.abc import Mapping, Set
+
+from tasks.core.errors import DataError
+
+
+def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -> None:
+    """Refuse splits with different classes, and less than two classes.
+
+    Args:
+        source: What the classes are from, for the message.
+        classes: Class names by split; the split is "" in a source without splits.
+        expected: The layout that the source should have.
+
+    Raises:
+        DataError: With what differs.
+    """
+    reference = classes.get("train", next(iter(classes.values()), set()))
+    for split, names in classes.items():
+        if names != reference:
+            lacking = ", ".join(sorted(reference ^ names))
+            found = f"only in one of them: {lacking}"
+            raise layout_error(source, f"has other classes in {split} than in train", expected, found)
+    if not reference:
+        raise layout_error(source, "has no classes", expected, "none")
+    if len(reference) == 1:
+        raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}")
+
+
+def layout_error(source: str, what: str, expected: str, found: str) -> DataError:
+    """The error for a person's own data that can't be used as they are."""
+    return DataError(
+        f"{source} {what}", expected=expected, found=found, done="nothing was written, the data are unchanged"
+    )

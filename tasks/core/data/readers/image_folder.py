@@ -1,0 +1,149 @@
+"""Image folders: `<class>/*` or `{train,val,test}/<class>/*`, looked at and never written to."""
+
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.core.data import threads
+from tasks.core.data.decode import Target
+from tasks.core.data.files import file_stats, listing
+from tasks.core.data.files.file_hashes import read_file
+from tasks.core.data.readers import base
+from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
+from tasks.core.data.readers.class_names import check_classes, layout_error
+
+log = logging.getLogger("plumbline.data")
+
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"
+
+
+def scan(root: Path) -> pa.Table:
+    """Every image file (by its suffix) below the class folders of `root`, as a `file_stats.stats_table`.
+
+    A class folder may have folders of its own. Names that begin with a dot, and `__MACOSX`, don't count;
+    files of other kinds are counted in the log.
+
+    Raises:
+        DataError: No class, one class, a class without images, splits with different classes, or a name
+            that is no text.
+    """
+    splits = [(split, folder, _folders(folder)) for split, folder in _splits(root)]
+    others: Counter[str] = Counter()
+    table = file_stats.stats_table(root, _lines(root, splits, others))
+    check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
+    if others:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())
+        log.warning("%s: left alone, since they are no images by their names: %s", root, kinds)
+    return table
+
+
+def _lines(
+    root: Path, splits: list[tuple[str, Path, list[str]]], others: Counter[str]
+) -> Iterator[file_stats.FileStat]:
+    for split, folder, names in splits:
+        for name in names:
+            place, found = (folder / name).relative_to(root), 0
+            for path, status in _images(folder / name, f"{place.as_posix()}/", others):
+                yield file_stats.file_stat(path, split, name, status)
+                found += 1
+            if not found:
+                raise layout_error(str(root), "has an empty class", LAYOUTS, f"no image in {place}")
+
+
+def _splits(root: Path) -> list[tuple[str, Path]]:
+    names = _folders(root)
+    inside = {name: set(_folders(root / name)) for name in names}
+    if "train" not in names or not all(inside.values()):
+        return [("", root)]
+    unknown = [name for name in names if name not in SPLITS]
+    if unknown and all(inside[name] == inside["train"] for name in unknown):
+        found = f"{', '.join(unknown)} with the same folders as train"
+        raise layout_error(str(root), "has a folder beside train that is no split", LAYOUTS, found)
+    splits = [SPLITS[name] for name in names if name in SPLITS]
+    if len(set(splits)) < len(splits):
+        raise layout_error(str(root), "has two folders for one split", LAYOUTS, ", ".join(names))
+    return [("", root)] if unknown else [(SPLITS[name], root / name) for name in names]
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and _counts(entry.name))
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def _suffix(name: str) -> str:
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+def _images(folder: Path, prefix: str, others: Counter[str]) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _counts(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _images(folder / entry.name, f"{prefix}{entry.name}/", others)
+            elif (suffix := _suffix(entry.name)) not in SUFFIXES:
+                others[suffix or "without a suffix"] += 1
+            elif entry.is_file():
+                yield prefix + entry.name, entry.stat()
+
+
+class ImageFolderReader:
+    """Image files below one folder, as a listing says."""
+
+    shape = None
+    published = False
+
+    def __init__(self, root: Path, files: pa.Table) -> None:
+        self.classes = tuple(sorted(files["class_name"].unique().to_pylist()))
+        self._root, self._files = root, files
+        self._bytes = files["bytes"].to_numpy()
+
+    @property
+    def random_access(self) -> bool:
+        """Small files have just been hashed and are in the page cache; a disk would seek for large ones."""
+        return bool(self._bytes.mean() < threads.MIN_THREADED_BYTES)
+
+    def rows(self) -> ImageIndex:
+        names = pc.index_in(self._files["class_name"], pa.array(self.classes))
+        split = np.array(self._files["split"].to_pylist(), np.str_)
+        return ImageIndex(
+            self._files["sha256"], self._files["path"], split, names.to_numpy().astype(np.int32)
+        )
+
+    def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        size = self._bytes[wanted].sum() / max(1, len(wanted))
+        return threads.map_threaded(partial(self._image, target), self._listed(wanted), size=size)
+
+    def _listed(self, wanted: Sequence[int]) -> Iterator[tuple[int, str, int, str]]:
+        """Number, path, bytes and SHA-256 of each; few at a time are Python objects."""
+        for start in range(0, len(wanted), listing.BATCH):
+            numbers = wanted[start : start + listing.BATCH]
+            some = self._files.take(pa.array(numbers, pa.int64()))
+            yield from zip(
+                numbers, *(some[name].to_pylist() for name in ("path", "bytes", "sha256")), strict=True
+            )
+
+    def _image(self, target: Target, listed: tuple[int, str, int, str]) -> DecodedImage | DecodeFailure:
+        row, path, size, sha256 = listed
+        try:
+            content = read_file(f"{self._root}/{path}", size)
+        except (OSError, ValueError) as error:
+            return DecodeFailure(row, f"not readable: {getattr(error, 'strerror', None) or error}")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            return DecodeFailure(row, "changed after it was listed")
+        return base.decode_image(row, content, target)

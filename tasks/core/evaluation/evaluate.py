@@ -1,0 +1,158 @@
+"""Evaluation: the scores of predictions, on disk, without the model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.core.data.tensors.cache import open_split
+from tasks.core.errors import DataError
+from tasks.core.evaluation import scores
+from tasks.core.metrics import calibration, classification
+from tasks.core.stage import publish
+from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
+from tasks.core.stage.ingredients import Ingredients
+from tasks.core.workspace import Workspace
+
+SPLITS = ("test", "val")
+CLASSES = "classes.parquet"
+CONFUSION = "confusion.npy"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Labels and probabilities of a split, in the row order of the tensors.
+
+    Args:
+        labels: int32 (N,), 0..C-1.
+        probabilities: float32 (N, C).
+    """
+
+    labels: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        return classification.predicted_classes(self.probabilities)
+
+
+def ingredients(predictions: Predictions, tensors: TensorCache) -> Ingredients:
+    return ingredients_of_digest(predictions.digest, tensors)
+
+
+def ingredients_of_digest(predictions: str, tensors: TensorCache) -> Ingredients:
+    """The same before the predictions exist.
+
+    Args:
+        predictions: The digest that the predictions will have.
+    """
+    return Ingredients(
+        stage="evaluate",
+        inputs={"predictions": predictions, "tensors": tensors.digest},
+        parameters={},
+        modules=(__name__,),
+        libraries=("numpy", "scikit-learn", "scipy", "pandas", "pyarrow"),
+    )
+
+
+def evaluate(
+    predictions: Predictions, tensors: TensorCache, workspace: Workspace, *, refresh: bool = False
+) -> Evaluation:
+    """Score the val and test images.
+
+    Writes `metrics.json`, `classes.parquet`, `calibration.json`, and `confusion.npy` of the test images.
+
+    Raises:
+        DataError: The predictions are of other tensors, or cannot be scored.
+    """
+    made_of = ingredients(predictions, tensors)
+    directory = workspace.evaluations / made_of.digest
+    manifest = publish.publish(
+        directory, made_of, lambda staging: _write(staging, predictions, tensors), refresh=refresh
+    )
+    return Evaluation(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
+
+
+def read_scored(predictions: Predictions, tensors: TensorCache, split: str) -> Scored:
+    """The labels and probabilities of one split, memory-mapped.
+
+    Raises:
+        DataError: The predictions are of other tensors, or of another number of images.
+    """
+    return _scored(predictions.directory, predictions.tensors, tensors, split)
+
+
+def scored_of(evaluation: Evaluation, tensors: TensorCache, split: str) -> Scored:
+    """The labels and probabilities that an evaluation was computed from."""
+    directory = Workspace.active().root / evaluation.predictions
+    return _scored(directory, evaluation.tensors, tensors, split)
+
+
+def accuracy_of(evaluation: Evaluation) -> str:
+    """The test accuracy with its interval, as `accuracy_text` gives it."""
+    return accuracy_text(classification.Estimate(**scores.read_metrics(evaluation)["test"]["accuracy"]))
+
+
+def read_classes(evaluation: Evaluation) -> pd.DataFrame:
+    """`classification.per_class` of both splits, with a column `split`."""
+    return pd.read_parquet(evaluation.directory / CLASSES)
+
+
+def read_confusion(evaluation: Evaluation) -> NDArray[np.int64]:
+    """Counts of (label, predicted class) on the test images, int64 (C, C)."""
+    return np.asarray(np.load(evaluation.directory / CONFUSION, allow_pickle=False))
+
+
+def _scored(directory: Path, made_on: str, tensors: TensorCache, split: str) -> Scored:
+    if made_on != tensors.digest:
+        raise DataError(
+            "predictions and tensors don't belong together",
+            expected=f"predictions of tensors {tensors.digest}",
+            found=f"predictions of tensors {made_on}",
+        )
+    probabilities = np.load(directory / f"{split}.probabilities.npy", mmap_mode="r", allow_pickle=False)
+    return Scored(open_split(tensors, split).labels, probabilities)
+
+
+def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dict[str, Any]:
+    splits = {split: read_scored(predictions, tensors, split) for split in SPLITS}
+    made = {split: classification.score(part.labels, part.probabilities) for split, part in splits.items()}
+    record = {
+        split: {"images": len(splits[split].labels)}
+        | {name: estimate.record() for name, estimate in estimates.items()}
+        for split, estimates in made.items()
+    }
+    (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
+    tables = [
+        classification.per_class(part.labels, part.predicted, tensors.classes).assign(split=split)
+        for split, part in splits.items()
+    ]
+    pd.concat(tables, ignore_index=True).to_parquet(staging / CLASSES, index=False)
+    test, val = splits["test"], splits["val"]
+    calibrated = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
+    (staging / scores.CALIBRATION).write_text(json.dumps(calibrated))
+    np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(tensors.classes)))
+    return {
+        "predictions": predictions.path,
+        "model_sha256": predictions.model_sha256,
+        "tensors": tensors.digest,
+        "accuracy": made["test"]["accuracy"].value,
+        "macro_f1": made["test"]["macro_f1"].value,
+        "log_loss": made["test"]["log_loss"].value,
+        "images": len(test.labels),
+    }
+
+
+def accuracy_text(rate: classification.Estimate) -> str:
+    """A rate with its interval, in per cent.
+
+    >>> in_words(metrics.Estimate(0.7012, 0.6921, 0.7101, "wilson"))
+    '70.12 % (95 % interval 69.21 to 71.01)'
+    """
+    return f"{rate.value:.2%} (95 % interval {rate.low * 100:.2f} to {rate.high * 100:.2f})".replace(
+        "%", " %", 1
+    )

@@ -1,0 +1,114 @@
+"""The whitened network (Jordan, arXiv 2404.00498, 2024)."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.model.architectures import whitening
+from tasks.core.model.architectures.layers import Draw, FusedBatchNorm, chain
+from tasks.core.recipes import Recipe
+
+MIN_SIDE = 8  # a feature map's side, in pixels, that groups are added to come down to
+MIN_TRIMMED_SIDE = 7  # a feature map's side, in pixels, from which an odd row may be left out
+LOGIT_SCALE = 0.25  # small logits early on keep the one-cycle's high learning rates stable
+
+
+@dataclass(frozen=True)
+class Stem:
+    """Geometry of the whitening convolution: patch size and stride in pixels."""
+
+    size: int
+    stride: int
+
+
+def stem_of(recipe: Recipe, side: int) -> Stem:
+    """The stem for images whose shorter side is `side`: coarse patches where there are pixels to spare."""
+    if side < 16:
+        return Stem(size=3, stride=1)
+    if recipe.stem == "fine" and side <= 48:
+        return Stem(size=2, stride=1)
+    return Stem(size=4, stride=2)
+
+
+def build_whitened(
+    recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...], classes: int, draw: Draw
+) -> keras.Model:
+    stem = stem_of(recipe, min(shape[:2]))
+    count = min(recipe.filters, 2 * stem.size**2 * shape[2])
+    whiten = keras.layers.Conv2D(
+        count,
+        stem.size,
+        strides=stem.stride,
+        activation="relu",
+        kernel_initializer=draw(),
+        trainable=False,
+        name="whiten",
+    )
+    layers: list[keras.layers.Layer] = [keras.layers.Rescaling(1 / 255, name="rescale"), whiten]
+    side = (min(shape[:2]) - stem.size) // stem.stride + 1
+    for number, widths in enumerate(_padded_groups(recipe, side), start=1):
+        padding = "valid" if recipe.trim and side >= MIN_TRIMMED_SIDE else "same"
+        layers += _group(f"group_{number}", widths, padding)
+        side = side // 2 if padding == "valid" else (side + 1) // 2
+    layers += [
+        keras.layers.GlobalMaxPooling2D(name="global_max"),
+        # In float32 whatever the policy: bfloat16 has 8 bits, and logits that tie decide nothing.
+        keras.layers.Dense(
+            classes, use_bias=False, kernel_initializer=draw(), dtype="float32", name="logits"
+        ),
+        keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="scale_logits"),
+    ]
+    model = chain(layers, shape)
+    for layer in layers[2:]:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([_partly_identity(layer.kernel.shape, draw())])
+    whiten.set_weights(list(whitening.filters(images, stem.size, stem.stride, count)))
+    return model
+
+
+def _padded_groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:
+    """The recipe's groups, after as many thin ones as bring a feature map of this side down to 8."""
+    halvings = max(0, int(np.ceil(np.log2(side / MIN_SIDE))))
+    extra = max(0, halvings - len(recipe.groups))
+    return [(recipe.groups[0][0],)] * extra + list(recipe.groups)
+
+
+def _group(name: str, widths: tuple[int, ...], padding: str) -> list[keras.layers.Layer]:
+    """Convolutions with batch norm and ReLU; the first one's output is halved in height and width.
+
+    Padding is the pool's: "valid" leaves out an odd last row and column, "same" keeps them.
+
+    The pool comes before the norm and the ReLU: both keep the order of values, so it chooses the same
+    ones, and they work on a quarter of the map.
+    """
+    layers: list[keras.layers.Layer] = []
+    for number, width in enumerate(widths, start=1):
+        convolution = f"{name}_convolution_{number}"
+        layers.append(
+            keras.layers.Conv2D(
+                width,
+                3,
+                padding="same",
+                use_bias=False,
+                kernel_initializer="zeros",  # until `build_whitened` sets it
+                name=convolution,
+            )
+        )
+        if number == 1:
+            layers.append(keras.layers.MaxPooling2D(padding=padding, name=f"{name}_pool"))
+        layers += [
+            FusedBatchNorm(name=f"{name}_norm_{number}"),
+            keras.layers.ReLU(name=f"{name}_relu_{number}"),
+        ]
+    return layers
+
+
+def _partly_identity(shape: tuple[int, ...], glorot: keras.initializers.Initializer) -> NDArray[np.float32]:
+    """Glorot's uniform, but the first channels pass their input on (Jordan, 2024, "dirac")."""
+    kernel = np.array(glorot(shape))
+    for channel in range(min(shape[2], shape[3])):
+        kernel[:, :, :, channel] = 0
+        kernel[shape[0] // 2, shape[1] // 2, channel, channel] = 1
+    return kernel

@@ -1,0 +1,22 @@
+"""Learning-rate schedules."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.recipes import Recipe
+
+WARM_UP = 0.2  # share of the steps in which the learning rate rises
+START, END = 0.2, 0.02  # of the peak
+
+
+def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:
+    """The learning rate of every step, float32 (steps,).
+
+    Nesterov and Muon: one cycle (Smith and Topin, 2018), a straight rise to the peak and a straight fall,
+    planned for the whole budget (Li et al., "Budgeted Training", 2020). Adam: constant.
+    """
+    if recipe.optimizer == "adam":
+        return np.full(steps, recipe.learning_rate, np.float32)
+    progress = (np.arange(steps) + 0.5) / steps
+    shape = np.interp(progress, [0, WARM_UP, 1], [START, 1, END])
+    return (recipe.learning_rate * shape).astype(np.float32)

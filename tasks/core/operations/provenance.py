@@ -1,0 +1,66 @@
+"""Where a run comes from: code, packages, machine."""
+
+import getpass
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tasks.core import __version__
+from tasks.core.stage import code_hash
+
+PACKAGES = (
+    *("tensorflow", "keras", "numpy", "pandas", "pyarrow", "pillow", "simplejpeg"),
+    *("scikit-learn", "scipy", "matplotlib", "jinja2", "prefect"),
+)
+
+
+def facts() -> dict[str, Any]:
+    """Git commit, package versions, Python and machine, for manifests and the runs table; JSON values."""
+    return {
+        "plumbline": __version__,
+        "git_commit": git_commit(),
+        "source": code_hash.source_digest(),
+        "packages": packages(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+    }
+
+
+def packages() -> dict[str, str]:
+    """Installed versions of the libraries that decide a run's outcome."""
+    return code_hash.libraries(*PACKAGES)
+
+
+def who() -> str:
+    """The person or account that runs this process, for logs; containers often have a bare number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def git_commit(root: Path = code_hash.ROOT) -> str:
+    """The checkout's commit, with "-dirty" if files differ from it; empty outside a git checkout."""
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    """The processor's name as Linux gives it; elsewhere what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,120 @@
+"""The registry as people read it: one row a version, and all that is known of one; every figure is text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.core.config import NON_OUTPUT_PARAMETERS
+from tasks.core.errors import FormatError
+from tasks.core.registry import layout, registry
+from tasks.core.stage import publish
+from tasks.core.stage.handles import ModelVersion
+from tasks.core.storage import manifests
+from tasks.core.workspace import Workspace
+
+
+def version_rows(workspace: Workspace, dataset: str | None = None) -> list[dict[str, str]]:
+    """One row a version, by dataset and number; a damaged one says so instead of its figures."""
+    names = registry.datasets(workspace) if dataset is None else [dataset]
+    return [row for name in names for row in _rows(name, workspace)]
+
+
+def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
+    """What is known of a version: file, aliases, origin, metrics with their intervals, abstention."""
+    manifest = version.manifest
+    facts = manifest["facts"]
+    height, width, channels = facts["shape"]
+    return {
+        "model": str(version.directory / registry.MODEL),
+        "sha256": version.model_sha256,
+        "aliases": ", ".join(_names_of(version.dataset, workspace).get(version.version, [])) or "none",
+        "published": manifest["created"],
+        "takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255",
+        "gives": f"probabilities of {', '.join(facts['classes'])}",
+        "parameters": _pairs_text(
+            {
+                name: value
+                for name, value in facts.get("parameters", {}).items()
+                if name not in NON_OUTPUT_PARAMETERS
+            }
+        ),
+        **_metrics(facts["metrics"]),
+        "temperature": f"{facts['temperature']:.3f}, inside the model",
+        **_abstention(facts["abstention"]),
+        "exports": ", ".join(facts.get("exports", [])) or "none",
+        "made from": f"tensors {facts['tensors']}, training {facts['training']}",
+        "code": facts.get("git_commit") or "not from a git checkout",
+        "libraries": _pairs_text(facts.get("packages", {})),
+    }
+
+
+def log_rows(dataset: str, version: str, workspace: Workspace) -> list[dict[str, str]]:
+    """The log's lines about a version, oldest first."""
+    return [
+        {name: str(line.get(name, "")) for name in ("when", "who", "action", "why")}
+        for line in registry.history(dataset, workspace)
+        if version in (line.get("version"), line.get("before"))
+    ]
+
+
+def _rows(dataset: str, workspace: Workspace) -> list[dict[str, str]]:
+    place = layout.synced_folder(dataset, workspace)
+    aliases = _names_of(dataset, workspace)
+    return [
+        {"dataset": dataset, "version": name, "aliases": ", ".join(aliases.get(name, []))}
+        | _figures(place / name)
+        for name in layout.version_names(place)
+    ]
+
+
+def _figures(directory: Path) -> dict[str, str]:
+    try:
+        manifest = manifests.read(directory)
+    except FormatError as error:
+        return {"published": "", "test accuracy": f"damaged: {error.summary}"}
+    problem = "" if publish.is_manifest_only(directory) else manifests.find_damage(directory)
+    if problem:
+        return {"published": manifest["created"], "test accuracy": f"damaged: {problem}"}
+    facts = manifest["facts"]
+    return {
+        "published": manifest["created"][:16].replace("T", " "),
+        "test accuracy": f"{facts['metrics']['accuracy']['value']:.2%}",
+        "95 % interval": _interval(facts["metrics"]["accuracy"], percent=True),
+        "recipe": str(facts.get("parameters", {}).get("recipe", "")),
+        "size": f"{sum(entry['bytes'] for entry in manifest['files'].values()) / 1e6:.1f} MB",
+    }
+
+
+def _names_of(dataset: str, workspace: Workspace) -> dict[str, list[str]]:
+    """Each version's aliases."""
+    found: dict[str, list[str]] = {}
+    for name, version in registry.aliases(dataset, workspace).items():
+        found.setdefault(version, []).append(name)
+    return found
+
+
+def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name.replace("_", " "): f"{metric['value']:.4f} ({_interval(metric)} at 95 %)"
+        for name, metric in metrics.items()
+        if isinstance(metric, Mapping) and metric.get("value") is not None
+    }
+
+
+def _abstention(thresholds: list[Mapping[str, Any]]) -> dict[str, str]:
+    return {
+        f"{row['max_error']:.0%} errors": f"answer from confidence {row['threshold']:.3f} on: "
+        f"{row['coverage']:.1%} of the test images"
+        for row in thresholds
+        if row["threshold"] is not None
+    }
+
+
+def _interval(metric: Mapping[str, Any], percent: bool = False) -> str:
+    if percent:
+        return f"{metric['low'] * 100:.2f} to {metric['high'] * 100:.2f}"
+    return f"{metric['low']:.4f} to {metric['high']:.4f}"
+
+
+def _pairs_text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

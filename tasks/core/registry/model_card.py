@@ -1,0 +1,119 @@
+"""The model card of a version: what facts can say is filled in, what only people can say is marked.
+
+Sections after M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. What people write stands
+in one file a dataset, `card_notes.md`, and is part of the card of every version published afterwards; the
+card itself is part of its version and never changes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+NOTES = "card_notes.md"
+MARK = "*to be written by a person*"
+HUMAN_SECTIONS = {
+    "Intended use": "Who should use this model, for what; what it must not be used for.",
+    "Factors": "Groups, cameras, places, seasons over which its quality may differ.",
+    "Training data": "Where the images come from, who labelled them, under which licence.",
+    "Ethical considerations": "Whom a wrong prediction harms, and what is done about it.",
+    "Caveats and recommendations": "What was not tested; when to retrain.",
+}
+
+
+def notes_template() -> str:
+    """The first `card_notes.md`: the sections that people fill, each with its question."""
+    sections = [f"## {name}\n<!-- {question} -->\n" for name, question in HUMAN_SECTIONS.items()]
+    return "# Notes for the model cards of this dataset\n\n" + "\n".join(sections)
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """What people wrote, by section; comments don't count, empty sections are left out."""
+    if not path.exists():
+        return {}
+    text = re.sub(r"<!--.*?-->", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    parts = re.split(r"^## +(.+?) *$", text, flags=re.MULTILINE)[1:]
+    sections = zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True)
+    return {name: content for name, content in sections if content}
+
+
+def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
+    """The card in markdown.
+
+    Args:
+        facts: Of the version's manifest: dataset, version, classes, shape, parameters, seed, metrics,
+            packages, git_commit, model_sha256, evaluation, tensors, training, images.
+        notes: See `read_notes`.
+    """
+    sections = [
+        f"# {facts['dataset']} {facts['version']}",
+        "## Model details\n" + _details(facts),
+        _human_section("Intended use", notes),
+        _human_section("Factors", notes),
+        "## Metrics\n" + _metrics(facts["metrics"]),
+        "## When to abstain\n" + _abstention(facts.get("abstention", [])),
+        f"## Evaluation data\n{facts['images']:,} test images of `{facts['dataset']}`, kept out of training "
+        f"and of every choice made in training (tensors `{facts['tensors']}`).",
+        _human_section("Training data", notes),
+        _human_section("Ethical considerations", notes),
+        _human_section("Caveats and recommendations", notes),
+        *(f"## {name}\n{content}" for name, content in notes.items() if name not in HUMAN_SECTIONS),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _details(facts: Mapping[str, Any]) -> str:
+    height, width, channels = facts["shape"]
+    lines = {
+        "Takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255; scaling is part of the model",
+        "Gives": f"probabilities (N, {len(facts['classes'])}) of {', '.join(facts['classes'])}",
+        "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on the "
+        "validation images"
+        if "temperature" in facts
+        else "",
+        "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
+        "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
+        "Parameters": _pairs(facts.get("parameters", {})),
+        "Seed": facts.get("seed", ""),
+        "Made from": f"training `{facts['training']}`, evaluation `{facts['evaluation']}`",
+        "Code": f"commit `{facts['git_commit']}`" if facts.get("git_commit") else "",
+        "Libraries": _pairs(facts.get("packages", {})),
+    }
+    return "\n".join(f"- {name}: {text}" for name, text in lines.items() if text != "")
+
+
+def _compared(profile: Mapping[str, Any]) -> str:
+    images = f"{profile['images']:,} {profile['split']} images"
+    return f"later batches are compared with {images}, whose numbers lie in `profile/`"
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {name.replace('_', ' ')} | {_figure(metric['value'])} "
+        f"| {_figure(metric['low'])} to {_figure(metric['high'])} | {metric['method']} |"
+        for name, metric in metrics.items()
+        if isinstance(metric, Mapping) and "method" in metric
+    ]
+    return "\n".join(["| on the test images | value | 95 % interval | by |", "|---|---|---|---|", *rows])
+
+
+def _abstention(thresholds: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        f"- Errors below {row['max_error']:.0%}: answer from confidence {row['threshold']:.3f} on; "
+        f"{row['coverage']:.1%} of the test images are answered."
+        for row in thresholds
+        if row["threshold"] is not None
+    ]
+    return "\n".join(lines) or "No threshold is proven by the validation images."
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _human_section(name: str, notes: Mapping[str, str]) -> str:
+    return f"## {name}\n{notes.get(name) or f'{MARK}: {HUMAN_SECTIONS[name]}'}"

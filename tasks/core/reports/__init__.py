@@ -1,0 +1,5 @@
+"""HTML reports and their pictures; `templates/` holds the pages.
+
+Start at `content.py`, which computes what a run's report shows. Modules here may import `tasks.core.runs`
+and below.
+"""

@@ -1,0 +1,141 @@
+"""What a comparison of a batch with its model's profile leaves: figures, a page, a picture."""
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.metrics import drift
+from tasks.core.metrics.drift import Drift, Numbers
+from tasks.core.registry import registry
+from tasks.core.reports.render import render
+from tasks.core.stage.handles import ModelVersion
+from tasks.core.storage import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FIGURES, PAGE, PICTURE = "_drift.json", "_drift.html", "_drift.png"
+TABLE = "profile.parquet"
+SHOWN = 6  # numbers that get a plot of their own
+BINS = 40
+SIDES = {"profile": "#2b5fd9", "batch": "#d97a1f"}
+FAINT, BAD = "#646a76", "#c23431"
+
+
+def write_drift_report(batch: Batch, version: ModelVersion) -> Drift:
+    """Compare a batch, all of whose parts are there, with the profile of its model; written beside the parts.
+
+    Writes `_drift.json`, and if there was something to compare `_drift.html` and `_drift.png`.
+    """
+    profile = profile_of(version)
+    sample = _sample(batch) if profile else {}
+    if profile:
+        found = drift.compare(profile, sample)
+    else:
+        found = Drift((), 0, 0, f"{version.version} was published without a profile of its images")
+    content = json.dumps(found.record(), indent=1).encode()
+    atomic.write_bytes(batch.directory / FIGURES, content)
+    if found.shifts:
+        title, png = f"{version.dataset} {version.version}", picture(found, profile, sample)
+        atomic.write_bytes(batch.directory / PAGE, _page(title, batch, found, png).encode())
+        atomic.write_bytes(batch.directory / PICTURE, png)
+    return found
+
+
+def summary(batch: Batch, found: Drift) -> str:
+    """Markdown for a dashboard: the verdict, the numbers, the picture."""
+    from tasks.core.reports.plots import data_uri
+
+    rows = [
+        f"| {shift.feature} | {shift.before:.4g} | {shift.now:.4g} | {shift.distance:.3f} "
+        f"| {shift.p_value:.2g} | {'**drift**' if shift.drifted else ''} |"
+        for shift in found.shifts
+    ]
+    lines = [f"## {batch.asking.dataset} {batch.asking.version}, batch {batch.name}", "", f"**{found}**"]
+    if rows:
+        head = "| number | profile, median | batch, median | distance | p, corrected | |"
+        lines += ["", head, "|---|---|---|---|---|---|", *rows]
+        png = (batch.directory / PICTURE).read_bytes()
+        lines += ["", f"![what differs most]({data_uri(png)})"]
+    return "\n".join(lines)
+
+
+def picture(found: Drift, profile: Numbers, batch: Numbers) -> bytes:
+    """The distances, and where the farthest numbers lie, as a PNG on white."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[1, 1.5]))
+    _distances(left.subplots(), found)
+    plots = right.subplots(3, 2)
+    for axes, shift in zip(plots.flat, found.shifts[:SHOWN], strict=False):
+        _histograms(axes, shift.feature, profile, batch)
+    plots.flat[0].legend(frameon=False)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=90, metadata={"Software": None})
+    return content.getvalue()
+
+
+def _page(title: str, batch: Batch, found: Drift, png: bytes) -> str:
+    from tasks.core.reports.plots import data_uri
+
+    content = {
+        "title": title,
+        "batch": batch.name,
+        "drift": found,
+        "picture": data_uri(png),
+        "units": drift.UNITS,
+        "method": drift.METHOD,
+        "rate": drift.ALPHA,
+        "least": drift.MIN_KS_DISTANCE,
+    }
+    return render("drift.html.j2", content)
+
+
+def _distances(axes: "Axes", found: Drift) -> None:
+    shifts = found.shifts[::-1]
+    names = [shift.feature.replace("_", " ") for shift in shifts]
+    colours = [BAD if shift.drifted else FAINT for shift in shifts]
+    axes.barh(names, [shift.distance for shift in shifts], color=colours)
+    axes.axvline(drift.MIN_KS_DISTANCE, color=FAINT, linestyle=":", linewidth=1.5)
+    axes.set(xlabel="distance between profile and batch", xlim=(0, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _histograms(axes: "Axes", name: str, profile: Numbers, batch: Numbers) -> None:
+    both = np.concatenate([profile[name], batch[name]]).astype(np.float64)
+    low, high = np.quantile(both, [0.002, 0.998])
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    for numbers, (label, colour) in zip((profile, batch), SIDES.items(), strict=True):
+        values = np.clip(numbers[name], edges[0], edges[-1])
+        shares = np.full(len(values), 100 / len(values))
+        axes.hist(values, bins=edges.tolist(), weights=shares, color=colour, alpha=0.55, label=label)
+    axes.set(title=name.replace("_", " "), ylabel="images, %")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def profile_of(version: ModelVersion) -> Numbers:
+    """The numbers of a version's profile, by name; empty for a version without a profile."""
+    path = version.directory / registry.PROFILE / TABLE
+    return _numbers(pq.read_table(path)) if path.exists() else {}
+
+
+def _sample(batch: Batch) -> Numbers:
+    parts = [_read(batch.sample(part)) for part in range(len(batch.parts)) if batch.sample(part).exists()]
+    return _numbers(pa.concat_tables([part for part in parts if part.num_rows] or parts[:1]))
+
+
+def _read(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _numbers(table: pa.Table) -> dict[str, NDArray[np.floating]]:
+    return {name: table[name].to_numpy() for name in table.column_names}

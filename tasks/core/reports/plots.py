@@ -1,0 +1,228 @@
+"""Figures of the report as inline SVG that follows the page's colours, light and dark.
+
+Figures are drawn in the stand-in colours below; in the SVG these become CSS variables, so that the page
+decides what they are. Text stays text: it takes the page's font, can be searched and read aloud.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+HALF = (4.4, 3.0)  # inches; half a desktop page, the whole width of a phone
+INK, FAINT, GRID, FIRST, SECOND, BAD = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+VARIABLES = {
+    INK: "--ink",
+    FAINT: "--faint",
+    GRID: "--line",
+    FIRST: "--first",
+    SECOND: "--second",
+    BAD: "--bad",
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "plumbline",  # the same figure gives the same bytes
+    "font.size": 10,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "text.color": INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "legend.frameon": False,
+    "legend.labelcolor": FAINT,
+    "lines.linewidth": 2,
+}
+
+
+def learning_curve(epochs: pd.DataFrame, metric: str) -> str:
+    """A metric by epoch, of train and val.
+
+    Args:
+        epochs: Columns of the table `epochs`; a curve whose column is missing or null is left out.
+        metric: "loss" or "accuracy".
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        _curve(axes, epochs, metric, "train", FIRST)
+        _curve(axes, epochs, f"val_{metric}", "val", SECOND)
+        axes.set(xlabel="epoch", title=metric)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+
+    return svg(f"learning-{metric}", draw, HALF)
+
+
+def difference(value: float, low: float, high: float, margin: float = 0.0) -> str:
+    """A difference in percentage points with its interval, against zero.
+
+    Args:
+        value, low, high: Differences, -1..1.
+        margin: Where "not worse" ends; drawn if above 0.
+    """
+    reach = 115 * max(abs(low), abs(high), margin, 0.001)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        colour = FIRST if low > 0 else BAD if high < 0 else FAINT
+        axes.axvline(0, color=INK, linewidth=1)
+        if margin:
+            axes.axvline(-100 * margin, color=FAINT, linewidth=1, linestyle=":")
+        axes.plot(
+            [100 * low, 100 * high], [0, 0], color=colour, linewidth=6, solid_capstyle="round", alpha=0.45
+        )
+        axes.plot([100 * value], [0], "o", color=colour, markersize=11)
+        axes.set(xlim=(-reach, reach), ylim=(-1, 1), xlabel="points of accuracy, challenger minus champion")
+        axes.yaxis.set_visible(False)
+        axes.spines["left"].set_visible(False)
+
+    return svg("difference", draw, (5, 1.2))
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy against confidence with Wilson intervals, and the diagonal on which they would be equal.
+
+    Args:
+        bins: See `calibration.reliability`.
+    """
+    confidence = [row["confidence"] for row in bins]
+    accuracy = np.array([row["accuracy"] for row in bins])
+    reach = [accuracy - [row["low"] for row in bins], [row["high"] for row in bins] - accuracy]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+        axes.errorbar(
+            confidence, accuracy, yerr=np.abs(reach), fmt="o-", color=FIRST, ecolor=FIRST, elinewidth=1
+        )
+        axes.set(title="right, against how sure", xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02))
+        axes.set_ylim(0, 1.02)
+
+    return svg("reliability", draw, HALF)
+
+
+def risk_coverage(points: Sequence[Sequence[float]], chosen: Sequence[Mapping[str, Any]]) -> str:
+    """Error among the images that are answered, against the share that is.
+
+    Args:
+        points: (coverage, risk) each.
+        chosen: Abstention thresholds, see `selective.Abstention`; those that answer anything are marked.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        coverage, risk = np.array(points).T * 100
+        axes.plot(coverage, risk, color=FIRST)
+        for row in chosen:
+            if row["error"] is not None:
+                axes.plot(100 * row["coverage"], 100 * row["error"], "o", color=SECOND, markersize=6)
+        axes.set(title="wrong, against how many are answered", xlabel="answered, %", ylabel="wrong, %")
+        axes.set(xlim=(0, 101), ylim=(0, None))
+
+    return svg("risk", draw, HALF)
+
+
+def confusion_png(matrix: NDArray[np.int64], classes: tuple[str, ...]) -> str:
+    """The confusion matrix as a PNG in a data URI, on white: for places that show no HTML.
+
+    Args:
+        matrix: Counts of (label, predicted class), int64 (C, C).
+        classes: Names, drawn for up to 30 classes.
+    """
+    count = len(classes)
+    side = min(9.0, max(4.0, 0.55 * count))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="label")
+    if count <= 30:
+        axes.set_xticks(range(count), classes, rotation=60, ha="right")
+        axes.set_yticks(range(count), classes)
+    if count <= 15:
+        for row, column in np.argwhere(matrix):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, size=8)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=90)
+    return data_uri(content.getvalue())
+
+
+def accuracy_against_cost(runs: pd.DataFrame, cost: str) -> Figure:
+    """Test accuracy with its interval against cost, one colour a recipe, on white.
+
+    Args:
+        runs: Columns of the table `runs`, and the cost.
+        cost: Name of the cost's column, CPU-seconds.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for (dataset, recipe), some in runs.groupby(["dataset", "recipe"], dropna=False):
+        accuracy = 100 * some["accuracy"]
+        reach = [accuracy - 100 * some["accuracy_low"], 100 * some["accuracy_high"] - accuracy]
+        axes.errorbar(some[cost], accuracy, yerr=reach, fmt="o", label=f"{dataset}, {recipe}", capsize=3)
+        for x, y, version in zip(some[cost], accuracy, some["version"], strict=True):
+            axes.annotate(str(version), (x, y), xytext=(6, 4), textcoords="offset points", size=8)
+    axes.set(xlabel="cost of the stages when made, CPU-seconds", ylabel="test accuracy, %", xscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
+    """Draw on a figure and give its SVG element.
+
+    Args:
+        name: Makes the ids in the SVG the figure's own: several figures share a page.
+        draw: Gets the empty figure.
+        size: Width and height, inches.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        content = io.StringIO()
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = content.getvalue()
+    return _themed(text[text.index("<svg") :], name)
+
+
+def _curve(axes: Axes, epochs: pd.DataFrame, column: str, label: str, colour: str) -> None:
+    if column in epochs and epochs[column].notna().any():
+        points = epochs[["epoch", column]].dropna()
+        marker = "o" if len(points) < 30 else None
+        axes.plot(points["epoch"], points[column], color=colour, label=label, marker=marker, markersize=4)
+
+
+def _themed(text: str, name: str) -> str:
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"font-family: [^;]*; ?", "", text)
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    return text

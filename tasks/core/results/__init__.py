@@ -1,1 +1,0 @@
-"""From predictions to metrics, tables, verdicts and reports."""

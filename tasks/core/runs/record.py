@@ -1,0 +1,136 @@
+"""A run's parts of the metrics tables."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.core.evaluation import evaluate, scores
+from tasks.core.metrics import classification
+from tasks.core.runs import tables
+from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
+from tasks.core.workspace import Workspace
+
+HISTORY = "history.parquet"
+ROWS = "rows.parquet"
+
+
+def append_run(
+    row: Mapping[str, Any],
+    tensors: TensorCache,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    workspace: Workspace,
+) -> None:
+    """Write a run's row of `runs`, and the other tables' parts unless an earlier run has.
+
+    The row is written last: where a run of an evaluation stands in `runs`, its other parts are there too.
+
+    Args:
+        row: Columns of `runs` with at least run_id, recipe and version; mappings become JSON.
+    """
+    run_id, dataset = row["run_id"], tensors.dataset
+    known = tables.read("runs", workspace, dataset)["evaluation"]
+    if evaluation.digest not in set(known):
+        parts = {
+            "epochs": history(trained).assign(training=trained.digest),
+            "classes": evaluate.read_classes(evaluation),
+            "predictions": predictions(evaluation, tensors).assign(version=row["version"]),
+        }
+        for table, frame in parts.items():
+            tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
+    tables.append("runs", dataset, run_id, _runs(row, tensors, trained, evaluation), workspace)
+
+
+def append_trials(
+    trials: pd.DataFrame, models: Mapping[int, TrainedModel], dataset: str, sweep: str, workspace: Workspace
+) -> None:
+    """Write a sweep's part of `trials`, and the epochs of those that no earlier sweep has recorded.
+
+    Args:
+        trials: As `ranking.trials_table` gives them.
+        models: What was trained, by trial.
+        sweep: The sweep's id; the epochs of trial 3 stand under the run id <sweep>-t3.
+    """
+    known = set(tables.read("epochs", workspace, dataset)["training"])
+    for number, trained in models.items():
+        if trained.digest not in known:
+            frame = history(trained).assign(training=trained.digest, sweep=sweep)
+            tables.append("epochs", dataset, f"{sweep}-t{number}", frame, workspace)
+    tables.append("trials", dataset, sweep, trials, workspace)
+
+
+def append_unchanged_run(
+    last: Mapping[str, Any], changed: Mapping[str, Any], dataset: str, workspace: Workspace
+) -> None:
+    """Write the row of a run that found everything as the last run had left it.
+
+    Args:
+        last: The last run's row.
+        changed: The columns that are this run's own, with run_id.
+        dataset: Under which name it is filed.
+    """
+    row = _plain({name: value for name, value in last.items() if name != "dataset"} | dict(changed))
+    tables.append("runs", dataset, changed["run_id"], pd.DataFrame([row]), workspace)
+
+
+def history(trained: TrainedModel) -> pd.DataFrame:
+    """The training's history in the columns of the table `history`."""
+    history = pd.read_parquet(trained.directory / HISTORY)
+    return history.rename(columns={"train_loss": "loss", "train_accuracy": "accuracy"})
+
+
+def predictions(evaluation: Evaluation, tensors: TensorCache) -> pd.DataFrame:
+    """Every val and test image with its probabilities, in the columns of the table `predictions`."""
+    rows = pd.read_parquet(tensors.directory / ROWS)
+    return pd.concat(
+        [_split(evaluation, tensors, rows, split) for split in evaluate.SPLITS], ignore_index=True
+    )
+
+
+def _split(evaluation: Evaluation, tensors: TensorCache, rows: pd.DataFrame, split: str) -> pd.DataFrame:
+    scored = evaluate.scored_of(evaluation, tensors, split)
+    images = rows[rows["split"] == split].sort_values("row")
+    names = np.array(tensors.classes)
+    return pd.DataFrame(
+        {
+            "split": split,
+            "row": images["row"].to_numpy(),
+            "image_id": images["id"].to_numpy(),
+            "path": images["path"].to_numpy(),
+            "label": scored.labels,
+            "class": names[scored.labels],
+            "predicted": scored.predicted,
+            "predicted_class": names[scored.predicted],
+            "probability": scored.probabilities.max(axis=1),
+            "probabilities": list(np.asarray(scored.probabilities)),
+            "loss": classification.log_losses(scored.labels, scored.probabilities),
+            "margin": classification.margins(scored.labels, scored.probabilities),
+        }
+    )
+
+
+def _runs(
+    row: Mapping[str, Any], tensors: TensorCache, trained: TrainedModel, evaluation: Evaluation
+) -> pd.DataFrame:
+    accuracy = scores.read_metrics(evaluation)["test"]["accuracy"]
+    columns = dict(row) | {
+        "evaluation": evaluation.digest,
+        "tensors": tensors.digest,
+        "training": trained.digest,
+        "images": evaluation.images,
+        "accuracy": evaluation.accuracy,
+        "accuracy_low": accuracy["low"],
+        "accuracy_high": accuracy["high"],
+        "macro_f1": evaluation.macro_f1,
+        "log_loss": evaluation.log_loss,
+    }
+    return pd.DataFrame([_plain(columns)])
+
+
+def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: json.dumps(value) if isinstance(value, Mapping) else value for name, value in columns.items()
+    }

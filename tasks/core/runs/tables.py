@@ -1,0 +1,270 @@
+"""The metrics tables: runs, epochs, classes, predictions, trials. One immutable parquet part a run.
+
+    metrics/runs/dataset=cifar10/<run id>.parquet
+
+In a workspace at an address the store has the same files, each one object: whole or not there.
+
+Any tool that reads hive-partitioned parquet reads a table as a whole; `dataset` is the folder's name.
+The columns stand in `SCHEMAS`, each with its meaning. A schema only ever gains columns; parts that were
+written before have null there.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from tasks.core.errors import UsageError
+from tasks.core.storage import atomic, lock, mirror
+from tasks.core.workspace import Workspace
+
+VERSION = 1
+# A reader takes the columns from the first file that it meets, which may be an old part: this empty one
+# comes before "dataset=..." and has all of them.
+COLUMNS_FILE = "00-columns.parquet"
+UTC = pa.timestamp("us", tz="UTC")
+
+
+def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
+    fields = [pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in columns]
+    return pa.schema(fields, metadata={"plumbline_schema": str(VERSION)})
+
+
+_RUN = ("run_id", pa.string(), "the run that wrote the row")
+_EVALUATION = ("evaluation", pa.string(), "digest of the evaluation: joins the tables")
+
+SCHEMAS = {
+    "runs": _schema(
+        _RUN,
+        ("started", UTC, "when the run started, UTC"),
+        ("recipe", pa.string(), "name of the recipe"),
+        ("parameters", pa.string(), "JSON: the parameters that the run was called with"),
+        ("seed", pa.int64(), "seed of the training"),
+        _EVALUATION,
+        ("tensors", pa.string(), "digest of the tensors"),
+        ("training", pa.string(), "digest of the training"),
+        ("images", pa.int64(), "number of test images"),
+        ("accuracy", pa.float64(), "test accuracy, 0..1"),
+        ("accuracy_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
+        ("macro_f1", pa.float64(), "test macro-F1, 0..1"),
+        ("log_loss", pa.float64(), "test log loss, nats"),
+        ("version", pa.string(), "version of the model"),
+        ("champion", pa.string(), "version of the champion after the run"),
+        ("promoted", pa.bool_(), "whether the run's model became champion"),
+        ("verdict", pa.string(), "the gate's decision in words"),
+        ("report", pa.string(), "path of the report, relative to the workspace"),
+        ("wall_seconds", pa.float64(), "wall time of the run, seconds"),
+        ("cpu_seconds", pa.float64(), "CPU time of the run, seconds, all threads"),
+        ("peak_memory_mb", pa.float64(), "peak resident memory of the run, MB"),
+        ("stages", pa.string(), "JSON: for each stage its digest, state, seconds, cpu_seconds"),
+        ("flow_run_id", pa.string(), "Prefect's id of the flow run"),
+        ("source", pa.string(), "SHA-256 of Plumbline's own source files"),
+        ("git_commit", pa.string(), "commit of the code; null outside a git checkout"),
+        ("packages", pa.string(), "JSON: versions of the installed libraries that matter"),
+        ("device", pa.string(), "what the training ran on"),
+        ("sweep", pa.string(), "the sweep that chose the training; null for a run of its own"),
+    ),
+    "epochs": _schema(
+        _RUN,
+        _EVALUATION,
+        ("epoch", pa.float64(), "epochs done at the end of this one; the last may be a fraction"),
+        ("loss", pa.float64(), "training loss, mean over the epoch"),
+        ("accuracy", pa.float64(), "training accuracy over the epoch, 0..1"),
+        ("val_loss", pa.float64(), "loss on the validation images at the end of the epoch"),
+        ("val_accuracy", pa.float64(), "accuracy on the validation images at the end of the epoch, 0..1"),
+        ("learning_rate", pa.float64(), "learning rate at the end of the epoch"),
+        ("seconds", pa.float64(), "wall time of the epoch, seconds"),
+        ("images_per_second", pa.float64(), "training images a second of wall time"),
+        ("training", pa.string(), "digest of the training"),
+        ("sweep", pa.string(), "the sweep that the training was a trial of; null for a run of its own"),
+    ),
+    "classes": _schema(
+        _RUN,
+        _EVALUATION,
+        ("split", pa.string(), '"test" or "val"'),
+        ("label", pa.int32(), "number of the class"),
+        ("class", pa.string(), "name of the class"),
+        ("support", pa.int64(), "images of the class"),
+        ("predicted", pa.int64(), "images that were called so"),
+        ("precision", pa.float64(), "0..1; null if never predicted"),
+        ("precision_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("precision_high", pa.float64(), "upper end"),
+        ("recall", pa.float64(), "0..1; null if the class has no image"),
+        ("recall_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("recall_high", pa.float64(), "upper end"),
+        ("f1", pa.float64(), "0..1; null if neither"),
+        ("f1_low", pa.float64(), "lower end of its 95 % interval (bootstrap)"),
+        ("f1_high", pa.float64(), "upper end"),
+    ),
+    "predictions": _schema(
+        _RUN,
+        _EVALUATION,
+        ("version", pa.string(), "version of the model"),
+        ("split", pa.string(), '"test" or "val"'),
+        ("row", pa.int64(), "row of the image in the split's tensors"),
+        ("image_id", pa.string(), "id of the image: follows from its content"),
+        ("path", pa.string(), "where the image came from"),
+        ("label", pa.int32(), "number of the true class"),
+        ("class", pa.string(), "name of the true class"),
+        ("predicted", pa.int32(), "number of the predicted class"),
+        ("predicted_class", pa.string(), "name of the predicted class"),
+        ("probability", pa.float32(), "probability of the predicted class, 0..1"),
+        ("probabilities", pa.list_(pa.float32()), "probability of every class"),
+        ("loss", pa.float64(), "cross-entropy of the image, nats"),
+        ("margin", pa.float64(), "probability of the true class minus the largest other, -1..1"),
+    ),
+    "trials": _schema(
+        _RUN,
+        ("trial", pa.int32(), "number of the trial, from 1"),
+        (
+            "configuration",
+            pa.int32(),
+            "number of the parameters, from 1: trials that differ in the seed share it",
+        ),
+        ("varied", pa.string(), "the parameters that the sweep varied, as name=value, ..."),
+        ("parameters", pa.string(), "JSON: the parameters of the training"),
+        ("recipe", pa.string(), "name of the recipe"),
+        ("seed", pa.int64(), "seed of the training"),
+        ("tensors", pa.string(), "digest of the tensors"),
+        ("training", pa.string(), "digest of the training: joins runs and epochs"),
+        ("state", pa.string(), '"ran", "reused" (an earlier run had made it) or "failed"'),
+        ("error", pa.string(), "why it failed"),
+        ("epochs", pa.float64(), "epochs trained"),
+        ("images", pa.int64(), "number of validation images"),
+        ("val_accuracy", pa.float64(), "accuracy on the validation images, 0..1"),
+        ("val_accuracy_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("val_accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
+        ("val_loss", pa.float64(), "loss on the validation images"),
+        ("chosen", pa.bool_(), "whether it was chosen, and evaluated on the test images"),
+        ("wall_seconds", pa.float64(), "wall time of the training when it was made, seconds"),
+        ("cpu_seconds", pa.float64(), "CPU time of the training when it was made, seconds"),
+        ("peak_memory_mb", pa.float64(), "peak resident memory of its process, MB"),
+        ("runner", pa.string(), "where the sweep ran: sequence, processes, dask or ray"),
+    ),
+}
+
+
+def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace: Workspace) -> Path:
+    """Write a run's part of a table, whole or not at all. It is never changed afterwards.
+
+    Args:
+        table: One of `SCHEMAS`.
+        dataset: Name of the dataset.
+        run_id: Names the part; its column is filled in.
+        frame: Columns of the table; those that are left out become null.
+
+    Returns:
+        The part's path.
+
+    Raises:
+        UsageError: A column that the table doesn't have, a value that its column cannot hold, a run id
+            that cannot be a file name, or a part of this run that is there already with other content.
+    """
+    if not run_id or Path(run_id).name != run_id or run_id.startswith((".", "_")):
+        raise UsageError("a run id must be usable as a file name", found=repr(run_id))
+    content = _as_table(table, frame.assign(run_id=run_id))
+    part = _folder(table, dataset, workspace) / f"{run_id}.parquet"
+    columns = _write_columns(workspace.metrics / table, SCHEMAS[table])
+    with lock.exclusive(workspace.metrics / table / ".lock"):
+        if part.exists():
+            _must_equal(part, content)
+        else:
+            _write(part, content)
+        if remote := mirror.of_workspace(workspace):  # also what a killed run left unsent
+            remote.share(workspace.metrics / table, "*.parquet", again=columns)
+    return part
+
+
+def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.DataFrame:
+    """A table as a whole, or a dataset's part of it, with the column `dataset` first.
+
+    Columns that were added after a part was written are null in its rows. A table without parts is empty.
+    """
+    schema = SCHEMAS[table]
+    folder = workspace.metrics / table
+    folder.mkdir(parents=True, exist_ok=True)
+    if remote := mirror.of_workspace(workspace):
+        with lock.exclusive(folder / ".lock"):
+            remote.collect(folder if dataset is None else _folder(table, dataset, workspace), ".parquet")
+    whole = ds.dataset(
+        folder,
+        schema=schema.insert(0, pa.field("dataset", pa.string())),
+        format="parquet",
+        partitioning=ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive"),
+        exclude_invalid_files=False,
+    )
+    wanted = None if dataset is None else ds.field("dataset") == dataset
+    return whole.to_table(filter=wanted).to_pandas()
+
+
+def columns_markdown(table: str) -> str:
+    """The columns of a table with their types and meanings, as a markdown table for the README."""
+    rows = [
+        f"| `{field.name}` | {field.type} | {field.metadata[b'meaning'].decode()} |"
+        for field in SCHEMAS[table]
+    ]
+    return "\n".join(["| column | type | meaning |", "|---|---|---|", *rows])
+
+
+def _folder(table: str, dataset: str, workspace: Workspace) -> Path:
+    return workspace.metrics / table / f"dataset={quote(dataset, safe=' ')}"
+
+
+def _as_table(table: str, frame: pd.DataFrame) -> pa.Table:
+    schema = SCHEMAS[table]
+    strangers = sorted(set(frame.columns) - set(schema.names))
+    if strangers:
+        raise UsageError(
+            f"the table {table} has no such column",
+            expected=", ".join(schema.names),
+            found=", ".join(strangers),
+            done="nothing was written",
+        )
+    columns = [_column(field, frame) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(field: pa.Field, frame: pd.DataFrame) -> pa.Array:
+    if field.name not in frame:
+        return pa.nulls(len(frame), field.type)
+    try:
+        return pa.array(frame[field.name], type=field.type, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise UsageError(
+            f"a value doesn't fit its column {field.name}",
+            expected=str(field.type),
+            found=str(error),
+            done="nothing was written",
+        ) from error
+
+
+def _must_equal(part: Path, content: pa.Table) -> None:
+    if not pq.read_table(part, partitioning=None).equals(content):
+        raise UsageError(
+            f"{part} is there already with other content",
+            expected="a run id that was not used before: parts are never changed",
+            done="nothing was written",
+        )
+
+
+def _write(path: Path, content: pa.Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(content, staging, compression="zstd")
+    atomic.sync(staging)
+    staging.replace(path)
+    atomic.sync(path.parent)
+
+
+def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
+    """Have the file of all columns; gives it if it had to be written."""
+    path = folder / COLUMNS_FILE
+    if path.exists() and pq.read_schema(path).equals(schema, check_metadata=True):
+        return []
+    _write(path, schema.empty_table())
+    return [path]

@@ -1,0 +1,137 @@
+"""Which code decides a stage's output: the `tasks.core` modules it reaches, up to a declared boundary."""
+
+import ast
+import hashlib
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = "tasks.core"
+# Modules and packages that decide no byte of an output, so that a change of them makes no stage run again.
+# How files are written, found and locked is covered by the manifest's FORMAT number; settings and resolved
+# recipes are digested as values.
+NOT_INGREDIENTS = (
+    *(
+        "storage",
+        "stage",
+        "operations",
+        "registry",
+        "runs",
+        "config",
+        "errors",
+        "progress",
+        "recipes",
+        "workspace",
+    ),
+    "data.readers.factory",  # each dataset's reader is named by `factory.modules`
+)
+LOGGERS = {"log", "logging"}
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = {".py", ".j2", ".css"}
+
+
+def hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
+    """Hashes of the syntax trees of `modules` and of every `tasks.core` module that they import.
+
+    The search stops at `NOT_INGREDIENTS`. Comments, docstrings, formatting and log calls don't count; a
+    changed constant, a changed helper in another module or a new import does. Nothing is imported to find
+    out.
+
+    Args:
+        modules: Dotted names, such as "tasks.core.data.tensors.normalize".
+        root: The folder that holds the package `tasks`.
+
+    Returns:
+        By module, such as "data.tensors": 16 hexadecimal digits of the SHA-256.
+    """
+    trees = {name: tree for module in modules for name, tree in _reach(module, root).items()}
+    return {name.removeprefix(f"{PACKAGE}."): trees[name] for name in sorted(trees)}
+
+
+def source_digest(root: Path = ROOT) -> str:
+    """SHA-256 of all of Plumbline's own files, prose included: equal means that nothing at all changed."""
+    whole = hashlib.sha256()
+    for path in sorted(path for package in ("flows", "tasks") for path in (root / package).rglob("*")):
+        if path.suffix in SOURCES:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            whole.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
+
+
+def libraries(*names: str) -> dict[str, str]:
+    """Installed versions of distributions, read from their metadata: nothing is imported."""
+    return {name: metadata.version(name) for name in names}
+
+
+def _reach(module: str, root: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name], imported = _read(name, root)
+            waiting += imported
+    return found
+
+
+@cache  # a dozen stages reach the same modules
+def _read(module: str, root: Path) -> tuple[str, list[str]]:
+    tree = _without_prose(ast.parse(_file(module, root).read_text(encoding="utf-8")))
+    imported = [name for name in _imports(tree) if _is_module(name, root) and is_ingredient(name)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], imported
+
+
+def is_ingredient(module: str) -> bool:
+    """Whether a change of this module can change an output; false beyond the boundary.
+
+    >>> is_ingredient("tasks.core.data.decode"), is_ingredient("tasks.core.errors")
+    (True, False)
+    """
+    inside = module.removeprefix(f"{PACKAGE}.")
+    return not any(inside == name or inside.startswith(f"{name}.") for name in NOT_INGREDIENTS)
+
+
+def _imports(tree: ast.Module) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.startswith(PACKAGE + ".")]
+
+
+def _file(module: str, root: Path) -> Path:
+    return root.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _is_module(name: str, root: Path) -> bool:
+    return _file(name, root).is_file()
+
+
+def _without_prose(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings, log calls and what is imported for type checkers only."""
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(node, name, None)
+            if isinstance(statements, list):
+                setattr(node, name, [each for each in statements if not _is_prose(each)])
+    return tree
+
+
+def _is_prose(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.If):
+        return ast.unparse(statement.test).removeprefix("typing.") == "TYPE_CHECKING"
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.value).startswith("logging.getLogger(")
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names] == ["logging"]
+    if not isinstance(statement, ast.Expr):
+        return False
+    value = statement.value
+    return isinstance(value, ast.Constant) or (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and isinstance(value.func.value, ast.Name)
+        and value.func.value.id in LOGGERS
+    )

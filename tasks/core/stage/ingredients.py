@@ -1,0 +1,76 @@
+"""Ingredients: all that decides a stage's output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.core.stage import code_hash
+from tasks.core.storage import hashing
+from tasks.core.storage.manifests import FORMAT
+
+MAX_NAMED_MODULES = 3  # changed modules that an explanation names
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """All that decides a stage's output; its digest names the output.
+
+    Args:
+        stage: The stage's name, such as "normalize".
+        inputs: Digests of what the stage reads, by role.
+        parameters: The parameters that reach the stage; JSON values.
+        modules: Dotted names of the `tasks.core` modules that do the work.
+        libraries: Distributions whose versions decide the output.
+    """
+
+    stage: str
+    inputs: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    modules: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """The ingredients as they stand in the manifest, versions and code digest filled in."""
+        return {
+            "stage": self.stage,
+            "format": FORMAT,
+            "inputs": dict(self.inputs),
+            "parameters": dict(self.parameters),
+            "code": code_hash.hashes(*self.modules),
+            "libraries": code_hash.libraries(*self.libraries),
+        }
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits (64 bits) of the SHA-256 of the canonical JSON of `record()`."""
+        return hashing.digest_of(self.record())
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Which ingredients differ between two records, each as a short phrase.
+
+    >>> changes({"parameters": {"learning_rate": 0.4}}, {"parameters": {"learning_rate": 0.2}})
+    ['learning_rate 0.4 -> 0.2']
+    """
+    phrases: list[str] = []
+    modules: list[str] = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            phrases += changes(before, after, "" if name == "parameters" else f"{name} ")
+        elif prefix == "inputs ":
+            phrases.append(f"{name} changed")
+        elif prefix == "code ":
+            modules.append(name)
+        else:
+            phrases.append(f"{prefix if prefix != 'libraries ' else ''}{name} {before} -> {after}")
+    if modules:
+        more = (
+            f" and {len(modules) - MAX_NAMED_MODULES} more modules"
+            if len(modules) > MAX_NAMED_MODULES
+            else ""
+        )
+        phrases.append(f"code of {', '.join(modules[:MAX_NAMED_MODULES])}{more} changed")
+    return phrases

@@ -1,0 +1,118 @@
+"""The manifest of a finished directory: its ingredients, its facts, and the SHA-256 of every file."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import FormatError
+from tasks.core.storage import atomic, hashing
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ALWAYS_HASHED_BYTES = 1 << 20  # bytes; files up to this size are hashed at every check (1 MiB takes 3 ms)
+
+
+def write(
+    directory: Path, ingredients: Mapping[str, Any], facts: Mapping[str, Any], cost: Mapping[str, float]
+) -> None:
+    """Hash and sync every file of `directory`, then write its manifest, last.
+
+    Args:
+        ingredients: As `Ingredients.record` gives them; the directory's digest is theirs.
+        facts: What readers want to know without opening a file; JSON values.
+        cost: As `Stopwatch.cost` has it.
+    """
+    files = {}
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        atomic.sync(path)
+        status = path.stat()
+        files[path.relative_to(directory).as_posix()] = {
+            "bytes": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "sha256": hashing.sha256_file(path),
+        }
+    manifest = {
+        "format": FORMAT,
+        "stage": ingredients["stage"],
+        "digest": hashing.digest_of(ingredients),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cost": dict(cost),
+        "facts": dict(facts),
+        "ingredients": dict(ingredients),
+        "files": files,
+    }
+    atomic.write_bytes(directory / MANIFEST, to_bytes(manifest))
+
+
+def to_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it stands in its file."""
+    return json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The manifest of a finished directory.
+
+    Raises:
+        FormatError: There is none, it is not JSON, or it is of a format that this version doesn't know.
+    """
+    path = directory / MANIFEST
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise _unfinished(directory, error) from error
+    return parse(text, path)
+
+
+def parse(text: bytes, path: Path | str) -> dict[str, Any]:
+    """A manifest from what stands in its file, which `path` names to the reader of an error."""
+    try:
+        manifest = json.loads(text)
+    except ValueError as error:
+        raise _unfinished(path, error) from error
+    version = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+    if version != FORMAT:
+        raise FormatError(
+            f"{path} is of an unknown format",
+            expected=f"format {FORMAT}",
+            found=f"format {version}",
+            done="nothing was read or changed",
+            todo="use the version of Plumbline that wrote it, or move the file away to have it made again",
+        )
+    return dict(manifest)
+
+
+def _unfinished(place: Path | str, error: Exception) -> FormatError:
+    return FormatError(f"{place} is not a finished stage", expected=f"a {MANIFEST}", found=str(error))
+
+
+def find_damage(directory: Path, *, thorough: bool = False) -> str:
+    """What is wrong with a finished directory; empty if nothing.
+
+    Args:
+        directory: A directory that `publish` made.
+        thorough: Hash every file. Otherwise a large file whose size and time are as in the manifest is
+            trusted; one with another time (a copied workspace) is hashed.
+    """
+    try:
+        files = read(directory)["files"]
+    except FormatError as error:
+        return str(error)
+    for name, entry in files.items():
+        path = directory / name
+        if not path.is_file():
+            return f"{path} is missing"
+        status = path.stat()
+        if status.st_size != entry["bytes"]:
+            return f"{path} has {status.st_size} bytes instead of {entry['bytes']}"
+        trusted = (
+            status.st_mtime_ns == entry["mtime_ns"] and status.st_size > ALWAYS_HASHED_BYTES and not thorough
+        )
+        if not trusted and hashing.sha256_file(path) != entry["sha256"]:
+            return f"{path} has other content than when it was written"
+    return ""
+
+
+def is_complete(directory: Path) -> bool:
+    return directory.is_dir() and not find_damage(directory)

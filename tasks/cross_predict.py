@@ -1,0 +1,25 @@
+"""Fold: predict each train image by a model that has not seen it."""
+
+from prefect import task
+
+from tasks.core.config import TrainSettings
+from tasks.core.model.training import cross_predict as cross_predict_stage
+from tasks.core.model.training.cross_predict import ingredients
+from tasks.core.stage.handles import Predictions, TensorCache
+from tasks.core.workspace import Workspace
+from tasks.display.progress import task_progress
+from tasks.orchestration import policies
+
+
+@task(
+    task_run_name="cross_predict {tensors.dataset}",
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("tensors", "settings", "folds")),
+    result_serializer="json",
+)
+def cross_predict(
+    tensors: TensorCache, settings: TrainSettings, folds: int, refresh: bool = False
+) -> Predictions:
+    with task_progress("cross_predict") as progress:
+        return cross_predict_stage.cross_predict(
+            tensors, settings, folds, Workspace.active(), refresh=refresh, progress=progress
+        )

@@ -1,0 +1,47 @@
+"""Progress of a running task, at a bounded rate: a bar in the console, an artifact in the dashboard."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from tasks.core.progress import Progress
+from tasks.display import console
+
+UPDATE_INTERVAL = 2.0  # seconds between updates of the artifact; each is one request to the server
+
+
+@contextmanager
+def task_progress(stage: str) -> Iterator[Progress]:
+    """A listener for core code's progress, for use within a Prefect task.
+
+    The artifact comes into being with the first report after `UPDATE_INTERVAL`: short work leaves none.
+    """
+    with console.progress_bar() as bar:
+        row = bar.add_task(stage, total=None, note="")
+        artifact: UUID | None = None
+        due = time.monotonic() + UPDATE_INTERVAL
+
+        def report(done: float, total: float, note: str = "") -> None:
+            nonlocal artifact, due
+            bar.update(row, completed=done, total=total or None, note=note)
+            if time.monotonic() < due or not total:
+                return
+            due = time.monotonic() + UPDATE_INTERVAL
+            percent = min(100.0, 100 * done / total)
+            if artifact is None:
+                artifact = _create(stage, percent, note)
+            else:
+                update_progress_artifact(artifact, percent, note or None)
+
+        yield report
+        if artifact is not None:
+            update_progress_artifact(artifact, 100.0, "done")
+
+
+def _create(stage: str, percent: float, note: str) -> UUID:
+    created = create_progress_artifact(percent, key=f"{stage}-progress", description=note or stage)
+    return cast(UUID, created)  # a coroutine only in async callers

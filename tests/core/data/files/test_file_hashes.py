@@ -1,0 +1,73 @@
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.core.data.files import file_stats
+from tasks.core.data.files.file_hashes import Hashes
+from tasks.core.errors import DataError
+from tasks.core.workspace import Workspace
+from tests.support.sample_files import put
+
+
+def look(root: Path, workspace: Workspace, *, forget: bool = False) -> tuple[dict[str, str], int]:
+    """Hash every file of `root`; the hashes and how many files were read for it."""
+    hashes = Hashes(root, workspace, forget=forget)
+    files = file_stats.stats_table(
+        root, (file_stats.file_stat(path.name, "", "", path.stat()) for path in root.iterdir())
+    )
+    found = dict(zip(files["path"].to_pylist(), hashes.of(files).to_pylist(), strict=True))
+    hashes.remember()
+    return found, hashes.read
+
+
+@pytest.fixture
+def old_files(tmp_path: Path) -> Path:
+    """Three files that were last modified an hour ago."""
+    hour_ago = time.time() - 3600
+    for name in ("a", "b", "c"):
+        os.utime(put(tmp_path / "files" / name, name.encode()), (hour_ago, hour_ago))
+    return tmp_path / "files"
+
+
+def test_hashes_are_sha256_and_remembered(old_files: Path, workspace: Workspace) -> None:
+    first, read = look(old_files, workspace)
+    assert first == {name: hashlib.sha256(name.encode()).hexdigest() for name in "abc"}
+    assert read == 3
+    assert look(old_files, workspace) == (first, 0)
+    assert look(old_files, workspace, forget=True) == (first, 3)
+
+
+def test_a_changed_file_is_read_again(old_files: Path, workspace: Workspace) -> None:
+    first, _ = look(old_files, workspace)
+    status = (old_files / "b").stat()
+    (old_files / "b").write_bytes(b"B")  # same size
+    os.utime(old_files / "b", ns=(status.st_atime_ns, status.st_mtime_ns))  # and the old time, as rsync -t
+    second, read = look(old_files, workspace)
+    assert read == 1
+    assert second["b"] == hashlib.sha256(b"B").hexdigest()
+    assert {**second, "b": ""} == {**first, "b": ""}
+
+
+def test_a_file_modified_just_now_is_not_trusted(tmp_path: Path, workspace: Workspace) -> None:
+    put(tmp_path / "files" / "fresh", b"1")
+    look(tmp_path / "files", workspace)
+    _, read = look(tmp_path / "files", workspace)
+    assert read == 1
+
+
+def test_damaged_memory_only_costs_time(old_files: Path, workspace: Workspace) -> None:
+    first, _ = look(old_files, workspace)
+    for path in (workspace.raw / ".hashes").iterdir():
+        path.write_bytes(b"PAR1 no parquet")
+    assert look(old_files, workspace) == (first, 3)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, workspace: Workspace) -> None:
+    there = put(tmp_path / "there", b"x").stat()
+    with pytest.raises(DataError, match=r"gone\.png cannot be read"):
+        Hashes(tmp_path, workspace).of(
+            file_stats.stats_table(tmp_path, [file_stats.file_stat("gone.png", "", "", there)])
+        )

@@ -1,0 +1,99 @@
+"""Images in the order of training, of which only two windows are in memory."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tasks.core.data.loader.shuffle import Shuffle
+from tasks.core.data.loader.window_buffer import WindowBuffer
+from tasks.core.data.tensors.cache import RowView
+
+Images = NDArray[np.uint8]
+ROWS = 175  # 11 windows of 16; the last block has three rows instead of four
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Images:
+    values = np.random.default_rng(0).integers(0, 256, (2 * ROWS, 2, 2, 3), np.uint8)
+    np.save(tmp_path / "images.npy", values)
+    return cast(Images, np.load(tmp_path / "images.npy", mmap_mode="r"))
+
+
+def shuffled(images: Any) -> WindowBuffer:
+    """Windows of 16 images, in blocks of 4."""
+    sizes = {"whole_bytes": 0, "window_bytes": 16 * 12, "block_bytes": 4 * 12}
+    return WindowBuffer(images, Shuffle(seed=7, rows=len(images), row_bytes=12, **sizes))
+
+
+@pytest.mark.parametrize("step", [1, 5, 16, 40])
+def test_images_come_in_the_order_of_the_epoch(images: Images, step: int) -> None:
+    """However they are asked for; steps of 5 and 40 lie across windows."""
+    some = images[:ROWS]
+    buffer = shuffled(some)
+    for epoch in (0, 1, 2):
+        taken = [
+            buffer.take(epoch, np.arange(start, min(start + step, ROWS))) for start in range(0, ROWS, step)
+        ]
+        assert np.array_equal(np.concatenate(taken), some[buffer.shuffle.order(epoch)])
+
+
+def test_a_process_may_take_its_share_of_each_batch_only(images: Images) -> None:
+    buffer = shuffled(images[:ROWS])
+    places = np.arange(160).reshape(20, 8)[:, 4:].ravel()
+    assert np.array_equal(buffer.take(3, places), images[buffer.shuffle.order(3)[places]])
+
+
+def test_a_selection_is_read_like_an_array_of_its_rows(images: Images) -> None:
+    rows = np.arange(0, 2 * ROWS, 2)
+    buffer = shuffled(RowView(images, rows))
+    assert np.array_equal(buffer.take(0, np.arange(ROWS)), images[rows][buffer.shuffle.order(0)])
+
+
+def test_training_can_go_on_anywhere(images: Images) -> None:
+    """As it does from a checkpoint, or where it ended early: what was read ahead is not what is wanted."""
+    buffer = shuffled(images[:ROWS])
+    for epoch, place in [(2, 100), (0, 3), (0, 170), (1, 0), (1, 33), (5, 20)]:
+        places = np.arange(place, place + 5)
+        assert np.array_equal(buffer.take(epoch, places), images[buffer.shuffle.order(epoch)[places]])
+
+
+def test_what_was_taken_stays_as_it_is(images: Images) -> None:
+    buffer = shuffled(images[:ROWS])
+    first = buffer.take(0, np.arange(16))
+    kept = first.copy()
+    for start in range(16, ROWS, 16):
+        buffer.take(0, np.arange(start, min(start + 16, ROWS)))
+    assert np.array_equal(first, kept)
+
+
+class Torn:
+    """An array whose rows from `first` on can't be read."""
+
+    base, strides = None, (12,)
+
+    def __init__(self, images: Images, first: int) -> None:
+        self.images, self.first, self.shape = images, first, images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: slice) -> Images:
+        if key.stop > self.first:
+            raise OSError("torn")
+        return self.images[key]
+
+
+def test_a_window_that_cannot_be_read_is_an_error_where_it_is_wanted(images: Images) -> None:
+    """Not where it is read, a window ahead."""
+    whole = images[:160]
+    buffer = shuffled(Torn(whole, 156))
+    order = buffer.shuffle.order(0)
+    window = int(np.flatnonzero(order == 159)[0]) // 16
+    assert window > 0
+    before = np.arange(16 * window)
+    assert np.array_equal(buffer.take(0, before), whole[order[before]])
+    with pytest.raises(OSError, match="torn"):
+        buffer.take(0, np.arange(16 * window, 16 * window + 5))

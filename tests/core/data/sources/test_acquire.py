@@ -1,0 +1,275 @@
+"""The download stage: what a digest follows from, and what is refused with nothing written."""
+
+import gzip
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.core.config import SourceSettings
+from tasks.core.data.files import listing
+from tasks.core.data.readers.cifar import blocks
+from tasks.core.data.sources import acquire
+from tasks.core.data.sources.catalog import DATASETS
+from tasks.core.errors import ArchiveError, ChecksumError, DataError, UsageError
+from tasks.core.storage.hashing import sha256_file
+from tasks.core.workspace import Workspace
+from tests.support.sample_files import SMALL_CIFAR, below, encoded, noise, photos, put, records, tar_gz
+
+
+def digest(root: Path, workspace: Workspace) -> str:
+    return acquire.acquire(SourceSettings(str(root)), workspace).digest
+
+
+# --- folders ---
+
+
+@pytest.fixture
+def animals(tmp_path: Path) -> Path:
+    return photos(tmp_path / "animals", {"cat": 3, "dog": 3})
+
+
+def test_a_folder_stays_where_it_is(animals: Path, workspace: Workspace) -> None:
+    before = {path: path.stat().st_mtime_ns for path in animals.rglob("*")}
+    handle = acquire.acquire(SourceSettings(str(animals)), workspace)
+    assert (handle.dataset, handle.kind, handle.root, handle.images) == ("animals", "folder", str(animals), 6)
+    files = list(listing.lines(listing.read(handle.directory)))
+    assert [file.sha256 for file in files] == [sha256_file(animals / file.path) for file in files]
+    assert {path: path.stat().st_mtime_ns for path in animals.rglob("*")} == before
+
+
+def test_touching_a_file_changes_nothing(animals: Path, workspace: Workspace) -> None:
+    first = digest(animals, workspace)
+    os.utime(animals / "cat" / "000.png", (1, 1))
+    assert digest(animals, workspace) == first
+
+
+def test_copying_the_folder_changes_nothing(animals: Path, tmp_path: Path, workspace: Workspace) -> None:
+    first = digest(animals, workspace)
+    (tmp_path / "moved").mkdir()
+    animals.rename(tmp_path / "moved" / "animals")
+    assert digest(tmp_path / "moved" / "animals", workspace) == first
+
+
+def _one_pixel(root: Path) -> None:
+    image = noise(1)  # 000.png of the first folder
+    image[5, 5, 0] ^= 1
+    put(root / "cat" / "000.png", encoded(image))
+
+
+def _one_more(root: Path) -> None:
+    put(root / "cat" / "new.png", encoded(noise(99)))
+
+
+def _one_less(root: Path) -> None:
+    (root / "dog" / "001.png").unlink()
+
+
+def _renamed(root: Path) -> None:
+    (root / "dog" / "001.png").rename(root / "dog" / "zzz.png")
+
+
+def _other_class(root: Path) -> None:
+    (root / "dog" / "001.png").rename(root / "cat" / "001b.png")
+
+
+def _renamed_class(root: Path) -> None:
+    (root / "dog").rename(root / "hound")
+
+
+@pytest.mark.parametrize("change", [_one_pixel, _one_more, _one_less, _renamed, _other_class, _renamed_class])
+def test_a_change_of_content_changes_the_digest(
+    animals: Path, workspace: Workspace, change: Callable[[Path], None]
+) -> None:
+    first = digest(animals, workspace)
+    change(animals)
+    assert digest(animals, workspace) != first
+
+
+def test_a_name_that_is_no_text_is_refused(animals: Path, workspace: Workspace) -> None:
+    Path(os.fsdecode(os.fsencode(animals / "cat") + b"/\xff.png")).write_bytes(encoded(noise(5)))
+    with pytest.raises(DataError, match="name is not UTF-8") as error:
+        digest(animals, workspace)
+    assert error.value.parts["found"] == r"b'cat/\xff.png'"
+    assert below(workspace.root) == []
+
+
+# --- archives of known datasets ---
+
+
+def cifar(path: Path, *, train: int = 20, test: int = 10, first_label: int = 0) -> Path:
+    """An archive in the real format of cifar10, with few images."""
+    form = DATASETS["cifar10"].form
+    members = {}
+    for number, (name, split) in enumerate(form.members):
+        count = train if split == "train" else test
+        labels = [(first_label + k) % 10 if first_label < 10 else first_label for k in range(count)]
+        members[name] = records(form, labels, seed=1000 * number)
+    return tar_gz(path, members)
+
+
+def given(path: Path, sha256: str | None = None) -> SourceSettings:
+    return SourceSettings("cifar10", archive=path, archive_sha256=sha256 or sha256_file(path))
+
+
+def test_an_archive_is_verified_counted_and_kept(tmp_path: Path, workspace: Workspace) -> None:
+    path = cifar(tmp_path / "mine.tar.gz")
+    handle = acquire.acquire(given(path), workspace)
+    assert (handle.dataset, handle.kind, handle.images) == ("cifar10", "cifar", 110)
+    assert handle.manifest["facts"] == {"images": 110, "official": False}
+    (file,) = listing.lines(listing.read(handle.directory))
+    path.unlink()  # the workspace has its own copy
+    assert sha256_file(workspace.downloads / file.path) == file.sha256
+
+
+def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tar_gz(
+        tmp_path / "small.tar.gz",
+        {"small/train.bin": records(SMALL_CIFAR, [0, 1, 1]), "small/test.bin": records(SMALL_CIFAR, [1], 50)},
+    )
+    train, test = blocks(path, SMALL_CIFAR)
+    assert (train.part, train.split, test.part) == ("small/train.bin", "train", "small/test.bin")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 1], [1])
+    expected = np.random.default_rng(1).integers(0, 256, (4, 4, 3), np.uint8)  # as `records` makes them
+    assert np.array_equal(train.images[1], expected)
+
+
+def _whole(path: Path) -> bytes:
+    return cifar(path).read_bytes()
+
+
+def _truncated(path: Path) -> bytes:
+    return _whole(path)[:-2000]
+
+
+def _one_byte_changed(path: Path) -> bytes:
+    content = bytearray(_whole(path))
+    content[len(content) // 2] ^= 0xFF
+    return bytes(content)
+
+
+def _no_archive(path: Path) -> bytes:
+    return b"<html>404 not found</html>" * 100
+
+
+def _gzip_without_tar(path: Path) -> bytes:
+    return gzip.compress(b"hello " * 1000)
+
+
+def _leading_out(path: Path) -> bytes:
+    return tar_gz(path, {"cifar-10-batches-bin/../../../evil.bin": b"x"}).read_bytes()
+
+
+def _absolute(path: Path) -> bytes:
+    return tar_gz(path, {"/tmp/evil.bin": b"x"}).read_bytes()
+
+
+def _link(path: Path) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        info = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(info)
+    return buffer.getvalue()
+
+
+def _member_lacks(path: Path) -> bytes:
+    form = DATASETS["cifar10"].form
+    return tar_gz(path, {name: records(form, [0, 1]) for name, _ in form.members[:-1]}).read_bytes()
+
+
+def _member_empty(path: Path) -> bytes:
+    return cifar(path, test=0).read_bytes()
+
+
+def _half_a_record(path: Path) -> bytes:
+    form = DATASETS["cifar10"].form
+    return tar_gz(path, {name: records(form, [0, 1])[:-7] for name, _ in form.members}).read_bytes()
+
+
+def _label_beyond(path: Path) -> bytes:
+    return cifar(path, first_label=10).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (_truncated, "cannot be read to its end"),
+        (_one_byte_changed, "cannot be read to its end"),
+        (_no_archive, "cannot be read to its end"),
+        (_gzip_without_tar, "cannot be read to its end"),
+        (_leading_out, "no use for"),
+        (_absolute, "no use for"),
+        (_link, "no use for"),
+        (_member_lacks, "does not have the expected members"),
+        (_member_empty, "wrong record size"),
+        (_half_a_record, "wrong record size"),
+        (_label_beyond, "label outside"),
+    ],
+)
+def test_a_bad_archive_is_refused_and_nothing_is_written(
+    tmp_path: Path, workspace: Workspace, content: Callable[[Path], bytes], says: str
+) -> None:
+    path = put(tmp_path / "given" / "bad.tar.gz", content(tmp_path / "made.tar.gz"))
+    with pytest.raises(ArchiveError, match=says) as error:
+        acquire.acquire(given(path), workspace)
+    assert error.value.parts["done"] == "nothing was written"
+    assert [name for name in below(workspace.root) if ".hashes" not in name] == []
+    assert not (tmp_path / "evil.bin").exists()
+
+
+def test_another_hash_than_declared(tmp_path: Path, workspace: Workspace) -> None:
+    path = cifar(tmp_path / "mine.tar.gz")
+    with pytest.raises(ChecksumError) as error:
+        acquire.acquire(given(path, "ab" * 32), workspace)
+    assert "ab" * 32 in error.value.parts["expected"]
+    assert sha256_file(path) in error.value.parts["to do"]
+    assert below(workspace.root) == []
+
+
+def test_a_file_that_is_not_the_official_one_must_be_declared(tmp_path: Path, workspace: Workspace) -> None:
+    path = cifar(tmp_path / "mine.tar.gz")
+    with pytest.raises(ChecksumError, match="is not the expected archive"):
+        acquire.acquire(SourceSettings("cifar10", archive=path), workspace)
+    assert below(workspace.root) == []
+
+
+# --- what cannot be asked for ---
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (SourceSettings("cifar01"), "There is no dataset"),
+        (SourceSettings("./nowhere/photos"), "is not"),
+        (SourceSettings("digits", archive=Path("x.tar.gz")), "--archive cannot be used with digits"),
+        (SourceSettings("cifar10", archive=Path("nowhere.tar.gz")), "is not there"),
+        (SourceSettings("cifar10", archive_sha256="ab" * 32), "there is no --archive"),
+    ],
+)
+def test_what_cannot_be_asked_for(workspace: Workspace, settings: SourceSettings, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        acquire.acquire(settings, workspace)
+    assert below(workspace.root) == []
+
+
+def test_a_near_miss_is_suggested(workspace: Workspace) -> None:
+    with pytest.raises(UsageError) as error:
+        acquire.acquire(SourceSettings("cifar01"), workspace)
+    assert "cifar10" in error.value.parts["to do"]
+
+
+def test_a_hash_that_is_none(tmp_path: Path, workspace: Workspace) -> None:
+    path = cifar(tmp_path / "mine.tar.gz")
+    with pytest.raises(UsageError, match="not a SHA-256"):
+        acquire.acquire(given(path, "c4a38c50"), workspace)
+
+
+def test_the_bundled_digits_are_scikit_learns(workspace: Workspace) -> None:
+    handle = acquire.acquire(SourceSettings("digits"), workspace)
+    assert (handle.kind, handle.images) == ("digits", 1797)
+    assert isinstance(handle.digest, str)

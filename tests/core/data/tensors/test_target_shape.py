@@ -1,0 +1,85 @@
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from tasks.core.data.decode import Target
+from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex, ImageRef
+from tasks.core.data.tensors.reuse import ReusableCache
+from tasks.core.data.tensors.target_shape import ShapeMismatch, TargetShape
+
+
+@dataclass
+class Source:
+    """Images by their own height, width and channels; None for one that cannot be read."""
+
+    originals: list[tuple[int, int, int] | None]
+    shape: tuple[int, int, int] | None = None
+    classes: tuple[str, ...] = ("a", "b")
+    published: bool = False
+
+    def rows(self) -> ImageIndex:
+        return ImageIndex.of(ImageRef(str(n), f"{n}.png", "", 0) for n in range(len(self.originals)))
+
+    def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        for number in wanted:
+            original = self.originals[number]
+            if original is None:
+                yield DecodeFailure(number, "broken")
+            else:
+                yield DecodedImage(number, np.zeros((1, 1, target.channels), np.uint8), original)
+
+
+def plan(originals: list[tuple[int, int, int] | None], image_size: int | None = None) -> TargetShape:
+    return made(Source(originals), image_size)
+
+
+def made(source: Source, image_size: int | None = None) -> TargetShape:
+    return TargetShape.of(
+        source, image_size, np.arange(len(source.originals)), source.rows(), ReusableCache()
+    )
+
+
+@pytest.mark.parametrize(
+    ("originals", "shape"),
+    [
+        pytest.param([(48, 64, 3)] * 3, (48, 64, 3), id="one size is kept"),
+        pytest.param([(48, 64, 3), (64, 48, 3)], (32, 32, 3), id="several sizes become 32"),
+        pytest.param([(28, 28, 1)] * 3, (28, 28, 1), id="grey stays grey"),
+        pytest.param([(28, 28, 1), (28, 28, 3)], (28, 28, 3), id="one colour image makes all colour"),
+        pytest.param([(7, 28, 3)] * 3, (32, 32, 3), id="too small to be kept"),
+        pytest.param([(225, 225, 3)] * 3, (32, 32, 3), id="too large to be kept"),
+        pytest.param([None, (48, 48, 3)], (48, 48, 3), id="broken ones don't count"),
+        pytest.param([None], (32, 32, 1), id="nothing readable"),
+    ],
+)
+def test_what_images_show(originals: list[tuple[int, int, int] | None], shape: tuple[int, int, int]) -> None:
+    assert plan(originals).shape == shape
+
+
+def test_the_asked_size_comes_first() -> None:
+    assert plan([(48, 64, 3)] * 3, image_size=96).shape == (96, 96, 3)
+    fixed = made(Source([(8, 8, 1)], shape=(8, 8, 1)), 16)
+    assert fixed.shape == (16, 16, 1)
+
+
+def test_a_fixed_shape_stands() -> None:
+    assert made(Source([], shape=(32, 32, 3))).shape == (32, 32, 3)
+
+
+def test_a_late_image_of_another_size_changes_the_plan() -> None:
+    found = plan([(48, 64, 3)] * 3)
+    found.check((48, 64, 3))
+    with pytest.raises(ShapeMismatch) as differs:
+        found.check((48, 65, 3))
+    assert differs.value.plan.shape == (32, 32, 3)
+    differs.value.plan.check((1000, 1000, 3))  # and nothing changes it again
+
+
+def test_a_late_colour_image_changes_the_plan() -> None:
+    found = plan([(28, 28, 1)] * 3)
+    with pytest.raises(ShapeMismatch) as differs:
+        found.check((28, 28, 3))
+    assert differs.value.plan.shape == (28, 28, 3)
+    differs.value.plan.check((28, 28, 1))

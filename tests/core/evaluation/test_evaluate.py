@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+
+from tasks.core.errors import DataError, FormatError
+from tasks.core.evaluation import evaluate, scores
+from tasks.core.stage.handles import Evaluation
+
+
+def test_evaluation_is_scikit_learns(lab) -> None:
+    made = lab.evaluation("one", skill=2.0)
+    labels = lab.labels("test")
+    probabilities = np.load(lab.workspace.root / made.predictions / "test.probabilities.npy")
+    assert made.accuracy == pytest.approx(accuracy_score(labels, probabilities.argmax(axis=1)))
+    assert made.log_loss == pytest.approx(log_loss(labels, probabilities), rel=1e-6)
+    assert made.images == 400
+    assert np.array_equal(
+        evaluate.read_confusion(made), confusion_matrix(labels, probabilities.argmax(axis=1))
+    )
+
+
+def test_metrics_are_strict_json_with_intervals(lab) -> None:
+    made = lab.evaluation("one", skill=2.0)
+    text = (made.directory / scores.METRICS).read_text()
+    record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert set(record) == {"test", "val"}
+    assert record["val"]["images"] == 80
+    accuracy = record["test"]["accuracy"]
+    assert accuracy["low"] < accuracy["value"] == made.accuracy < accuracy["high"]
+    assert accuracy["method"] == "wilson"
+    assert record["test"]["macro_f1"]["method"] == "bootstrap"
+
+
+def test_classes_have_both_splits(lab) -> None:
+    table = evaluate.read_classes(lab.evaluation("one", skill=2.0))
+    assert table.groupby("split")["support"].sum().to_dict() == {"test": 400, "val": 80}
+    assert table["class"].head(7).tolist() == list(lab.classes)
+
+
+def test_a_second_evaluation_finds_the_first(lab) -> None:
+    first = lab.evaluation("one", skill=2.0)
+    before = first.manifest["created"], (first.directory / scores.METRICS).stat().st_mtime_ns
+    second = lab.evaluation("one", skill=2.0)
+    assert second == first
+    assert (second.manifest["created"], (second.directory / scores.METRICS).stat().st_mtime_ns) == before
+    assert Evaluation(**first.as_dict()) == first
+
+
+def test_the_digest_is_known_before_the_predictions_are(lab) -> None:
+    predictions = lab.predictions("one", skill=2.0)
+    ahead = evaluate.ingredients_of_digest(predictions.digest, lab.tensors()).digest
+    assert ahead == evaluate.evaluate(predictions, lab.tensors(), lab.workspace).digest
+
+
+def test_predictions_of_other_tensors_are_refused(lab) -> None:
+    predictions = lab.predictions("one", skill=2.0)
+    with pytest.raises(DataError, match="don't belong together"):
+        evaluate.evaluate(predictions, lab.made(images=500).tensors(), lab.workspace)
+    assert list(lab.workspace.evaluations.glob("[0-9a-f]*")) == []
+
+
+def test_damaged_predictions_are_no_handle(lab) -> None:
+    predictions = lab.predictions("one", skill=2.0)
+    (predictions.directory / "test.probabilities.npy").write_bytes(b"")
+    with pytest.raises(FormatError, match="not usable"):
+        type(predictions)(**predictions.as_dict())
+
+
+def test_a_rate_in_words() -> None:
+    from tasks.core.metrics.classification import Estimate
+
+    assert evaluate.accuracy_text(Estimate(0.7012, 0.6921, 0.7101, "wilson")) == (
+        "70.12 % (95 % interval 69.21 to 71.01)"
+    )

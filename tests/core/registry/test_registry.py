@@ -1,0 +1,214 @@
+import json
+
+import pytest
+
+from tasks.core.errors import FormatError, RegistryError, UsageError
+from tasks.core.registry import decisions, layout, registry, retention
+from tasks.core.registry.log import append, read
+from tasks.core.stage.handles import ModelVersion
+
+
+def publish(lab, name: str) -> ModelVersion:
+    facts = {"classes": list(lab.classes), "shape": list(lab.shape), "seed": 0}
+    return registry.publish(
+        lab.trained(name), lab.evaluation(name, skill=2.0), "animals", facts, lab.workspace, who="ann"
+    )
+
+
+def test_a_version_is_whole(lab) -> None:
+    version = publish(lab, "one")
+    assert version.version == "v0001"
+    assert sorted(path.name for path in version.directory.iterdir()) == [
+        "manifest.json",
+        "model.keras",
+        "model_card.md",
+    ]
+    assert (version.directory / "model.keras").read_text() == "one"
+    facts = version.manifest["facts"]
+    assert facts["evaluation"] == lab.evaluation("one", skill=2.0).digest
+    assert facts["metrics"]["accuracy"]["value"] == lab.evaluation("one", skill=2.0).accuracy
+    assert registry.resolve("animals", "v0001", lab.workspace) == version
+
+
+def test_the_same_model_keeps_its_version(lab) -> None:
+    assert publish(lab, "one") == publish(lab, "one")
+    assert publish(lab, "two").version == "v0002"
+    assert [version.version for version in registry.versions("animals", lab.workspace)] == ["v0001", "v0002"]
+
+
+def test_an_evaluation_of_another_model_is_refused(lab) -> None:
+    with pytest.raises(RegistryError, match="of another model"):
+        registry.publish(lab.trained("one"), lab.evaluation("two", 2.0), "animals", {}, lab.workspace)
+    assert registry.versions("animals", lab.workspace) == []
+
+
+def test_exports_are_part_of_the_version(lab) -> None:
+    about = lab.trained("one"), lab.evaluation("one", skill=2.0), "animals"
+    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+    with pytest.raises(RegistryError, match="exports would be of another model"):
+        registry.publish(*about, facts, lab.workspace, exported=lab.exported("two"))
+    version = registry.publish(*about, facts, lab.workspace, exported=lab.exported("one"))
+    assert sorted(path.name for path in (version.directory / "exports").iterdir()) == [
+        "certificate.json",
+        "model.onnx",
+    ]
+    assert version.manifest["facts"]["exports"] == ["onnx"]
+    (version.directory / "exports" / "model.onnx").write_text("another")
+    with pytest.raises(RegistryError, match="not what was published"):
+        registry.resolve("animals", "v0001", lab.workspace)
+
+
+def test_a_profile_is_part_of_the_version(lab) -> None:
+    about = lab.trained("one"), lab.evaluation("one", skill=2.0), "animals"
+    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+    with pytest.raises(RegistryError, match="profile would be of another model"):
+        registry.publish(*about, facts, lab.workspace, profiled=lab.profiled("two"))
+    version = registry.publish(*about, facts, lab.workspace, profiled=lab.profiled("one"))
+    assert version.manifest["facts"]["profile"] == {"split": "val", "images": 2}
+    assert "profile/profile.parquet" in version.manifest["files"]
+    assert "compared with 2 val images" in (version.directory / registry.CARD).read_text()
+
+
+def test_names_resolve(lab) -> None:
+    publish(lab, "one")
+    two = publish(lab, "two")
+    registry.promote("animals", "v0002", lab.workspace, who="ann", why="good")
+    for name in ("v0002", "2", "champion"):
+        assert registry.resolve("animals", name, lab.workspace) == two
+    with pytest.raises(RegistryError, match="no model v0007"):
+        registry.resolve("animals", "v0007", lab.workspace)
+    with pytest.raises(RegistryError, match="no published model"):
+        registry.resolve("plants", "champion", lab.workspace)
+    with pytest.raises(RegistryError, match="no model"):
+        registry.resolve("animals", "../animals/v0001", lab.workspace)
+
+
+@pytest.mark.parametrize("name", ["", "..", ".x", "a/b"])
+def test_a_dataset_must_be_a_folders_name(lab, name: str) -> None:
+    with pytest.raises(UsageError, match="folder's name"):
+        registry.versions(name, lab.workspace)
+
+
+def test_a_changed_file_is_found_on_loading(lab) -> None:
+    version = publish(lab, "one")
+    (version.directory / "model.keras").write_text("two")
+    with pytest.raises(RegistryError, match="not what was published"):
+        registry.resolve("animals", "v0001", lab.workspace)
+    with pytest.raises(FormatError, match="not usable"):
+        ModelVersion(**version.as_dict())
+
+
+def test_promote_and_rollback(lab) -> None:
+    one, two = publish(lab, "one"), publish(lab, "two")
+    assert registry.champion("animals", lab.workspace) is None
+    with pytest.raises(RegistryError, match="no previous"):
+        registry.rollback("animals", lab.workspace, who="ann", why="?")
+    registry.promote("animals", "v0001", lab.workspace, who="ann", why="first")
+    registry.promote("animals", "v0002", lab.workspace, who="ann", why="better")
+    assert registry.champion("animals", lab.workspace) == two
+    assert registry.aliases("animals", lab.workspace) == {"champion": "v0002", "previous": "v0001"}
+    assert registry.rollback("animals", lab.workspace, who="bob", why="bad pictures") == one
+    assert registry.aliases("animals", lab.workspace) == {"champion": "v0001", "previous": "v0002"}
+    told = [(line["action"], line["who"], line["why"]) for line in registry.history("animals", lab.workspace)]
+    assert told[-3:] == [
+        ("promote", "ann", "first"),
+        ("promote", "ann", "better"),
+        ("rollback", "bob", "bad pictures"),
+    ]
+
+
+def test_promotion_asks_whether_the_champion_is_still_the_same(lab) -> None:
+    publish(lab, "one")
+    publish(lab, "two")
+    registry.promote("animals", "v0001", lab.workspace, who="ann", why="first", instead_of="")
+    with pytest.raises(RegistryError, match="in the meantime"):
+        registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", instead_of="")
+    registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", instead_of="v0001")
+    assert registry.champion("animals", lab.workspace).version == "v0002"
+
+
+def test_own_aliases(lab) -> None:
+    publish(lab, "one")
+    registry.alias("animals", "kiosk", "v0001", lab.workspace, who="ann", why="the kiosk runs it")
+    assert registry.resolve("animals", "kiosk", lab.workspace).version == "v0001"
+    registry.alias("animals", "kiosk", None, lab.workspace, who="ann", why="closed")
+    assert registry.aliases("animals", lab.workspace) == {}
+    for name in ("champion", "previous", "v0001", "Kiosk", "a b", ""):
+        with pytest.raises(RegistryError, match="cannot be an alias"):
+            registry.alias("animals", name, "v0001", lab.workspace, who="ann", why="?")
+    with pytest.raises(RegistryError, match="no model v0009"):
+        registry.alias("animals", "kiosk", "v0009", lab.workspace, who="ann", why="?")
+
+
+def test_delete_and_gc_spare_what_is_in_use(lab) -> None:
+    for name in ("one", "two", "three", "four", "five"):
+        publish(lab, name)
+    registry.promote("animals", "v0001", lab.workspace, who="ann", why="good")
+    with pytest.raises(RegistryError, match="in use"):
+        retention.delete("animals", "v0001", lab.workspace, who="ann", why="old")
+    args = {"keep": 1, "spared": ["v0003"], "who": "ann"}
+    assert retention.gc("animals", lab.workspace, **args, dry_run=True) == ["v0002", "v0004"]
+    assert len(registry.versions("animals", lab.workspace)) == 5
+    assert retention.gc("animals", lab.workspace, **args) == ["v0002", "v0004"]
+    left = [version.version for version in registry.versions("animals", lab.workspace)]
+    assert left == ["v0001", "v0003", "v0005"]
+    retention.delete("animals", "v0005", lab.workspace, who="ann", why="odd")
+    assert publish(lab, "six").version == "v0006"
+    with pytest.raises(RegistryError, match="no version v0005"):
+        retention.delete("animals", "v0005", lab.workspace, who="ann", why="again")
+
+
+def test_gc_spares_the_champion_that_a_kept_version_was_compared_with(lab) -> None:
+    """Two was compared with one, which has lost its aliases since; three with two."""
+    lines = []
+    for name in ("zero", "one", "two", "three"):
+        lines.append(publish(lab, name))
+        champion = lines[-2].model_sha256 if len(lines) > 1 else ""
+        line = {
+            "challenger": lines[-1].model_sha256,
+            "champion": champion,
+            "looked": bool(champion),
+            "who": "",
+            "why": "",
+        }
+        decisions.record_decision(line, {"compared": name}, "animals", lab.workspace)
+    assert retention.gc("animals", lab.workspace, keep=2, who="ann") == ["v0001"]
+
+
+def test_what_a_killed_writer_left_is_cleared_up_and_logged(lab) -> None:
+    publish(lab, "one")
+    place = lab.workspace.models / "animals"
+    registry.promote("animals", "v0001", lab.workspace, who="ann", why="good")
+    lines = (place / layout.LOG).read_bytes().splitlines(keepends=True)
+    (place / layout.LOG).write_bytes(lines[0][:20])  # killed within the first line; promotion not logged
+    (place / ".v0002.123.tmp").mkdir()
+    (place / f".{layout.ALIASES}.9.tmp").write_text("{")
+    assert registry.history("animals", lab.workspace) == []
+    assert publish(lab, "two").version == "v0002"
+    assert [path.name for path in place.glob(".*.tmp")] == []
+    told = [(line["action"], line["version"]) for line in registry.history("animals", lab.workspace)]
+    assert told == [("promote", "v0001"), ("publish", "v0001"), ("publish", "v0002")]
+
+
+def test_an_unknown_format_of_aliases_is_refused(lab) -> None:
+    publish(lab, "one")
+    path = lab.workspace.models / "animals" / layout.ALIASES
+    path.write_text(json.dumps({"format": 9, "aliases": {}}))
+    with pytest.raises(RegistryError, match="unknown format"):
+        registry.aliases("animals", lab.workspace)
+
+
+def test_the_log_survives_a_torn_line(tmp_path) -> None:
+    path = tmp_path / "log.jsonl"
+    append(path, {"n": 1})
+    with path.open("ab") as log:
+        log.write(b'{"n": 2')
+    assert read(path) == [{"n": 1}]
+    append(path, {"n": 3})
+    assert read(path) == [{"n": 1}, {"n": 3}]
+
+
+def test_datasets_with_models(lab) -> None:
+    assert registry.datasets(lab.workspace) == []
+    publish(lab, "one")
+    assert registry.datasets(lab.workspace) == ["animals"]

@@ -1,0 +1,256 @@
+"""The registry and the tables of a workspace in a store: two mirrors of it, on a real S3 server (moto)."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tasks.core.errors import NetworkError, RegistryError
+from tasks.core.operations import diagnostics
+from tasks.core.registry import commits, decisions, listing, registry, retention
+from tasks.core.runs import tables
+from tests.support.concurrent_publishers import check, storm
+from tests.support.s3_client import Machine
+from tests.support.s3_server import ADDRESS, Bucket, half_visible
+
+
+def test_machines_see_each_others_models(here: Machine, there: Machine, bucket: Bucket) -> None:
+    assert here.publish("one").version == "v0001"
+    assert there.names() == ["v0001"]
+    assert there.publish("two").version == "v0002"
+    there.promote("v0001")
+    assert here.names() == ["v0001", "v0002"]
+    assert here.aliases() == {"champion": "v0001"}
+    here.promote("v0002")
+    assert there.aliases() == {"champion": "v0002", "previous": "v0001"}
+    assert registry.resolve("animals", "champion", there.lab().workspace).version == "v0002"
+    assert registry.datasets(there.lab().workspace) == ["animals"]
+    assert half_visible(bucket.objects()) == []
+    log = registry.history("animals", here.lab().workspace)
+    assert [line["action"] for line in log] == ["publish", "publish", "promote", "promote"]
+    assert log == registry.history("animals", there.lab().workspace)
+
+
+def test_a_list_of_models_brings_no_model(here: Machine, there: Machine, bucket: Bucket) -> None:
+    here.publish("one")
+    workspace = there.lab().workspace
+    bucket.forget()
+    (row,) = listing.version_rows(workspace)
+    assert row["test accuracy"].endswith("%")
+    assert bucket.count("GET", r"model\.keras$") == 0
+    assert registry.resolve("animals", "v0001", workspace).manifest["facts"]["version"] == "v0001"
+    assert bucket.count("GET", r"model\.keras$") == 1
+
+
+def test_nothing_new_costs_one_listing(here: Machine, bucket: Bucket) -> None:
+    here.publish("one")
+    here.promote("v0001")
+    bucket.forget()
+    assert here.aliases() == {"champion": "v0001"}
+    assert bucket.requests == [("GET", "")]
+
+
+def test_a_number_that_another_machine_took_is_not_taken(
+    here: Machine, there: Machine, bucket: Bucket
+) -> None:
+    """The other one publishes while this one is sending its model under the same number."""
+    lab = here.lab()
+    handles = lab.trained("one"), lab.evaluation("one", skill=2.0)
+    late = [there]
+
+    def gate(method: str, name: str) -> bool:
+        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and late:
+            late.pop().publish("two")
+            here.lab()
+        return True
+
+    bucket.gate = gate
+    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+    made = registry.publish(*handles, "animals", facts, lab.workspace, who="ann")
+    assert made.version == "v0002"
+    assert (made.directory / "model.keras").read_text() == "one"
+    first = registry.resolve("animals", "v0001", lab.workspace)
+    assert (first.directory / "model.keras").read_text() == "two"
+    assert half_visible(bucket.objects()) == []
+    told = registry.history("animals", lab.workspace)
+    assert [(line["version"], line["who"]) for line in told] == [("v0001", "ann"), ("v0002", "ann")]
+
+
+def test_a_promotion_is_not_made_over_anothers(here: Machine, there: Machine, bucket: Bucket) -> None:
+    here.publish("one")
+    there.publish("two")
+    workspace = here.lab().workspace
+    late = [there]
+
+    def gate(method: str, name: str) -> bool:
+        if method == "PUT" and "/commits/" in name and late:
+            late.pop().promote("v0002")  # between this one's look and its commit
+            here.lab()
+        return True
+
+    bucket.gate = gate
+    with pytest.raises(RegistryError, match="has become champion in the meantime"):
+        registry.promote("animals", "v0001", workspace, who="bob", why="", instead_of="")
+    assert here.aliases() == there.aliases() == {"champion": "v0002"}
+
+
+def test_the_gate_decides_again_about_the_real_champion(here: Machine, there: Machine) -> None:
+    """Both were trained when there was no champion; the other one is first, and better."""
+    assert there.decide("two", skill=4.0).promoted
+    first = here.decide("one", skill=1.0)
+    assert (first.promoted, first.overtaken, first.champion) == (False, True, "v0001")
+    assert "became champion during this run" in first.verdict
+    again = here.decide("one", 1.0, "two", 4.0)
+    assert (again.version, again.promoted, again.overtaken) == ("v0002", False, False)
+    assert not there.decide("two", skill=4.0).overtaken  # the champion itself
+    assert "paired" in again.evidence
+    lines = decisions.read_decisions("animals", there.lab().workspace)
+    assert [line["looked"] for line in lines] == [False, False, True]
+    assert decisions.evidence_of(lines[-1]["challenger"], "animals", there.lab().workspace) == json.loads(
+        json.dumps(again.evidence)
+    )
+
+
+def test_what_a_kill_left_uncommitted_is_put_back(here: Machine, there: Machine) -> None:
+    version = here.publish("one")
+    here.promote("v0001")
+    place = version.directory.parent
+    (place / "aliases.json").write_text('{"format": 1, "aliases": {"champion": "v0009"}, "change": null}')
+    with (place / "log.jsonl").open("a") as log:
+        log.write('{"action": "promote", "half')
+    (place / "v0002").mkdir()
+    assert here.aliases() == {"champion": "v0001"}
+    assert here.names() == ["v0001"]
+    assert len(registry.history("animals", here.lab().workspace)) == 2
+    assert there.publish("two").version == "v0002"
+
+
+def test_a_deleted_number_is_never_given_again(here: Machine, there: Machine, bucket: Bucket) -> None:
+    here.publish("one")
+    here.publish("two")
+    there.names()
+    retention.delete("animals", "v0002", here.lab().workspace, who="ann", why="bad")
+    assert [name for name in bucket.objects() if "/v0002/" in name] == ["models/animals/v0002/manifest.json"]
+    assert there.names() == ["v0001"]
+    assert not (there.lab().workspace.models / "animals" / "v0002").exists()
+    assert there.publish("three").version == "v0003"
+
+
+def test_a_number_deleted_meanwhile_is_not_given_either(
+    here: Machine, there: Machine, bucket: Bucket
+) -> None:
+    lab = here.lab()
+    handles = lab.trained("one"), lab.evaluation("one", skill=2.0)
+    late = [there]
+
+    def gate(method: str, name: str) -> bool:
+        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and late:
+            other = late.pop()
+            other.publish("two")
+            retention.delete("animals", "v0001", other.lab().workspace, who="bob", why="bad")
+            here.lab()
+        return True
+
+    bucket.gate = gate
+    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+    assert registry.publish(*handles, "animals", facts, lab.workspace).version == "v0002"
+    assert here.names() == there.names() == ["v0002"]
+
+
+def test_a_network_that_fails_in_the_middle_of_a_publication(
+    here: Machine, there: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    bucket.gate = lambda method, name: method != "PUT" or not name.startswith("models/")
+    with pytest.raises(NetworkError, match="could not be written"):
+        here.publish("one")
+    assert there.names() == here.names() == []
+    bucket.gate = lambda *_: True
+    assert here.publish("one").version == "v0001"
+    assert there.names() == ["v0001"]
+
+
+def test_notes_for_the_cards_are_shared(here: Machine, there: Machine) -> None:
+    version = here.publish("one")
+    notes = version.directory.parent / "card_notes.md"
+    notes.write_text("## Intended use\nSorting parcels.\n")
+    here.promote("v0001")
+    made = there.publish("two")
+    assert "Sorting parcels." in (made.directory / "model_card.md").read_text()
+    theirs = made.directory.parent / "card_notes.md"
+    theirs.write_text("## Intended use\nSorting letters.\n")
+    there.promote("v0002")
+    here.aliases()
+    assert "letters" in notes.read_text()
+
+
+def test_lost_commits_are_said(here: Machine, bucket: Bucket) -> None:
+    here.publish("one")
+    for name in bucket.objects():
+        if "/commits/" in name:
+            bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{name}")
+    with pytest.raises(Exception, match="has lost commits"):
+        here.names()
+
+
+def test_tables_are_one(here: Machine, there: Machine, bucket: Bucket) -> None:
+    for number, machine in enumerate((here, there), 1):
+        frame = pd.DataFrame([{"accuracy": number / 10}])
+        tables.append("runs", "animals", f"r{number}", frame, machine.lab().workspace)
+    for machine in (here, there):
+        assert sorted(tables.read("runs", machine.lab().workspace)["accuracy"]) == [0.1, 0.2]
+    bucket.forget()
+    tables.read("runs", there.lab().workspace)
+    assert bucket.count("GET", "parquet") == 0
+    direct = pd.read_parquet(f"{ADDRESS}/metrics/runs")
+    assert sorted(direct["run_id"]) == ["r1", "r2"]
+
+
+def test_a_part_that_a_kill_left_unsent_is_sent_by_the_next_run(
+    here: Machine, there: Machine, bucket: Bucket
+) -> None:
+    workspace = here.lab().workspace
+    tables.append("runs", "animals", "r1", pd.DataFrame([{"accuracy": 0.1}]), workspace)
+    bucket.client.delete_object(Bucket="plumb", Key="team/ws/metrics/runs/dataset=animals/r1.parquet")
+    tables.append("runs", "animals", "r2", pd.DataFrame([{"accuracy": 0.2}]), workspace)
+    assert set(tables.read("runs", there.lab().workspace)["run_id"]) == {"r1", "r2"}
+
+
+def findings(machine: Machine) -> list[str]:
+    found = diagnostics.run_checks(machine.lab().workspace, 0.0)
+    return [f"{each.found}: {each.todo}" for each in found if each.about == "store"]
+
+
+def test_doctor_names_what_is_wrong_in_the_store(here: Machine, there: Machine, bucket: Bucket) -> None:
+    here.publish("one")
+    (whole,) = findings(there)
+    assert whole.startswith("all 5 directories at s3://plumb/team/ws are whole")
+    names = list(bucket.objects())
+    (lost,) = (name for name in names if name.endswith("model.keras") and name.startswith("models"))
+    bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{lost}")
+    bucket.client.put_object(Bucket="plumb", Key="team/ws/tensors/abc/def/x.npy", Body=bytes(2_000_000))
+    bucket.client.create_multipart_upload(Bucket="plumb", Key="team/ws/tensors/abc/def/y.npy")
+    broken, strays, unfinished = findings(there)
+    assert broken == "models/animals/v0001 lacks model.keras: restore its objects"
+    assert strays.startswith("2.0 MB in 1 folders belong to nothing, such as tensors/abc/def")
+    assert "tensors/abc/def/y.npy" in unfinished
+
+
+def test_two_writers_with_a_mirror_each_and_kills(here: Machine, bucket: Bucket) -> None:
+    lab = here.lab()
+    storm(lab, writers=2, each=2, kills_wanted=1, seed=1, patience=120)
+    check(lab, 4)
+    assert half_visible(bucket.objects()) == []
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_six_writers_with_a_mirror_each_and_kills(here: Machine, there: Machine, bucket: Bucket) -> None:
+    lab = here.lab()
+    kills = storm(lab, writers=6, each=10, kills_wanted=20, seed=2, patience=1500)
+    print(f"{kills} kills")
+    check(lab, 60)
+    assert half_visible(bucket.objects()) == []
+    check(there.lab(), 60)
+    numbers = sorted(name for name in bucket.objects() if f"/{commits.FOLDER}/" in name)
+    assert [int(name[-13:-5]) for name in numbers] == list(range(1, len(numbers) + 1))

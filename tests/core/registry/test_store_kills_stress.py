@@ -1,0 +1,97 @@
+"""Killed at each single upload: nothing half-visible, and the next run ends as an undisturbed one does."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasks.core.registry import layout, registry
+from tasks.core.runs import tables
+from tasks.core.workspace import MIRRORS, Workspace
+from tests.support.s3_server import ADDRESS, Bucket, half_visible
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
+ROOT = Path(__file__).resolve().parents[3]
+RUN = """
+import pandas as pd
+from tasks.core.config import PromotePolicy
+from tasks.core.registry import promotion
+from tasks.core.runs import tables
+from tasks.core.storage.mirror import open_workspace
+from tests.support.fake_outputs import Lab
+lab = Lab(open_workspace(), ("no", "yes"), 40)
+facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+made = lab.trained("one"), lab.evaluation("one", 2.0)
+promotion.promote(*made, None, PromotePolicy.better, lab.tensors(), facts, lab.workspace, who="ann")
+for table in ("classes", "runs"):
+    tables.append(table, "animals", "r1", pd.DataFrame([{"evaluation": made[1].digest}]), lab.workspace)
+"""
+
+
+def start(mirror: Path) -> subprocess.Popen[str]:
+    environment = {"PYTHONPATH": str(ROOT), "PLUMBLINE_WORKSPACE": ADDRESS, MIRRORS: str(mirror)}
+    return subprocess.Popen([sys.executable, "-c", RUN], env=os.environ | environment, cwd=ROOT)
+
+
+def kill_at(upload: int, carried_out: bool, mirror: Path, bucket: Bucket) -> bool:
+    """Kill a run at its n-th upload; False if it has fewer. `carried_out`: the store got it nonetheless."""
+    begun, dead, seen = threading.Event(), threading.Event(), []
+
+    def gate(method: str, name: str) -> bool:
+        if method != "PUT":
+            return True
+        seen.append(name)
+        if len(seen) == upload:
+            begun.set()
+            dead.wait(60)
+        return carried_out if len(seen) >= upload else True
+
+    bucket.gate = gate
+    process = start(mirror)
+    while not begun.wait(0.02):
+        if process.poll() is not None:
+            return False
+    process.kill()
+    process.wait()
+    dead.set()
+    bucket.gate = lambda *_: True
+    return True
+
+
+def lasting(bucket: Bucket) -> set[str]:
+    """Names of all objects but probes and commits, whose number tells how often a run began again."""
+    return {name for name in bucket.objects() if ".probes/" not in name and "/commits/" not in name}
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_killed_at_every_upload(
+    carried_out: bool, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert start(tmp_path / "undisturbed").wait() == 0
+    expected = lasting(bucket)
+    upload = 0
+    while True:
+        upload += 1
+        bucket.reset()
+        mirror = tmp_path / str(upload)
+        if not kill_at(upload, carried_out, mirror, bucket):
+            break
+        monkeypatch.setenv(MIRRORS, str(tmp_path / f"other {upload}"))
+        assert half_visible(bucket.objects()) == []
+        other = Workspace.open(ADDRESS)
+        known = registry.aliases("animals", other)
+        assert set(known.values()) <= set(layout.version_names(layout.synced_folder("animals", other)))
+        for version in registry.versions("animals", other):
+            assert (version.directory / "model.keras").read_text() == "one"
+        assert start(mirror).wait() == 0
+        assert lasting(bucket) == expected
+        assert half_visible(bucket.objects()) == []
+        assert registry.aliases("animals", other) == {"champion": "v0001"}
+        actions = [line["action"] for line in registry.history("animals", other)]
+        assert actions == ["publish", "promote"]
+        assert len(tables.read("runs", other)) == 1
+    print(f"{upload - 1} kills")
+    assert upload > 20

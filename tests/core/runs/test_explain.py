@@ -1,0 +1,140 @@
+"""Why stages ran, and whether anything changed, on finished stages that the test makes."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tasks.core.data.files import listing
+from tasks.core.data.files.listing import ListedFile
+from tasks.core.errors import UsageError
+from tasks.core.operations import provenance
+from tasks.core.runs import explain, tables, unchanged
+from tasks.core.stage import code_hash, publish
+from tasks.core.stage.handles import RawDataset
+from tasks.core.stage.ingredients import Ingredients
+from tasks.core.storage import hashing, manifests
+from tasks.core.workspace import Workspace
+
+PARAMETERS = {"dataset": "pets", "seed": 0}
+CAT, DOG = ListedFile("cat/1.png", 10, "c1", "", "cat"), ListedFile("dog/1.png", 11, "d1", "", "dog")
+
+
+def raw(workspace: Workspace, *files: ListedFile) -> RawDataset:
+    """A listing as the download stage leaves it."""
+    made_of = Ingredients(
+        "download", {"files": hashing.digest_of([file._asdict() for file in files])}, {"dataset": "pets"}
+    )
+    directory = workspace.raw / made_of.digest
+
+    def build(staging: Path) -> dict[str, Any]:
+        listing.write(staging, listing.table(files))
+        return {}
+
+    publish.publish(directory, made_of, build)
+    path = workspace.relative(directory)
+    return RawDataset(path, made_of.digest, dataset="pets", kind="folder", root="/pets", images=len(files))
+
+
+def trained(workspace: Workspace, **parameters: object) -> str:
+    """A finished training; gives its digest."""
+    made_of = Ingredients("train", {"tensors": "t"}, parameters)
+    publish.publish(workspace.training / made_of.digest, made_of, lambda staging: {})
+    return made_of.digest
+
+
+def ran(workspace: Workspace, number: int, download: str, train: str, **changed: object) -> None:
+    """A row of the runs table."""
+    entry = {"state": "ran", "seconds": 1.5, "made_in_seconds": 1.5, "why": ["epochs 2 -> 3"]}
+    row = {
+        "started": datetime(2026, 1, number, tzinfo=UTC),
+        "stages": json.dumps({"download": entry | {"digest": download}, "train": entry | {"digest": train}}),
+        "parameters": json.dumps(PARAMETERS | {"workspace": f"/somewhere/{number}"}),
+        "champion": "",
+        "evaluation": "e",
+        "source": code_hash.source_digest(),
+        "packages": json.dumps(provenance.packages()),
+    }
+    tables.append("runs", "pets", f"run{number}", pd.DataFrame([row | changed]), workspace)
+
+
+def test_changed_files_are_counted(workspace: Workspace) -> None:
+    before = raw(workspace, CAT, DOG)
+    edited, added = ListedFile("cat/1.png", 10, "c2", "", "cat"), ListedFile("cat/2.png", 9, "c3", "", "cat")
+    after = raw(workspace, edited, added)
+    record = after.manifest["ingredients"]
+    assert explain.reasons("download", before.digest, record, workspace) == [
+        "1 file added",
+        "1 file removed",
+        "1 file edited",
+    ]
+
+
+def test_changed_parameters_are_named(workspace: Workspace) -> None:
+    before = trained(workspace, learning_rate=0.4, epochs=2)
+    record = Ingredients("train", {"tensors": "u"}, {"learning_rate": 0.2, "epochs": 2}).record()
+    assert explain.reasons("train", before, record, workspace) == [
+        "normalize gave something else",
+        "learning_rate 0.4 -> 0.2",
+    ]
+    assert explain.reasons("train", "gone", record, workspace) == ["the earlier output is not there any more"]
+
+
+def test_a_run_and_two_runs_are_shown(workspace: Workspace) -> None:
+    source = raw(workspace, CAT, DOG).digest
+    ran(workspace, 1, source, trained(workspace, epochs=2))
+    ran(workspace, 2, source, trained(workspace, epochs=3))
+    assert explain.stages_of_run("last", workspace)[1] == {
+        "stage": "train",
+        "state": "ran",
+        "seconds": "1.5",
+        "saved": "",
+        "why": "epochs 2 -> 3",
+    }
+    assert explain.compare_runs("run1", "last", workspace) == [
+        {"stage": "download", "": "same", "ingredients": ""},
+        {"stage": "train", "": "differs", "ingredients": "epochs 2 -> 3"},
+    ]
+    with pytest.raises(UsageError, match="no run run7"):
+        explain.stages_of_run("run7", workspace)
+
+
+def test_nothing_changed(workspace: Workspace) -> None:
+    source = raw(workspace, CAT, DOG)
+    assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is None  # the first run
+    ran(workspace, 1, source.digest, trained(workspace, epochs=2))
+    ran(workspace, 2, source.digest, trained(workspace, epochs=2))
+    found = unchanged.find_unchanged_run(
+        source, PARAMETERS | {"refresh": ["all"], "workspace": "/other"}, workspace
+    )
+    assert found is not None
+    assert found.words == "there is no champion; data, parameters and code unchanged since 2026-01-01"
+    assert found.row["run_id"] == "run2"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"parameters": json.dumps(PARAMETERS | {"seed": 1})},
+        {"source": "other code"},
+        {"packages": json.dumps(provenance.packages() | {"numpy": "1.0"})},
+        {"champion": "v0001"},
+    ],
+    ids=["parameters", "code", "libraries", "champion"],
+)
+def test_something_changed(workspace: Workspace, changed: dict[str, str]) -> None:
+    source = raw(workspace, CAT, DOG)
+    ran(workspace, 1, source.digest, trained(workspace, epochs=2), **changed)
+    assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is None
+
+
+def test_other_data_or_a_lost_output_is_a_change(workspace: Workspace) -> None:
+    source, train = raw(workspace, CAT, DOG), trained(workspace, epochs=2)
+    ran(workspace, 1, source.digest, train)
+    assert unchanged.find_unchanged_run(raw(workspace, CAT), PARAMETERS, workspace) is None
+    assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is not None
+    (workspace.training / train / manifests.MANIFEST).unlink()
+    assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is None

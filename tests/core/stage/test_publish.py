@@ -1,0 +1,148 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tasks.core.errors import FormatError
+from tasks.core.stage import ingredients, publish
+from tasks.core.stage.ingredients import Ingredients
+from tasks.core.storage import manifests
+
+ROOT = Path(__file__).resolve().parents[3]
+MADE_OF = Ingredients("normalize", {"raw": "abc"}, {"image_size": 32})
+
+
+def build(directory: Path) -> dict[str, int]:
+    (directory / "a.txt").write_text("one")
+    (directory / "b.txt").write_text("two")
+    return {"files": 2}
+
+
+def test_publish_makes_a_directory_once(tmp_path: Path) -> None:
+    calls = []
+
+    def counted(directory: Path) -> dict[str, int]:
+        calls.append(directory)
+        return build(directory)
+
+    first = publish.publish(tmp_path / "d", MADE_OF, counted)
+    second = publish.publish(tmp_path / "d", MADE_OF, counted)
+    assert len(calls) == 1
+    assert first == second
+    assert first["facts"] == {"files": 2}
+    assert set(first["files"]) == {"a.txt", "b.txt"}
+    assert first["digest"] == MADE_OF.digest
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []
+
+
+def test_a_failing_build_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:
+    publish.publish(tmp_path / "d", MADE_OF, build)
+
+    def failing(directory: Path) -> dict[str, int]:
+        (directory / "half").write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        publish.publish(tmp_path / "d", MADE_OF, failing, refresh=True)
+    with pytest.raises(OSError, match="disk full"):
+        publish.publish(tmp_path / "e", MADE_OF, failing)
+    assert manifests.is_complete(tmp_path / "d")
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")) == ["d"]
+
+
+def test_a_killed_build_is_swept_by_the_next(tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        import os, signal, sys
+        from pathlib import Path
+        from tasks.core.stage import publish
+        from tasks.core.stage.ingredients import Ingredients
+        def build(directory):
+            (directory / "half").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        publish.publish(Path({str(tmp_path / "d")!r}), Ingredients("normalize", {{}}, {{}}), build)
+    """)
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
+    assert len(list(tmp_path.glob(".d.*.tmp"))) == 1
+    publish.publish(tmp_path / "d", MADE_OF, build)
+    assert list(tmp_path.glob(".d.*.tmp")) == []
+    assert manifests.is_complete(tmp_path / "d")
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_damage_is_found(tmp_path: Path, thorough: bool) -> None:
+    publish.publish(tmp_path / "d", MADE_OF, build)
+    (tmp_path / "d" / "a.txt").write_text("onE")  # the same size: only the content tells
+    assert "other content" in manifests.find_damage(tmp_path / "d", thorough=thorough)
+    (tmp_path / "d" / "a.txt").unlink()
+    assert "missing" in manifests.find_damage(tmp_path / "d", thorough=thorough)
+
+
+def test_a_large_file_with_its_time_kept_needs_the_thorough_look(tmp_path: Path) -> None:
+    def large(directory: Path) -> dict[str, int]:
+        (directory / "big").write_bytes(b"x" * (manifests.ALWAYS_HASHED_BYTES + 1))
+        return {}
+
+    publish.publish(tmp_path / "d", MADE_OF, large)
+    path = tmp_path / "d" / "big"
+    times = path.stat()
+    path.write_bytes(b"y" * (manifests.ALWAYS_HASHED_BYTES + 1))
+    assert "other content" in manifests.find_damage(tmp_path / "d")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert manifests.find_damage(tmp_path / "d") == ""
+    assert "other content" in manifests.find_damage(tmp_path / "d", thorough=True)
+
+
+def test_a_copied_workspace_is_whole(tmp_path: Path) -> None:
+    publish.publish(tmp_path / "d", MADE_OF, build)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in (tmp_path / "d").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert manifests.is_complete(copy)
+
+
+def test_an_unknown_format_is_refused_by_name(tmp_path: Path) -> None:
+    publish.publish(tmp_path / "d", MADE_OF, build)
+    path = tmp_path / "d" / manifests.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(FormatError, match="format 99"):
+        manifests.read(tmp_path / "d")
+
+
+def test_the_digest_follows_every_ingredient() -> None:
+    variants = [
+        MADE_OF,
+        Ingredients("audit", {"raw": "abc"}, {"image_size": 32}),
+        Ingredients("normalize", {"raw": "abd"}, {"image_size": 32}),
+        Ingredients("normalize", {"raw": "abc"}, {"image_size": 33}),
+        Ingredients("normalize", {"raw": "abc"}, {"image_size": 32}, modules=("tasks.core.stage.publish",)),
+        Ingredients("normalize", {"raw": "abc"}, {"image_size": 32}, libraries=("numpy",)),
+    ]
+    assert len({variant.digest for variant in variants}) == len(variants)
+    assert Ingredients("normalize", {"raw": "abc"}, {"image_size": 32}).digest == MADE_OF.digest
+
+
+def test_changes_are_named() -> None:
+    old = {
+        "code": {"data.decode": "a", "data.rows": "c"},
+        "inputs": {"raw": "1"},
+        "parameters": {"learning_rate": 0.4, "epochs": 10},
+        "libraries": {"numpy": "2.0"},
+    }
+    new = {
+        "code": {"data.decode": "b", "data.rows": "c"},
+        "inputs": {"raw": "2"},
+        "parameters": {"learning_rate": 0.2, "epochs": 10},
+        "libraries": {"numpy": "2.1"},
+    }
+    assert ingredients.changes(old, new) == [
+        "code of data.decode changed",
+        "raw changed",
+        "numpy 2.0 -> 2.1",
+        "learning_rate 0.4 -> 0.2",
+    ]
+    assert ingredients.changes(old, old) == []

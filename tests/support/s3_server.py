@@ -1,0 +1,180 @@
+"""A real S3 server on the loopback (moto), that counts what is asked of it and can be made to hang.
+
+moto looks and writes in two steps, so two conditional writes at once may both succeed there, and a listing
+beside a deletion may fail; S3 does each in one. So requests are carried out one after the other here. A
+request whose body is cut off is answered 400 and changes nothing, as on S3.
+"""
+
+import io
+import json
+import logging
+import re
+import threading
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import PurePosixPath
+from time import sleep
+from typing import Any
+
+import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+NAME = "plumb"
+PREFIX = "team/ws"
+ADDRESS = f"s3://{NAME}/{PREFIX}"
+PROGRESS = 1 << 16  # bytes of an upload read at a time
+
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+
+class Bucket:
+    """An S3 server with one bucket.
+
+    Attributes:
+        requests: (method, name of the object relative to the workspace) of every request, in order.
+        received, sent: Bytes of the objects' content in requests and answers.
+        gate: Called with method and name before a request is carried out; may block. It tells whether the
+            request shall be carried out, else it is answered 503.
+        losing: Names of which the next answer is lost: the request is carried out, and answered 503.
+        conditional: Whether conditions of requests are heeded; older stores of S3's kind pass them over.
+        pause: Seconds to wait after each 64 KiB of an upload.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str]] = []
+        self.received = 0
+        self.sent = 0
+        self.gate: Callable[[str, str], bool]
+        self._working = threading.Lock()
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server(
+            "127.0.0.1", 0, self._serve, threaded=True, request_handler=MotoRequestHandler
+        )
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.client = boto3.client("s3", endpoint_url=self.endpoint, **_credentials())
+        self.reset()
+
+    def reset(self) -> None:
+        """An empty bucket on a server without faults."""
+        self.gate = lambda *_: True
+        self.losing: set[str] = set()
+        self.conditional = True
+        self.pause = 0.0
+        self._post("/moto-api/reset")
+        self.client.create_bucket(Bucket=NAME)
+        self.forget()
+
+    def _post(self, path: str) -> None:
+        urllib.request.urlopen(urllib.request.Request(self.endpoint + path, method="POST"), timeout=30)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client of this server needs, by the names that are usual with S3."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.requests, self.received, self.sent = [], 0, 0
+
+    def count(self, method: str, pattern: str = "") -> int:
+        """Requests of a method whose object's name has the pattern."""
+        return sum(one == method and re.search(pattern, name) is not None for one, name in self.requests)
+
+    def methods(self) -> Counter[str]:
+        return Counter(method for method, _ in self.requests)
+
+    def objects(self) -> dict[str, bytes]:
+        """Every object of the workspace with its content, read past this class's counting."""
+        found = {}
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=NAME, Prefix=PREFIX):
+            for entry in page.get("Contents", []):
+                body = self.client.get_object(Bucket=NAME, Key=entry["Key"])["Body"].read()
+                found[entry["Key"].removeprefix(f"{PREFIX}/")] = body
+        return found
+
+    def _serve(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        name = path.removeprefix(f"/{NAME}").removeprefix(f"/{PREFIX}").lstrip("/")
+        self.requests.append((method, name))
+        if not self.gate(method, name):
+            return _answer(start, "503 Service Unavailable")
+        if method in ("PUT", "POST", "DELETE"):
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            body = self._read(environ["wsgi.input"], length)
+            if len(body) < length:
+                return _answer(start, "400 Bad Request")
+            environ["wsgi.input"] = io.BytesIO(body)
+            if not self.conditional:
+                environ.pop("HTTP_IF_NONE_MATCH", None)
+            with self._working:
+                answer = list(self._app(environ, (lambda *_: None) if name in self.losing else start))
+            if name in self.losing:
+                self.losing.remove(name)
+                return _answer(start, "503 Service Unavailable")
+            return answer
+        with self._working:
+            chunks = list(self._app(environ, start))
+        self.sent += sum(map(len, chunks))
+        return chunks
+
+    def _read(self, stream: Any, length: int) -> bytes:
+        body = bytearray()
+        while len(body) < length:
+            try:
+                chunk = stream.read(min(PROGRESS, length - len(body)))
+            except OSError:
+                break
+            if not chunk:
+                break
+            body += chunk
+            sleep(self.pause)
+            self.received += len(chunk)
+        return bytes(body)
+
+
+def half_visible(objects: Mapping[str, bytes]) -> list[str]:
+    """What a reader that believes manifests would miss: files that are absent or have another SHA-256.
+
+    It reads the objects' names and bytes only, and shares no code with what wrote them.
+    """
+    problems = []
+    for name, content in objects.items():
+        if not name.endswith("/manifest.json"):
+            continue
+        directory = str(PurePosixPath(name).parent)
+        files = json.loads(content)["files"]
+        hashes = {file: entry["sha256"] for file, entry in files.items()}
+        text = json.dumps(hashes, sort_keys=True, separators=(",", ":"))
+        place = sha256(text.encode()).hexdigest()[:16]
+        for file, entry in files.items():
+            found = objects.get(f"{directory}/{place}/{file}")
+            if found is None or sha256(found).hexdigest() != entry["sha256"]:
+                problems.append(f"{directory}: {file}")
+    return problems
+
+
+def _answer(start: Callable[..., Any], status: str) -> list[bytes]:
+    start(status, [("Content-Length", "0"), ("Connection", "close")])
+    return [b""]
+
+
+def _credentials() -> dict[str, str]:
+    return {
+        "aws_access_key_id": "test",
+        "aws_secret_access_key": "test",
+        "region_name": "us-east-1",
+    }

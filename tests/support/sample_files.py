@@ -1,0 +1,131 @@
+"""Small real files for the tests of the data room: pictures, folders, archives."""
+
+import gzip
+import io
+import json
+import struct
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from tasks.core.config import NormalizeSettings
+from tasks.core.data.readers.array_format import ArrayFormat
+
+ALL_BEAR = NormalizeSettings(max_quarantine=1.0)
+SMALL_CIFAR = ArrayFormat(
+    classes=("cat", "dog"),
+    shape=(4, 4, 3),
+    members=(("small/train.bin", "train"), ("small/test.bin", "test")),
+)
+
+
+def noise(seed: int, height: int = 32, width: int = 32, channels: int = 3) -> NDArray[np.uint8]:
+    """Random pixels; grey as (height, width)."""
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def smooth(height: int, width: int) -> NDArray[np.uint8]:
+    """A colour gradient (red rightwards, green downwards), which JPEG keeps to within a few levels."""
+    red = np.tile(np.linspace(0, 255, width), (height, 1))
+    green = np.tile(np.linspace(0, 255, height)[:, None], (1, width))
+    return np.stack([red, green, np.full_like(red, 128)], axis=2).astype(np.uint8)
+
+
+def encoded(pixels: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def photos(root: Path, counts: Mapping[str, int], seed: int = 0, size: int = 32) -> Path:
+    """A folder of different PNGs, `counts` of them by folder ("train/cat" or "cat")."""
+    for place, count in counts.items():
+        for number in range(count):
+            seed += 1
+            put(root / place / f"{number:03d}.png", encoded(noise(seed, size, size)))
+    return root
+
+
+def records(form: ArrayFormat, labels: list[int], seed: int = 0) -> bytes:
+    """CIFAR records as the format says: label byte(s), then the planes of red, green and blue."""
+    height, width, channels = form.shape
+    blocks = []
+    for number, label in enumerate(labels):
+        image = np.random.default_rng(seed + number).integers(0, 256, (height, width, channels), np.uint8)
+        blocks.append(bytes([0] * (form.label_bytes - 1) + [label]) + image.transpose(2, 0, 1).tobytes())
+    return b"".join(blocks)
+
+
+def idx(values: NDArray[np.uint8]) -> bytes:
+    """An idx file: zero, zero, type 8, dimensions, sizes as big-endian uint32, values; gzipped."""
+    header = bytes([0, 0, 8, values.ndim]) + b"".join(struct.pack(">I", side) for side in values.shape)
+    return gzip.compress(header + values.tobytes(), mtime=0)
+
+
+def mnist(folder: Path, train: int = 40, test: int = 10) -> Path:
+    """A folder with the four files of MNIST, with few images."""
+    for part, count in (("train", train), ("t10k", test)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        put(
+            folder / f"{part}-images-idx3-ubyte.gz",
+            idx(noise(count, count, 28 * 28, 1).reshape(count, 28, 28)),
+        )
+        put(folder / f"{part}-labels-idx1-ubyte.gz", idx(labels))
+    return folder
+
+
+def tar_gz(path: Path, members: Mapping[str, bytes]) -> Path:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return put(path, gzip.compress(buffer.getvalue(), mtime=0))
+
+
+def below(folder: Path) -> list[str]:
+    """Every file below a folder, to see that nothing was written; locks don't count."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def parquet(
+    path: Path,
+    labels: Sequence[int | str | None],
+    *,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    image: str = "image",
+    label: str = "label",
+    contents: Sequence[bytes | None] | None = None,
+    row_group_size: int = 7,
+) -> Path:
+    """Images as the Hugging Face hub keeps them; `names` become a ClassLabel feature in the metadata."""
+    contents = contents or [encoded(noise(seed + number)) for number in range(len(labels))]
+    images = [{"bytes": content, "path": f"{number}.png"} for number, content in enumerate(contents)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    plain = pa.string() if any(isinstance(value, str) for value in labels) else pa.int64()
+    schema = pa.schema([(image, kind), (label, plain)])
+    if names is not None:
+        features = {image: {"_type": "Image"}, label: {"names": list(names), "_type": "ClassLabel"}}
+        schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        pa.table([pa.array(images, kind), pa.array(labels, plain)], schema=schema), path, row_group_size
+    )
+    return path
