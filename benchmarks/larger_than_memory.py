@@ -86,7 +86,7 @@ def train(path: Path, way: str, limit_mb: int, seconds: float) -> dict[str, Any]
     recipe = replace(recipes.RECIPES[RecipeName.flash], batch_size=256, epochs=1)
     plan = StepPlan.of(recipe, 0, len(images), int(np.prod(SHAPE)))
     if not in_windows:
-        plan = replace(plan, shuffle=replace(plan.shuffle, whole_bytes=images.nbytes))
+        plan = replace(plan, shuffle=replace(plan.shuffle, full_shuffle_bytes=images.nbytes))
     trainer = Trainer(plan, Split(images, labels), Split(images[:512], labels[:512]), CLASSES)
     for _ in range(WARM):
         trainer.run(plan.window(trainer.step, STEPS))

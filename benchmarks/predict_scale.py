@@ -72,10 +72,10 @@ def predict(version: ModelVersion, place: Path, out: Path) -> int:
     asking = PredictionRequest(version.dataset, version.version, version.model_sha256, (str(place),))
     total = 0
     with prediction_table.locked_folder(out):
-        for batch in prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.places)):
+        for batch in prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.inputs)):
             predict_batch.predict(batch, version)
             found = drift_report.write_drift_report(batch, version)
-            batch.close(batch.tally() | {"drift": found.record()})
+            batch.finish(batch.counts() | {"drift": found.record()})
             total += batch.images
     return total
 

@@ -50,13 +50,13 @@ def validate(settings: RunSettings) -> None:
 
 
 def exclusive_run(
-    journal: Run, settings: RunSettings, if_running: IfRunning, tell: Callable[[], T]
+    run: Run, settings: RunSettings, if_running: IfRunning, tell: Callable[[], T]
 ) -> T | State[None]:
     """Tell a story as the dataset's only run in this workspace; a killed run before it is marked."""
     holder = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
     dataset = resolve.dataset_name(settings.source.dataset)
     try:
-        with run_lock.exclusive_run(dataset, holder, if_running, journal.workspace) as killed:
+        with run_lock.exclusive_run(dataset, holder, if_running, run.workspace) as killed:
             if killed:
                 mark_crashed(killed)
             mark_never_started()
@@ -67,14 +67,14 @@ def exclusive_run(
         return finish.cancelled()
 
 
-def prepare_data(journal: Run, raw: RawDataset, settings: RunSettings) -> tuple[TensorCache, Audit]:
+def prepare_data(run: Run, raw: RawDataset, settings: RunSettings) -> tuple[TensorCache, Audit]:
     """From images to looked-at tensors."""
-    tensors = journal.run(normalize, raw, settings.normalize, settings.engine)
-    return tensors, journal.run(audit, tensors)
+    tensors = run.execute(normalize, raw, settings.normalize, settings.runner)
+    return tensors, run.execute(audit, tensors)
 
 
 def evaluate_and_promote(
-    journal: Run,
+    run: Run,
     settings: RunSettings,
     raw: RawDataset,
     tensors: TensorCache,
@@ -82,21 +82,21 @@ def evaluate_and_promote(
     trained: TrainedModel,
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
-    evaluation = journal.run(evaluate, trained, tensors)
-    folded = journal.run(cross_predict, tensors, settings.train, settings.folds) if settings.folds else None
-    suspects = journal.run(label_issues, evaluation, tensors, folded)
-    profiled = journal.run(profile, trained, tensors)
-    exported = journal.run(export, trained, tensors, settings.exports) if settings.exports else None
-    decision = promote_against_champion(journal, settings, trained, evaluation, tensors, exported, profiled)
-    subject = ReportInputs(
-        raw, tensors, audited, trained, evaluation, decision, journal.facts(), exported, suspects
+    evaluation = run.execute(evaluate, trained, tensors)
+    folded = run.execute(cross_predict, tensors, settings.train, settings.folds) if settings.folds else None
+    suspects = run.execute(label_issues, evaluation, tensors, folded)
+    profiled = run.execute(profile, trained, tensors)
+    exported = run.execute(export, trained, tensors, settings.exports) if settings.exports else None
+    decision = promote_against_champion(run, settings, trained, evaluation, tensors, exported, profiled)
+    inputs = ReportInputs(
+        raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, suspects
     )
-    reported = journal.run(report, subject)
-    return finish.finish(journal, subject, reported)
+    reported = run.execute(report, inputs)
+    return finish.finish(run, inputs, reported)
 
 
 def promote_against_champion(
-    journal: Run,
+    run: Run,
     settings: RunSettings,
     trained: TrainedModel,
     evaluation: Evaluation,
@@ -107,11 +107,11 @@ def promote_against_champion(
     """Publish, and decide against the champion: anew if another machine's model became it meanwhile."""
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
-        rescored = journal.run(evaluate, champion, tensors, role="champion") if champion else None
-        policy, facts = settings.promote, journal.facts()
-        decision = journal.run(
+        rescored = run.execute(evaluate, champion, tensors, role="champion") if champion else None
+        policy, facts = settings.promote, run.facts()
+        decision = run.execute(
             promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled
         )
-        if not decision.overtaken:
+        if not decision.champion_changed:
             break
     return decision

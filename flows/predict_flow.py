@@ -73,9 +73,9 @@ def predict_one_batch(batch: Batch, version: ModelVersion) -> dict[str, Any]:
     """One batch; returns what came out."""
     predict(batch, version)
     drift = compare(batch, version)
-    tally = batch.tally()
+    tally = batch.counts()
     dashboard.publish_predictions(batch, tally, drift)
-    batch.close(tally | {"drift": drift.record()})
+    batch.finish(tally | {"drift": drift.record()})
     console.predictions(batch.first(console.MAX_ROWS), tally["images"])
     words = "{images:,} images, {abstained:,} without an answer, {unreadable:,} unreadable".format(**tally)
     console.log.info("%s; in %s", words, batch.directory)

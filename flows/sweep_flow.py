@@ -145,29 +145,27 @@ def sweep_flow(
     if dry_run:
         return {"trials": trial_rows(plan)}
     own = {name: value for name, value in parameters.items() if name not in SWEEP_PARAMETERS}
-    journal = Run(open_workspace(workspace), own)
+    run = Run(open_workspace(workspace), own)
     command = shlex.join(["plumbline", "sweep", *options(parameters | {"dry_run": None})])
-    return exclusive_run(
-        journal, settings, if_running, lambda: sweep_pipeline(journal, settings, plan, command)
-    )
+    return exclusive_run(run, settings, if_running, lambda: sweep_pipeline(run, settings, plan, command))
 
 
-def sweep_pipeline(journal: Run, settings: RunSettings, plan: list[Trial], command: str) -> dict[str, Any]:
+def sweep_pipeline(run: Run, settings: RunSettings, plan: list[Trial], command: str) -> dict[str, Any]:
     """The sweep itself; returns the summary of the chosen model's run."""
-    raw = journal.run(download, settings.source)
-    tensors, audited = prepare_data(journal, raw, settings)
+    raw = run.execute(download, settings.source)
+    tensors, audited = prepare_data(run, raw, settings)
     began = time.perf_counter()
-    outcomes = trials.run(journal, trial, plan, tensors, audited, settings.engine)
-    facts = {"sweep": journal.run_id, "command": command, "wall_seconds": time.perf_counter() - began}
-    table = ranking.trials_table(outcomes, tensors, audited, settings.engine.runner)
+    outcomes = trials.run_trials(run, trial, plan, tensors, audited, settings.runner)
+    facts = {"sweep": run.run_id, "command": command, "wall_seconds": time.perf_counter() - began}
+    table = ranking.trials_table(outcomes, tensors, audited, settings.runner.runner)
     models = {outcome.trial.number: outcome.trained for outcome in outcomes if outcome.trained}
-    record.append_trials(table, models, tensors.dataset, journal.run_id, journal.workspace)
-    told = report.write_sweep_report(table, tensors, facts, journal.workspace)
+    record.append_trials(table, models, tensors.dataset, run.run_id, run.workspace)
+    told = report.write_sweep_report(table, tensors, facts, run.workspace)
     trials.show(told)
     chosen = plan[ranking.best_trial(table) - 1].settings
-    journal.choose(space.parameters(chosen))
-    trained = journal.run(train, tensors, chosen, audited)
-    summary = evaluate_and_promote(journal, replace(settings, train=chosen), raw, tensors, audited, trained)
+    run.adopt_trial(space.parameters(chosen))
+    trained = run.execute(train, tensors, chosen, audited)
+    summary = evaluate_and_promote(run, replace(settings, train=chosen), raw, tensors, audited, trained)
     return summary | trials.summary_entry(told)
 
 

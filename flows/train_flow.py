@@ -144,33 +144,33 @@ def train_flow(
         return {"forecast": dry_run_table(**parameters)}
     if tf_config.is_worker():
         return follower.follow(settings, open_workspace(workspace), refresh or (), overfit_batch)
-    journal = Run(open_workspace(workspace), parameters)
+    run = Run(open_workspace(workspace), parameters)
     tell = overfit_check if overfit_batch else train_pipeline
-    return exclusive_run(journal, settings, if_running, lambda: tell(journal, settings))
+    return exclusive_run(run, settings, if_running, lambda: tell(run, settings))
 
 
-def train_pipeline(journal: Run, settings: RunSettings) -> dict[str, Any]:
+def train_pipeline(run: Run, settings: RunSettings) -> dict[str, Any]:
     """The run itself, stage by stage; returns its summary."""
-    raw = journal.run(download, settings.source)
-    if standing := journal.unchanged(raw):
-        return finish.finish_unchanged(journal, raw, standing)
-    tensors, audited = prepare_data(journal, raw, settings)
-    trained = journal.run(with_time_limit(train, settings.time_limit), tensors, settings.train, audited)
-    return evaluate_and_promote(journal, settings, raw, tensors, audited, trained)
+    raw = run.execute(download, settings.source)
+    if standing := run.unchanged(raw):
+        return finish.finish_unchanged(run, raw, standing)
+    tensors, audited = prepare_data(run, raw, settings)
+    trained = run.execute(with_time_limit(train, settings.time_limit), tensors, settings.train, audited)
+    return evaluate_and_promote(run, settings, raw, tensors, audited, trained)
 
 
-def overfit_check(journal: Run, settings: RunSettings) -> dict[str, Any]:
+def overfit_check(run: Run, settings: RunSettings) -> dict[str, Any]:
     """Instead of the story: whether the recipe learns one batch by heart; returns what came of it."""
-    raw = journal.run(download, settings.source)
-    tensors = journal.run(normalize, raw, settings.normalize, settings.engine)
-    return finish.finish_overfit_check(journal.run(overfit, tensors, settings.train))
+    raw = run.execute(download, settings.source)
+    tensors = run.execute(normalize, raw, settings.normalize, settings.runner)
+    return finish.finish_overfit_check(run.execute(overfit, tensors, settings.train))
 
 
 def dry_run_table(**parameters: Any) -> list[dict[str, str]]:
     """What a run with these parameters would do, a row a stage."""
     given = {name: value for name, value in parameters.items() if value is not None}
     forecast = DryRun(open_workspace(given.get("workspace")), given)
-    return forecast.look(train_pipeline, RunSettings.of(given))
+    return forecast.preview(train_pipeline, RunSettings.of(given))
 
 
 def main(**parameters: Any) -> None:

@@ -55,4 +55,4 @@ def compare(batch: Batch, version: ModelVersion) -> Drift:
 
 def pending_batches(asking: PredictionRequest, out: Path) -> list[Batch]:
     """The batches that are to be done; see `prediction_table.pending_batches`."""
-    return prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.places))
+    return prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.inputs))

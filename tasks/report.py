@@ -10,9 +10,9 @@ from tasks.orchestration import policies
 
 
 @task(
-    task_run_name="report {subject.tensors.dataset}",
-    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("subject",)),
+    task_run_name="report {inputs.tensors.dataset}",
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("inputs",)),
     result_serializer="json",
 )
-def report(subject: ReportInputs, refresh: bool = False) -> Report:
-    return write_report(subject, Workspace.active(), refresh=refresh)
+def report(inputs: ReportInputs, refresh: bool = False) -> Report:
+    return write_report(inputs, Workspace.active(), refresh=refresh)

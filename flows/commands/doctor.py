@@ -29,13 +29,13 @@ def doctor(least_free: float = 2.0, workspace: Path | None = None) -> None:
         )
     for finding in findings:
         _print(finding)
-    if any(finding.todo for finding in findings):
+    if any(finding.fix for finding in findings):
         sys.exit(1)
 
 
 def _print(found: Finding) -> None:
     """Print one line of a check-up, and below it how to mend what is wrong."""
-    mark = ("wrong", "bold red") if found.todo else ("ok   ", "green")
+    mark = ("wrong", "bold red") if found.fix else ("ok   ", "green")
     console.console.print(Text.assemble(mark, f" {found.about:<10} {found.found}"))
-    if found.todo:
-        console.console.print(Text.assemble(("      to mend    ", "dim"), found.todo))
+    if found.fix:
+        console.console.print(Text.assemble(("      to mend    ", "dim"), found.fix))

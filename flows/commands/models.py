@@ -126,7 +126,7 @@ def gc(
         dataset,
         open_workspace(workspace),
         keep=keep,
-        spared=spare or (),
+        keep_versions=spare or (),
         who=provenance.who(),
         dry_run=dry_run,
     )

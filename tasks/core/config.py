@@ -236,7 +236,7 @@ class RunSettings:
     exports: tuple[ExportName, ...] = ()
     folds: int | None = None
     time_limit: float | None = None
-    engine: RunnerSettings = RunnerSettings()
+    runner: RunnerSettings = RunnerSettings()
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not 0 < self.time_limit <= 1e6:
@@ -256,7 +256,7 @@ class RunSettings:
             source=_pick(SourceSettings, given),
             normalize=_pick(NormalizeSettings, given),
             train=_pick(TrainSettings, given),
-            engine=_pick(RunnerSettings, given),
+            runner=_pick(RunnerSettings, given),
             promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
             folds=given.get("folds"),
             time_limit=given.get("time_limit"),

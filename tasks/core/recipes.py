@@ -46,21 +46,21 @@ class Recipe:
     learning_rate: float
     optimizer: Literal["adam", "nesterov", "muon"]
     stem: Literal["coarse", "fine"] = "coarse"
-    filters: int = 24
-    groups: tuple[tuple[int, ...], ...] = ()
-    trim: bool = False
+    stem_filters: int = 24
+    block_widths: tuple[tuple[int, ...], ...] = ()
+    drop_odd_edge: bool = False
     augment: Literal["none", "rotate", "shift"] = "none"
-    reach: int = 0
+    max_shift: int = 0
     label_smoothing: float = 0.0
-    views: Literal[1, 2] = 1
-    least_steps: int = 0
-    balance: bool = False
+    tta_views: Literal[1, 2] = 1
+    min_steps: int = 0
+    logit_adjustment: bool = False
     patience: int = 0
     precision: Precision = Precision.auto
 
     def parameters(self) -> dict[str, Any]:
         """JSON values, for digests and manifests."""
-        groups = [list(group) for group in self.groups]
+        groups = [list(group) for group in self.block_widths]
         return asdict(self) | {"name": self.name.value, "groups": groups, "precision": str(self.precision)}
 
 
@@ -80,33 +80,33 @@ FLASH = Recipe(
     # textbook script's.
     name=RecipeName.flash,
     architecture="whitened",
-    groups=((16,), (64, 128)),
+    block_widths=((16,), (64, 128)),
     epochs=0.7,
     batch_size=64,
     learning_rate=0.4,
     optimizer="muon",
     augment="shift",
     label_smoothing=0.1,
-    views=2,
-    least_steps=400,
-    balance=True,
+    tta_views=2,
+    min_steps=400,
+    logit_adjustment=True,
 )
 FAST = Recipe(
     # 80.4 % test for 93 CPU-seconds, a third of the textbook script's.
     name=RecipeName.fast,
     architecture="whitened",
-    filters=48,
-    groups=((64, 64), (128, 128)),
+    stem_filters=48,
+    block_widths=((64, 64), (128, 128)),
     epochs=3,
     batch_size=128,
     learning_rate=0.6,
     optimizer="muon",
     augment="shift",
-    reach=2,
+    max_shift=2,
     label_smoothing=0.1,
-    views=2,
-    least_steps=600,
-    balance=True,
+    tta_views=2,
+    min_steps=600,
+    logit_adjustment=True,
 )
 GOOD = replace(
     # Fine patches and a third group keep what the coarse stem loses: 86.2 % test for 346 CPU-seconds, 1.23
@@ -115,9 +115,9 @@ GOOD = replace(
     FAST,
     name=RecipeName.good,
     stem="fine",
-    filters=24,
-    groups=((32, 32), (64, 64), (128, 128)),
-    trim=True,
+    stem_filters=24,
+    block_widths=((32, 32), (64, 64), (128, 128)),
+    drop_odd_edge=True,
     epochs=8,
     batch_size=64,
     learning_rate=0.12,
@@ -128,7 +128,7 @@ BEST = replace(
     # by then, so that more of regularization and not of width would be next.
     GOOD,
     name=RecipeName.best,
-    groups=((64, 64), (256, 256), (256, 256)),
+    block_widths=((64, 64), (256, 256), (256, 256)),
     epochs=12,
     batch_size=128,
     learning_rate=0.17,
@@ -173,7 +173,7 @@ def _fitted_rate(recipe: Recipe, batch_size: int) -> float:
 
 
 def _fitted_epochs(recipe: Recipe, batch_size: int, images: int) -> float:
-    needed = recipe.least_steps * batch_size / images
+    needed = recipe.min_steps * batch_size / images
     return recipe.epochs if recipe.epochs >= needed else math.ceil(needed)
 
 

@@ -21,33 +21,33 @@ PROMOTED = "plumbline.model.promoted"
 DRIFTED = "plumbline.drift.detected"
 
 
-def publish_run(journal: Run, subject: ReportInputs, report: Report) -> None:
+def publish_run(run: Run, inputs: ReportInputs, report: Report) -> None:
     """The report in short, why each stage ran, and who was champion when."""
-    dataset = subject.tensors.dataset
+    dataset = inputs.tensors.dataset
     create_markdown_artifact(read_summary(report), key="summary", description=f"{dataset} in short")
     create_table_artifact(read_classes(report), key="classes", description="test images by class")
     create_link_artifact((report.directory / "report.html").as_uri(), "report.html", key="report")
-    publish_stages(journal)
-    publish_champions(dataset, journal)
-    if subject.decision.promoted:
-        _emit_promoted(dataset, subject)
+    publish_stages(run)
+    publish_champions(dataset, run)
+    if inputs.decision.promoted:
+        _emit_promoted(dataset, inputs)
 
 
-def publish_unchanged(journal: Run, dataset: str, words: str) -> None:
+def publish_unchanged(run: Run, dataset: str, words: str) -> None:
     """The same for a run in which nothing had changed."""
     create_markdown_artifact(f"## {dataset}\n\n**{words}**", key="summary", description=f"{dataset} in short")
-    publish_stages(journal)
-    publish_champions(dataset, journal)
+    publish_stages(run)
+    publish_champions(dataset, run)
 
 
-def publish_stages(journal: Run) -> None:
-    rows: list[dict[str, Any]] = [*explain.stage_rows(journal.stages())]
+def publish_stages(run: Run) -> None:
+    rows: list[dict[str, Any]] = [*explain.stage_rows(run.stages())]
     create_table_artifact(rows, key="explain", description="which stages ran, and why")
 
 
-def publish_champions(dataset: str, journal: Run) -> None:
+def publish_champions(dataset: str, run: Run) -> None:
     """Under one key a dataset, so that the artifact's page has the latest first."""
-    changes = reversed(registry.history(dataset, journal.workspace))
+    changes = reversed(registry.history(dataset, run.workspace))
     rows = [
         {name: change.get(name, "") for name in ("when", "version", "before", "action", "why", "who")}
         for change in changes
@@ -66,7 +66,7 @@ def publish_predictions(batch: Batch, tally: Mapping[str, Any], drift: Drift) ->
     """
     rows = [{"class": name, "images": count} for name, count in tally["classes"].items()]
     create_table_artifact(rows, key="predicted", description=f"{tally['images']:,} images by predicted class")
-    dataset = batch.asking.dataset
+    dataset = batch.request.dataset
     create_markdown_artifact(
         drift_report.summary(batch, drift), key=f"drift-{_artifact_key(dataset)}", description=str(drift)
     )
@@ -76,7 +76,7 @@ def publish_predictions(batch: Batch, tally: Mapping[str, Any], drift: Drift) ->
 
 def _emit_drifted(batch: Batch, drift: Drift) -> None:
     """For automations, as a promotion's event is."""
-    dataset, version = batch.asking.dataset, batch.asking.version
+    dataset, version = batch.request.dataset, batch.request.version
     emit_event(
         DRIFTED,
         resource={
@@ -93,19 +93,19 @@ def _emit_drifted(batch: Batch, drift: Drift) -> None:
     )
 
 
-def _emit_promoted(dataset: str, subject: ReportInputs) -> None:
+def _emit_promoted(dataset: str, inputs: ReportInputs) -> None:
     """For automations; see the trigger in deployments/prefect.yaml."""
     emit_event(
         PROMOTED,
         resource={
             "prefect.resource.id": f"plumbline.model.{dataset}",
-            "prefect.resource.name": f"{dataset} {subject.decision.version}",
+            "prefect.resource.name": f"{dataset} {inputs.decision.version}",
         },
         payload={
             "dataset": dataset,
-            "version": subject.decision.version,
-            "accuracy": subject.evaluation.accuracy,
-            "verdict": subject.decision.verdict,
+            "version": inputs.decision.version,
+            "accuracy": inputs.evaluation.accuracy,
+            "verdict": inputs.decision.verdict,
         },
     )
 

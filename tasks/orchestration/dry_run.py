@@ -24,13 +24,13 @@ class StopDryRun(Exception):  # noqa: N818 - how a dry run ends, not a fault
 
 
 class DryRun(Run):
-    """Takes a journal's place in the story of a run, and stops at the first stage that would run."""
+    """Takes a run's place in the story of a run, and stops at the first stage that would run."""
 
     def __init__(self, workspace: Workspace, parameters: dict[str, Any]) -> None:
         super().__init__(workspace, parameters)
         self.rows: list[dict[str, str]] = []
 
-    def look(self, story: Callable[..., Any], settings: Any) -> list[dict[str, str]]:
+    def preview(self, story: Callable[..., Any], settings: Any) -> list[dict[str, str]]:
         """Go through a run's story; gives a row a stage: what it would do, why, what it saves."""
         try:
             story(self, settings)
@@ -38,13 +38,13 @@ class DryRun(Run):
             done = {row["stage"].split()[0] for row in self.rows}
             rest = [name.value for name in StageName if name.value not in done]
             for name in rest:
-                self._tell(name, "decides" if name == StageName.promote else "follows")
+                self._add_row(name, "decides" if name == StageName.promote else "follows")
         return self.rows
 
     def unchanged(self, _: RawDataset) -> None:
         """A forecast goes on: it shows every stage."""
 
-    def run(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
+    def execute(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
         stage = f"{task.name} {role}".strip()
         if task.name == StageName.download:
             return cast(Output, self._download(task, arguments))
@@ -54,24 +54,24 @@ class DryRun(Run):
         bound.apply_defaults()
         names = task.cache_policy.names
         made_of = task.cache_policy.ingredients(*(bound.arguments[name] for name in names))
-        if self.refreshes(task.name) or not self._whole(stage, made_of):
+        if self.refreshes(task.name) or not self._output_exists(stage, made_of):
             self._would_run(stage, made_of)
         made = task.fn(*arguments, **keywords)  # its output is there, so nothing is done
         cost = cast(Handle, made).manifest["cost"]["wall_seconds"]
-        self._tell(stage, "reuse", saves=duration(cost))
+        self._add_row(stage, "reuse", saves=duration(cost))
         return made
 
     def _download(self, task: Task[..., Any], arguments: tuple[SourceSettings]) -> RawDataset:
         missing = acquire.to_download(arguments[0], self.workspace)
         if missing:
-            self._tell(task.name, "run", f"{missing / 1e6:.1f} MB to download")
+            self._add_row(task.name, "run", f"{missing / 1e6:.1f} MB to download")
             raise StopDryRun
         made = cast(RawDataset, task.fn(*arguments))
         self._last = explain.last_stages(made.dataset, self.workspace)
-        self._tell(task.name, "look", str(made))
+        self._add_row(task.name, "look", str(made))
         return made
 
-    def _whole(self, stage: str, made_of: Ingredients) -> bool:
+    def _output_exists(self, stage: str, made_of: Ingredients) -> bool:
         return explain.outputs_complete(stage, made_of.digest, self.workspace)
 
     def _would_run(self, stage: str, made_of: Ingredients) -> NoReturn:
@@ -84,8 +84,8 @@ class DryRun(Run):
             why = ["its output is missing or damaged"]
         else:
             why = explain.reasons(stage, before, made_of.record(), self.workspace)
-        self._tell(stage, "run", "; ".join(why))
+        self._add_row(stage, "run", "; ".join(why))
         raise StopDryRun
 
-    def _tell(self, stage: str, would: str, why: str = "", saves: str = "") -> None:
+    def _add_row(self, stage: str, would: str, why: str = "", saves: str = "") -> None:
         self.rows.append({"stage": stage, "would": would, "saves": saves, "why": why})

@@ -26,27 +26,27 @@ from tasks.display.console import log
 from tasks.orchestration.run import Run
 
 
-def finish(journal: Run, subject: ReportInputs, report: Report) -> dict[str, Any]:
+def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     """Record the run, show it in the dashboard, print its summary.
 
     Returns:
         The summary; JSON values.
     """
-    row = _row(journal, subject, report)
-    record.append_run(row, subject.tensors, subject.trained, subject.evaluation, journal.workspace)
-    dashboard.publish_run(journal, subject, report)
-    return _summarize(journal, subject, report)
+    row = _row(run, inputs, report)
+    record.append_run(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace)
+    dashboard.publish_run(run, inputs, report)
+    return _summarize(run, inputs, report)
 
 
-def finish_unchanged(journal: Run, raw: RawDataset, standing: UnchangedRun) -> dict[str, Any]:
+def finish_unchanged(run: Run, raw: RawDataset, standing: UnchangedRun) -> dict[str, Any]:
     """Close a run in which nothing had changed: a row like the last one's, and a word to whom it concerns."""
-    journal.stand(standing.stages)
-    row = _run_columns(journal) | {"verdict": standing.words, "promoted": False}
-    record.append_unchanged_run(standing.row, row, raw.dataset, journal.workspace)
-    dashboard.publish_unchanged(journal, raw.dataset, standing.words)
-    report = journal.workspace.root / str(standing.row["report"])
+    run.copy_from(standing.stages)
+    row = _run_columns(run) | {"verdict": standing.words, "promoted": False}
+    record.append_unchanged_run(standing.row, row, raw.dataset, run.workspace)
+    dashboard.publish_unchanged(run, raw.dataset, standing.words)
+    report = run.workspace.root / str(standing.row["report"])
     publish.ensure_local(report.parent)
-    summary = {"verdict": standing.words, "report": str(report), "reused": _reused(journal)}
+    summary = {"verdict": standing.words, "report": str(report), "reused": _reused(run)}
     _log_summary(summary)
     return summary
 
@@ -80,13 +80,13 @@ def cancelled() -> State[None]:
     return Cancelled(message="Stopped by Ctrl-C; the next run goes on from what is finished.")
 
 
-def _row(journal: Run, subject: ReportInputs, report: Report) -> dict[str, Any]:
-    facts, decision = journal.facts(), subject.decision
-    return _run_columns(journal) | {
-        "recipe": subject.trained.recipe,
-        "parameters": journal.parameters,
-        "seed": journal.parameters["seed"],
-        "sweep": journal.sweep or None,
+def _row(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
+    facts, decision = run.facts(), inputs.decision
+    return _run_columns(run) | {
+        "recipe": inputs.trained.recipe,
+        "parameters": run.parameters,
+        "seed": run.parameters["seed"],
+        "sweep": run.sweep or None,
         "version": decision.version,
         "champion": decision.champion,
         "promoted": decision.promoted,
@@ -99,37 +99,37 @@ def _row(journal: Run, subject: ReportInputs, report: Report) -> dict[str, Any]:
     }
 
 
-def _run_columns(journal: Run) -> dict[str, Any]:
+def _run_columns(run: Run) -> dict[str, Any]:
     return {
-        "run_id": journal.run_id,
-        "started": journal.started,
-        "wall_seconds": (datetime.now(UTC) - journal.started).total_seconds(),
+        "run_id": run.run_id,
+        "started": run.started,
+        "wall_seconds": (datetime.now(UTC) - run.started).total_seconds(),
         "cpu_seconds": time.process_time(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
-        "stages": journal.stages(),
+        "stages": run.stages(),
         "flow_run_id": runtime.flow_run.id,
     }
 
 
-def _summarize(journal: Run, subject: ReportInputs, report: Report) -> dict[str, Any]:
-    evaluation, decision = subject.evaluation, subject.decision
-    model = journal.workspace.models / subject.tensors.dataset / decision.version / "model.keras"
+def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
+    evaluation, decision = inputs.evaluation, inputs.decision
+    model = run.workspace.models / inputs.tensors.dataset / decision.version / "model.keras"
     summary = {
         "accuracy": f"{evaluate.accuracy_of(evaluation)} of {evaluation.images:,} test images",
         "verdict": f"{decision.version}: {decision.verdict}",
         "model": str(model),
         "report": str(report.directory / "report.html"),
-        "reused": _reused(journal),
+        "reused": _reused(run),
     }
-    if subject.exported is not None:
-        summary["exports"] = f"{subject.exported}, in {subject.exported.directory}"
+    if inputs.exported is not None:
+        summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
     _log_summary(summary)
     return summary
 
 
-def _reused(journal: Run) -> str:
-    reused = [name for name, entry in journal.entries.items() if entry.state != "ran"]
-    saved = sum(journal.entries[name].cost.get("wall_seconds") or 0 for name in reused)
+def _reused(run: Run) -> str:
+    reused = [name for name, entry in run.records.items() if entry.state != "ran"]
+    saved = sum(run.records[name].cost.get("wall_seconds") or 0 for name in reused)
     return f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran"
 
 

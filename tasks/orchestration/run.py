@@ -1,4 +1,4 @@
-"""The journal of a run: calls each stage, says one line about it, remembers what it cost."""
+"""The run of a run: calls each stage, says one line about it, remembers what it cost."""
 
 import secrets
 import time
@@ -57,7 +57,7 @@ class Run:
         self.sweep = ""  # id of the sweep that the run's training was chosen by
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.entries: dict[str, StageRecord] = {}
+        self.records: dict[str, StageRecord] = {}
         self._refresh = set(parameters.get("refresh") or ())
         self._provenance = provenance.facts()
         self._last: dict[str, dict[str, Any]] = {}
@@ -85,10 +85,10 @@ class Run:
                 "peak_memory_mb": entry.cost.get("peak_memory_mb"),
                 "why": list(entry.why),
             }
-            for name, entry in self.entries.items()
+            for name, entry in self.records.items()
         }
 
-    def run(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
+    def execute(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
         """Run a stage's task; see `StageRecord` for what is remembered.
 
         Args:
@@ -109,20 +109,20 @@ class Run:
         state = call(*arguments, refresh=refresh, return_state=True, **keywords)
         made = _result(task, state)
         seconds, cached = time.perf_counter() - began, state.name == "Cached"
-        self._note(f"{task.name} {role}".strip(), made, seconds, cached=cached, again=refresh)
+        self._record(f"{task.name} {role}".strip(), made, seconds, cached=cached, again=refresh)
         return made
 
     def unchanged(self, raw: RawDataset) -> UnchangedRun | None:
         """The last run of this dataset, if this one could only find the same again; see `standing`."""
         return None if self._refresh else find_unchanged_run(raw, self.parameters, self.workspace)
 
-    def stand(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+    def copy_from(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
         """Take over the last run's stages, which needn't be asked."""
         for name, before in stages.items():
             cost = {"cpu_seconds": before["cpu_seconds"], "wall_seconds": before["made_in_seconds"]}
-            self.entries.setdefault(name, StageRecord(before["digest"], "stands", 0.0, cost))
+            self.records.setdefault(name, StageRecord(before["digest"], "stands", 0.0, cost))
 
-    def choose(self, parameters: Mapping[str, Any]) -> None:
+    def adopt_trial(self, parameters: Mapping[str, Any]) -> None:
         """Go on as the run of a sweep's chosen parameters, whose training is there."""
         self.sweep = self.run_id
         self._refresh = {name.value for name in RefreshName if self.refreshes(name)} - {"train", "all"}
@@ -132,9 +132,9 @@ class Run:
         """Whether the run was asked to run a stage again."""
         return bool({RefreshName.all.value, stage} & {str(asked) for asked in self._refresh})
 
-    def _note(self, stage: str, made: Any, seconds: float, *, cached: bool, again: bool) -> None:
+    def _record(self, stage: str, made: Any, seconds: float, *, cached: bool, again: bool) -> None:
         if not isinstance(made, Handle):
-            self.entries[stage] = StageRecord("", "ran", seconds, {})
+            self.records[stage] = StageRecord("", "ran", seconds, {})
             log.info("%-10s %s", stage, made)
             return
         manifest = made.manifest
@@ -143,7 +143,7 @@ class Run:
         if isinstance(made, RawDataset):
             self._last = explain.last_stages(made.dataset, self.workspace)
         why = self._why(stage, made, again) if state == "ran" else ()
-        self.entries[stage] = StageRecord(made.digest, state, round(seconds, 3), manifest["cost"], why)
+        self.records[stage] = StageRecord(made.digest, state, round(seconds, 3), manifest["cost"], why)
         log.info("%-10s %-66s %s", stage, made, _time_text(state, seconds, manifest["cost"]["wall_seconds"]))
         if why:
             log.info("%-10s   since %s", "", "; ".join(why))

@@ -23,8 +23,8 @@ from tasks.orchestration import task_runners
 from tasks.orchestration.run import Run
 
 
-def run(
-    journal: Run,
+def run_trials(
+    run: Run,
     trial: Task[..., Any],
     trials: Sequence[Trial],
     tensors: TensorCache,
@@ -39,15 +39,15 @@ def run(
     Returns:
         An outcome for each trial, in their order.
     """
-    known = {} if journal.refreshes("train") else _already_trained(journal, trials, tensors, audited)
+    known = {} if run.refreshes("train") else _already_trained(run, trials, tensors, audited)
     missing = [each for each in trials if each.number not in known]
     log.info("%-10s %s", "sweep", _plan_text(len(trials), len(known), settings))
-    calls = [_call(journal, each, tensors, audited) for each in missing]
+    calls = [_call(run, each, tensors, audited) for each in missing]
     outcomes = dict(known)
     with task_progress("sweep") as progress:
         for done in task_runners.map_tasks(trial, calls, settings):
             each = missing[done.number]
-            outcomes[each.number] = _outcome(journal, each, done, tensors, audited)
+            outcomes[each.number] = _outcome(run, each, done, tensors, audited)
             progress(len(outcomes), len(trials), f"{len(outcomes)} of {len(trials)} trials")
             _log_result(outcomes[each.number], len(trials))
     return [outcomes[each.number] for each in trials]
@@ -69,39 +69,39 @@ def summary_entry(report: SweepReport) -> dict[str, str]:
 
 
 def _already_trained(
-    journal: Run, trials: Sequence[Trial], tensors: TensorCache, audited: Audit
+    run: Run, trials: Sequence[Trial], tensors: TensorCache, audited: Audit
 ) -> dict[int, TrialResult]:
     known = {}
     for each in trials:
-        trained = train.finished(tensors, each.settings, journal.workspace, audited)
+        trained = train.finished(tensors, each.settings, run.workspace, audited)
         if trained is not None:
             known[each.number] = TrialResult(each, trained, reused=True)
     return known
 
 
-def _call(journal: Run, trial: Trial, tensors: TensorCache, audited: Audit) -> dict[str, Any]:
+def _call(run: Run, trial: Trial, tensors: TensorCache, audited: Audit) -> dict[str, Any]:
     return {
         "number": trial.number,
         "label": str(trial),
         "tensors": tensors,
         "settings": trial.settings,
         "audit": audited,
-        "workspace": journal.workspace.address or str(journal.workspace.root),
+        "workspace": run.workspace.address or str(run.workspace.root),
         "cpus": runtime.thread_count(task_runners.cpu_count()),
-        "refresh": journal.refreshes("train"),
+        "refresh": run.refreshes("train"),
     }
 
 
 def _outcome(
-    journal: Run, trial: Trial, done: task_runners.TaskResult, tensors: TensorCache, audited: Audit
+    run: Run, trial: Trial, done: task_runners.TaskResult, tensors: TensorCache, audited: Audit
 ) -> TrialResult:
     """What the workspace has of a trial now: a cluster's word for it is not enough."""
     if done.error is not None:
         summary = done.error.summary if isinstance(done.error, PlumblineError) else str(done.error)
         return TrialResult(trial, error=f"{type(done.error).__name__}: {summary}")
-    trained = train.finished(tensors, trial.settings, journal.workspace, audited)
+    trained = train.finished(tensors, trial.settings, run.workspace, audited)
     if trained is None:
-        made = f"training {done.made.digest} is not in {journal.workspace.training}"
+        made = f"training {done.made.digest} is not in {run.workspace.training}"
         return TrialResult(
             trial, error=f"the cluster's machines have other code or another workspace: {made}"
         )

@@ -19,7 +19,12 @@ def test_the_seed_recipe_is_what_a_tutorial_sets() -> None:
         32,
         10,
     )
-    assert (recipe.augment, recipe.label_smoothing, recipe.views, recipe.balance) == ("none", 0, 1, False)
+    assert (recipe.augment, recipe.label_smoothing, recipe.tta_views, recipe.logit_adjustment) == (
+        "none",
+        0,
+        1,
+        False,
+    )
     small = recipes.resolve(TrainSettings(recipe=RecipeName.seed), images=100)
     assert (small.batch_size, small.epochs) == (32, 10)  # the textbook stays the textbook
 
@@ -47,9 +52,7 @@ def test_a_small_dataset_gets_small_batches_and_enough_steps() -> None:
     assert recipe.batch_size == 64  # the largest power of two that is at most a twentieth of the images
     steps = recipe.epochs * 1284 / recipe.batch_size
     assert (
-        recipes.RECIPES[RecipeName.fast].least_steps
-        <= steps
-        < recipes.RECIPES[RecipeName.fast].least_steps + 21
+        recipes.RECIPES[RecipeName.fast].min_steps <= steps < recipes.RECIPES[RecipeName.fast].min_steps + 21
     )
 
 

@@ -122,7 +122,9 @@ def mirrored(together: ReplicaGroup, folder: Path, recipe: str, steps: int) -> d
     fitted = recipes.resolve(TrainSettings(recipe=RecipeName(recipe)), data.train)
     plan = StepPlan.of(replace(fitted, batch_size=33), 0, data.train)
     splits = open_split(data, "train"), open_split(data, "val")
-    alone, both = (Trainer(plan, *splits, len(data.classes), team=who) for who in (SINGLE_DEVICE, together))
+    alone, both = (
+        Trainer(plan, *splits, len(data.classes), devices=who) for who in (SINGLE_DEVICE, together)
+    )
     for one in (alone, both):
         while one.step < steps:
             one.run(min(steps, plan.window(one.step, 3)))
@@ -130,8 +132,8 @@ def mirrored(together: ReplicaGroup, folder: Path, recipe: str, steps: int) -> d
     return {
         "variables": max(float(np.abs(a - b).max() / (np.abs(a).max() + 1e-9)) for a, b in pairs),
         "logits": float(np.abs(alone.val_logits() - both.val_logits()).max()),
-        "loss": abs(alone.sums[0] / both.sums[0] - 1),
-        "right": abs(alone.sums[1] - both.sums[1]),
+        "loss": abs(alone.epoch_totals[0] / both.epoch_totals[0] - 1),
+        "right": abs(alone.epoch_totals[1] - both.epoch_totals[1]),
     }
 
 

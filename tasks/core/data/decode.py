@@ -52,7 +52,7 @@ class Target:
     channels: int
 
     @cached_property
-    def least(self) -> tuple[int, int]:
+    def min_decode_size(self) -> tuple[int, int]:
         """Height and width that a DCT-scaled JPEG must keep; 0 for as it is."""
         if self.size is None:
             return 0, 0
@@ -133,7 +133,7 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
         return _other(content)
     grey = space == "Gray"
     mirrored, quarters = _exif_rotation(content)
-    least_height, least_width = target.least if quarters % 2 == 0 else target.least[::-1]
+    least_height, least_width = target.min_decode_size if quarters % 2 == 0 else target.min_decode_size[::-1]
     wanted = ("GRAY" if grey else "RGB", False, False, least_height, least_width, REDUCTION)
     try:
         image = simplejpeg.decode_jpeg(content, *wanted)

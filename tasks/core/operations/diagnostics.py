@@ -36,11 +36,11 @@ class Finding:
 
     about: str
     found: str
-    todo: str = ""
+    fix: str = ""
 
 
 def run_checks(
-    workspace: Workspace, least_free: float = 2.0, progress: Progress = ignore_progress
+    workspace: Workspace, min_free_gb: float = 2.0, progress: Progress = ignore_progress
 ) -> list[Finding]:
     """Look at everything.
 
@@ -53,7 +53,7 @@ def run_checks(
         _versions,
         _devices,
         _server,
-        lambda: _disk(workspace, least_free),
+        lambda: _disk(workspace, min_free_gb),
         lambda: _locks(workspace),
         lambda: _leftovers(workspace),
         lambda: _outputs(workspace, progress),
@@ -129,10 +129,10 @@ def _workers(address: str) -> Iterator[Finding]:
             yield Finding("worker", found, f"prefect worker start --pool {pool}")
 
 
-def _disk(workspace: Workspace, least_free: float) -> Iterator[Finding]:
+def _disk(workspace: Workspace, min_free_gb: float) -> Iterator[Finding]:
     place = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
     free = shutil.disk_usage(place).free / 1e9
-    mend = "" if free >= least_free else "free some space: `plumbline models gc`, old folders in tensors/"
+    mend = "" if free >= min_free_gb else "free some space: `plumbline models gc`, old folders in tensors/"
     yield Finding("disk", f"{free:.1f} GB free for {workspace.root}", mend)
 
 
@@ -186,16 +186,16 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
         kept = directory.startswith("models/")
         mend = "restore its objects" if kept else "the next run that needs it makes it again and sends it"
         yield Finding("store", problem, mend)
-    if taken.strays:
-        size, some = sum(taken.strays.values()) / 1e6, next(iter(taken.strays))
-        found = f"{size:.1f} MB in {len(taken.strays)} folders belong to nothing, such as {some}"
+    if taken.orphans:
+        size, some = sum(taken.orphans.values()) / 1e6, next(iter(taken.orphans))
+        found = f"{size:.1f} MB in {len(taken.orphans)} folders belong to nothing, such as {some}"
         mend = "nobody reads them; the run whose upload was killed completes it, or remove the folder"
         yield Finding("store", f"{found} (an upload is under way, or was killed or overtaken)", mend)
     if taken.unfinished:
         found = f"{len(taken.unfinished)} uploads in parts never completed, such as {taken.unfinished[0]}"
         yield Finding("store", found, "give the bucket a rule that aborts incomplete multipart uploads")
     if not taken.broken:
-        yield Finding("store", f"all {taken.whole} directories at {workspace.address} are whole, by size")
+        yield Finding("store", f"all {taken.complete} directories at {workspace.address} are whole, by size")
 
 
 def _ask(address: str, body: Any = None) -> Any:

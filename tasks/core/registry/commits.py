@@ -152,7 +152,7 @@ def publish(staging: Path, final: Path, remote: Mirror | None) -> None:
         Overtaken: Another machine has published under that number.
     """
     if remote is not None and not remote.push(staging, final):
-        remote.withdraw(staging, final)
+        remote.remove_upload(staging, final)
         raise CommitConflict
 
 
@@ -243,7 +243,7 @@ def _versions(place: Path, remote: Mirror, listing: Mapping[str, int], gone: set
             path.rename(aside)
             shutil.rmtree(aside)
     for name in sorted(there):
-        remote.glance(place / name)
+        remote.fetch_manifest(place / name)
 
 
 def _remove_deleted(place: Path, remote: Mirror) -> None:

@@ -97,7 +97,7 @@ def promote(
     ruling = _decide(policy, evaluation, champion_evaluation, standing, tensors, budget)
     decision = _apply(ruling, version, standing, tensors, workspace, who)
     met = champion_evaluation.model_sha256 if champion_evaluation else ""
-    return replace(decision, overtaken=_champion_changed(decision, standing, met, tensors, workspace))
+    return replace(decision, champion_changed=_champion_changed(decision, standing, met, tensors, workspace))
 
 
 def _decide(
@@ -161,7 +161,7 @@ def _apply(
     if promoted:
         try:
             registry.promote(
-                tensors.dataset, version.version, workspace, who=who, why=verdict, instead_of=before
+                tensors.dataset, version.version, workspace, who=who, why=verdict, expected_champion=before
             )
         except RegistryError as error:
             promoted, verdict = False, f"{verdict}; not done: {error.summary}, run again"

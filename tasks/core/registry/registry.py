@@ -140,7 +140,7 @@ def datasets(workspace: Workspace) -> list[str]:
 
 @commits.retry_on_conflict
 def promote(
-    dataset: str, name: str, workspace: Workspace, *, who: str, why: str, instead_of: str | None = None
+    dataset: str, name: str, workspace: Workspace, *, who: str, why: str, expected_champion: str | None = None
 ) -> ModelVersion:
     """Make a version the champion; the one before gets the alias previous.
 
@@ -156,10 +156,10 @@ def promote(
         version = resolve(dataset, name, workspace)
         now = layout.aliases(place)
         standing = now.get(CHAMPION, "")
-        if instead_of is not None and standing != instead_of:
+        if expected_champion is not None and standing != expected_champion:
             raise RegistryError(
                 f"another model of {dataset} has become champion in the meantime",
-                expected=instead_of or "no champion",
+                expected=expected_champion or "no champion",
                 found=standing or "no champion",
                 done=f"{version.version} was not promoted",
                 todo="run again: it will be compared with the new champion",

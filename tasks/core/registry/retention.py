@@ -45,7 +45,7 @@ def gc(
     workspace: Workspace,
     *,
     keep: int,
-    spared: Collection[str] = (),
+    keep_versions: Collection[str] = (),
     who: str,
     dry_run: bool = False,
 ) -> list[str]:
@@ -65,7 +65,7 @@ def gc(
     """
     with layout.locked_folder(dataset, workspace) as place:
         names = layout.version_names(place)
-        kept = {*layout.aliases(place).values(), *spared, *names[len(names) - min(keep, len(names)) :]}
+        kept = {*layout.aliases(place).values(), *keep_versions, *names[len(names) - min(keep, len(names)) :]}
         kept |= _referred_to(place, kept, read_decisions(dataset, workspace))
         old = [name for name in names if name not in kept]
         if not dry_run:

@@ -30,41 +30,41 @@ NAMES = {
 }
 
 
-def content(subject: ReportInputs) -> dict[str, Any]:
+def content(inputs: ReportInputs) -> dict[str, Any]:
     """Everything that `report.html.j2` shows."""
-    scored = evaluate.scored_of(subject.evaluation, subject.tensors, "test")
-    metrics = scores.read_metrics(subject.evaluation)
+    scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
+    metrics = scores.read_metrics(inputs.evaluation)
     return {
-        "dataset": subject.tensors.dataset,
-        "tensors": subject.tensors,
-        "trained": subject.trained,
-        "evaluation": subject.evaluation,
-        "verdict": verdict(subject),
+        "dataset": inputs.tensors.dataset,
+        "tensors": inputs.tensors,
+        "trained": inputs.trained,
+        "evaluation": inputs.evaluation,
+        "verdict": verdict(inputs),
         "metrics": metrics,
         "metric_names": {key: name for key, name in NAMES.items() if key in metrics["test"]},
-        "curves": curves(subject),
-        "calibration": calibration(subject),
-        "matrix": matrix(subject),
-        "confusions": thumbnails.confusions(scored, subject.tensors.classes),
-        "classes": class_rows(subject),
-        "mistakes": thumbnails.worst_mistakes(scored, subject.tensors),
+        "curves": curves(inputs),
+        "calibration": calibration(inputs),
+        "matrix": matrix(inputs),
+        "confusions": thumbnails.confusions(scored, inputs.tensors.classes),
+        "classes": class_rows(inputs),
+        "mistakes": thumbnails.worst_mistakes(scored, inputs.tensors),
         "wrong": int(np.sum(scored.predicted != scored.labels)),
-        "findings": subject.audit.findings,
-        "leaks": leaks.leak_accuracies(scored, duplicate_table.read_leaks(subject.audit)),
-        "pairs": leaks.leak_pairs(subject.audit, subject.tensors),
-        "suspects": label_issues(subject),
-        "exports": certificate(subject),
-        "stages": stages(subject),
-        "parameters": subject.parameters,
-        "lineage": lineage(subject),
-        "command": command(subject.parameters),
-        "facts": subject.facts,
+        "findings": inputs.audit.findings,
+        "leaks": leaks.leak_accuracies(scored, duplicate_table.read_leaks(inputs.audit)),
+        "pairs": leaks.leak_pairs(inputs.audit, inputs.tensors),
+        "suspects": label_issues(inputs),
+        "exports": certificate(inputs),
+        "stages": stages(inputs),
+        "parameters": inputs.parameters,
+        "lineage": lineage(inputs),
+        "command": command(inputs.parameters),
+        "facts": inputs.facts,
     }
 
 
-def verdict(subject: ReportInputs) -> dict[str, Any]:
+def verdict(inputs: ReportInputs) -> dict[str, Any]:
     """The decision with its figures; that which made it champion, if the model is champion already."""
-    decision, evidence = subject.decision, subject.decision.evidence
+    decision, evidence = inputs.decision, inputs.decision.evidence
     promoted = evidence.get("promoted", decision.promoted)
     compared = evidence.get("paired")
     return {
@@ -78,44 +78,44 @@ def verdict(subject: ReportInputs) -> dict[str, Any]:
         "champion_accuracy": evidence.get("champion_accuracy"),
         "plot": compared and plots.difference(compared["difference"], compared["low"], compared["high"]),
         "regressions": thumbnails.test_thumbnails(
-            evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", subject.tensors
+            evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", inputs.tensors
         ),
         "improvements": thumbnails.test_thumbnails(
-            evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", subject.tensors
+            evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", inputs.tensors
         ),
         "changes": {row["class"]: row for row in evidence.get("classes", [])},
-        "looks": subject.looks,
+        "looks": inputs.test_set_uses,
     }
 
 
-def curves(subject: ReportInputs) -> list[str]:
+def curves(inputs: ReportInputs) -> list[str]:
     """Learning curves; only of metrics that the history has."""
-    history = record.history(subject.trained)
+    history = record.history(inputs.trained)
     known = [name for name in ("accuracy", "loss") if {name, f"val_{name}"} & set(history.columns)]
     return [plots.learning_curve(history, name) for name in known]
 
 
-def calibration(subject: ReportInputs) -> dict[str, Any]:
+def calibration(inputs: ReportInputs) -> dict[str, Any]:
     """Calibration and abstention, with their figures drawn."""
-    known = scores.read_calibration(subject.evaluation)
-    known |= {"inside": subject.trained.temperature, "without": _without_temperature(subject)}
+    known = scores.read_calibration(inputs.evaluation)
+    known |= {"inside": inputs.trained.temperature, "without": _without_temperature(inputs)}
     plot = plots.risk_coverage(known["risk_coverage"], known["abstention"])
     return known | {"plots": [plots.reliability(known["reliability"]), plot]}
 
 
-def _without_temperature(subject: ReportInputs) -> dict[str, Any]:
+def _without_temperature(inputs: ReportInputs) -> dict[str, Any]:
     """The calibration error that the model would have without the temperature inside it."""
-    scored = evaluate.scored_of(subject.evaluation, subject.tensors, "test")
-    raw = tempered(scored.probabilities, 1 / subject.trained.temperature)
+    scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
+    raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
     right = scored.predicted == scored.labels
     return expected_error(right, confidences(raw)).record()
 
 
-def matrix(subject: ReportInputs) -> dict[str, Any]:
+def matrix(inputs: ReportInputs) -> dict[str, Any]:
     """The confusion matrix: rows of (count, share of the label's images), or a picture of a large one."""
-    counts = evaluate.read_confusion(subject.evaluation)
+    counts = evaluate.read_confusion(inputs.evaluation)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    classes = subject.tensors.classes
+    classes = inputs.tensors.classes
     large = len(classes) > LARGEST_MATRIX
     rows = [
         (name, [(int(n), float(share)) for n, share in zip(counts[i], shares[i], strict=True)])
@@ -128,35 +128,35 @@ def matrix(subject: ReportInputs) -> dict[str, Any]:
     }
 
 
-def class_rows(subject: ReportInputs) -> list[dict[str, Any]]:
+def class_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The per-class table of the test images, the lowest recall first; undefined figures are None."""
-    table = evaluate.read_classes(subject.evaluation)
+    table = evaluate.read_classes(inputs.evaluation)
     test = table[table["split"] == "test"].drop(columns="split").sort_values("recall", kind="stable")
     plain: pd.DataFrame = test.astype(object).where(test.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
-def label_issues(subject: ReportInputs) -> dict[str, Any] | None:
+def label_issues(inputs: ReportInputs) -> dict[str, Any] | None:
     """The label suspects with pictures of the first; None if nobody looked for them."""
-    if subject.suspects is None:
+    if inputs.label_issues is None:
         return None
-    table = read_label_issues(subject.suspects)
-    form = f"{subject.suspects.path}/{CORRECTIONS_FORM}"
-    pictures = thumbnails.issue_thumbnails(table, subject.tensors)
-    return {"counts": subject.suspects.counts, "sheet": pictures, "form": form}
+    table = read_label_issues(inputs.label_issues)
+    form = f"{inputs.label_issues.path}/{CORRECTIONS_FORM}"
+    pictures = thumbnails.issue_thumbnails(table, inputs.tensors)
+    return {"counts": inputs.label_issues.counts, "sheet": pictures, "form": form}
 
 
-def certificate(subject: ReportInputs) -> list[dict[str, Any]]:
+def certificate(inputs: ReportInputs) -> list[dict[str, Any]]:
     """What each exported file was seen to do; empty without exports."""
-    if subject.exported is None:
+    if inputs.exported is None:
         return []
-    return list(json.loads((subject.exported.directory / "certificate.json").read_bytes()))
+    return list(json.loads((inputs.exported.directory / "certificate.json").read_bytes()))
 
 
-def stages(subject: ReportInputs) -> list[dict[str, Any]]:
+def stages(inputs: ReportInputs) -> list[dict[str, Any]]:
     """For each stage what it did in this run and what its output cost when it was made."""
-    told = subject.facts.get("stages", {})
-    handles = _handles(subject)
+    told = inputs.facts.get("stages", {})
+    handles = _handles(inputs)
     return [
         {
             "name": name,
@@ -181,11 +181,11 @@ def state_text(told: Mapping[str, Any]) -> str:
     return f"{state}, would have cost {duration(saved)}"
 
 
-def lineage(subject: ReportInputs) -> list[dict[str, str]]:
+def lineage(inputs: ReportInputs) -> list[dict[str, str]]:
     """What was made from what: stage, digest, path, each handle's own words."""
     return [
         {"stage": name, "digest": handle.digest, "path": handle.path, "words": str(handle)}
-        for name, handle in _handles(subject).items()
+        for name, handle in _handles(inputs).items()
     ]
 
 
@@ -266,13 +266,13 @@ def _written(value: float | None, key: str) -> str:
     return f"{value * 100:.2f}{FIRM}%" if key.endswith("accuracy") else f"{value:.4f}"
 
 
-def _handles(subject: ReportInputs) -> dict[str, Handle]:
+def _handles(inputs: ReportInputs) -> dict[str, Handle]:
     handles: dict[str, Handle] = {
-        "download": subject.raw,
-        "normalize": subject.tensors,
-        "audit": subject.audit,
-        "train": subject.trained,
-        "evaluate": subject.evaluation,
+        "download": inputs.raw,
+        "normalize": inputs.tensors,
+        "audit": inputs.audit,
+        "train": inputs.trained,
+        "evaluate": inputs.evaluation,
     }
-    others = {"label_issues": subject.suspects, "export": subject.exported}
+    others = {"label_issues": inputs.label_issues, "export": inputs.exported}
     return handles | {name: handle for name, handle in others.items() if handle is not None}

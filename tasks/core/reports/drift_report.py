@@ -58,7 +58,7 @@ def summary(batch: Batch, found: Drift) -> str:
         f"| {shift.p_value:.2g} | {'**drift**' if shift.drifted else ''} |"
         for shift in found.shifts
     ]
-    lines = [f"## {batch.asking.dataset} {batch.asking.version}, batch {batch.name}", "", f"**{found}**"]
+    lines = [f"## {batch.request.dataset} {batch.request.version}, batch {batch.name}", "", f"**{found}**"]
     if rows:
         head = "| number | profile, median | batch, median | distance | p, corrected | |"
         lines += ["", head, "|---|---|---|---|---|---|", *rows]

@@ -40,7 +40,7 @@ class ReportInputs:
     decision: Decision
     facts: Mapping[str, Any] = field(default_factory=dict)
     exported: Exports | None = None
-    suspects: LabelIssues | None = None
+    label_issues: LabelIssues | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class ReportInputs:
         return {name: value for name, value in given.items() if name not in NON_OUTPUT_PARAMETERS}
 
     @property
-    def looks(self) -> int:
+    def test_set_uses(self) -> int:
         """How often the test images have decided between two models so far."""
         return decisions.test_set_uses(
             self.tensors.dataset, decisions.test_set(self.tensors), Workspace.active()

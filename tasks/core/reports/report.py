@@ -22,54 +22,54 @@ SUMMARY = "summary.md"
 CLASSES = "classes.json"
 
 
-def ingredients(subject: ReportInputs, templates: Path = TEMPLATES) -> Ingredients:
+def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredients:
     """What decides the page: not the run's id nor its times, so that a run with nothing new finds it.
 
     Args:
         templates: Folder of the templates.
     """
     handles = {
-        "raw": subject.raw,
-        "tensors": subject.tensors,
-        "audit": subject.audit,
-        "trained": subject.trained,
-        "evaluation": subject.evaluation,
+        "raw": inputs.raw,
+        "tensors": inputs.tensors,
+        "audit": inputs.audit,
+        "trained": inputs.trained,
+        "evaluation": inputs.evaluation,
     }
-    others = {"exported": subject.exported, "suspects": subject.suspects}
+    others = {"exported": inputs.exported, "suspects": inputs.label_issues}
     handles |= {name: handle for name, handle in others.items() if handle is not None}
     return Ingredients(
         stage="report",
         inputs={name: handle.digest for name, handle in handles.items()}
         | template_digests(*PARTS, folder=templates),
         parameters={
-            **{name: str(value) for name, value in subject.parameters.items()},
-            "version": subject.decision.version,
-            "evidence": hashing.digest_of(subject.decision.evidence),
-            "looks": subject.looks,
+            **{name: str(value) for name, value in inputs.parameters.items()},
+            "version": inputs.decision.version,
+            "evidence": hashing.digest_of(inputs.decision.evidence),
+            "looks": inputs.test_set_uses,
         },
         modules=(__name__,),
         libraries=("matplotlib", "jinja2", "numpy", "pandas", "pillow"),
     )
 
 
-def write_report(subject: ReportInputs, workspace: Workspace, *, refresh: bool = False) -> Report:
+def write_report(inputs: ReportInputs, workspace: Workspace, *, refresh: bool = False) -> Report:
     """Write `report.html`, and what `showing` reads."""
-    made_of = ingredients(subject)
+    made_of = ingredients(inputs)
     directory = workspace.reports / made_of.digest
-    publish.publish(directory, made_of, lambda staging: _write(staging, subject), refresh=refresh)
+    publish.publish(directory, made_of, lambda staging: _write(staging, inputs), refresh=refresh)
     return Report(path=workspace.relative(directory), digest=made_of.digest)
 
 
-def _write(staging: Path, subject: ReportInputs) -> dict[str, Any]:
+def _write(staging: Path, inputs: ReportInputs) -> dict[str, Any]:
     from tasks.core.reports import (
         content,  # matplotlib takes half a second that a reused report does not need
     )
 
-    shown = content.content(subject)
+    shown = content.content(inputs)
     (staging / PAGE).write_text(_html(shown), encoding="utf-8")
     (staging / SUMMARY).write_text(content.summary(shown), encoding="utf-8")
     (staging / CLASSES).write_text(json.dumps(content.class_table(shown)), encoding="utf-8")
-    return {"dataset": subject.tensors.dataset, "version": subject.decision.version}
+    return {"dataset": inputs.tensors.dataset, "version": inputs.decision.version}
 
 
 def _html(shown: Mapping[str, Any]) -> str:

@@ -146,7 +146,7 @@ def folder_of(name: str, digest: str, workspace: Workspace) -> Path:
     """The directory of a stage's output.
 
     Args:
-        name: As the journal has it, such as "train" or "evaluate champion".
+        name: As the run has it, such as "train" or "evaluate champion".
     """
     return workspace.root / FOLDERS[stage_name(name)] / digest
 

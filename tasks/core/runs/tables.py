@@ -176,7 +176,7 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
         else:
             _write(part, content)
         if remote := mirror.of_workspace(workspace):  # also what a killed run left unsent
-            remote.share(workspace.metrics / table, "*.parquet", again=columns)
+            remote.push_files(workspace.metrics / table, "*.parquet", again=columns)
     return part
 
 
@@ -190,7 +190,7 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
     folder.mkdir(parents=True, exist_ok=True)
     if remote := mirror.of_workspace(workspace):
         with lock.exclusive(folder / ".lock"):
-            remote.collect(folder if dataset is None else _folder(table, dataset, workspace), ".parquet")
+            remote.pull_files(folder if dataset is None else _folder(table, dataset, workspace), ".parquet")
     whole = ds.dataset(
         folder,
         schema=schema.insert(0, pa.field("dataset", pa.string())),

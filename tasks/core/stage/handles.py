@@ -62,7 +62,7 @@ class RawDataset(Handle):
     """
 
     dataset: str
-    kind: str
+    format: str
     root: str
     images: int
 
@@ -279,7 +279,7 @@ class Decision:
     promoted: bool
     verdict: str
     evidence: dict[str, Any]
-    overtaken: bool = False
+    champion_changed: bool = False
 
     def __str__(self) -> str:
         return f"{self.version}: {self.verdict}"

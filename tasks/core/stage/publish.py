@@ -104,7 +104,7 @@ def ensure_manifest(directory: Path) -> Path:
     remote = mirror.of_directory(directory)
     if remote is not None and not (directory / manifests.MANIFEST).exists():
         with locked(directory):
-            remote.glance(directory)
+            remote.fetch_manifest(directory)
     return directory
 
 

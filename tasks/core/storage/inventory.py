@@ -22,9 +22,9 @@ class Inventory:
         unfinished: Names of uploads in parts that were begun and not completed.
     """
 
-    whole: int
+    complete: int
     broken: dict[str, str]
-    strays: dict[str, int]
+    orphans: dict[str, int]
     unfinished: list[str]
 
 

@@ -41,11 +41,11 @@ class Mirror:
     root: Path
     store: Store
 
-    def prove(self) -> None:
+    def check_conditional_create(self) -> None:
         """See once for each mirror that the store can be agreed on (`Store.prove`)."""
         mark = self.root / PROVEN
         if not mark.exists():
-            self.store.prove()
+            self.store.check_conditional_create()
             self.root.mkdir(parents=True, exist_ok=True)
             mark.write_text(f"{self.store.address}\n", encoding="utf-8")
 
@@ -78,7 +78,7 @@ class Mirror:
             return True
         return content_digest(self.manifest(name) or {}) == content_digest(ours)
 
-    def withdraw(self, directory: Path, at: Path) -> None:
+    def remove_upload(self, directory: Path, at: Path) -> None:
         """Remove from the store what `push` sent for nothing: another one's manifest stands there."""
         place = f"{self.name(at)}/{content_digest(manifests.read(directory))}/"
         self.store.remove(each for each in self.store.listing(self.name(at)) if each.startswith(place))
@@ -104,8 +104,8 @@ class Mirror:
         try:
             for file, entry in manifest["files"].items():
                 source = f"{name}/{content_digest(manifest)}/{file}"
-                alike = [directory / file, *self._ancestors(manifest, file)]
-                if not self._bring(alike, staging / file, source, entry):
+                alike = [directory / file, *self._local_copies(manifest, file)]
+                if not self._copy_or_download(alike, staging / file, source, entry):
                     return False
             _write(staging / manifests.MANIFEST, manifest)
             atomic.replace_directory(staging, directory)
@@ -114,7 +114,7 @@ class Mirror:
         log.debug("%s is from %s", name, self.store.address)
         return True
 
-    def glance(self, directory: Path) -> bool:
+    def fetch_manifest(self, directory: Path) -> bool:
         """Bring only the manifest, if there is none here; whether there is one now."""
         if (directory / manifests.MANIFEST).exists():
             return True
@@ -148,7 +148,7 @@ class Mirror:
         self.store.write(f"{name}/{manifests.MANIFEST}", json.dumps(mark).encode())
         self.store.remove(each for each in self.store.listing(name) if each != f"{name}/{manifests.MANIFEST}")
 
-    def share(self, folder: Path, pattern: str, again: Collection[Path] = ()) -> None:
+    def push_files(self, folder: Path, pattern: str, again: Collection[Path] = ()) -> None:
         """Send the files of a folder that the store lacks; they are written once and never changed.
 
         Args:
@@ -161,7 +161,7 @@ class Mirror:
             if not path.name.startswith(".") and (path in again or self.name(path) not in there):
                 self.store.upload(path, self.name(path))
 
-    def collect(self, folder: Path, suffix: str) -> None:
+    def pull_files(self, folder: Path, suffix: str) -> None:
         """Bring the files of a folder that are lacking here, many at a time."""
         there = self.store.listing(self.name(folder))
         names = [name for name in there if name.endswith(suffix) and not (self.root / name).exists()]
@@ -181,12 +181,14 @@ class Mirror:
         for file in wanted:
             self.store.upload(directory / file, f"{name}/{content_digest(manifest)}/{file}")
 
-    def _ancestors(self, manifest: Mapping[str, Any], file: str) -> list[Path]:
+    def _local_copies(self, manifest: Mapping[str, Any], file: str) -> list[Path]:
         """The file of that name in what the directory was made from: a version's model is its training's."""
         inputs = manifest["ingredients"]["inputs"].values()
         return [path for digest in inputs for path in self.root.glob(f"*/{digest}/{file}")]
 
-    def _bring(self, alike: list[Path], target: Path, source: str, entry: Mapping[str, Any]) -> bool:
+    def _copy_or_download(
+        self, alike: list[Path], target: Path, source: str, entry: Mapping[str, Any]
+    ) -> bool:
         """One file into the staging folder: from the mirror if one there is the same, else from the store."""
         target.parent.mkdir(parents=True, exist_ok=True)
         for path in alike:
@@ -222,7 +224,7 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
     """
     workspace = Workspace.open(path)
     if remote := of_workspace(workspace):
-        remote.prove()
+        remote.check_conditional_create()
     return workspace
 
 

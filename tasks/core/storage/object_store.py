@@ -132,7 +132,7 @@ class Store:
         keys = [upload["Key"] for upload in found or ()]
         return sorted(key.removeprefix(prefix) for key in keys if key.startswith(prefix))
 
-    def prove(self) -> None:
+    def check_conditional_create(self) -> None:
         """See that the store refuses to create an object a second time.
 
         Raises:

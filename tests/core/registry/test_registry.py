@@ -120,10 +120,10 @@ def test_promote_and_rollback(lab) -> None:
 def test_promotion_asks_whether_the_champion_is_still_the_same(lab) -> None:
     publish(lab, "one")
     publish(lab, "two")
-    registry.promote("animals", "v0001", lab.workspace, who="ann", why="first", instead_of="")
+    registry.promote("animals", "v0001", lab.workspace, who="ann", why="first", expected_champion="")
     with pytest.raises(RegistryError, match="in the meantime"):
-        registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", instead_of="")
-    registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", instead_of="v0001")
+        registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", expected_champion="")
+    registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", expected_champion="v0001")
     assert registry.champion("animals", lab.workspace).version == "v0002"
 
 

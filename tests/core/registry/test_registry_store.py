@@ -90,7 +90,7 @@ def test_a_promotion_is_not_made_over_anothers(here: Machine, there: Machine, bu
 
     bucket.gate = gate
     with pytest.raises(RegistryError, match="has become champion in the meantime"):
-        registry.promote("animals", "v0001", workspace, who="bob", why="", instead_of="")
+        registry.promote("animals", "v0001", workspace, who="bob", why="", expected_champion="")
     assert here.aliases() == there.aliases() == {"champion": "v0002"}
 
 
@@ -98,11 +98,11 @@ def test_the_gate_decides_again_about_the_real_champion(here: Machine, there: Ma
     """Both were trained when there was no champion; the other one is first, and better."""
     assert there.decide("two", skill=4.0).promoted
     first = here.decide("one", skill=1.0)
-    assert (first.promoted, first.overtaken, first.champion) == (False, True, "v0001")
+    assert (first.promoted, first.champion_changed, first.champion) == (False, True, "v0001")
     assert "became champion during this run" in first.verdict
     again = here.decide("one", 1.0, "two", 4.0)
-    assert (again.version, again.promoted, again.overtaken) == ("v0002", False, False)
-    assert not there.decide("two", skill=4.0).overtaken  # the champion itself
+    assert (again.version, again.promoted, again.champion_changed) == ("v0002", False, False)
+    assert not there.decide("two", skill=4.0).champion_changed  # the champion itself
     assert "paired" in again.evidence
     lines = decisions.read_decisions("animals", there.lab().workspace)
     assert [line["looked"] for line in lines] == [False, False, True]
@@ -218,7 +218,7 @@ def test_a_part_that_a_kill_left_unsent_is_sent_by_the_next_run(
 
 def findings(machine: Machine) -> list[str]:
     found = diagnostics.run_checks(machine.lab().workspace, 0.0)
-    return [f"{each.found}: {each.todo}" for each in found if each.about == "store"]
+    return [f"{each.found}: {each.fix}" for each in found if each.about == "store"]
 
 
 def test_doctor_names_what_is_wrong_in_the_store(here: Machine, there: Machine, bucket: Bucket) -> None:

@@ -8,7 +8,7 @@ from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.reports import content as content_module
 from tasks.core.reports import leaks
-from tests.core.reports.test_report import html, subject
+from tests.core.reports.test_report import html, inputs
 
 
 def scored(right: list[bool]) -> Scored:
@@ -54,7 +54,7 @@ def test_pairs_of_different_labels_come_first_then_those_with_test(lab) -> None:
 
 
 def test_the_report_states_both_accuracies(lab) -> None:
-    about = subject(lab)
+    about = inputs(lab)
     content = content_module.content(about)
     assert [row["images"] for row in content["leaks"]] == [400, 399, 1]
     assert content["leaks"][0]["accuracy"] == about.evaluation.accuracy

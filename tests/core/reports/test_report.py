@@ -26,7 +26,7 @@ FACTS = {
 }
 
 
-def subject(
+def inputs(
     lab, name: str = "one", skill: float = 2.0, champion=None, policy=PromotePolicy.better
 ) -> ReportInputs:
     made_of = Ingredients("download", {}, {})
@@ -72,7 +72,7 @@ class Outside(HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_no_network(lab) -> None:
-    text = html(lab, subject(lab))
+    text = html(lab, inputs(lab))
     parser = Outside()
     parser.feed(text)
     assert parser.open == []
@@ -86,7 +86,7 @@ def test_the_page_is_whole_and_needs_no_network(lab) -> None:
 
 
 def test_the_page_says_what_happened(lab) -> None:
-    about = subject(lab)
+    about = inputs(lab)
     text = html(lab, about)
     assert text.index("the first champion of animals") < text.index("Metrics</h2>")
     assert f"{about.evaluation.accuracy * 100:.2f}\N{NO-BREAK SPACE}%" in text
@@ -98,8 +98,8 @@ def test_the_page_says_what_happened(lab) -> None:
 
 
 def test_a_comparison_shows_what_was_lost_and_won(lab) -> None:
-    first = subject(lab).evaluation
-    text = html(lab, subject(lab, "two", skill=3.0, champion=first))
+    first = inputs(lab).evaluation
+    text = html(lab, inputs(lab, "two", skill=3.0, champion=first))
     assert "proven better, replaces champion v0001" in text
     assert "McNemar" in text
     assert "images that v0001 has right and v0002 has wrong" in text
@@ -107,41 +107,41 @@ def test_a_comparison_shows_what_was_lost_and_won(lab) -> None:
 
 
 def test_certificates_suspects_and_leaks_are_shown(lab) -> None:
-    about = subject(lab, skill=1.0)
+    about = inputs(lab, skill=1.0)
     text = html(lab, about)
     assert "not published</span>: 10.00 points of accuracy are lost" in text
     assert "2,500 kB" in text
-    assert f"{about.suspects.counts['test']:,} test" in text
-    assert f"{about.suspects.path}/suspects.csv" in text
+    assert f"{about.label_issues.counts['test']:,} test" in text
+    assert f"{about.label_issues.path}/suspects.csv" in text
     assert "cached, would have cost 6 m 12 s" in text
 
 
 def test_without_suspects_it_says_so(lab) -> None:
-    text = html(lab, subject(lab, skill=50.0))
+    text = html(lab, inputs(lab, skill=50.0))
     assert "Confident learning doubts none of the test and val labels." in text
 
 
 def test_a_run_with_nothing_new_finds_its_report(lab) -> None:
-    first = report.write_report(subject(lab), lab.workspace)
+    first = report.write_report(inputs(lab), lab.workspace)
     made = first.manifest["created"], (first.directory / "report.html").stat().st_mtime_ns
-    later = replace(subject(lab), facts=FACTS | {"run_id": "run-2", "stages": {}, "git_commit": "def"})
+    later = replace(inputs(lab), facts=FACTS | {"run_id": "run-2", "stages": {}, "git_commit": "def"})
     second = report.write_report(later, lab.workspace)
     assert second == first
     assert (second.manifest["created"], (second.directory / "report.html").stat().st_mtime_ns) == made
 
 
 def test_what_changes_the_page_changes_the_digest(lab) -> None:
-    about = subject(lab)
+    about = inputs(lab)
     digest = report.ingredients(about).digest
     other_seed = replace(about, facts=FACTS | {"parameters": {"dataset": "animals", "seed": 1}})
     elsewhere = {"dataset": "animals", "seed": 0, "workspace": "there"}
     assert report.ingredients(other_seed).digest != digest
     assert report.ingredients(replace(about, facts=FACTS | {"parameters": elsewhere})).digest == digest
-    assert report.ingredients(subject(lab, "two", 3.0, about.evaluation)).digest != digest
+    assert report.ingredients(inputs(lab, "two", 3.0, about.evaluation)).digest != digest
 
 
 def test_the_template_and_the_style_are_ingredients(lab, tmp_path) -> None:
-    about = subject(lab)
+    about = inputs(lab)
     digest = report.ingredients(about).digest
     for name in report.PARTS:
         (tmp_path / name).write_text((report.TEMPLATES / name).read_text())
@@ -152,34 +152,34 @@ def test_the_template_and_the_style_are_ingredients(lab, tmp_path) -> None:
 
 def test_names_from_outside_are_text(lab) -> None:
     wild = lab.made(classes=("<script>alert(1)</script>", "a&b", '"q"', "d", "e", "f", "g"))
-    text = html(wild, subject(wild))
+    text = html(wild, inputs(wild))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
 
 def test_many_classes_have_a_picture_of_the_matrix(lab) -> None:
     many = lab.made(classes=tuple(f"class {number}" for number in range(40)))
-    text = html(many, subject(many))
+    text = html(many, inputs(many))
     assert 'alt="confusion matrix"' in text
     assert '<table class="matrix">' not in text
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (200, 120, 3)])
 def test_grey_and_large_images_have_pictures(lab, shape) -> None:
-    text = html(lab.made(shape=shape, images=60), subject(lab.made(shape=shape, images=60)))
+    text = html(lab.made(shape=shape, images=60), inputs(lab.made(shape=shape, images=60)))
     assert text.count("data:image/png") > 5
     assert len(text) < 1_500_000
 
 
 def test_two_classes_and_a_perfect_model(lab) -> None:
     pair = lab.made(classes=("no", "yes"), images=60)
-    text = html(pair, subject(pair, skill=50.0))
+    text = html(pair, inputs(pair, skill=50.0))
     assert "100.00\N{NO-BREAK SPACE}%" in text
     assert "0 of 0 test images that the model got wrong" in text
 
 
 def test_the_report_in_short(lab) -> None:
-    made = report.write_report(subject(lab), lab.workspace)
+    made = report.write_report(inputs(lab), lab.workspace)
     text = report.read_summary(made)
     assert text.startswith("## animals v0001\n\n**the first champion of animals**")
     assert "![confusion matrix](data:image/png;base64," in text

@@ -36,7 +36,7 @@ def raw(workspace: Workspace, *files: ListedFile) -> RawDataset:
 
     publish.publish(directory, made_of, build)
     path = workspace.relative(directory)
-    return RawDataset(path, made_of.digest, dataset="pets", kind="folder", root="/pets", images=len(files))
+    return RawDataset(path, made_of.digest, dataset="pets", format="folder", root="/pets", images=len(files))
 
 
 def trained(workspace: Workspace, **parameters: object) -> str:

@@ -92,7 +92,7 @@ def test_missing_credentials_are_said(bucket: Bucket, monkeypatch: pytest.Monkey
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(UsageError, match="may not be written") as caught:
-        open_store(f"{ADDRESS}/unsigned").prove()
+        open_store(f"{ADDRESS}/unsigned").check_conditional_create()
     assert "credentials" in caught.value.parts["to do"]
 
 

@@ -47,7 +47,7 @@ class LearnedDistance:
     even: Floats
     odd: Floats
     radius: float
-    blemish: float
+    pixel_tolerance: float
 
     @classmethod
     def learn(cls, images: Pictures) -> "LearnedDistance":
@@ -65,20 +65,20 @@ class LearnedDistance:
 
     def _calibrated(self, pictures: dict[str, Floats]) -> "LearnedDistance":
         own, *copies = map(describe, pictures.values())
-        radius = max(np.quantile(self.between(own, copy), RADIUS_QUANTILE) for copy in copies)
+        radius = max(np.quantile(self.distance(own, copy), RADIUS_QUANTILE) for copy in copies)
         correlation = alignment.correlation(pictures["own"], pictures["recompressed"])
         return replace(
-            self, radius=float(radius), blemish=float(np.quantile(1 - correlation, RADIUS_QUANTILE))
+            self, radius=float(radius), pixel_tolerance=float(np.quantile(1 - correlation, RADIUS_QUANTILE))
         )
 
-    def place(self, features: Features) -> Features:
+    def project(self, features: Features) -> Features:
         """Coordinates in which the distance is Euclidean."""
         even: Floats = features.even - self.centre
         return Features(even @ self.even, features.odd @ self.odd)
 
-    def between(self, one: Features, other: Features) -> Floats:
+    def distance(self, one: Features, other: Features) -> Floats:
         """Distances between pictures of the same number; a mirrored one counts as the same."""
-        a, b = self.place(one), self.place(other)
+        a, b = self.project(one), self.project(other)
         even = np.square(a.even - b.even).sum(1)
         odd = np.minimum(np.square(a.odd - b.odd).sum(1), np.square(a.odd + b.odd).sum(1))
         return np.sqrt(even + odd)

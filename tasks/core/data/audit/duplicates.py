@@ -181,7 +181,7 @@ def places(gallery: ImageSet, chosen: Numbers, likeness: LearnedDistance) -> Fea
     even, odd = (np.empty((len(chosen), part.shape[1]), np.float32) for part in (likeness.even, likeness.odd))
     for start in range(0, len(chosen), descriptors.BLOCK):
         block = slice(start, start + descriptors.BLOCK)
-        features = likeness.place(descriptors.describe(gallery.reduced(chosen[block])))
+        features = likeness.project(descriptors.describe(gallery.reduced(chosen[block])))
         even[block], odd[block] = features.even, features.odd
     return Features(even, odd)
 
@@ -192,7 +192,7 @@ def allowance(likeness: LearnedDistance, distance: Floats) -> NDArray[np.float64
     Args:
         distance: Between the descriptors; 1 at the radius.
     """
-    return min(BLEMISHES * likeness.blemish, LARGEST_LACK) * (1 - distance.astype(np.float64) / 2)
+    return min(BLEMISHES * likeness.pixel_tolerance, LARGEST_LACK) * (1 - distance.astype(np.float64) / 2)
 
 
 def _correlation(gallery: ImageSet, a: Numbers, b: Numbers) -> NDArray[np.float64]:

@@ -72,7 +72,7 @@ class ImageSubset:
         height, width: They are averaged down to, if they are larger.
     """
 
-    gallery: ImageSet
+    image_set: ImageSet
     numbers: NDArray[np.int64]
     height: int
     width: int
@@ -81,5 +81,5 @@ class ImageSubset:
         return len(self.numbers)
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        images = self.gallery.reduced(self.numbers[rows], self.height, self.width)
+        images = self.image_set.reduced(self.numbers[rows], self.height, self.width)
         return np.rint(images).astype(np.uint8)

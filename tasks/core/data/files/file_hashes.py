@@ -39,13 +39,13 @@ class Hashes:
         forget: Read every file again, whatever is remembered.
     """
 
-    def __init__(self, root: Path, workspace: Workspace, *, forget: bool = False) -> None:
+    def __init__(self, root: Path, workspace: Workspace, *, ignore_cache: bool = False) -> None:
         self.root = root
         self.file = workspace.raw / ".hashes" / f"{hashing.digest_of(str(root))}.parquet"
-        self.remembered = SCHEMA.empty_table() if forget else self._load()
+        self.remembered = SCHEMA.empty_table() if ignore_cache else self._load()
         self.read = 0
 
-    def of(self, files: pa.Table, progress: Progress = ignore_progress) -> pa.Array:
+    def compute(self, files: pa.Table, progress: Progress = ignore_progress) -> pa.Array:
         """SHA-256 of each file of a `file_stats.stats_table`; reads only those that look new."""
         self._trusted = (time.time() - RACY) * 1e9
         self._files, hashes = files, self._known(files)

@@ -33,7 +33,7 @@ class EncodedImage:
         size: Bytes of an image file as it was listed.
     """
 
-    place: str
+    path: str
     row: int | None
     content: bytes | None = None
     size: int = 0
@@ -51,7 +51,7 @@ class ImageBatch:
 
     images: NDArray[np.uint8]
     sizes: NDArray[np.int32]
-    files: list[str]
+    paths: list[str]
     rows: list[int | None]
     problems: list[str | None]
 
@@ -60,11 +60,11 @@ class ImageBatch:
         return cls(np.zeros((size, *shape), np.uint8), np.zeros((size, 2), np.int32), [], [], [])
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.paths)
 
     @property
     def full(self) -> bool:
-        return len(self.files) == len(self.images)
+        return len(self.paths) == len(self.images)
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -108,16 +108,16 @@ def _add(block: ImageBatch, image: _Image) -> None:
     if image.pixels is not None:
         block.images[number] = image.pixels
     block.sizes[number] = image.size
-    block.files.append(image.encoded.place)
+    block.paths.append(image.encoded.path)
     block.rows.append(image.encoded.row)
     block.problems.append(image.problem)
 
 
 def _decoded(lines: Sequence[InputChunk], target: Target) -> Iterator[_Image]:
-    kinds = groupby(lines, lambda line: (inputs.is_address(line.place), line.start == IMAGE))
+    kinds = groupby(lines, lambda line: (inputs.is_address(line.path), line.start == IMAGE))
     for (far, single), some in kinds:
         group = list(some)
-        files = (EncodedImage(line.place, None, size=line.bytes) for line in group)
+        files = (EncodedImage(line.path, None, size=line.bytes) for line in group)
         images: Iterator[EncodedImage | _Image] = files if single else _rows(group)
         size = sum(line.bytes for line in group) / sum(line.images for line in group)
         waiting = {"size": threads.MIN_THREADED_BYTES, "workers": FAR} if far and single else {"size": size}
@@ -126,7 +126,7 @@ def _decoded(lines: Sequence[InputChunk], target: Target) -> Iterator[_Image]:
 
 def _rows(lines: Sequence[InputChunk]) -> Iterator[EncodedImage | _Image]:
     """Rows of parquet files; a file is opened once for lines that follow each other."""
-    for (place, mark), some in groupby(lines, lambda line: (line.place, line.mark)):
+    for (place, mark), some in groupby(lines, lambda line: (line.path, line.version_tag)):
         wanted = [row for line in some for row in range(line.start, line.start + line.images)]
         come = 0
         if inputs.is_unchanged(place, mark):
@@ -158,10 +158,10 @@ def _image(target: Target, encoded: EncodedImage | _Image) -> _Image:
 
 
 def _read(encoded: EncodedImage) -> bytes:
-    if not inputs.is_address(encoded.place):
-        return read_file(encoded.place, encoded.size)
-    system, path = remote.system_of(encoded.place)
-    with remote.network(encoded.place):
+    if not inputs.is_address(encoded.path):
+        return read_file(encoded.path, encoded.size)
+    system, path = remote.system_of(encoded.path)
+    with remote.network(encoded.path):
         try:
             return bytes(system.cat_file(path))
         except FileNotFoundError as error:

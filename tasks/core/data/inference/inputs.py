@@ -37,25 +37,25 @@ class InputChunk(NamedTuple):
         mark: Changes when the file does: its time, or what the file system has instead.
     """
 
-    place: str
+    path: str
     start: int
     images: int
     bytes: int
-    mark: str
+    version_tag: str
 
     @property
     def key(self) -> int:
         """64 bits that tell the line from any other, and from itself after a change of the file."""
-        text = "\0".join(map(str, (self.place, self.start, self.images, self.bytes, self.mark)))
+        text = "\0".join(map(str, (self.path, self.start, self.images, self.bytes, self.version_tag)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 class InputFile(NamedTuple):
     """A file, unread."""
 
-    place: str
+    path: str
     bytes: int
-    mark: str
+    version_tag: str
 
 
 def is_address(place: str) -> bool:
@@ -86,10 +86,10 @@ def list_inputs(places: Sequence[str]) -> Iterator[InputChunk]:
     """
     for place in places:
         for found in _remote(place) if is_address(place) else _local(place):
-            if found.place.lower().endswith(PARQUET):
+            if found.path.lower().endswith(PARQUET):
                 yield from _rows(found)
             else:
-                yield InputChunk(found.place, IMAGE, 1, found.bytes, found.mark)
+                yield InputChunk(found.path, IMAGE, 1, found.bytes, found.version_tag)
 
 
 def absolute_path(place: str) -> str:
@@ -98,18 +98,18 @@ def absolute_path(place: str) -> str:
 
 
 def _rows(found: InputFile) -> Iterator[InputChunk]:
-    with reading(found.place), opened(found.place) as file:
-        parquet_schema.image_of(Path(found.place), file.schema_arrow)
+    with reading(found.path), opened(found.path) as file:
+        parquet_schema.image_of(Path(found.path), file.schema_arrow)
         total = file.metadata.num_rows
     for start in range(0, total, ROWS):
         count = min(ROWS, total - start)
-        yield InputChunk(found.place, start, count, found.bytes * count // total, found.mark)
+        yield InputChunk(found.path, start, count, found.bytes * count // total, found.version_tag)
 
 
 def is_unchanged(place: str, mark: str) -> bool:
     """Whether a file is there and, at a path, is as it was; at an address other calls give other marks."""
     if not is_address(place):
-        return Path(place).is_file() and _found(place).mark == mark
+        return Path(place).is_file() and _found(place).version_tag == mark
     system, path = remote.system_of(place)
     with remote.network(place):
         return bool(system.exists(path))

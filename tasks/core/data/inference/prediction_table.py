@@ -62,7 +62,7 @@ class PredictionRequest:
     dataset: str
     version: str
     model_sha256: str
-    places: tuple[str, ...]
+    inputs: tuple[str, ...]
     threshold: float | None = None
 
     @property
@@ -82,7 +82,7 @@ class Batch:
     """
 
     directory: Path
-    asking: PredictionRequest
+    request: PredictionRequest
     parts: tuple[tuple[int, int], ...]
 
     @property
@@ -114,7 +114,7 @@ class Batch:
         path = self.directory / DONE
         return dict(json.loads(path.read_bytes())) if path.exists() else None
 
-    def lines(self, part: int) -> list[InputChunk]:
+    def chunks(self, part: int) -> list[InputChunk]:
         """What a part is made from."""
         first = sum(lines for lines, _ in self.parts[:part])
         with pa.memory_map(str(self.directory / INPUTS)) as file:
@@ -129,7 +129,7 @@ class Batch:
             counts = [self.done is None or self.path(part).exists() for part in range(len(self.parts))]
             return keys[np.repeat(counts, [lines for lines, _ in self.parts])]
 
-    def tally(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         """How many images there are, of which class, abstained from, unreadable; reads part by part."""
         images, abstained, unreadable, classes = 0, 0, 0, Counter[str]()
         for part in range(len(self.parts)):
@@ -151,7 +151,7 @@ class Batch:
         with pq.ParquetFile(self.path(0)) as file:
             return next(file.iter_batches(count), pa.record_batch({})).to_pylist()
 
-    def close(self, facts: Mapping[str, Any]) -> None:
+    def finish(self, facts: Mapping[str, Any]) -> None:
         """Write down what came out; nothing is added to the batch any more."""
         content = {"format": FORMAT, **facts}
         atomic.write_bytes(self.directory / DONE, json.dumps(content, indent=1).encode())
@@ -190,10 +190,10 @@ def pending_batches(
     """
     unfinished = [batch for batch in all_batches(out) if batch.done is None]
     for batch in unfinished:
-        if batch.asking != asking:
-            batch.close({"left": len(batch.missing)})
-    going_on = [batch for batch in unfinished if batch.asking == asking]
-    fresh = _plan(out, asking, _new(lines, _keys(out, asking), once=len(asking.places) == 1), part)
+        if batch.request != asking:
+            batch.finish({"left": len(batch.missing)})
+    going_on = [batch for batch in unfinished if batch.request == asking]
+    fresh = _plan(out, asking, _new(lines, _keys(out, asking), once=len(asking.inputs) == 1), part)
     return going_on + ([fresh] if fresh else [])
 
 
@@ -213,7 +213,7 @@ def _read(directory: Path) -> Batch:
 
 def _keys(out: Path, asking: PredictionRequest) -> NDArray[np.uint64]:
     """Sorted keys of what this model has answered: 8 bytes an image file."""
-    same = [batch.keys() for batch in all_batches(out) if batch.asking.answers == asking.answers]
+    same = [batch.keys() for batch in all_batches(out) if batch.request.answers == asking.answers]
     return np.sort(np.concatenate([np.zeros(0, np.uint64), *same]))
 
 

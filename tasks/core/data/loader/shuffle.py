@@ -33,7 +33,7 @@ class Blocks:
         firsts = (self.numbers * self.size).tolist()
         return [(first, min(first + self.size, self.rows)) for first in firsts]
 
-    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where these rows are once the blocks are laid one after the other."""
         return np.searchsorted(self.numbers, rows // self.size) * self.size + rows % self.size
 
@@ -54,7 +54,7 @@ class Shuffle:
     seed: int
     rows: int
     row_bytes: int
-    whole_bytes: int = 256 << 20
+    full_shuffle_bytes: int = 256 << 20
     window_bytes: int = 128 << 20
     block_bytes: int = 4 << 20
 
@@ -76,9 +76,9 @@ class Shuffle:
         return Blocks(np.unique(rows // self.block), self.block, self.rows)
 
     @property
-    def is_whole(self) -> bool:
+    def is_full_shuffle(self) -> bool:
         """Whether all rows are shuffled among each other."""
-        return self.rows * self.row_bytes <= self.whole_bytes
+        return self.rows * self.row_bytes <= self.full_shuffle_bytes
 
     @property
     def block(self) -> int:
@@ -94,7 +94,7 @@ class Shuffle:
 @lru_cache(maxsize=2)
 def _order(shuffle: Shuffle, epoch: int) -> NDArray[np.int64]:
     generator = np.random.default_rng([shuffle.seed, epoch])
-    if shuffle.is_whole:
+    if shuffle.is_full_shuffle:
         order = generator.permutation(shuffle.rows)
     else:
         starts = generator.permutation(np.arange(0, shuffle.rows, shuffle.block))

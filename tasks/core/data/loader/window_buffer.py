@@ -30,7 +30,7 @@ class _Window:
     images: NDArray[np.uint8]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.images[self.blocks.places(rows)]
+        return self.images[self.blocks.positions(rows)]
 
 
 class WindowBuffer:
@@ -50,7 +50,7 @@ class WindowBuffer:
     def take(self, epoch: int, places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A new array of the images at these places of the epoch's order, uint8 (n, H, W, C)."""
         rows = self.shuffle.order(epoch)[places]
-        if self.shuffle.is_whole:
+        if self.shuffle.is_full_shuffle:
             return mmap.read_rows(self.images, rows)
         taken = np.empty((len(rows), *self.images.shape[1:]), np.uint8)
         windows = self.shuffle.windows(places)

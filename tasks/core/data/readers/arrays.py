@@ -36,7 +36,7 @@ class ArrayReader:
         """Read everything, checking it on the way, and count the images."""
         return sum(len(block.labels) for block in self._blocks())
 
-    def rows(self) -> ImageIndex:
+    def index(self) -> ImageIndex:
         return ImageIndex.of(self._rows())
 
     def _rows(self) -> Iterator[ImageRef]:

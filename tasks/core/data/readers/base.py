@@ -30,7 +30,7 @@ class ImageRef(NamedTuple):
         label: 0..classes-1, or `UNLABELLED`.
     """
 
-    identity: str
+    image_id: str
     path: str
     split: str
     label: int
@@ -47,7 +47,7 @@ class ImageIndex:
         label: int32 (N,).
     """
 
-    identity: pa.ChunkedArray
+    image_id: pa.ChunkedArray
     path: pa.ChunkedArray
     split: NDArray[np.str_]
     label: NDArray[np.int32]
@@ -67,14 +67,14 @@ class ImageIndex:
         return len(self.label)
 
     def __getitem__(self, number: int) -> ImageRef:
-        identity, path = self.identity[number].as_py(), self.path[number].as_py()
+        identity, path = self.image_id[number].as_py(), self.path[number].as_py()
         return ImageRef(identity, path, str(self.split[number]), int(self.label[number]))
 
     @cached_property
-    def repeated(self) -> list[int]:
+    def duplicated(self) -> list[int]:
         """Numbers of the images whose content comes more than once, ascending."""
-        order = pc.sort_indices(self.identity).to_numpy()
-        laid = self.identity.take(order)
+        order = pc.sort_indices(self.image_id).to_numpy()
+        laid = self.image_id.take(order)
         same = pc.equal(laid.slice(0, max(0, len(self) - 1)), laid.slice(1)).to_numpy()
         twice = np.zeros(len(self), bool)
         twice[:-1] |= same
@@ -122,7 +122,7 @@ class Reader(Protocol):
     @property
     def random_access(self) -> bool: ...
 
-    def rows(self) -> ImageIndex:
+    def index(self) -> ImageIndex:
         """All images, in the source's own order."""
         ...
 

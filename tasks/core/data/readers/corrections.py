@@ -85,7 +85,7 @@ def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Corr
     by_identity = [each for each in corrections if each.identity]
     absent, label = [], rows.label.copy()
     # An id counts before a path, so it comes last.
-    for some, column, field in ((by_path, rows.path, "path"), (by_identity, rows.identity, "identity")):
+    for some, column, field in ((by_path, rows.path, "path"), (by_identity, rows.image_id, "identity")):
         keys = [getattr(each, field) for each in some]
         places = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
         absent += sorted(set(keys) - {keys[place] for place in np.unique(places).tolist() if place >= 0})
@@ -155,8 +155,8 @@ class RelabelledReader:
     def random_access(self) -> bool:
         return self.reader.random_access
 
-    def rows(self) -> ImageIndex:
-        return overlay(self.reader.rows(), self.classes, self.corrections)
+    def index(self) -> ImageIndex:
+        return overlay(self.reader.index(), self.classes, self.corrections)
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         return self.reader.images(wanted, target)

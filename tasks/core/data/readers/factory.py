@@ -23,13 +23,13 @@ def open_raw(raw: RawDataset) -> Reader:
 def _of_source(raw: RawDataset) -> Reader:
     files = listing.read(raw.directory)
     root = Workspace.active().root / raw.root  # an absolute root stays as it is
-    if raw.kind == "folder":
+    if raw.format == "folder":
         return ImageFolderReader(root, files)
-    if raw.kind == "parquet":
+    if raw.format == "parquet":
         return ParquetReader(root, files)
     form = ArrayFormat.of_json(raw.manifest["ingredients"]["parameters"]["form"])
     files_of = {Path(path).name: root / path for path in files["path"].to_pylist()}
-    return ArrayReader(raw.kind, form, files_of)
+    return ArrayReader(raw.format, form, files_of)
 
 
 def libraries(kind: str) -> tuple[str, ...]:

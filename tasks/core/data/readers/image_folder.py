@@ -118,7 +118,7 @@ class ImageFolderReader:
         """Small files have just been hashed and are in the page cache; a disk would seek for large ones."""
         return bool(self._bytes.mean() < threads.MIN_THREADED_BYTES)
 
-    def rows(self) -> ImageIndex:
+    def index(self) -> ImageIndex:
         names = pc.index_in(self._files["class_name"], pa.array(self.classes))
         split = np.array(self._files["split"].to_pylist(), np.str_)
         return ImageIndex(

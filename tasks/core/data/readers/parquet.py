@@ -181,7 +181,7 @@ class ParquetReader:
         """Read every label, checking it, and count the images."""
         return sum(len(shard.labels()) for shard in self._shards)
 
-    def rows(self) -> ImageIndex:
+    def index(self) -> ImageIndex:
         """All images, in the source's own order; reads everything once.
 
         Raises:

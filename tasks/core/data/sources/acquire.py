@@ -117,8 +117,8 @@ def _from_shards(
 
 def _hashed(root: Path, seen: pa.Table, workspace: Workspace, refresh: bool, progress: Progress) -> pa.Table:
     """The listing of files that were seen."""
-    hashes = Hashes(root, workspace, forget=refresh)
-    listed = seen.append_column("sha256", hashes.of(seen, progress)).select(listing.SCHEMA.names)
+    hashes = Hashes(root, workspace, ignore_cache=refresh)
+    listed = seen.append_column("sha256", hashes.compute(seen, progress)).select(listing.SCHEMA.names)
     hashes.remember()
     log.debug("%s: %s files, %s read", root, f"{len(seen):,}", f"{hashes.read:,}")
     return listed
@@ -133,7 +133,7 @@ def _bundled(known: DatasetSpec, workspace: Workspace) -> RawDataset:
     path = Path(spec.origin).parent / DIGITS
     files = listing.table([ListedFile(path.name, path.stat().st_size, hashing.sha256_file(path))])
     return _publish(
-        known.name, known.kind, "", known.form, files, workspace, lambda: {"images": DIGITS_IMAGES}
+        known.name, known.format, "", known.array_format, files, workspace, lambda: {"images": DIGITS_IMAGES}
     )
 
 
@@ -153,12 +153,12 @@ def _from_archive(
 
     def count() -> dict[str, Any]:
         arrays = ArrayReader(
-            known.kind, known.form, {original.kept.name: original.path for original in found}
+            known.format, known.array_format, {original.kept.name: original.path for original in found}
         )
         return {"images": arrays.count(), "official": all(original.official for original in found)}
 
     root = workspace.relative(workspace.downloads)
-    handle = _publish(known.name, known.kind, root, known.form, files, workspace, count)
+    handle = _publish(known.name, known.format, root, known.array_format, files, workspace, count)
     for original in found:
         archives.copy_into_workspace(original)
     return handle
@@ -193,7 +193,7 @@ def _publish(
         path=workspace.relative(directory),
         digest=ingredients.digest,
         dataset=dataset,
-        kind=kind,
+        format=kind,
         root=root,
         images=manifest["facts"]["images"],
     )

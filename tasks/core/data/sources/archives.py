@@ -138,8 +138,8 @@ def _refuse_others(known: DatasetSpec, given: Path, found: Sequence[str], declar
 
 def _hashed(path: Path, workspace: Workspace, refresh: bool) -> tuple[str, Hashes]:
     """The SHA-256 of a single file, whose path below itself is empty, and what remembers it."""
-    hashes = Hashes(path, workspace, forget=refresh)
-    (sha256,) = hashes.of(
+    hashes = Hashes(path, workspace, ignore_cache=refresh)
+    (sha256,) = hashes.compute(
         file_stats.stats_table(path, [file_stats.file_stat("", "", "", path.stat())])
     ).to_pylist()
     return sha256, hashes

@@ -59,8 +59,8 @@ class DatasetSpec:
     """
 
     name: str
-    kind: str
-    form: ArrayFormat
+    format: str
+    array_format: ArrayFormat
     files: tuple[RemoteFile, ...] = ()
 
 

@@ -53,7 +53,7 @@ def fetch(
             return 0
         partial = Partial.open(file, destination)
         _check_room(partial)
-        timeout = (patience or RetryPolicy()).silence
+        timeout = (patience or RetryPolicy()).read_timeout
         with httpx.Client(follow_redirects=True, timeout=timeout) as client:
             transfer = Transfer(client, partial, patience or RetryPolicy(), progress)
             log.info("downloading %s (%.1f MB)", file.name, file.bytes / 1e6)
@@ -94,17 +94,19 @@ class _Search:
 
     def _stay(self, url: str, bear_slowness: bool) -> bool:
         """Stay with one address while it makes headway; True when the file is whole and in its place."""
-        patience, failures = self.transfer.patience, 0
+        patience, failures = self.transfer.retry_policy, 0
         while failures < patience.tries:
             before = self.partial.size
             try:
                 self.transfer.run(url, bear_slowness)
                 return self._finish(url)
             except ConnectionLost as error:
-                headway = self.partial.size - before >= min(patience.headway, self.partial.file.bytes // 100)
+                headway = self.partial.size - before >= min(
+                    patience.min_progress, self.partial.file.bytes // 100
+                )
                 failures = 1 if headway else failures + 1
                 self.problems[url] = str(error)
-                time.sleep(patience.pause * 2 ** (failures - 1) if failures < patience.tries else 0)
+                time.sleep(patience.backoff * 2 ** (failures - 1) if failures < patience.tries else 0)
             except TooSlow as error:
                 self.problems[url] = str(error)
                 break
@@ -127,8 +129,8 @@ class _Search:
             log.info("%s is verified: SHA-256 %s", self.partial.file.name, self.partial.file.sha256)
             return True
         if mixed:
-            self.partial.alone = True
-            self.partial.note()
+            self.partial.single_source = True
+            self.partial.save()
             raise ConnectionLost("bytes of several addresses do not fit together")
         self.partial.refuse(url, f"other bytes, SHA-256 {found}")
         raise WrongFile(self.partial.refused[url])

@@ -26,13 +26,13 @@ class RetryPolicy:
         pause: Seconds before the second try at an address; doubles with each failure in a row.
     """
 
-    silence: float = 20.0
+    read_timeout: float = 20.0
     slow_rate: float = 128e3
     slow_seconds: float = 20.0
     dead_rate: float = 1e3
     tries: int = 3
-    headway: int = 1 << 16
-    pause: float = 1.0
+    min_progress: int = 1 << 16
+    backoff: float = 1.0
 
 
 class ConnectionLost(Exception):  # noqa: N818 - events, handled in `download`, not errors for a person
@@ -81,12 +81,12 @@ class Transfer:
     """
 
     def __init__(
-        self, client: httpx.Client, partial: Partial, patience: RetryPolicy, progress: Progress
+        self, client: httpx.Client, partial: Partial, retry_policy: RetryPolicy, progress: Progress
     ) -> None:
-        self.client, self.partial, self.patience, self.progress = client, partial, patience, progress
+        self.client, self.partial, self.retry_policy, self.progress = client, partial, retry_policy, progress
         self.received = 0
 
-    def run(self, url: str, bear_slowness: bool) -> None:
+    def run(self, url: str, accept_slow: bool) -> None:
         """Ask `url` for what is missing; returns when nothing is.
 
         Raises:
@@ -99,7 +99,7 @@ class Transfer:
         try:
             with self.client.stream("GET", url, headers=headers) as response:
                 start = self._begin(response)
-                self._take(url, response, start, bear_slowness)
+                self._take(url, response, start, accept_slow)
         except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise MirrorUnusable(str(error)) from error
         except httpx.TransportError as error:
@@ -113,7 +113,7 @@ class Transfer:
         if status in GONE:
             raise MirrorUnusable(f"HTTP {status}")
         if status == 416:  # more bytes are here than the host has
-            self.partial.forget()
+            self.partial.restart()
         if status not in (200, 206):
             raise ConnectionLost(f"HTTP {status}")
         start, total = _announced(response)
@@ -123,10 +123,10 @@ class Transfer:
             raise MirrorUnusable(f"a part from byte {start} on, which was not asked for")
         return start
 
-    def _take(self, url: str, response: httpx.Response, start: int, bear_slowness: bool) -> None:
+    def _take(self, url: str, response: httpx.Response, start: int, accept_slow: bool) -> None:
         """Append what is new; a host that ignores Range sends again what is here, which is passed over."""
         size, expected = self.partial.size, self.partial.file.bytes
-        meter, display, known = Meter(self.patience.slow_seconds), Meter(1.0), size - start
+        meter, display, known = Meter(self.retry_policy.slow_seconds), Meter(1.0), size - start
         with self.partial.path.open("ab", buffering=0) as sink:
             for chunk in response.iter_raw():
                 self.received += len(chunk)
@@ -140,13 +140,13 @@ class Transfer:
                 if display.add(len(chunk)):
                     self.progress(size, expected, _note(display.rate, expected - size))
                 if meter.add(len(chunk)):
-                    self._judge(meter.rate, bear_slowness)
+                    self._check_rate(meter.rate, accept_slow)
         self.progress(size, expected, "")
 
-    def _judge(self, rate: float, bear_slowness: bool) -> None:
-        if rate < self.patience.dead_rate:
+    def _check_rate(self, rate: float, accept_slow: bool) -> None:
+        if rate < self.retry_policy.dead_rate:
             raise ConnectionLost(f"only {rate:.0f} bytes a second")
-        if rate < self.patience.slow_rate and not bear_slowness:
+        if rate < self.retry_policy.slow_rate and not accept_slow:
             raise TooSlow(f"only {rate / 1e3:.0f} kB/s")
 
 

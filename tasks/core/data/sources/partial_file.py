@@ -25,7 +25,7 @@ class Partial:
     destination: Path
     refused: dict[str, str] = field(default_factory=dict)
     contributors: list[str] = field(default_factory=list)
-    alone: bool = False
+    single_source: bool = False
 
     @classmethod
     def open(cls, file: RemoteFile, destination: Path) -> "Partial":
@@ -48,32 +48,32 @@ class Partial:
     def size(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def note(self) -> None:
+    def save(self) -> None:
         """Write down what is known, for the next process."""
-        known = {"refused": self.refused, "contributors": self.contributors, "alone": self.alone}
+        known = {"refused": self.refused, "contributors": self.contributors, "alone": self.single_source}
         atomic.write_bytes(self.notes, json.dumps(known).encode())
 
     def prepare(self, url: str) -> None:
         """Make way for `url` if bytes of others must not be mixed with its own."""
-        if self.alone and self.contributors not in ([], [url]):
-            self.forget()
+        if self.single_source and self.contributors not in ([], [url]):
+            self.restart()
 
     def contribute(self, url: str) -> None:
         """Tell that the bytes to come are from `url`."""
         if url not in self.contributors:
             self.contributors.append(url)
-            self.note()
+            self.save()
 
     def refuse(self, url: str, why: str) -> None:
         """Never ask `url` again while this file is on its way, in later processes too."""
         self.refused[url] = why
-        self.note()
+        self.save()
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Begin again at byte 0."""
         self.path.unlink(missing_ok=True)
         self.contributors = []
-        self.note()
+        self.save()
 
     def discard(self) -> None:
         """Keep nothing."""
@@ -88,7 +88,7 @@ class Partial:
         """
         found = hashing.sha256_file(self.path)
         if found != self.file.sha256:
-            self.forget()
+            self.restart()
             return found
         atomic.sync(self.path)
         self.path.replace(self.destination)

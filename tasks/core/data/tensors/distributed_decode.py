@@ -109,8 +109,8 @@ class DistributedReader:
     def published(self) -> bool:
         return self.reader.published
 
-    def rows(self) -> ImageIndex:
-        return self.reader.rows()
+    def index(self) -> ImageIndex:
+        return self.reader.index()
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         if len(wanted) <= self.size:

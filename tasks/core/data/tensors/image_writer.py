@@ -78,7 +78,7 @@ class _Writing:
     ) -> None:
         self.reader, self.rows, self.layout = reader, rows, layout
         self.plan, self.earlier = plan, earlier
-        self.split, self.row = layout.places(len(rows))
+        self.split, self.row = layout.split_and_row(len(rows))
         self.files = {split: self._file(directory, split, len(layout.splits[split])) for split in SPLITS}
         self.pixels = Pixels(plan, np.zeros((len(rows), 3), np.int32))
 
@@ -94,7 +94,7 @@ class _Writing:
         """Copy what an earlier cache has; the numbers that are left to decode, ascending."""
         known = np.full(len(self.rows), -1)
         if self.earlier.shape == self.plan.shape:
-            known = self.earlier.places(self.rows.identity)
+            known = self.earlier.lookup(self.rows.image_id)
         with self.earlier.opened() as images:
             for split, numbers in self.layout.splits.items():
                 places = known[numbers]

@@ -55,7 +55,7 @@ def ingredients(raw: RawDataset, settings: NormalizeSettings) -> Ingredients:
         inputs={"raw": raw.digest},
         parameters=vars(settings),
         modules=("tasks.core.data.tensors.normalize",),
-        libraries=factory.libraries(raw.kind),
+        libraries=factory.libraries(raw.format),
     )
 
 
@@ -90,10 +90,10 @@ def normalize(
     directory = workspace.tensors / made_of.digest
 
     def build(staging: Path) -> dict[str, Any]:
-        scratch = refresh or raw.kind in factory.ARRAYS
+        scratch = refresh or raw.format in factory.ARRAYS
         earlier = ReusableCache() if scratch else ReusableCache.find(workspace, raw.dataset, made_of.record())
         reader = factory.open_raw(raw)
-        if work and raw.kind not in factory.ARRAYS:
+        if work and raw.format not in factory.ARRAYS:
             reader = DistributedReader(reader, raw, work, directory, portion)
         return _build(staging, reader, raw, settings, earlier, progress)
 
@@ -120,7 +120,7 @@ def _build(
     earlier: ReusableCache,
     progress: Progress,
 ) -> dict[str, Any]:
-    rows = reader.rows()
+    rows = reader.index()
     doubtful = quarantine.find_label_conflicts(rows, reader.classes)
     left_out = {} if reader.published else doubtful
     layout = Splits.of(rows, settings.val_fraction).without(left_out)
@@ -157,7 +157,7 @@ def _write_tables(
     columns = {
         "split": pa.array(SPLITS).take(np.repeat(range(len(SPLITS)), list(map(len, members)))),
         "row": np.concatenate([np.arange(len(some)) for some in members]),
-        "id": rows.identity.take(numbers),
+        "id": rows.image_id.take(numbers),
         "path": rows.path.take(numbers),
         "label": labels,
         "class_name": pa.array(reader.classes).take(labels),

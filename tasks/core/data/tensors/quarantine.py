@@ -30,11 +30,11 @@ def find_label_conflicts(rows: ImageIndex, classes: tuple[str, ...]) -> dict[int
     first: dict[str, ImageRef] = {}
     torn: dict[str, ImageRef] = {}  # identity -> the first image that contradicts the first one
     for row in alike.values():
-        if first.setdefault(row.identity, row).label != row.label:
-            torn.setdefault(row.identity, row)
+        if first.setdefault(row.image_id, row).label != row.label:
+            torn.setdefault(row.image_id, row)
     for number, row in alike.items():
-        if row.identity in torn:
-            one, other = first[row.identity], torn[row.identity]
+        if row.image_id in torn:
+            one, other = first[row.image_id], torn[row.image_id]
             rival = other if one.label == row.label else one
             where = f"{classes[rival.label]} as {rival.path}"
             found[number] = f"in two classes: {classes[row.label]}, and {where}"
@@ -46,7 +46,7 @@ def copies(rows: ImageIndex) -> dict[int, str]:
     first: dict[str, ImageRef] = {}
     found = {}
     for number, row in _conflicting(rows):
-        other = first.setdefault(row.identity, row)
+        other = first.setdefault(row.image_id, row)
         if other is not row and other.label == row.label:
             found[number] = f"exact copy of {other.path}"
     return found
@@ -54,7 +54,7 @@ def copies(rows: ImageIndex) -> dict[int, str]:
 
 def _conflicting(rows: ImageIndex) -> Iterator[tuple[int, ImageRef]]:
     """The images whose content comes more than once."""
-    return ((number, rows[number]) for number in rows.repeated)
+    return ((number, rows[number]) for number in rows.duplicated)
 
 
 def write(directory: Path, rows: ImageIndex, left_out: Mapping[int, str], kept: Mapping[int, str]) -> None:

@@ -61,7 +61,7 @@ class ReusableCache:
         self.split, self.row = np.array(table["split"].to_pylist(), np.str_), table["row"].to_numpy()
         self.originals = np.stack([table[name].to_numpy() for name in ("height", "width", "channels")], 1)
 
-    def places(self, identity: pa.ChunkedArray) -> NDArray[np.int64]:
+    def lookup(self, identity: pa.ChunkedArray) -> NDArray[np.int64]:
         """The number of a row with that content, for each identity; -1 where there is none."""
         return np.asarray(pc.fill_null(pc.index_in(identity, self._identity), -1), np.int64)
 

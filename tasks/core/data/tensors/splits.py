@@ -69,12 +69,12 @@ class Splits:
         for number, name in enumerate(SPLITS):
             numbers = np.flatnonzero(split == number)
             columns = {"order": order[numbers]}
-            columns |= {"identity": rows.identity.take(numbers), "path": rows.path.take(numbers)}
+            columns |= {"identity": rows.image_id.take(numbers), "path": rows.path.take(numbers)}
             keys = [(key, "ascending") for key in columns]
             members[name] = numbers[pc.sort_indices(pa.table(columns), keys).to_numpy()]
         return cls(members)
 
-    def places(self, count: int) -> tuple[NDArray[np.int8], Numbers]:
+    def split_and_row(self, count: int) -> tuple[NDArray[np.int8], Numbers]:
         """The number in `SPLITS` of each image's split, and its row there; -1 for one that is in none.
 
         Args:
@@ -99,7 +99,7 @@ def _assign(rows: ImageIndex, val_fraction: float) -> tuple[NDArray[np.int8], ND
     split, order = np.empty(len(rows), np.int8), np.empty(len(rows), np.float64)
     for start in range(0, len(rows), BATCH):
         some = slice(start, start + BATCH)
-        identities = rows.identity[some].to_pylist()
+        identities = rows.image_id[some].to_pylist()
         said = rows.split[some].tolist()
         split[some] = [
             codes[choose_split(*pair, has, val_fraction)] for pair in zip(identities, said, strict=True)

@@ -32,8 +32,8 @@ class TargetShape:
 
     size: tuple[int, int]
     channels: int
-    found_size: bool = False
-    found_grey: bool = False
+    inferred_size: bool = False
+    inferred_grey: bool = False
 
     @classmethod
     def of(
@@ -57,7 +57,7 @@ class TargetShape:
         if reader.shape:
             return cls(asked or reader.shape[:2], reader.shape[2])
         probed = np.sort(sample[:PROBES])
-        places = earlier.places(rows.identity.take(probed))
+        places = earlier.lookup(rows.image_id.take(probed))
         unknown = probed[places < 0].tolist()
         # The sizes stand in the headers: a small target spares decoding photos in full (64 ms each).
         probes = reader.images(unknown, Target(asked or DEFAULT_SIZE, 3))
@@ -70,8 +70,8 @@ class TargetShape:
         return cls(
             size=asked or (own if kept else DEFAULT_SIZE),
             channels=1 if grey else 3,
-            found_size=kept and not asked,
-            found_grey=grey,
+            inferred_size=kept and not asked,
+            inferred_grey=grey,
         )
 
     @property
@@ -89,10 +89,10 @@ class TargetShape:
             Differs: With the plan that has room for it.
         """
         plan = self
-        if self.found_size and original[:2] != self.size:
-            plan = replace(plan, size=DEFAULT_SIZE, found_size=False)
-        if self.found_grey and original[2] != 1:
-            plan = replace(plan, channels=3, found_grey=False)
+        if self.inferred_size and original[:2] != self.size:
+            plan = replace(plan, size=DEFAULT_SIZE, inferred_size=False)
+        if self.inferred_grey and original[2] != 1:
+            plan = replace(plan, channels=3, inferred_grey=False)
         if plan is not self:
             raise ShapeMismatch(plan)
 

@@ -36,7 +36,7 @@ def build_whitened(
     recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...], classes: int, draw: Draw
 ) -> keras.Model:
     stem = stem_of(recipe, min(shape[:2]))
-    count = min(recipe.filters, 2 * stem.size**2 * shape[2])
+    count = min(recipe.stem_filters, 2 * stem.size**2 * shape[2])
     whiten = keras.layers.Conv2D(
         count,
         stem.size,
@@ -49,7 +49,7 @@ def build_whitened(
     layers: list[keras.layers.Layer] = [keras.layers.Rescaling(1 / 255, name="rescale"), whiten]
     side = (min(shape[:2]) - stem.size) // stem.stride + 1
     for number, widths in enumerate(_padded_groups(recipe, side), start=1):
-        padding = "valid" if recipe.trim and side >= MIN_TRIMMED_SIDE else "same"
+        padding = "valid" if recipe.drop_odd_edge and side >= MIN_TRIMMED_SIDE else "same"
         layers += _group(f"group_{number}", widths, padding)
         side = side // 2 if padding == "valid" else (side + 1) // 2
     layers += [
@@ -71,8 +71,8 @@ def build_whitened(
 def _padded_groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:
     """The recipe's groups, after as many thin ones as bring a feature map of this side down to 8."""
     halvings = max(0, int(np.ceil(np.log2(side / MIN_SIDE))))
-    extra = max(0, halvings - len(recipe.groups))
-    return [(recipe.groups[0][0],)] * extra + list(recipe.groups)
+    extra = max(0, halvings - len(recipe.block_widths))
+    return [(recipe.block_widths[0][0],)] * extra + list(recipe.block_widths)
 
 
 def _group(name: str, widths: tuple[int, ...], padding: str) -> list[keras.layers.Layer]:

@@ -35,17 +35,17 @@ class SingleDevice:
 
     replicas = 1
     processes = 1
-    leads = True
+    is_chief = True
 
     def scope(self) -> AbstractContextManager[Any]:
         """In which variables are made."""
         return nullcontext()
 
-    def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def process_share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """This process's share of rows (..., batch), along the last axis."""
         return rows
 
-    def part(self, values: tf.Tensor) -> tf.Tensor:
+    def replica_share(self, values: tf.Tensor) -> tf.Tensor:
         """Within `run`: this replica's part of its process's share (n, ...)."""
         return values
 
@@ -53,15 +53,15 @@ class SingleDevice:
         """Call `step` on every replica; it must give the same on all of them."""
         return step(*arguments)
 
-    def joined(self, values: tf.Tensor) -> tf.Tensor:
+    def all_gather(self, values: tf.Tensor) -> tf.Tensor:
         """Within `run`: the replicas' values one after the other, along the first axis."""
         return values
 
-    def told(self, content: bytes) -> bytes:
+    def broadcast_bytes(self, content: bytes) -> bytes:
         """The leader's content, in every process."""
         return content
 
-    def same(self, number: int) -> int:
+    def broadcast_int(self, number: int) -> int:
         """The leader's number, in every process.
 
         TensorFlow numbers the sums of a compiled function anew at each call: processes that call it
@@ -69,7 +69,7 @@ class SingleDevice:
         """
         return number
 
-    def agree(self, digest: str) -> None:
+    def check_same_job(self, digest: str) -> None:
         """Go on only if every process is about to train the same.
 
         Args:
@@ -79,7 +79,7 @@ class SingleDevice:
             UsageError: In every process, if one of them has another digest.
         """
 
-    def check(self, recipe: Recipe) -> None:
+    def check_batch_size(self, recipe: Recipe) -> None:
         """Whether the replicas can share the recipe's work.
 
         Raises:
@@ -87,7 +87,7 @@ class SingleDevice:
         """
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def detect_lost_workers(self) -> Iterator[None]:
         """In which a process that is gone shows as `LostWorkerError`; left when all have come to its end."""
         yield
 
@@ -107,7 +107,7 @@ class ReplicaGroup(SingleDevice):
         self.strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
         self.processes, self._index = (len(cluster.addresses), cluster.index) if cluster else (1, 0)
-        self.leads = cluster is None or cluster.leads
+        self.is_chief = cluster is None or cluster.is_chief
         self._local = self.replicas // self.processes
         signature = [tf.TensorSpec((None,), tf.int64)]
         self._sum = tf.function(self._sum_of_processes, input_signature=signature, autograph=False)
@@ -115,10 +115,10 @@ class ReplicaGroup(SingleDevice):
     def scope(self) -> AbstractContextManager[Any]:
         return self.strategy.scope()
 
-    def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def process_share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows[..., _share(self._index, self.processes, rows.shape[-1])]
 
-    def part(self, values: tf.Tensor) -> tf.Tensor:
+    def replica_share(self, values: tf.Tensor) -> tf.Tensor:
         count = values.shape[0] if values.shape[0] is not None else tf.shape(values)[0]
         return values[_share(_replica() % self._local, self._local, count)]
 
@@ -126,23 +126,23 @@ class ReplicaGroup(SingleDevice):
         given = self.strategy.run(step, args=arguments)
         return tf.nest.map_structure(lambda value: self.strategy.experimental_local_results(value)[0], given)
 
-    def joined(self, values: tf.Tensor) -> tf.Tensor:
+    def all_gather(self, values: tf.Tensor) -> tf.Tensor:
         return tf.distribute.get_replica_context().all_gather(values, axis=0)
 
-    def told(self, content: bytes) -> bytes:
+    def broadcast_bytes(self, content: bytes) -> bytes:
         if self.processes == 1:
             return content
         length = int(self._from_leader(np.array([len(content)]))[0])
         words = np.zeros(1 + length // 8, np.int64)  # never none: TensorFlow's ring dies of an empty tensor
-        if self.leads:
+        if self.is_chief:
             words = np.frombuffer(content.ljust(8 * len(words), b"\0"), np.int64)
         return self._from_leader(words).tobytes()[:length]
 
-    def same(self, number: int) -> int:
+    def broadcast_int(self, number: int) -> int:
         return number if self.processes == 1 else int(self._from_leader(np.array([number]))[0])
 
-    def agree(self, digest: str) -> None:
-        leaders = self.told(digest.encode()).decode()
+    def check_same_job(self, digest: str) -> None:
+        leaders = self.broadcast_bytes(digest.encode()).decode()
         others = self._summed(np.array([digest != leaders]))[0]
         if others:
             raise UsageError(
@@ -153,7 +153,7 @@ class ReplicaGroup(SingleDevice):
                 todo="start all processes with the same options, data and version of Plumbline",
             )
 
-    def check(self, recipe: Recipe) -> None:
+    def check_batch_size(self, recipe: Recipe) -> None:
         if recipe.batch_size < self.replicas:
             raise UsageError(
                 f"a batch of {recipe.batch_size} images cannot be shared by {self.replicas} replicas",
@@ -167,11 +167,11 @@ class ReplicaGroup(SingleDevice):
             )
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def detect_lost_workers(self) -> Iterator[None]:
         try:
             yield
         except SHARED:
-            self._part()
+            self._barrier()
             raise
         except LOST as error:
             raise LostWorkerError(
@@ -181,9 +181,9 @@ class ReplicaGroup(SingleDevice):
                 done="this process has stopped; the last checkpoint is kept",
                 todo="start every process again with the same command: training goes on from the checkpoint",
             ) from error
-        self._part()
+        self._barrier()
 
-    def _part(self) -> None:
+    def _barrier(self) -> None:
         """Wait until every process has the last sum: who leaves sooner takes along what others still fetch.
 
         By one more sum, which tells the same if it fails: somebody has left, so all had begun it.
@@ -193,7 +193,7 @@ class ReplicaGroup(SingleDevice):
                 self._summed(np.zeros(1, np.int64))
 
     def _from_leader(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._summed(values if self.leads else np.zeros_like(values))
+        return self._summed(values if self.is_chief else np.zeros_like(values))
 
     def _summed(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Sum over the processes, (n,); of integers, so exact."""

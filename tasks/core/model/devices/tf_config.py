@@ -27,7 +27,7 @@ class Cluster:
     index: int
 
     @property
-    def leads(self) -> bool:
+    def is_chief(self) -> bool:
         """Whether this process keeps checkpoints and publishes: exactly one does."""
         return self.index == 0
 
@@ -72,7 +72,7 @@ def is_worker() -> bool:
         cluster = this_cluster()
     except UsageError:
         return False
-    return cluster is not None and not cluster.leads
+    return cluster is not None and not cluster.is_chief
 
 
 def _parsed(config: dict[str, Any]) -> Cluster:

@@ -35,7 +35,7 @@ def build_inference_model(recipe: Recipe, trained: keras.Model, temperature: flo
 
 def tta_views(recipe: Recipe, channels: int) -> int:
     """Views of an image that the published model averages; grey images are never mirrored."""
-    return recipe.views if channels == 3 else 1
+    return recipe.tta_views if channels == 3 else 1
 
 
 def _folded(trained: keras.Model) -> tuple[list[keras.layers.Layer], list[Weights]]:

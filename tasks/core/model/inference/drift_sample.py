@@ -52,7 +52,7 @@ class DriftSample:
                 name: np.concatenate([some[name] for some in self._traits]) for name in self._traits[0]
             }
             # All at once: a product of matrices a block would have its threads wait for those of TensorFlow.
-            numbers |= self._projection.numbers(np.concatenate(self._embeddings))
+            numbers |= self._projection.features(np.concatenate(self._embeddings))
         table = pa.table(numbers)
         with pa.ipc.new_file(path, table.schema) as writer:
             writer.write_table(table)

@@ -43,7 +43,7 @@ class Projection:
         directions = vectors[:, order] * signs / np.sqrt(variances[order])
         return cls(mean.astype(np.float32), directions.astype(np.float32))
 
-    def numbers(self, embeddings: Floats) -> dict[str, Floats]:
+    def features(self, embeddings: Floats) -> dict[str, Floats]:
         """`embedding_1` and so on, and `embedding_distance` from the training images' centre."""
         placed = (embeddings - self.mean) @ self.directions
         along = {f"embedding_{number + 1}": values for number, values in enumerate(placed.T[:DIRECTIONS])}

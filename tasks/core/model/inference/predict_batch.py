@@ -75,7 +75,7 @@ def _blocks(
 ) -> Iterator[tuple[int, ImageBatch | None]]:
     """The blocks of each part, and None at its end."""
     for part in parts:
-        for block in image_batches(batch.lines(part), size, shape):
+        for block in image_batches(batch.chunks(part), size, shape):
             yield part, block
         yield part, None
 
@@ -127,7 +127,7 @@ class _Writing:
         readable = np.array([problem is None for problem in held.problems], bool)
         likeliest = probabilities.argmax(1)
         confidence = probabilities[np.arange(len(likeliest)), likeliest]
-        abstained = readable & (confidence < (self.batch.asking.threshold or 0))
+        abstained = readable & (confidence < (self.batch.request.threshold or 0))
         answered = pa.array(likeliest.astype(np.int32), mask=~readable | abstained)
         columns = {
             "file": pa.array(held.files, pa.string()),
@@ -152,7 +152,7 @@ class _Held:
     probabilities: list[Floats] = field(default_factory=list)
 
     def add(self, block: ImageBatch, probabilities: Floats) -> None:
-        self.files += block.files
+        self.files += block.paths
         self.rows += block.rows
         self.problems += block.problems
         self.probabilities.append(probabilities)

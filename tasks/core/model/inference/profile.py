@@ -93,7 +93,7 @@ def describe(
         probabilities, embeddings: What the model gives, float32 (N, classes) and (N, D).
     """
     confidence = {"confidence": probabilities.max(1)}
-    return image_stats.of(images, sizes) | confidence | projection.numbers(embeddings)
+    return image_stats.of(images, sizes) | confidence | projection.features(embeddings)
 
 
 def of_version(version: ModelVersion) -> Projection | None:

@@ -41,7 +41,7 @@ class TrainingLog:
 
     def window(self) -> None:
         """Progress so far, in epochs and words."""
-        loss, right, images, seconds = self.trainer.sums
+        loss, right, images, seconds = self.trainer.epoch_totals
         note = f"{self._left()} left"
         if images:
             figures = f"loss {loss / images:.3f}, accuracy {right / images:.1%}"

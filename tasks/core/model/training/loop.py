@@ -82,7 +82,7 @@ def train(order: TrainingJob, directory: Path, progress: Progress) -> dict[str, 
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],
         "resumed": resumed,
         "temperature": warmth,
-        "replicas": trainer.team.replicas,
+        "replicas": trainer.devices.replicas,
         "precision": trainer.policy,
         "device": device.name(),
     }
@@ -100,9 +100,9 @@ def follow(order: TrainingJob, progress: Progress) -> tuple[Trainer, str, float]
     )
     recipe = recipes.resolve(order.settings, len(train.labels))
     team = device.everything()
-    with team.watched():
-        team.agree(order.digest)
-        team.check(recipe)
+    with team.detect_lost_workers():
+        team.check_same_job(order.digest)
+        team.check_batch_size(recipe)
         image_bytes = int(np.prod(order.tensors.shape))
         plan = StepPlan.of(recipe, order.settings.seed, len(train.labels), image_bytes)
         precision = device.policy(recipe.precision)
@@ -128,11 +128,13 @@ def _open_without_leaks(tensors: TensorCache, split: str, leaks: NDArray[np.bool
 
 def resume(trainer: Trainer, checkpoints: Path) -> str:
     """Go on from the newest whole checkpoint; says so in words, or gives "" if there is none."""
-    saved = checkpoint.parsed(trainer.team.told(_newest(checkpoints) if trainer.team.leads else b""))
+    saved = checkpoint.parsed(
+        trainer.devices.broadcast_bytes(_newest(checkpoints) if trainer.devices.is_chief else b"")
+    )
     if saved is None:
         return ""
     trainer.restore(saved)
-    seconds = sum(entry["seconds"] for entry in trainer.history) + trainer.sums[3]
+    seconds = sum(entry["seconds"] for entry in trainer.history) + trainer.epoch_totals[3]
     spared = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     words = f"resumed at epoch {trainer.step / trainer.plan.per_epoch:.3g}, {spared} saved"
     log.info(words)
@@ -159,12 +161,12 @@ def run(trainer: Trainer, checkpoints: Path, progress: Progress) -> None:
         while not trainer.done:
             with signals.deferred_signals():
                 start, end = trainer.step, trainer.plan.window(trainer.step, length)
-                length = trainer.team.same(_next_length(trainer, end - start, trainer.run(end)))
+                length = trainer.devices.broadcast_int(_next_length(trainer, end - start, trainer.run(end)))
                 ends_epoch = trainer.plan.ends_epoch(end)
                 if ends_epoch:
                     telling.epoch(trainer.close_epoch())
                 due = ends_epoch or time.monotonic() - saved > CHECKPOINT_INTERVAL
-                if due and trainer.team.leads:
+                if due and trainer.devices.is_chief:
                     checkpoint.save(checkpoints, trainer.checkpoint())
                     saved = time.monotonic()
             telling.window()
@@ -180,7 +182,7 @@ def _next_length(trainer: Trainer, steps: int, seconds: float) -> int:
     """Steps that should take `WINDOW_SECONDS`, if `steps` took `seconds`; at most four times as many."""
     bytes_a_step = (
         trainer.plan.recipe.batch_size
-        // trainer.team.processes
+        // trainer.devices.processes
         * int(np.prod(trainer.train.images.shape[1:]))
     )
     wanted = min(
@@ -191,9 +193,9 @@ def _next_length(trainer: Trainer, steps: int, seconds: float) -> int:
 
 def _save_on_stop(trainer: Trainer, checkpoints: Path) -> None:
     """Write where training stopped, if that is between two steps; else the last checkpoint has to serve."""
-    if not trainer.settled:
+    if not trainer.consistent:
         return
-    if trainer.step and trainer.team.leads:
+    if trainer.step and trainer.devices.is_chief:
         checkpoint.save(checkpoints, trainer.checkpoint())
     log.info(
         "stopped at epoch %.2f of %g; the next run goes on from there",

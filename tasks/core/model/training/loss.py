@@ -19,6 +19,6 @@ def class_offsets(recipe: Recipe, labels: NDArray[np.int32], classes: int) -> ND
     `balance`.
     """
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
-    if not recipe.balance or counts.min() == counts.max():
+    if not recipe.logit_adjustment or counts.min() == counts.max():
         return np.zeros(classes, np.float32)
     return (LOGIT_ADJUSTMENT * np.log(np.maximum(counts, 1) / len(labels))).astype(np.float32)

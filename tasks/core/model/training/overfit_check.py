@@ -63,8 +63,8 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> OverfitResul
         epochs=float(STEPS),
         augment="none",
         label_smoothing=0.0,
-        views=1,
-        balance=False,
+        tta_views=1,
+        logit_adjustment=False,
         patience=0,
     )
     plan = StepPlan.of(recipe, settings.seed, len(batch.labels))

@@ -53,7 +53,7 @@ class StepPlan:
         """Whether `step` steps make whole epochs, or are all that there are."""
         return step % self.per_epoch == 0 or step == self.steps
 
-    def places(self, start: int, end: int) -> NDArray[np.int64]:
+    def positions(self, start: int, end: int) -> NDArray[np.int64]:
         """Places, in the order of their one epoch, of the images of the steps start..end; (steps, batch)."""
         first, size = start % self.per_epoch, self.recipe.batch_size
         return np.arange(first * size, (first + end - start) * size).reshape(end - start, size)

@@ -61,24 +61,24 @@ class Trainer:
         val: Split,
         classes: int,
         policy: str = device.FULL,
-        team: SingleDevice = SINGLE_DEVICE,
+        devices: SingleDevice = SINGLE_DEVICE,
     ) -> None:
-        self.plan, self.train, self.val, self.policy, self.team = plan, train, val, policy, team
-        with team.scope():
+        self.plan, self.train, self.val, self.policy, self.devices = plan, train, val, policy, devices
+        with devices.scope():
             self.model = build.build(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizers.build(plan.recipe, self.model, optimizers.BIAS_RATE)
         self.buffer = WindowBuffer(train.images, plan.shuffle)
         self.rates = schedules.learning_rates(plan.recipe, plan.steps)
-        self.hopeless = DIVERGENCE_FACTOR * float(np.log(classes))
+        self.divergence_threshold = DIVERGENCE_FACTOR * float(np.log(classes))
         self.offsets = tf.constant(loss_module.class_offsets(plan.recipe, train.labels, classes))
         self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
         self.history: list[dict[str, float]] = []
-        self.sums = [0.0, 0.0, 0.0, 0.0]  # of the epoch so far: loss, right, images, seconds
+        self.epoch_totals = [0.0, 0.0, 0.0, 0.0]  # of the epoch so far: loss, right, images, seconds
         self.step = 0
         self.best: Best | None = None  # kept only if early stopping is on
-        self.settled = True  # whether variables, step and sums are of one moment
-        batch = (None, len(team.own(np.arange(plan.recipe.batch_size))))
-        self._run = tf.function(
+        self.consistent = True  # whether variables, step and sums are of one moment
+        batch = (None, len(devices.process_share(np.arange(plan.recipe.batch_size))))
+        self._train_steps = tf.function(
             self._steps,
             autograph=False,  # translating Python's loops and branches made half of the trace's cost
             input_signature=[  # one trace serves windows of any length
@@ -87,8 +87,8 @@ class Trainer:
                 tf.TensorSpec((None,), tf.float32),
             ],
         )
-        self._look = tf.function(
-            self._looked,
+        self._eval_step = tf.function(
+            self._evaluate_batch,
             autograph=False,
             input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), tf.uint8)],
         )
@@ -105,14 +105,14 @@ class Trainer:
         count = len(self.variables)
         for variable, value in zip(self.variables, saved.arrays[:count], strict=True):
             variable.assign(value)
-        self.step, self.history, self.sums = saved.step, saved.facts["history"], saved.facts["sums"]
+        self.step, self.history, self.epoch_totals = saved.step, saved.facts["history"], saved.facts["sums"]
         if saved.facts["best"]:
             self.best = Best(**saved.facts["best"], values=list(saved.arrays[count:]))
 
     def checkpoint(self) -> Checkpoint:
         """All that `restore` needs."""
         arrays = [variable.numpy() for variable in self.variables]
-        facts = {"history": self.history, "sums": self.sums, "best": None}
+        facts = {"history": self.history, "sums": self.epoch_totals, "best": None}
         if self.best:
             arrays += self.best.values
             facts["best"] = {
@@ -136,18 +136,18 @@ class Trainer:
         """
         began, start = time.perf_counter(), self.step
         images, labels = self._window(start, end)
-        self.settled = False
-        losses, right = self._run(images, labels, tf.constant(self.rates[start:end]))
+        self.consistent = False
+        losses, right = self._train_steps(images, labels, tf.constant(self.rates[start:end]))
         self._count(losses.numpy(), right.numpy(), start)
         self.step = end
         seconds = time.perf_counter() - began
-        self.sums[3] += seconds
-        self.settled = True
+        self.epoch_totals[3] += seconds
+        self.consistent = True
         return seconds
 
     def close_epoch(self) -> dict[str, float]:
         """Score the validation images and start new sums."""
-        loss, right, images, seconds = self.sums
+        loss, right, images, seconds = self.epoch_totals
         val_loss, val_accuracy = self.validate()
         entry = {
             "epoch": self.step / self.plan.per_epoch,
@@ -160,7 +160,7 @@ class Trainer:
             "seconds": seconds,
         }
         self.history.append(entry)
-        self.sums = [0.0, 0.0, 0.0, 0.0]
+        self.epoch_totals = [0.0, 0.0, 0.0, 0.0]
         if self.plan.recipe.patience and (self.best is None or val_loss < self.best.val_loss):
             values = [np.asarray(variable) for variable in self.model.variables]
             self.best = Best(len(self.history), val_loss, val_accuracy, values)
@@ -181,18 +181,20 @@ class Trainer:
         """Logits of the validation images by the model as it would be published, float32 (N, classes)."""
         return np.concatenate(
             [
-                self._look(tf.constant(mmap.read_rows(self.val.images, self.team.own(rows)))).numpy()[:count]
-                for rows, count in predictor.replica_rounds(self.val.images, self.team.replicas)
+                self._eval_step(
+                    tf.constant(mmap.read_rows(self.val.images, self.devices.process_share(rows)))
+                ).numpy()[:count]
+                for rows, count in predictor.replica_rounds(self.val.images, self.devices.replicas)
             ]
         )
 
     def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
         epoch = self.plan.epoch(start)
-        places = self.team.own(self.plan.places(start, end))
+        places = self.devices.process_share(self.plan.positions(start, end))
         images = self.buffer.take(epoch, places.ravel())
         rows = self.plan.shuffle.order(epoch)[places]
         if self.plan.recipe.augment == "shift":
-            reach = self.plan.recipe.reach
+            reach = self.plan.recipe.max_shift
             images = augmentation.shift(images, rows.ravel(), self.plan.seed, epoch, reach)
         labels = self.train.labels[rows]
         return tf.constant(images.reshape(*labels.shape, *images.shape[1:])), tf.constant(labels)
@@ -201,19 +203,19 @@ class Trainer:
         count = tf.shape(rates)[0]
 
         def body(step: tf.Tensor, losses: tf.TensorArray, right: tf.TensorArray) -> tuple[Any, ...]:
-            loss, hits = self.team.run(self._step, images[step], labels[step], rates[step])
+            loss, hits = self.devices.run(self._step, images[step], labels[step], rates[step])
             return step + 1, losses.write(step, loss), right.write(step, hits)
 
         start = (tf.constant(0), tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count))
         # Two steps at once would take each other's messages between replicas, and wait for ever.
-        at_once = 10 if self.team.replicas == 1 else 1
+        at_once = 10 if self.devices.replicas == 1 else 1
         _, losses, right = tf.while_loop(
             lambda step, *_: step < count, body, start, parallel_iterations=at_once
         )
         return losses.stack(), right.stack()
 
     def _step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = self.team.part(images), self.team.part(labels)
+        images, labels = self.devices.replica_share(images), self.devices.replica_share(labels)
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             loss = self._loss(logits, labels)
@@ -224,7 +226,7 @@ class Trainer:
 
     def _totals(self, loss: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Over all replicas; in one sum, since each costs a round of messages."""
-        if self.team.replicas == 1:
+        if self.devices.replicas == 1:
             return loss, hits
         (both,) = all_reduce_sum([tf.stack([loss, tf.cast(hits, tf.float32)])])
         return both[0], tf.cast(both[1], tf.int32)
@@ -236,15 +238,15 @@ class Trainer:
         targets = tf.one_hot(labels, classes, 1 - smooth + smooth / classes, smooth / classes)
         moved = tf.cast(logits, tf.float32) + self.offsets
         mean = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, moved))
-        if self.team.replicas == 1:
+        if self.devices.replicas == 1:
             return mean
         return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # this replica's share of the batch's
 
-    def _looked(self, images: tf.Tensor) -> tf.Tensor:
+    def _evaluate_batch(self, images: tf.Tensor) -> tf.Tensor:
         def joined(images: tf.Tensor) -> tf.Tensor:
-            return self.team.joined(self._logits(self.team.part(images)))
+            return self.devices.all_gather(self._logits(self.devices.replica_share(images)))
 
-        return self.team.run(joined, images)
+        return self.devices.run(joined, images)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         logits = self.model(images, training=False)
@@ -257,16 +259,16 @@ class Trainer:
         """Add a window to the epoch's sums, one step after the other: then its length changes no bit."""
         size = self.plan.recipe.batch_size
         for number, (loss, hits) in enumerate(zip(losses.tolist(), right.tolist(), strict=True), start):
-            if not loss < self.hopeless:
+            if not loss < self.divergence_threshold:
                 raise self._diverged(loss, number)
-            self.sums[0] += loss * size
-            self.sums[1] += hits
-            self.sums[2] += size
+            self.epoch_totals[0] += loss * size
+            self.epoch_totals[1] += hits
+            self.epoch_totals[2] += size
 
     def _diverged(self, loss: float, step: int) -> DivergedError:
         return DivergedError(
             "training diverged",
-            expected=f"a loss below {self.hopeless:.0f}, {DIVERGENCE_FACTOR} times that of guessing",
+            expected=f"a loss below {self.divergence_threshold:.0f}, {DIVERGENCE_FACTOR} times that of guessing",
             found=f"{loss:.4g} at step {step + 1} of {self.plan.steps} "
             f"(epoch {step / self.plan.per_epoch:.2f}), learning rate {self.rates[step]:.4g}",
             done="nothing was published",

@@ -59,8 +59,8 @@ def test_copies_of_other_pictures_lie_within_the_learned_radius(kind: str, chann
     likeness = LearnedDistance.learn(scenes(600, seed=0, channels=channels))
     pictures = scenes(300, seed=1, channels=channels)
     copies = np.stack([COPIES[kind](picture) for picture in pictures])
-    apart = likeness.between(descriptors.describe(pictures), descriptors.describe(copies))
-    others = likeness.between(
+    apart = likeness.distance(descriptors.describe(pictures), descriptors.describe(copies))
+    others = likeness.distance(
         descriptors.describe(pictures), descriptors.describe(np.roll(copies, 1, axis=0))
     )
     assert np.mean(apart <= likeness.radius) >= 0.95
@@ -78,8 +78,8 @@ def test_drawings_allow_less_than_photos() -> None:
     ]
     digits = np.stack(large)[..., None]
     likeness = LearnedDistance.learn(digits[:1000])
-    assert likeness.blemish < 0.003 < LearnedDistance.learn(scenes(200)).blemish
-    close = neighbours.within(likeness.place(descriptors.describe(digits)), likeness.radius)
+    assert likeness.pixel_tolerance < 0.003 < LearnedDistance.learn(scenes(200)).pixel_tolerance
+    close = neighbours.within(likeness.project(descriptors.describe(digits)), likeness.radius)
     assert len(close.a) > 500
     lack = 1 - alignment.correlation(
         descriptors.reduced(digits[close.a]), descriptors.reduced(digits[close.b])

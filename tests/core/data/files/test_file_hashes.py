@@ -14,11 +14,11 @@ from tests.support.sample_files import put
 
 def look(root: Path, workspace: Workspace, *, forget: bool = False) -> tuple[dict[str, str], int]:
     """Hash every file of `root`; the hashes and how many files were read for it."""
-    hashes = Hashes(root, workspace, forget=forget)
+    hashes = Hashes(root, workspace, ignore_cache=forget)
     files = file_stats.stats_table(
         root, (file_stats.file_stat(path.name, "", "", path.stat()) for path in root.iterdir())
     )
-    found = dict(zip(files["path"].to_pylist(), hashes.of(files).to_pylist(), strict=True))
+    found = dict(zip(files["path"].to_pylist(), hashes.compute(files).to_pylist(), strict=True))
     hashes.remember()
     return found, hashes.read
 
@@ -68,6 +68,6 @@ def test_damaged_memory_only_costs_time(old_files: Path, workspace: Workspace) -
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, workspace: Workspace) -> None:
     there = put(tmp_path / "there", b"x").stat()
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
-        Hashes(tmp_path, workspace).of(
+        Hashes(tmp_path, workspace).compute(
             file_stats.stats_table(tmp_path, [file_stats.file_stat("gone.png", "", "", there)])
         )

@@ -39,7 +39,7 @@ def test_the_pixels_are_those_of_normalize(tmp_path: Path, workspace: Workspace)
 
     seen = 0
     for block in blocks(root):
-        for number, file in enumerate(block.files):
+        for number, file in enumerate(block.paths):
             pixels, size = rows[file]
             np.testing.assert_array_equal(block.images[number], pixels)
             assert tuple(block.sizes[number]) == size
@@ -95,6 +95,6 @@ def test_files_at_an_address_are_read_there(tmp_path: Path) -> None:
     path = parquet(tmp_path / "x.parquet", [0], contents=[image])
     files.pipe("/contents/b.parquet", path.read_bytes())
     (block,) = blocks("memory://contents")
-    assert block.files == ["memory:///contents/a.png", "memory:///contents/b.parquet"]
+    assert block.paths == ["memory:///contents/a.png", "memory:///contents/b.parquet"]
     np.testing.assert_array_equal(block.images[0], noise(3, 16, 16))
     np.testing.assert_array_equal(block.images[1], noise(3, 16, 16))

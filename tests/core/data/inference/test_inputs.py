@@ -11,9 +11,7 @@ from tests.support.sample_files import encoded, noise, parquet, photos, put
 
 
 def names(root: Path, *places: object) -> list[str]:
-    return [
-        os.path.relpath(line.place, root) for line in inputs.list_inputs([str(place) for place in places])
-    ]
+    return [os.path.relpath(line.path, root) for line in inputs.list_inputs([str(place) for place in places])]
 
 
 def test_a_folder_is_gone_through_in_order_and_only_its_images(tmp_path: Path) -> None:
@@ -54,11 +52,9 @@ def test_an_address_is_listed_like_a_folder() -> None:
     for name in ("b.png", "a/1.png", "a/note.txt"):
         files.pipe(f"/intake/{name}", encoded(noise(1)))
     found = list(inputs.list_inputs(["memory://intake"]))
-    assert [line.place for line in found] == ["memory:///intake/a/1.png", "memory:///intake/b.png"]
+    assert [line.path for line in found] == ["memory:///intake/a/1.png", "memory:///intake/b.png"]
     assert {line.start for line in found} == {IMAGE}
-    assert [line.place for line in inputs.list_inputs(["memory://intake/*.png"])] == [
-        "memory:///intake/b.png"
-    ]
+    assert [line.path for line in inputs.list_inputs(["memory://intake/*.png"])] == ["memory:///intake/b.png"]
 
 
 def test_a_changed_file_is_another_line(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def pending(out: Path, found: list[InputChunk], asking: PredictionRequest = ASKI
 def finish(batch: Batch, *parts: int) -> None:
     """Write parts as a prediction would, with the file as the only column."""
     for part in parts:
-        files = [line.place for line in batch.lines(part) for _ in range(line.images)]
+        files = [line.path for line in batch.chunks(part) for _ in range(line.images)]
         pq.write_table(pa.table({"file": files}), batch.path(part))
 
 
@@ -40,11 +40,11 @@ def test_what_is_predicted_is_not_asked_for_again(tmp_path: Path) -> None:
     (batch,) = pending(tmp_path, lines(*range(8)))
     assert batch.parts == ((3, 3), (3, 3), (2, 2))
     finish(batch, 0, 1, 2)
-    batch.close({})
+    batch.finish({})
     assert pending(tmp_path, lines(*range(8))) == []
 
     (more,) = pending(tmp_path, lines(*range(10)))
-    assert [line.place for line in more.lines(0)] == ["/photos/8.png", "/photos/9.png"]
+    assert [line.path for line in more.chunks(0)] == ["/photos/8.png", "/photos/9.png"]
     finish(more, 0)
     assert rows(tmp_path) == sorted(f"/photos/{number}.png" for number in range(10))
 
@@ -54,7 +54,7 @@ def test_an_unfinished_batch_goes_on_and_what_is_new_is_another(tmp_path: Path) 
     finish(batch, 0)
     again, fresh = pending(tmp_path, lines(*range(9)))
     assert (again, again.missing) == (batch, [1, 2])
-    assert [line.place for line in fresh.lines(0)] == ["/photos/8.png"]
+    assert [line.path for line in fresh.chunks(0)] == ["/photos/8.png"]
 
 
 def test_an_unfinished_batch_ends_when_something_else_is_asked(tmp_path: Path) -> None:
@@ -63,14 +63,14 @@ def test_an_unfinished_batch_ends_when_something_else_is_asked(tmp_path: Path) -
     (other,) = pending(tmp_path, lines(*range(8)), replace(ASKING, places=("/photos", "/more")))
     assert batch.done == {"format": 1, "left": 2}
     finish(other, 0, 1)
-    other.close({})
+    other.finish({})
     assert rows(tmp_path) == sorted(f"/photos/{number}.png" for number in range(8))
 
 
 def test_another_model_or_threshold_answers_anew(tmp_path: Path) -> None:
     (batch,) = pending(tmp_path, lines(1))
     finish(batch, 0)
-    batch.close({})
+    batch.finish({})
     for asking in (replace(ASKING, model_sha256="other"), replace(ASKING, threshold=0.5)):
         (other,) = pending(tmp_path, lines(1), asking)
         assert other.images == 1
@@ -87,7 +87,7 @@ def test_a_part_has_whole_lines(tmp_path: Path) -> None:
     shard = [InputChunk("/x.parquet", start, 2, 100, "1") for start in (0, 2, 4)]
     (batch,) = pending(tmp_path, shard)
     assert batch.parts == ((2, 4), (1, 2))
-    assert batch.lines(1) == shard[2:]
+    assert batch.chunks(1) == shard[2:]
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:

@@ -11,19 +11,19 @@ from tasks.core.data.tensors.cache import RowView
 
 def small(seed: int, rows: int) -> Shuffle:
     """Windows of 16 images of 4 bytes, in blocks of 4: a thousand are a large split."""
-    return Shuffle(seed, rows, row_bytes=4, whole_bytes=256, window_bytes=64, block_bytes=16)
+    return Shuffle(seed, rows, row_bytes=4, full_shuffle_bytes=256, window_bytes=64, block_bytes=16)
 
 
 def test_a_split_that_fits_is_shuffled_as_a_whole() -> None:
     shuffle = Shuffle(seed=3, rows=1000, row_bytes=3072)
     assert np.array_equal(shuffle.order(2), np.random.default_rng([3, 2]).permutation(1000))
-    assert shuffle.is_whole
+    assert shuffle.is_full_shuffle
 
 
 @pytest.mark.parametrize("rows", [1000, 1001, 1003, 65])
 def test_every_image_comes_once_in_an_epoch(rows: int) -> None:
     shuffle = small(0, rows)
-    assert not shuffle.is_whole
+    assert not shuffle.is_full_shuffle
     for epoch in range(3):
         assert np.array_equal(np.sort(shuffle.order(epoch)), np.arange(rows))
 
@@ -56,7 +56,7 @@ def test_the_blocks_of_a_window_hold_its_rows(rows: int) -> None:
         blocks = shuffle.blocks(*number)
         laid = np.concatenate([np.arange(*piece) for piece in blocks.ranges])
         wanted = shuffle.order(epoch)[window * 16 : (window + 1) * 16]
-        assert np.array_equal(laid[blocks.places(wanted)], wanted)
+        assert np.array_equal(laid[blocks.positions(wanted)], wanted)
         assert len(laid) <= 24
         seen.append(number)
         number = shuffle.following(*number)
@@ -66,7 +66,7 @@ def test_the_blocks_of_a_window_hold_its_rows(rows: int) -> None:
 
 
 def test_memory_does_not_decide_the_order_of_a_small_split() -> None:
-    tight = Shuffle(1, 500, 100, whole_bytes=500 * 100)
+    tight = Shuffle(1, 500, 100, full_shuffle_bytes=500 * 100)
     assert np.array_equal(Shuffle(1, 500, 100).order(0), tight.order(0))
 
 

@@ -210,7 +210,7 @@ def test_idx_reader(tmp_path: Path, batch: int) -> None:
         case = {**files, name: put(tmp_path / name, content)}
         with patience(f"batch {batch}, case {number}"):
             try:
-                blocks = list(idx.blocks(case, DATASETS["mnist"].form))
+                blocks = list(idx.blocks(case, DATASETS["mnist"].array_format))
             except ArchiveError:
                 continue
         whole += 1
@@ -237,7 +237,7 @@ def test_parquet_reader(tmp_path: Path, batch: int) -> None:
                 file = listing.ListedFile(path.name, len(content), sha256_file(path))
                 reader = ParquetReader(tmp_path, listing.table([file]))
                 count = reader.count()
-                rows = reader.rows()
+                rows = reader.index()
                 found = list(reader.images(range(len(rows)), Target((32, 32), 3)))
             except DataError:
                 continue

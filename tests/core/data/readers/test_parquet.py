@@ -47,7 +47,7 @@ def test_one_file(tmp_path: Path, workspace: Workspace) -> None:
     labels = [number % 3 for number in range(60)]
     path = parquet(tmp_path / "pets.parquet", labels, names=CATS)
     handle = acquire.acquire(SourceSettings(str(path)), workspace)
-    assert (handle.dataset, handle.kind, handle.images) == ("pets", "parquet", 60)
+    assert (handle.dataset, handle.format, handle.images) == ("pets", "parquet", 60)
     cache = normalized(path, workspace)
     assert (cache.classes, cache.shape) == (CATS, (32, 32, 3))
     for split in ("train", "val", "test"):
@@ -138,7 +138,7 @@ def test_single_rows_are_found_in_any_row_group(tmp_path: Path, row_group_size: 
     files = [listing.ListedFile(name, 0, sha256_file(tmp_path / name)) for name in names]
     reader = ParquetReader(tmp_path, listing.table(files))
     wanted = [0, 6, 7, 8, 29, 30, 44, 59]
-    rows = reader.rows()
+    rows = reader.index()
     assert [rows[number].path for number in (0, 29, 30, 59)] == [
         "a.parquet#0",
         "a.parquet#29",

@@ -36,7 +36,12 @@ def animals(tmp_path: Path) -> Path:
 def test_a_folder_stays_where_it_is(animals: Path, workspace: Workspace) -> None:
     before = {path: path.stat().st_mtime_ns for path in animals.rglob("*")}
     handle = acquire.acquire(SourceSettings(str(animals)), workspace)
-    assert (handle.dataset, handle.kind, handle.root, handle.images) == ("animals", "folder", str(animals), 6)
+    assert (handle.dataset, handle.format, handle.root, handle.images) == (
+        "animals",
+        "folder",
+        str(animals),
+        6,
+    )
     files = list(listing.lines(listing.read(handle.directory)))
     assert [file.sha256 for file in files] == [sha256_file(animals / file.path) for file in files]
     assert {path: path.stat().st_mtime_ns for path in animals.rglob("*")} == before
@@ -103,7 +108,7 @@ def test_a_name_that_is_no_text_is_refused(animals: Path, workspace: Workspace) 
 
 def cifar(path: Path, *, train: int = 20, test: int = 10, first_label: int = 0) -> Path:
     """An archive in the real format of cifar10, with few images."""
-    form = DATASETS["cifar10"].form
+    form = DATASETS["cifar10"].array_format
     members = {}
     for number, (name, split) in enumerate(form.members):
         count = train if split == "train" else test
@@ -119,7 +124,7 @@ def given(path: Path, sha256: str | None = None) -> SourceSettings:
 def test_an_archive_is_verified_counted_and_kept(tmp_path: Path, workspace: Workspace) -> None:
     path = cifar(tmp_path / "mine.tar.gz")
     handle = acquire.acquire(given(path), workspace)
-    assert (handle.dataset, handle.kind, handle.images) == ("cifar10", "cifar", 110)
+    assert (handle.dataset, handle.format, handle.images) == ("cifar10", "cifar", 110)
     assert handle.manifest["facts"] == {"images": 110, "official": False}
     (file,) = listing.lines(listing.read(handle.directory))
     path.unlink()  # the workspace has its own copy
@@ -178,7 +183,7 @@ def _link(path: Path) -> bytes:
 
 
 def _member_lacks(path: Path) -> bytes:
-    form = DATASETS["cifar10"].form
+    form = DATASETS["cifar10"].array_format
     return tar_gz(path, {name: records(form, [0, 1]) for name, _ in form.members[:-1]}).read_bytes()
 
 
@@ -187,7 +192,7 @@ def _member_empty(path: Path) -> bytes:
 
 
 def _half_a_record(path: Path) -> bytes:
-    form = DATASETS["cifar10"].form
+    form = DATASETS["cifar10"].array_format
     return tar_gz(path, {name: records(form, [0, 1])[:-7] for name, _ in form.members}).read_bytes()
 
 
@@ -271,5 +276,5 @@ def test_a_hash_that_is_none(tmp_path: Path, workspace: Workspace) -> None:
 
 def test_the_bundled_digits_are_scikit_learns(workspace: Workspace) -> None:
     handle = acquire.acquire(SourceSettings("digits"), workspace)
-    assert (handle.kind, handle.images) == ("digits", 1797)
+    assert (handle.format, handle.images) == ("digits", 1797)
     assert isinstance(handle.digest, str)

@@ -22,13 +22,13 @@ from tasks.core.workspace import Workspace
 from tests.support.sample_files import below, mnist, noise, put, records, tar_gz
 from tests.support.sample_files import idx as idx_file
 
-DIGIT_FORM = DATASETS["mnist"].form
+DIGIT_FORM = DATASETS["mnist"].array_format
 
 
 @pytest.mark.parametrize("known", DATASETS.values(), ids=DATASETS)
 def test_declarations_are_complete(known: DatasetSpec) -> None:
-    assert len(set(known.form.classes)) == len(known.form.classes) >= 2
-    assert not known.files or {split for _, split in known.form.members} == {"train", "test"}
+    assert len(set(known.array_format.classes)) == len(known.array_format.classes) >= 2
+    assert not known.files or {split for _, split in known.array_format.members} == {"train", "test"}
     for file in known.files:
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         assert file.bytes > 0
@@ -36,7 +36,7 @@ def test_declarations_are_complete(known: DatasetSpec) -> None:
 
 
 def test_cifar100_takes_the_fine_label(tmp_path: Path, workspace: Workspace) -> None:
-    form = DATASETS["cifar100"].form
+    form = DATASETS["cifar100"].array_format
     assert (len(form.classes), form.classes[0], form.classes[99]) == (100, "apple", "worm")
     content = {name: records(form, [0, 99, 50, 7, 8, 9]) for name, _ in form.members}
     path = tar_gz(tmp_path / "cifar100.tar.gz", content)
@@ -74,7 +74,7 @@ def test_a_folder_of_mnist_files_is_read_and_kept(tmp_path: Path, workspace: Wor
     declared = error.value.parts["to do"].split()[-1]
     assert below(workspace.root) == []
     handle = acquire.acquire(SourceSettings("mnist", given, declared), workspace)
-    assert (handle.kind, handle.images) == ("idx", 50)
+    assert (handle.format, handle.images) == ("idx", 50)
     for path in given.iterdir():
         path.unlink()  # the workspace has its own copies
     cache = normalize.normalize(handle, NormalizeSettings(), workspace)

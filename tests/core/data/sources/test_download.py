@@ -19,7 +19,13 @@ from tests.support.faulty_server import GOOD, Answer, FaultyServer
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 PATIENCE = RetryPolicy(
-    silence=1.0, slow_rate=500e3, slow_seconds=0.15, dead_rate=2e3, tries=3, headway=1024, pause=0.01
+    read_timeout=1.0,
+    slow_rate=500e3,
+    slow_seconds=0.15,
+    dead_rate=2e3,
+    tries=3,
+    min_progress=1024,
+    backoff=0.01,
 )
 
 

@@ -15,7 +15,13 @@ from tests.support.faulty_server import GOOD, Answer, FaultyServer
 
 SEEDS = 300
 PATIENCE = RetryPolicy(
-    silence=1.0, slow_rate=400e3, slow_seconds=0.05, dead_rate=2e3, tries=3, headway=512, pause=0.002
+    read_timeout=1.0,
+    slow_rate=400e3,
+    slow_seconds=0.05,
+    dead_rate=2e3,
+    tries=3,
+    min_progress=512,
+    backoff=0.002,
 )
 
 

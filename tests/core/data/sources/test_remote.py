@@ -45,7 +45,7 @@ def test_a_folder_at_an_address_is_like_the_folder(pets: Path, memory: str, work
     there, here = acquire(memory, workspace), acquire(str(pets), workspace)
     assert there.digest == here.digest
     assert not there.root.startswith("/")  # the copies move with the workspace
-    assert (there.dataset, there.kind, there.images) == ("pets", "parquet", 42)
+    assert (there.dataset, there.format, there.images) == ("pets", "parquet", 42)
 
 
 def test_what_has_not_changed_is_not_copied_again(memory: str, workspace: Workspace) -> None:

@@ -67,7 +67,7 @@ def test_digits_are_scikit_learns(workspace: Workspace) -> None:
 
 
 def test_a_cifar_archive_keeps_its_test_images(tmp_path: Path, workspace: Workspace) -> None:
-    form = DATASETS["cifar10"].form
+    form = DATASETS["cifar10"].array_format
     path = tar_gz(
         tmp_path / "cifar.tar.gz",
         {name: records(form, [0, 9, 5, 5], seed=10 * k) for k, (name, _) in enumerate(form.members)},

@@ -102,7 +102,7 @@ def test_rows_without_a_label_or_bytes(tmp_path: Path, workspace: Workspace) -> 
 
 def test_a_published_dataset_stays_as_it_is(tmp_path: Path, workspace: Workspace) -> None:
     """The first record again, once in its class and once in another."""
-    form = DATASETS["cifar10"].form
+    form = DATASETS["cifar10"].array_format
     content = {name: records(form, [0, 1, 2], seed=10 * k) for k, (name, _) in enumerate(form.members)}
     (test, _) = form.members[-1]
     pixels = content[test][1 : 1 + 3072]

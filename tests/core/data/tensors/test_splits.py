@@ -51,7 +51,7 @@ def test_shares_are_as_asked() -> None:
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_what_the_source_says_stands(split: str) -> None:
     has = frozenset({"train", "val", "test"})
-    assert {splits.choose_split(row(n).identity, split, has, 0.5) for n in range(100)} == {split}
+    assert {splits.choose_split(row(n).image_id, split, has, 0.5) for n in range(100)} == {split}
 
 
 def test_only_a_missing_split_is_made_out_of_train() -> None:
@@ -80,7 +80,7 @@ def test_copies_are_in_the_order_of_their_paths() -> None:
 def test_places_and_layout_without() -> None:
     numbers = {"train": [4, 2, 0], "val": [1], "test": [3]}
     layout = Splits({split: np.array(members) for split, members in numbers.items()})
-    split, place = layout.places(6)
+    split, place = layout.split_and_row(6)
     assert split.tolist() == [0, 1, 0, 2, 0, -1]  # of train, val, test
     assert place.tolist() == [2, 0, 1, 0, 0, -1]
     left = {split: members.tolist() for split, members in layout.without([2, 3]).splits.items()}

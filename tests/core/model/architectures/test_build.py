@@ -49,7 +49,7 @@ def test_published_is_what_was_trained(name: RecipeName, shape: tuple[int, ...])
     trained = built(recipe, shape, 5)
     model = inference_model.build_inference_model(recipe, trained)
     logits = np.asarray(trained(images))
-    if recipe.views == 2 and shape[2] == 3:
+    if recipe.tta_views == 2 and shape[2] == 3:
         logits = (logits + np.asarray(trained(images[:, :, ::-1]))) / 2
     probabilities = np.asarray(model(images))
     assert probabilities.dtype == np.float32

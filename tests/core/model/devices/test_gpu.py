@@ -40,4 +40,4 @@ def test_idle_gpus_are_told(two: None, caplog: pytest.LogCaptureFixture) -> None
 
 def test_the_doctor_names_idle_gpus(two: None, workspace: Workspace) -> None:
     (finding,) = [found for found in diagnostics.run_checks(workspace) if found.about == "devices"]
-    assert (finding.found, finding.todo) == ("2 GPU(s) lie idle, TensorFlow cannot use them", gpu.HOW_TO_FIX)
+    assert (finding.found, finding.fix) == ("2 GPU(s) lie idle, TensorFlow cannot use them", gpu.HOW_TO_FIX)

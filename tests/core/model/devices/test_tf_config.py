@@ -26,7 +26,7 @@ def test_the_leader_is_the_chief_or_the_first_worker(
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
     assert tf_config.this_cluster() == found
-    assert found.leads is leads
+    assert found.is_chief is leads
     assert tf_config.is_worker() is not leads
     with pytest.raises(UsageError, match="a cluster trains one model"):
         cross_predict.check_folds(5)

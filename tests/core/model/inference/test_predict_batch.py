@@ -84,7 +84,7 @@ def predicted(
         version.dataset, version.version, version.model_sha256, tuple(map(str, places)), threshold
     )
     with prediction_table.locked_folder(out):
-        found = prediction_table.pending_batches(out, asked, list_inputs(asked.places))
+        found = prediction_table.pending_batches(out, asked, list_inputs(asked.inputs))
         for batch in found:
             predict_batch.predict(batch, version)
     return found
@@ -104,13 +104,13 @@ def test_the_rows_are_keras_predictions(published: ModelVersion, tmp_path: Path)
     assert rows["predicted_class"].isna()[300]
     assert rows["probabilities"][300] is None
     assert rows["problem"].notna().sum() == 1
-    assert batch.tally() | {"classes": {}} == {
+    assert batch.counts() | {"classes": {}} == {
         "images": COUNT,
         "abstained": 0,
         "unreadable": 1,
         "classes": {},
     }
-    batch.close({})
+    batch.finish({})
     assert predicted(published, tmp_path / "out", path) == []
 
 
@@ -144,7 +144,7 @@ def test_an_interrupted_batch_ends_with_the_same_bytes(published: ModelVersion, 
     asked = PredictionRequest("animals", "v0001", published.model_sha256, (str(path), str(tmp_path / "more")))
     with prediction_table.locked_folder(tmp_path / "out"):
         (batch,) = prediction_table.pending_batches(
-            tmp_path / "out", asked, list_inputs(asked.places), part=100
+            tmp_path / "out", asked, list_inputs(asked.inputs), part=100
         )
         predict_batch.predict(batch, published)
         whole = {file.name: file.read_bytes() for file in batch.directory.iterdir()}

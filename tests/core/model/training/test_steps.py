@@ -13,7 +13,7 @@ RECIPE = replace(recipes.RECIPES[RecipeName.fast], batch_size=16, epochs=2.5)
 
 def rows_of(plan: StepPlan, start: int, end: int) -> NDArray[np.int64]:
     """The rows that the steps start..end see."""
-    return plan.shuffle.order(plan.epoch(start))[plan.places(start, end)].ravel()
+    return plan.shuffle.order(plan.epoch(start))[plan.positions(start, end)].ravel()
 
 
 def test_an_epoch_shows_each_image_at_most_once_and_each_batch_is_whole() -> None:

@@ -168,12 +168,12 @@ def test_a_stop_amid_a_window_is_never_written_down(tensors: Make, tmp_path: Pat
     data = tensors()
     one = started(data, fitted(data, RecipeName.flash))
     checkpoint.save(tmp_path, one.checkpoint())
-    one.settled = False
+    one.consistent = False
     seen: list[BaseException] = []
 
     def work() -> None:
         def stop(*_: object) -> None:
-            one.settled = False
+            one.consistent = False
             raise TimeoutError
 
         try:
@@ -229,7 +229,7 @@ def test_class_offsets_by_hand() -> None:
     recipe = recipes.RECIPES[RecipeName.fast]
     offsets = class_offsets(recipe, labels, 3)
     assert offsets.tolist() == pytest.approx([-0.05268, -1.20397, -2.30259], abs=1e-5)
-    assert class_offsets(replace(recipe, balance=False), labels, 3).tolist() == [0, 0, 0]
+    assert class_offsets(replace(recipe, logit_adjustment=False), labels, 3).tolist() == [0, 0, 0]
     assert class_offsets(recipe, np.arange(3, dtype=np.int32), 3).tolist() == [0, 0, 0]
 
 
