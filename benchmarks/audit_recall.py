@@ -38,7 +38,7 @@ from tasks.core.stage.ingredients import Ingredients
 from tasks.core.workspace import Workspace
 
 BITS = 10  # of 64 that two hashes of one picture may differ in
-COLUMNS = ["split", "row", "id", "height", "width"]
+COLUMNS = ["split", "row", "image_id", "height", "width"]
 SHIFTS = [(x, y) for x in (-2, 0, 2) for y in (-2, 0, 2) if (x, y) != (0, 0)]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -103,7 +103,7 @@ def planted(cache: TensorCache, workspace: Workspace, count: int) -> tuple[Tenso
         new = {
             "split": ["test"] * len(rows),
             "row": range(cache.test, cache.test + len(rows)),
-            "id": map(str, range(len(rows))),
+            "image_id": map(str, range(len(rows))),
             "height": [cache.shape[0]] * len(rows),
             "width": [cache.shape[1]] * len(rows),
         }
@@ -112,7 +112,7 @@ def planted(cache: TensorCache, workspace: Workspace, count: int) -> tuple[Tenso
         return {}
 
     made_of = Ingredients("normalize", {"tensors": cache.digest}, {"planted": count})
-    directory = workspace.tensors / made_of.digest
+    directory = workspace.root / "tensors" / made_of.digest
     publish.publish(directory, made_of, build)
     fields = cache.as_dict() | {"path": workspace.relative(directory), "digest": made_of.digest}
     return TensorCache(**fields | {"test": cache.test + len(rows)}), rows

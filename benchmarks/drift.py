@@ -54,7 +54,7 @@ class Subject:
 
     def __init__(self, dataset: str) -> None:
         self.version = registry.resolve(dataset, registry.CHAMPION, Workspace.active())
-        self.scorer = predictor.load_predictor(self.version.directory / registry.MODEL)
+        self.scorer = predictor.load(self.version.directory / registry.MODEL)
         projection = profile.of_version(self.version)
         if projection is None:
             raise SystemExit(f"{dataset} {self.version.version} has no profile: train it again")

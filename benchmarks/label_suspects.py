@@ -153,11 +153,11 @@ def on_train(source: SourceSettings, given: argparse.Namespace, workspace: Works
 
 def _write(path: Path, cache: TensorCache, labels: Rows, wrong: NDArray[np.bool_]) -> None:
     """The flips as corrections, by the images' ids; copies of an image get one label."""
-    table = pq.read_table(cache.directory / "rows.parquet", columns=["split", "row", "id"]).to_pylist()
-    ids = {row["row"]: row["id"] for row in table if row["split"] == "train"}
+    table = pq.read_table(cache.directory / "rows.parquet", columns=["split", "row", "image_id"]).to_pylist()
+    ids = {row["row"]: row["image_id"] for row in table if row["split"] == "train"}
     rows = {ids[int(row)]: cache.classes[labels[row]] for row in np.flatnonzero(wrong)}
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("id", "label"), *rows.items()])
+        csv.writer(file).writerows([("image_id", "class_name"), *rows.items()])
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ profiled = profile.profile(trained, tensors, workspace)
 issues = label_issues.find_label_issues(scored, tensors, None, workspace)
 policy, given = PromotePolicy.better, {"who": "me", "profiled": profiled}
 decision = promotion.promote(trained, scored, None, policy, tensors, {}, workspace, **given)
-inputs = ReportInputs(raw, tensors, audited, trained, scored, decision, suspects=issues)
+inputs = ReportInputs(raw, tensors, audited, trained, scored, decision, label_issues=issues)
 report.write_report(inputs, workspace)
 row = {"run_id": "direct", "recipe": trained.recipe, "version": decision.version}
 record.append_run(row, tensors, trained, scored, workspace)

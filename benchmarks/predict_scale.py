@@ -90,7 +90,7 @@ def keras_predict(version: ModelVersion, place: Path, count: int) -> list[dict[s
     lines = list(inputs.list_inputs([str(place)]))
     array = np.concatenate([block.images[: len(block)] for block in image_batches(lines, 256, shape)])[:count]
     found = []
-    for size in (32, predictor.images_per_batch(shape)):
+    for size in (32, predictor.batch_size(shape)):
         model.predict(array[: WARM * size], batch_size=size, verbose=0)
         found.append(
             timed(f"keras predict, batch {size}", lambda size=size: len(model.predict(array, size, 0)))
@@ -120,7 +120,7 @@ def case(given: argparse.Namespace) -> list[dict[str, Any]]:
     if not given.cold:
         from tasks.core.model.inference import predictor
 
-        scorer = predictor.load_predictor(version.directory / "model.keras")
+        scorer = predictor.load(version.directory / "model.keras")
         shape = version.manifest["facts"]["shape"]
         scorer.score(np.zeros((WARM * scorer.size, *shape), np.uint8))
     return [timed(given.case, lambda: predict(version, given.place, given.out))]
@@ -159,8 +159,8 @@ def parts(out: Path) -> int:
 
 def account(out: Path, whole: Path, count: int) -> str:
     """Every row of a table that was killed at, against one that was not."""
-    rows = pq.read_table(out, columns=["file", "row"]).to_pylist()
-    seen = Counter((row["file"], row["row"]) for row in rows)
+    rows = pq.read_table(out, columns=["path", "row"]).to_pylist()
+    seen = Counter((row["path"], row["row"]) for row in rows)
     pairs = zip(sorted(out.glob("batch=*/part-*")), sorted(whole.glob("batch=*/part-*")), strict=True)
     same = [one.read_bytes() == other.read_bytes() for one, other in pairs]
     doubled = sum(number - 1 for number in seen.values())

@@ -5,7 +5,7 @@ python benchmarks/scale.py --folder photos/train [--sizes 10000 20000 40000] [--
 Takes subsets of a folder of classes (hard links, else copies), runs every stage on each in a process of its
 own, and fits straight lines: CPU-seconds and memory for each image, apart from what a stage costs however
 few they are. The comparison of all pairs within the audit is measured by itself and fitted to the number of
-pairs. Prints the measurements, the constants, and their product with --images. docs/SCALE.md says what to
+pairs. Prints the measurements, the constants, and their product with --images. docs/scale.md says what to
 make of it.
 """
 

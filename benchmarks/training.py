@@ -37,7 +37,7 @@ TEXTBOOK = "textbook script"
 # What the script runs in: it has not asked for our settings, such as deterministic kernels.
 GIVEN = dict(os.environ)
 QUICK = ["flash", "fast"]
-USUAL = ["seed", "flash", "fast", "good"]
+USUAL = ["textbook", "flash", "fast", "good"]
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def one(directory: Path, settings: TrainSettings) -> dict[str, float]:
     import numpy as np
 
     from tasks.core.data.tensors.cache import open_split
-    from tasks.core.model.inference import predict_splits, predictor
+    from tasks.core.model.inference import predictor
     from tasks.core.model.training import train
 
     imports, wall = time.process_time(), time.perf_counter()
@@ -134,10 +134,8 @@ def one(directory: Path, settings: TrainSettings) -> dict[str, float]:
         cache = linked(directory, Workspace.open(folder))
         model = train.train(cache, settings, Workspace.active())
         test = open_split(cache, "test")
-        batches = predictor.batches(test.images)
-        probabilities = np.concatenate(
-            list(predict_splits.predict_images(model.directory / "model.keras", batches))
-        )
+        loaded = predictor.load(model.directory / "model.keras")
+        probabilities = np.concatenate([loaded.probabilities(part) for part in loaded.batches(test.images)])
     return {
         "accuracy": float(np.mean(probabilities.argmax(axis=1) == test.labels)),
         "val_accuracy": model.val_accuracy,
@@ -151,8 +149,8 @@ def one(directory: Path, settings: TrainSettings) -> dict[str, float]:
 def linked(directory: Path, workspace: Workspace) -> TensorCache:
     """The tensor cache as part of another workspace."""
     manifest: dict[str, Any] = manifests.read(directory)
-    workspace.tensors.mkdir(parents=True)
-    (workspace.tensors / directory.name).symlink_to(directory.resolve())
+    (workspace.root / "tensors").mkdir(parents=True)
+    (workspace.root / "tensors" / directory.name).symlink_to(directory.resolve())
     facts = manifest["facts"]
     return TensorCache(
         path=f"tensors/{directory.name}",

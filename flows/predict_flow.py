@@ -59,10 +59,10 @@ def predict_flow(
         Counts of images, of those without an answer and of unreadable ones, what drifted, and the folder.
     """
     open_workspace(workspace)
-    asking, version = validate_request(images, dataset, model, abstain, threshold)
+    request, version = validate_request(images, dataset, model, abstain, threshold)
     out = out.expanduser().absolute()
     with prediction_table.locked_folder(out):
-        done = [predict_one_batch(batch, version) for batch in pending_batches(asking, out)]
+        done = [predict_one_batch(batch, version) for batch in pending_batches(request, out)]
     if not done:
         console.log.info("nothing new: all images are in %s already", out)
     counts = {name: sum(tally[name] for tally in done) for name in ("images", "abstained", "unreadable")}

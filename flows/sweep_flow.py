@@ -15,6 +15,7 @@ if __name__ == "__main__":  # a bare clone works too, and no other package calle
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core.operations import environment
+from tasks.core.stage.stages import RefreshName
 
 if __name__ == "__main__":
     environment.open_command("sweep")
@@ -35,7 +36,6 @@ from tasks.core.config import (
     Precision,
     PromotePolicy,
     RecipeName,
-    RefreshName,
     RunnerName,
     RunSettings,
 )
@@ -103,8 +103,8 @@ def sweep_flow(
             (<class>/* or {train,val,test}/<class>/*), a CSV of path,label, or parquet: files or an address.
         archive: A dataset's archive file to use instead of downloading it.
         archive_sha256: The SHA-256 that the archive file must have, if it is not the official one.
-        recipe: How to train, from cheap to accurate: flash, fast, good, best; seed is the textbook CNN, as a
-            yardstick.
+        recipe: How to train, from cheap to accurate: flash, fast, good, best; textbook is the CNN of
+            tutorials, for comparison.
         vary: A parameter and its values, such as learning_rate=0.1,0.2,0.4; with --random also a range,
             learning_rate=0.05..0.8. May be repeated: every combination is tried. One of recipe, epochs,
             batch_size, learning_rate, augment, patience, drop_leaks.

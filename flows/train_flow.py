@@ -13,6 +13,7 @@ if __name__ == "__main__":  # a bare clone works too, and no other package calle
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core.operations import environment
+from tasks.core.stage.stages import RefreshName
 
 if __name__ == "__main__":
     environment.open_command("train")
@@ -31,7 +32,6 @@ from tasks.core.config import (
     Precision,
     PromotePolicy,
     RecipeName,
-    RefreshName,
     RunnerName,
     RunSettings,
 )
@@ -97,8 +97,8 @@ def train_flow(
             (<class>/* or {train,val,test}/<class>/*), a CSV of path,label, or parquet: files or an address.
         archive: A dataset's archive file to use instead of downloading it.
         archive_sha256: The SHA-256 that the archive file must have, if it is not the official one.
-        recipe: How to train, from cheap to accurate: flash, fast, good, best; seed is the textbook CNN, as a
-            yardstick.
+        recipe: How to train, from cheap to accurate: flash, fast, good, best; textbook is the CNN of
+            tutorials, for comparison.
         epochs: Passes over the training images; fractions welcome. Default: the recipe's.
         batch_size: Images a training step. Default: the recipe's.
         learning_rate: Peak learning rate. Default: the recipe's.

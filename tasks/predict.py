@@ -53,6 +53,6 @@ def compare(batch: Batch, version: ModelVersion) -> Drift:
     return drift_report.write_drift_report(batch, version)
 
 
-def pending_batches(asking: PredictionRequest, out: Path) -> list[Batch]:
+def pending_batches(request: PredictionRequest, out: Path) -> list[Batch]:
     """The batches that are to be done; see `prediction_table.pending_batches`."""
-    return prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.inputs))
+    return prediction_table.pending_batches(out, request, inputs.list_inputs(request.inputs))

@@ -1,4 +1,4 @@
-"""`plumbline doctor`: what is wrong with the installation, the server or a workspace, and how to mend it."""
+"""`plumbline doctor`: what is wrong with the installation, the server or a workspace, and how to fix it."""
 
 import sys
 from pathlib import Path
@@ -11,20 +11,26 @@ from tasks.core.storage.mirror import open_workspace
 from tasks.display import console
 
 
-def doctor(least_free: float = 2.0, workspace: Path | None = None) -> None:
+def doctor(min_free_gb: float = 2.0, fix: bool = False, workspace: Path | None = None) -> None:
     """Check versions, Prefect's server, pools and workers, the disk, and every byte of the workspace.
 
-    Each thing that is wrong is shown with how to mend it; then the exit code is 1. Nothing is changed.
+    Each thing that is wrong is shown with how to fix it; then the exit code is 1. Without --fix nothing is
+    changed.
 
     Args:
-        least_free: GB of the workspace's disk that shall be free.
+        min_free_gb: Minimum free disk space in GB.
+        fix: Remove what killed processes were writing, if no running process has the lock.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
     """
+    opened = open_workspace(workspace)
+    removed = diagnostics.remove_leftovers(opened) if fix else []
+    for path in removed:
+        console.console.print(Text(f"removed {opened.relative(path)}"))
     with console.progress_bar() as bar:
         row = bar.add_task("checking", total=None, note="")
         findings = diagnostics.run_checks(
-            open_workspace(workspace),
-            least_free,
+            opened,
+            min_free_gb,
             lambda done, total, note="": bar.update(row, completed=done, total=total, note=note),
         )
     for finding in findings:
@@ -33,9 +39,9 @@ def doctor(least_free: float = 2.0, workspace: Path | None = None) -> None:
         sys.exit(1)
 
 
-def _print(found: Finding) -> None:
-    """Print one line of a check-up, and below it how to mend what is wrong."""
-    mark = ("wrong", "bold red") if found.fix else ("ok   ", "green")
-    console.console.print(Text.assemble(mark, f" {found.about:<10} {found.found}"))
-    if found.fix:
-        console.console.print(Text.assemble(("      to mend    ", "dim"), found.fix))
+def _print(finding: Finding) -> None:
+    """One line of a check, and below it how to fix what is wrong."""
+    mark = ("wrong", "bold red") if finding.fix else ("ok   ", "green")
+    console.console.print(Text.assemble(mark, f" {finding.about:<10} {finding.found}"))
+    if finding.fix:
+        console.console.print(Text.assemble(("      to fix     ", "dim"), finding.fix))

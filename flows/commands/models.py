@@ -81,7 +81,7 @@ def alias(
     Args:
         dataset: The dataset.
         name: Lower-case letters, digits and . _ -, such as "kiosk".
-        version: The version that shall have the name; left out only with --remove.
+        version: Version that the alias points to; omit it with --remove.
         remove: Take the name away.
         why: The reason, for the registry's log.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
@@ -109,7 +109,7 @@ def delete(dataset: str, version: str, why: str = "by hand", workspace: Path | N
 def gc(
     dataset: str,
     keep: int = 10,
-    spare: list[str] | None = None,
+    keep_version: list[str] | None = None,
     dry_run: bool = False,
     workspace: Path | None = None,
 ) -> None:
@@ -118,7 +118,7 @@ def gc(
     Args:
         dataset: The dataset.
         keep: How many of the newest stay in any case.
-        spare: A version that stays besides. May be repeated.
+        keep_version: Another version to keep. May be repeated.
         dry_run: Only say what would go.
         workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
     """
@@ -126,7 +126,7 @@ def gc(
         dataset,
         open_workspace(workspace),
         keep=keep,
-        keep_versions=spare or (),
+        keep_versions=keep_version or (),
         who=provenance.who(),
         dry_run=dry_run,
     )

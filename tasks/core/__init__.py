@@ -6,4 +6,4 @@ leaves that everybody may import: errors, settings, recipes, workspace paths, pr
 `data/tensors/normalize.py`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

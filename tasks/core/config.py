@@ -9,36 +9,6 @@ from typing import Any, TypeVar
 from tasks.core.errors import UsageError
 
 
-class StageName(StrEnum):
-    """The stages of a training run, in their order."""
-
-    download = "download"
-    normalize = "normalize"
-    audit = "audit"
-    train = "train"
-    evaluate = "evaluate"
-    label_issues = "label_issues"
-    profile = "profile"
-    promote = "promote"
-    report = "report"
-
-
-class RefreshName(StrEnum):
-    """Stages that can be asked to run again although nothing changed; `all` means each of them."""
-
-    all = "all"
-    download = "download"
-    normalize = "normalize"
-    audit = "audit"
-    train = "train"
-    evaluate = "evaluate"
-    cross_predict = "cross_predict"
-    label_issues = "label_issues"
-    profile = "profile"
-    export = "export"
-    report = "report"
-
-
 class Precision(StrEnum):
     """What training calculates in; weights are float32 in any, and so is the published model."""
 
@@ -50,7 +20,7 @@ class Precision(StrEnum):
 class RecipeName(StrEnum):
     """Ways to train; `tasks.core.recipes` has what each is made of, its accuracy and its cost."""
 
-    seed = "seed"
+    textbook = "textbook"
     flash = "flash"
     fast = "fast"
     good = "good"

@@ -19,9 +19,9 @@ class Recipe:
         name: Its name.
         architecture: "textbook" or "whitened"; `tasks.core.model.architectures.build` builds them.
         stem: Whether a whitened net looks at "coarse" patches (4x4, every second pixel) or "fine" ones (2x2).
-        filters: Of the stem, at most, even: half are the principal components of the patches.
-        groups: Channels of a whitened net's convolutions, by group; each group halves height and width.
-        trim: Whether pools leave out a map's odd last row and column: 15, 7 and 3 pixels a side instead of
+        stem_filters: Of the stem, at most, even: half are the principal components of the patches.
+        block_widths: Channels of a whitened net's convolutions, by group; each group halves height and width.
+        drop_odd_edge: Whether pools leave out a map's odd last row and column: 15, 7 and 3 pixels a side instead of
             16, 8 and 4, an eighth cheaper.
         epochs: Passes over the training images.
         batch_size: Images a step.
@@ -29,11 +29,11 @@ class Recipe:
         optimizer: "adam" (constant learning rate), "nesterov" or "muon" (one cycle).
         augment: "none", "rotate" (Keras flip, rotation 0.1, zoom 0.1) or "shift" (mirror colour images,
             shift all by a few pixels).
-        reach: Largest shift in pixels, for sides of 32 and more.
+        max_shift: Largest shift in pixels, for sides of 32 and more.
         label_smoothing: Share of the target spread over all classes, 0..1.
-        views: How often the published model looks at a colour image: 2 means also mirrored.
-        least_steps: Small datasets get more epochs until they have this many steps.
-        balance: Whether rare classes must win by a margin in training when classes are unequal in size.
+        tta_views: Views of a colour image that the published model averages; 2 means also mirrored.
+        min_steps: Small datasets get more epochs until they have this many steps.
+        logit_adjustment: Whether rare classes must win by a margin in training when classes are unequal in size.
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights; 0 never stops early.
         precision: What to calculate in.
@@ -60,13 +60,13 @@ class Recipe:
 
     def parameters(self) -> dict[str, Any]:
         """JSON values, for digests and manifests."""
-        groups = [list(group) for group in self.block_widths]
-        return asdict(self) | {"name": self.name.value, "groups": groups, "precision": str(self.precision)}
+        widths = [list(group) for group in self.block_widths]
+        return asdict(self) | {"name": self.name.value, "block_widths": widths, "precision": str(self.precision)}
 
 
-SEED = Recipe(
+TEXTBOOK = Recipe(
     # The textbook CNN, 67-72 % test: the yardstick. As a tutorial's script 66.7 % for 282 CPU-seconds.
-    name=RecipeName.seed,
+    name=RecipeName.textbook,
     architecture="textbook",
     epochs=10,
     batch_size=32,
@@ -133,7 +133,7 @@ BEST = replace(
     batch_size=128,
     learning_rate=0.17,
 )
-RECIPES = {recipe.name: recipe for recipe in (SEED, FLASH, FAST, GOOD, BEST)}
+RECIPES = {recipe.name: recipe for recipe in (TEXTBOOK, FLASH, FAST, GOOD, BEST)}
 
 
 def resolve(settings: TrainSettings, images: int) -> Recipe:

@@ -62,52 +62,12 @@ class Workspace:
         return self.root / "downloads"
 
     @property
-    def raw(self) -> Path:
-        return self.root / "raw"
-
-    @property
-    def tensors(self) -> Path:
-        return self.root / "tensors"
-
-    @property
-    def audits(self) -> Path:
-        return self.root / "audits"
-
-    @property
-    def training(self) -> Path:
-        return self.root / "training"
-
-    @property
-    def predictions(self) -> Path:
-        return self.root / "predictions"
-
-    @property
-    def profiles(self) -> Path:
-        return self.root / "profiles"
-
-    @property
-    def exports(self) -> Path:
-        return self.root / "exports"
-
-    @property
-    def evaluations(self) -> Path:
-        return self.root / "evaluations"
-
-    @property
-    def suspects(self) -> Path:
-        return self.root / "suspects"
-
-    @property
     def models(self) -> Path:
         return self.root / "models"
 
     @property
     def metrics(self) -> Path:
         return self.root / "metrics"
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
 
     @property
     def results(self) -> Path:

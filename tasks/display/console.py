@@ -80,10 +80,12 @@ def predictions(rows: Sequence[Mapping[str, Any]], total: int) -> None:
         rows: The first ones.
         total: How many there are.
     """
-    table = Table("file", "class", Column("probability", justify="right"), box=None)
+    table = Table("path", "class", Column("probability", justify="right"), box=None)
     for row in rows[:MAX_ROWS]:
-        said = row["predicted_class"] or (f"unreadable: {row['problem']}" if row["problem"] else "no answer")
-        place = row["file"] if row["row"] is None else f"{row['file']}#{row['row']}"
+        said = row["predicted_class_name"] or (
+            f"unreadable: {row['problem']}" if row["problem"] else "no answer"
+        )
+        place = row["path"] if row["row"] is None else f"{row['path']}#{row['row']}"
         table.add_row(place, said, "" if row["problem"] else f"{row['probability']:.1%}")
     console.print(table)
     if total > len(rows):

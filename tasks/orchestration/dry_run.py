@@ -6,12 +6,13 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from prefect import Task
 
-from tasks.core.config import SourceSettings, StageName
+from tasks.core.config import SourceSettings
 from tasks.core.data.sources import acquire
 from tasks.core.progress import duration
 from tasks.core.runs import explain
 from tasks.core.stage.handles import Handle, RawDataset
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import DOWNLOAD, PROMOTE, STAGES
 from tasks.core.workspace import Workspace
 from tasks.orchestration.policies import ByIngredients
 from tasks.orchestration.run import Run
@@ -36,9 +37,9 @@ class DryRun(Run):
             story(self, settings)
         except StopDryRun:
             done = {row["stage"].split()[0] for row in self.rows}
-            rest = [name.value for name in StageName if name.value not in done]
-            for name in rest:
-                self._add_row(name, "decides" if name == StageName.promote else "follows")
+            for stage in STAGES:
+                if stage.name not in done and not stage.option:
+                    self._add_row(stage.name, "decides" if stage is PROMOTE else "follows")
         return self.rows
 
     def unchanged(self, _: RawDataset) -> None:
@@ -46,7 +47,7 @@ class DryRun(Run):
 
     def execute(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
         stage = f"{task.name} {role}".strip()
-        if task.name == StageName.download:
+        if task.name == DOWNLOAD.name:
             return cast(Output, self._download(task, arguments))
         if not isinstance(task.cache_policy, ByIngredients) or task.cache_policy.ingredients is None:
             raise StopDryRun

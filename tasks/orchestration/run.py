@@ -11,13 +11,13 @@ from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 
-from tasks.core.config import RefreshName
 from tasks.core.errors import InterruptedTraining
 from tasks.core.operations import provenance
 from tasks.core.progress import duration
 from tasks.core.runs import explain
 from tasks.core.runs.unchanged import UnchangedRun, find_unchanged_run
 from tasks.core.stage.handles import Handle, RawDataset
+from tasks.core.stage.stages import RefreshName
 from tasks.core.workspace import Workspace
 from tasks.display.console import log
 
@@ -31,7 +31,7 @@ class StageRecord:
     Args:
         digest: Of the stage's output.
         state: "ran", "cached" (Prefect reused the result), "unchanged" (the stage looked, and found its
-            output there) or "stands" (nothing at all had changed, so it wasn't asked).
+            output there) or "skipped" (nothing at all had changed, so it wasn't asked).
         why: What differs from the dataset's last run, for a stage that ran.
         seconds: Wall time in this run.
         cost: `wall_seconds`, `cpu_seconds`, `peak_memory_mb` when the output was made.
@@ -120,7 +120,7 @@ class Run:
         """Take over the last run's stages, which needn't be asked."""
         for name, before in stages.items():
             cost = {"cpu_seconds": before["cpu_seconds"], "wall_seconds": before["made_in_seconds"]}
-            self.records.setdefault(name, StageRecord(before["digest"], "stands", 0.0, cost))
+            self.records.setdefault(name, StageRecord(before["digest"], "skipped", 0.0, cost))
 
     def adopt_trial(self, parameters: Mapping[str, Any]) -> None:
         """Go on as the run of a sweep's chosen parameters, whose training is there."""
@@ -142,11 +142,22 @@ class Run:
         state = "cached" if cached else "ran" if fresh else "unchanged"
         if isinstance(made, RawDataset):
             self._last = explain.last_stages(made.dataset, self.workspace)
+            self._tell_of_earlier_version()
         why = self._why(stage, made, again) if state == "ran" else ()
         self.records[stage] = StageRecord(made.digest, state, round(seconds, 3), manifest["cost"], why)
         log.info("%-10s %-66s %s", stage, made, _time_text(state, seconds, manifest["cost"]["wall_seconds"]))
         if why:
             log.info("%-10s   since %s", "", "; ".join(why))
+
+    def _tell_of_earlier_version(self) -> None:
+        """One line instead of the same reason at every stage."""
+        if explain.is_of_earlier_version(self._last, self.workspace):
+            self._last = {}
+            log.info(
+                "%-10s an earlier version of Plumbline made the stages: each runs once more, since files and"
+                " code have other names now; models, aliases and tables are kept",
+                "workspace",
+            )
 
     def _why(self, stage: str, made: Handle, again: bool) -> tuple[str, ...]:
         """What differs from the dataset's last run; nothing to say on its first."""

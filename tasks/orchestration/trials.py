@@ -101,7 +101,7 @@ def _outcome(
         return TrialResult(trial, error=f"{type(done.error).__name__}: {summary}")
     trained = train.finished(tensors, trial.settings, run.workspace, audited)
     if trained is None:
-        made = f"training {done.made.digest} is not in {run.workspace.training}"
+        made = f"training {done.made.digest} is not in {run.workspace.root}"
         return TrialResult(
             trial, error=f"the cluster's machines have other code or another workspace: {made}"
         )

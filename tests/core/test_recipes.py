@@ -12,7 +12,7 @@ def test_every_name_has_a_recipe() -> None:
 
 
 def test_the_seed_recipe_is_what_a_tutorial_sets() -> None:
-    recipe = recipes.resolve(TrainSettings(recipe=RecipeName.seed), images=45_000)
+    recipe = recipes.resolve(TrainSettings(recipe=RecipeName.textbook), images=45_000)
     assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size, recipe.epochs) == (
         "adam",
         1e-3,
@@ -25,7 +25,7 @@ def test_the_seed_recipe_is_what_a_tutorial_sets() -> None:
         1,
         False,
     )
-    small = recipes.resolve(TrainSettings(recipe=RecipeName.seed), images=100)
+    small = recipes.resolve(TrainSettings(recipe=RecipeName.textbook), images=100)
     assert (small.batch_size, small.epochs) == (32, 10)  # the textbook stays the textbook
 
 
@@ -40,7 +40,7 @@ def test_what_a_person_sets_takes_the_place_of_the_recipes_value() -> None:
 
 @pytest.mark.parametrize(
     ("name", "augment"),
-    [(RecipeName.seed, "rotate"), (RecipeName.flash, "shift"), (RecipeName.fast, "shift")],
+    [(RecipeName.textbook, "rotate"), (RecipeName.flash, "shift"), (RecipeName.fast, "shift")],
 )
 def test_augment_means_what_suits_the_architecture(name: RecipeName, augment: str) -> None:
     assert recipes.resolve(TrainSettings(recipe=name, augment=True), images=1000).augment == augment
@@ -65,7 +65,7 @@ def test_parameters_name_every_field_in_json_values() -> None:
     parameters = recipes.RECIPES[RecipeName.fast].parameters()
     assert set(parameters) == {field.name for field in fields(recipes.Recipe)}
     assert parameters["name"] == "fast"
-    assert all(isinstance(group, list) for group in parameters["groups"])
+    assert all(isinstance(group, list) for group in parameters["block_widths"])
 
 
 @pytest.mark.parametrize(("batch_size", "factor"), [(None, 1), (32, 0.5), (512, 2)])
@@ -74,5 +74,5 @@ def test_the_learning_rate_follows_the_root_of_the_batch_size(batch_size: int | 
     settings = TrainSettings(recipe=RecipeName.fast, batch_size=batch_size)
     assert own.batch_size == 128
     assert recipes.resolve(settings, images=45_000).learning_rate == pytest.approx(own.learning_rate * factor)
-    textbook = TrainSettings(recipe=RecipeName.seed, batch_size=batch_size)
+    textbook = TrainSettings(recipe=RecipeName.textbook, batch_size=batch_size)
     assert recipes.resolve(textbook, images=45_000).learning_rate == 1e-3

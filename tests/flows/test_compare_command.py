@@ -20,7 +20,7 @@ def runs(workspace: Workspace) -> Workspace:
 
 def test_the_table_is_printed(runs: Workspace) -> None:
     lines = ok(runs, "compare").splitlines()
-    assert "accuracy" in lines[0]
+    assert "test_accuracy" in lines[0]
     assert [line.split()[0] for line in lines[1:]] == ["2026-01-01", "2026-01-02", "2026-01-03"]
     assert lines[1].split()[-1] == "42.0"
     assert "no such runs" in ok(runs, "compare", "--dataset", "digits")
@@ -28,7 +28,7 @@ def test_the_table_is_printed(runs: Workspace) -> None:
 
 def test_the_table_is_written(runs: Workspace, tmp_path: Path) -> None:
     csv, parquet = tmp_path / "runs.csv", tmp_path / "runs.parquet"
-    wanted = ("--columns", "version, accuracy", "--where", "recipe=fast", "--sort=-accuracy")
+    wanted = ("--columns", "version, test_accuracy", "--where", "recipe=fast", "--sort=-test_accuracy")
     ok(runs, "compare", *wanted, "--out", str(csv))
     assert pd.read_csv(csv).to_numpy().tolist() == [["v0003", 0.74], ["v0001", 0.71]]
     ok(runs, "compare", "--columns", "all", "--out", str(parquet))

@@ -90,7 +90,7 @@ def test_delete_and_gc(lab: Lab) -> None:
         lab.workspace, "models", "gc", "animals", "--keep", "0", "--dry-run"
     )
     assert "removed: nothing" in ok(
-        lab.workspace, "models", "gc", "animals", "--keep", "0", "--spare", "v0003"
+        lab.workspace, "models", "gc", "animals", "--keep", "0", "--keep-version", "v0003"
     )
     ok(lab.workspace, "models", "delete", "animals", "v0003", "--why", "no use")
     assert [version.version for version in registry.versions("animals", lab.workspace)] == ["v0001", "v0002"]

@@ -63,15 +63,15 @@ def check_a_folder_that_grows(
     assert f"{len(images) + 1} images, " in said
     assert ", 1 unreadable" in said
     assert "no drift" in said
-    rows = pd.read_parquet(out).set_index("file")
+    rows = pd.read_parquet(out).set_index("path")
     assert rows.index.is_unique
     assert set(rows["model"]) == {"v0001"}
     read = rows.drop(str(new / "broken.jpg"))
     answered = ~read["abstained"].to_numpy(bool)
     assert answered.mean() > 0.8
-    right = read["predicted_class"][answered] == labels[answered].astype(str)
+    right = read["predicted_class_name"][answered] == labels[answered].astype(str)
     assert right.mean() > 0.95
-    assert read["predicted_class"][~answered].isna().all()
+    assert read["predicted_class_name"][~answered].isna().all()
     assert sum(read["probabilities"].iloc[0]) == pytest.approx(1, abs=1e-5)
     assert rows.loc[str(new / "broken.jpg"), "problem"]
 

@@ -39,7 +39,7 @@ def work(lab, name: str, template: Evaluation) -> tuple[dict, dict]:
     """Handles of a model and of its evaluation; the scores are all alike."""
     trained = lab.trained(name)
     made_of = ingredients.Ingredients("evaluate", {"model": trained.model_sha256}, {})
-    directory = lab.workspace.evaluations / made_of.digest
+    directory = lab.workspace.root / "evaluations" / made_of.digest
 
     def copy(staging: Path) -> dict:
         for file in template.directory.glob("*.*"):

@@ -68,7 +68,7 @@ class Lab:
         made_of = Ingredients(
             "normalize", {}, {"classes": self.classes, "images": self.images, "shape": self.shape}
         )
-        directory = self.workspace.tensors / made_of.digest
+        directory = self.workspace.root / "tensors" / made_of.digest
         facts = publish.publish(directory, made_of, self._write_tensors)["facts"]
         return TensorCache(
             path=self.workspace.relative(directory),
@@ -90,7 +90,7 @@ class Lab:
             rows += [{"split": split, "row": row, "path": f"{split}/{row}.png"} for row in range(len(labels))]
         table = pd.DataFrame(rows)
         table["height"], table["width"] = self.shape[:2]
-        table["id"] = [sha256(path.encode()).hexdigest()[:16] for path in table["path"]]
+        table["image_id"] = [sha256(path.encode()).hexdigest()[:16] for path in table["path"]]
         table.to_parquet(staging / "rows.parquet", index=False)
         return {split: len(self.labels(split)) for split in ("train", "val", "test")}
 
@@ -100,7 +100,7 @@ class Lab:
         def write(staging: Path) -> dict[str, object]:
             (staging / "model.keras").write_text(name)
             epochs = np.arange(1.0, 4.0)
-            pd.DataFrame({"epoch": epochs, "loss": 2 / epochs, "val_accuracy": epochs / 4}).to_parquet(
+            pd.DataFrame({"epoch": epochs, "train_loss": 2 / epochs, "val_accuracy": epochs / 4}).to_parquet(
                 staging / "history.parquet", index=False
             )
             return {
@@ -111,7 +111,7 @@ class Lab:
             }
 
         made_of = Ingredients("train", {"tensors": self.tensors().digest}, {"name": name})
-        directory = self.workspace.training / made_of.digest
+        directory = self.workspace.root / "training" / made_of.digest
         facts = publish.publish(directory, made_of, write)["facts"]
         return TrainedModel(path=self.workspace.relative(directory), digest=made_of.digest, **facts)
 
@@ -125,7 +125,7 @@ class Lab:
         made_of = Ingredients(
             "predict", {"tensors": self.tensors().digest}, {"name": name, "skill": skill, "seed": seed}
         )
-        directory = self.workspace.predictions / made_of.digest
+        directory = self.workspace.root / "predictions" / made_of.digest
         facts = publish.publish(directory, made_of, write)["facts"]
         return Predictions(path=self.workspace.relative(directory), digest=made_of.digest, **facts)
 
@@ -157,7 +157,7 @@ class Lab:
             return {}
 
         made_of = Ingredients("export", {"model": sha256(name.encode()).hexdigest()}, {})
-        directory = self.workspace.exports / made_of.digest
+        directory = self.workspace.root / "exports" / made_of.digest
         publish.publish(directory, made_of, write)
         model = sha256(name.encode()).hexdigest()
         path = self.workspace.relative(directory)
@@ -172,14 +172,14 @@ class Lab:
 
         model = sha256(name.encode()).hexdigest()
         made_of = Ingredients("profile", {"model": model}, {})
-        directory = self.workspace.profiles / made_of.digest
+        directory = self.workspace.root / "profiles" / made_of.digest
         publish.publish(directory, made_of, write)
         return Profile(self.workspace.relative(directory), made_of.digest, model, split="val", images=2)
 
     def audit(self) -> Audit:
         findings = ("1 test image is also in train",)
         made_of = Ingredients("audit", {"tensors": self.tensors().digest}, {})
-        directory = self.workspace.audits / made_of.digest
+        directory = self.workspace.root / "audits" / made_of.digest
         publish.publish(
             directory, made_of, lambda staging: self._write_audit(staging) or {"findings": findings}
         )

@@ -79,7 +79,7 @@ def main() -> None:
     cache = TensorCache(**fields | {"classes": tuple(fields["classes"]), "shape": tuple(fields["shape"])})
     fields = json.loads(sys.argv[3])
     settings = TrainSettings(**fields | {"recipe": RecipeName(fields["recipe"])})
-    folder = workspace.training / f"{train.ingredients(cache, settings).digest}.checkpoints"
+    folder = workspace.root / "training" / f"{train.ingredients(cache, settings).digest}.checkpoints"
     moments = random.Random(int(sys.argv[6]))
     for number in json.loads(sys.argv[4]):
         how = forked(cache, settings, workspace, drawn(moments, int(sys.argv[5]), number))

@@ -7,7 +7,7 @@ import pandas as pd
 from tasks.core.runs import tables
 from tasks.core.workspace import Workspace
 
-RUNS = [("r1", "fast", 0.71, 40.0, 2), ("r2", "seed", 0.69, 600.0, 10), ("r3", "fast", 0.74, 90.0, 5)]
+RUNS = [("r1", "fast", 0.71, 40.0, 2), ("r2", "textbook", 0.69, 600.0, 10), ("r3", "fast", 0.74, 90.0, 5)]
 
 
 def made_up(workspace: Workspace) -> None:
@@ -22,9 +22,9 @@ def made_up(workspace: Workspace) -> None:
         row = {
             "started": pd.Timestamp(f"2026-01-0{number + 1}T12:00:00Z"),
             "recipe": recipe,
-            "accuracy": accuracy,
-            "accuracy_low": accuracy - 0.01,
-            "accuracy_high": accuracy + 0.01,
+            "test_accuracy": accuracy,
+            "test_accuracy_low": accuracy - 0.01,
+            "test_accuracy_high": accuracy + 0.01,
             "version": f"v000{number + 1}",
             "promoted": number != 1,
             "verdict": "proven better" if number == 2 else "not proven better",

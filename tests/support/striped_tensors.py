@@ -47,7 +47,7 @@ def cache(
         return {split: sum(counts) for split, counts in sizes.items()}
 
     made_of = Ingredients("normalize", {}, {"shape": shape, "train": train, "val": val, "seed": seed})
-    directory = workspace.tensors / made_of.digest
+    directory = workspace.root / "tensors" / made_of.digest
     counts = publish.publish(directory, made_of, write)["facts"]
     return TensorCache(
         path=workspace.relative(directory),

@@ -13,9 +13,9 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import scores
 from tasks.core.metrics import calibration, classification
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import EVALUATE
 from tasks.core.workspace import Workspace
 
 SPLITS = ("test", "val")
@@ -50,13 +50,7 @@ def ingredients_of_digest(predictions: str, tensors: TensorCache) -> Ingredients
     Args:
         predictions: The digest that the predictions will have.
     """
-    return Ingredients(
-        stage="evaluate",
-        inputs={"predictions": predictions, "tensors": tensors.digest},
-        parameters={},
-        modules=(__name__,),
-        libraries=("numpy", "scikit-learn", "scipy", "pandas", "pyarrow"),
-    )
+    return EVALUATE.ingredients({"predictions": predictions, "tensors": tensors.digest}, {})
 
 
 def evaluate(
@@ -69,12 +63,12 @@ def evaluate(
     Raises:
         DataError: The predictions are of other tensors, or cannot be scored.
     """
-    made_of = ingredients(predictions, tensors)
-    directory = workspace.evaluations / made_of.digest
-    manifest = publish.publish(
-        directory, made_of, lambda staging: _write(staging, predictions, tensors), refresh=refresh
+    return EVALUATE.output(
+        ingredients(predictions, tensors),
+        workspace,
+        lambda staging: _write(staging, predictions, tensors),
+        refresh=refresh,
     )
-    return Evaluation(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
 
 
 def read_scored(predictions: Predictions, tensors: TensorCache, split: str) -> Scored:

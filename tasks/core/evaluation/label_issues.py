@@ -13,26 +13,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics import confident_learning
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Evaluation, LabelIssues, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import CROSS_PREDICT, LABEL_ISSUES
 from tasks.core.workspace import Workspace
 
-TABLE = "suspects.parquet"
-CORRECTIONS_FORM = "suspects.csv"
+TABLE = "label_issues.parquet"
+CORRECTIONS_FORM = "label_issues.csv"
 
 
 def ingredients(evaluation: Evaluation, tensors: TensorCache, folded: Predictions | None) -> Ingredients:
-    return Ingredients(
-        stage="suspects",
-        inputs={"evaluation": evaluation.digest, "tensors": tensors.digest}
-        | ({"folded": folded.digest} if folded else {}),
-        parameters={},
-        modules=(__name__,),
-        libraries=("numpy", "pandas", "pyarrow"),
+    return LABEL_ISSUES.ingredients(
+        {"evaluation": evaluation.digest, "tensors": tensors.digest}
+        | ({CROSS_PREDICT.role: folded.digest} if folded else {}),
+        {},
     )
 
 
@@ -50,15 +48,15 @@ def find_label_issues(
         evaluation: Of a model that was trained on the train images.
         folded: Probabilities of the train images by models that have not seen them.
     """
-    made_of = ingredients(evaluation, tensors, folded)
-    directory = workspace.suspects / made_of.digest
     splits = {split: evaluate.scored_of(evaluation, tensors, split) for split in evaluate.SPLITS}
     if folded is not None:
         splits["train"] = evaluate.read_scored(folded, tensors, "train")
-    manifest = publish.publish(
-        directory, made_of, lambda staging: _write(staging, splits, tensors), refresh=refresh
+    return LABEL_ISSUES.output(
+        ingredients(evaluation, tensors, folded),
+        workspace,
+        lambda staging: _write(staging, splits, tensors),
+        refresh=refresh,
     )
-    return LabelIssues(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
 
 
 def read_label_issues(suspects: LabelIssues) -> pd.DataFrame:
@@ -72,12 +70,12 @@ def read_label_issues(suspects: LabelIssues) -> pd.DataFrame:
 
 
 def _write(staging: Path, splits: Mapping[str, Scored], tensors: TensorCache) -> dict[str, Any]:
-    rows = pd.read_parquet(tensors.directory / "rows.parquet", columns=["split", "row", "id", "path"])
+    rows = read_rows(tensors, ["split", "row", "image_id", "path"]).to_pandas()
     parts = [_part(split, scored, tensors.classes) for split, scored in splits.items()]
     table = pd.concat(parts, ignore_index=True).merge(rows, on=["split", "row"], how="left")
     table = table.sort_values("probability", kind="stable", ignore_index=True)
     table.to_parquet(staging / TABLE, index=False)
-    form = table[["id", "path", "given", "suggested"]].assign(label="")
+    form = table[["image_id", "path", "class_name", "suggested_class_name"]].assign(corrected_class_name="")
     form.to_csv(staging / CORRECTIONS_FORM, index=False)
     counts = table["split"].value_counts().to_dict()
     return {"counts": {split: int(counts.get(split, 0)) for split in splits}}
@@ -94,9 +92,9 @@ def _part(split: str, scored: Scored, classes: tuple[str, ...]) -> pd.DataFrame:
             "split": split,
             "row": rows,
             "label": labels,
-            "given": names[labels],
+            "class_name": names[labels],
             "suggested_label": suggested,
-            "suggested": names[suggested],
+            "suggested_class_name": names[suggested],
             "probability": own,
             "suggested_probability": others.max(axis=1),
         }

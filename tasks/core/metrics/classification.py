@@ -175,9 +175,9 @@ def per_class(
     return pd.DataFrame(
         {
             "label": np.arange(len(classes), dtype=np.int32),
-            "class": list(classes),
+            "class_name": list(classes),
             "support": support,
-            "predicted": called,
+            "predicted_count": called,
             "precision": precision_of(matrix),
             "precision_low": precision_ends[0],
             "precision_high": precision_ends[1],

@@ -3,10 +3,12 @@
 import base64
 import json
 import os
+import shlex
 import shutil
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +20,7 @@ from tasks.core.model.devices import gpu, runtime
 from tasks.core.operations import prefect_server, run_lock
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage import code_hash, publish
-from tasks.core.storage import manifests, mirror
+from tasks.core.storage import atomic, lock, manifests, mirror
 from tasks.core.workspace import Workspace
 
 FLOW = "train-image-classifier"
@@ -118,7 +120,7 @@ def _workers(address: str) -> Iterator[Finding]:
     deployments = _ask(f"{address}/deployments/filter", wanted)
     pools = sorted({deployment["work_pool_name"] for deployment in deployments} - {None})
     if not pools:
-        yield Finding("worker", "no deployment is there, so none is needed (deployments/README.md)")
+        yield Finding("worker", "no deployment is there, so none is needed (docs/schedules.md)")
     for pool in pools:
         workers = _ask(f"{address}/work_pools/{pool}/workers/filter", {})
         online = [worker["name"] for worker in workers if worker["status"] == "ONLINE"]
@@ -146,16 +148,36 @@ def _locks(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _leftovers(workspace: Workspace) -> Iterator[Finding]:
-    stale = [path for path in workspace.root.glob("**/.*.tmp") if not _has_writer(path)]
-    if stale:
-        found = f"{len(stale)} unfinished, such as {workspace.relative(stale[0])}: their writers were killed"
-        yield Finding("leftovers", found, f"find {workspace.root} -name '.*.tmp' -exec rm -r {{}} +")
+    """Each file or folder that a killed process was writing, by its path."""
+    for path in atomic.leftovers(workspace.root):
+        found = f"{workspace.relative(path)}: a process that was killed was writing it"
+        yield Finding("leftovers", found, "plumbline doctor --fix removes it")
 
 
-def _has_writer(path: Path) -> bool:
-    """Staging names end in the writer's process id: `.name.1234.tmp`."""
-    pid = path.name.split(".")[-2]
-    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
+def remove_leftovers(workspace: Workspace) -> list[Path]:
+    """Remove what killed processes were writing, each while its locks are held.
+
+    Returns:
+        What was removed. What another process may still be writing (it has the lock) stays.
+    """
+    return [path for path in atomic.leftovers(workspace.root) if _remove_locked(path, workspace)]
+
+
+def _remove_locked(leftover: Path, workspace: Workspace) -> bool:
+    with ExitStack() as stack:
+        for path in _locks_of(leftover, workspace):
+            if not lock.taken(stack.enter_context(lock.opened(path))):
+                return False
+        atomic.remove(leftover)
+    return True
+
+
+def _locks_of(leftover: Path, workspace: Workspace) -> list[Path]:
+    """The locks that a writer of it may hold: of what it was to become, and of the folders that it is in."""
+    finished = atomic.finished_path(leftover)
+    own = [publish.lock_path(finished), publish.lock_path(finished.with_suffix(""))]
+    folders = [parent / ".lock" for parent in leftover.parents if parent.is_relative_to(workspace.root)]
+    return sorted({path for path in (*own, *folders) if path.exists()})
 
 
 def _outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
@@ -168,7 +190,11 @@ def _outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
         if problem:
             damaged += 1
             kept = directory.is_relative_to(workspace.models)
-            mend = "restore it from a copy" if kept else f"rm -r {directory} (the next run makes it again)"
+            mend = (
+                "restore it from a copy"
+                if kept
+                else f"rm -r {shlex.quote(str(directory))} (the next run makes it again)"
+            )
             yield Finding("outputs", problem, mend)
     if not damaged:
         yield Finding("outputs", f"all {len(finished)} finished directories are whole, every byte checked")

@@ -13,7 +13,6 @@ deleted.
 import json
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -239,9 +238,7 @@ def _versions(place: Path, remote: Mirror, listing: Mapping[str, int], gone: set
     there = {name for name in manifests if VERSION.fullmatch(name)} - gone
     for path in place.glob("v*"):
         if VERSION.fullmatch(path.name) and path.name not in there:
-            aside = place / f".{path.name}.gone.tmp"
-            path.rename(aside)
-            shutil.rmtree(aside)
+            atomic.remove_directory(path)
     for name in sorted(there):
         remote.fetch_manifest(place / name)
 

@@ -58,7 +58,10 @@ def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[s
     last = _last(place / DECISION_LOG, model_sha256)
     if last is None:
         return {}
-    return dict(json.loads((place / DECISIONS / f"{last['evidence']}.json").read_bytes()))
+    evidence = dict(json.loads((place / DECISIONS / f"{last['evidence']}.json").read_bytes()))
+    for row in evidence.get("classes", []):
+        row.setdefault("class_name", row.get("class"))  # its name in Plumbline 0.1.0
+    return evidence
 
 
 def test_set_uses(dataset: str, test_set: str, workspace: Workspace) -> int:

@@ -106,7 +106,7 @@ def class_changes(
         count = int(own.sum())
         low, high = _class_interval(won, lost, count, ALPHA / len(classes)) if count else (None, None)
         change = (won - lost) / count if count else None
-        rows.append({"class": name, "images": count, "change": change, "low": low, "high": high})
+        rows.append({"class_name": name, "images": count, "change": change, "low": low, "high": high})
     return rows
 
 
@@ -160,8 +160,8 @@ def _rule(
     if spent:
         worst = min(spent, key=lambda row: row["high"])
         return False, (
-            f"but {worst['class']} loses {-worst['change'] * 100:.1f} points of recall, more than the budget "
-            f"of {budget.class_loss * 100:g}: champion {name} stays"
+            f"but {worst['class_name']} loses {-worst['change'] * 100:.1f} points of recall, more than the "
+            f"budget of {budget.class_loss * 100:g}: champion {name} stays"
         )
     proven = "proven better" if outcome.better else "proven not worse"
     return True, f"{proven}, replaces champion {name}"

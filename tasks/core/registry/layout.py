@@ -10,7 +10,6 @@ next one. In a workspace at an address all this mirrors what machines agree on i
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,6 @@ from tasks.core.workspace import Workspace
 __all__ = ["ALIASES", "FORMAT", "LOG", "VERSION"]
 FORMAT = 1
 LOGGED_BY_RUN = "made by a run"
-STALE = (".v*.tmp", f".{ALIASES}.*.tmp")
 
 
 def folder(dataset: str, workspace: Workspace) -> Path:
@@ -55,9 +53,8 @@ def locked_folder(dataset: str, workspace: Workspace) -> Iterator[Path]:
     """
     place = folder(dataset, workspace)
     with lock.exclusive(place / ".lock"), commits.transaction(place, mirror.of_workspace(workspace)):
-        for pattern in STALE:
-            for stale in place.glob(pattern):
-                shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        for leftover in place.glob(".*.tmp"):
+            atomic.remove(leftover)
         _log_missing_entries(place, alone=not workspace.address)
         yield place
 

@@ -3,7 +3,6 @@
 `shelf` has the layout on disk and says why it is whole at any moment; `retention` removes versions.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -262,27 +261,32 @@ def _put(
     notes = final.parent / model_card.NOTES
     if not notes.exists():
         atomic.write_bytes(notes, model_card.notes_template().encode())
-    staging = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    staging.mkdir()
-    with Stopwatch() as stopwatch:
-        shutil.copyfile(trained.directory / MODEL, staging / MODEL)
-        for name, folder in folders.items():
-            if folder is not None:
-                shutil.copytree(
-                    folder.directory, staging / name, ignore=shutil.ignore_patterns(manifests.MANIFEST)
-                )
-        (staging / CARD).write_text(model_card.render(whole, model_card.read_notes(notes)), encoding="utf-8")
-    made_of = Ingredients(
-        stage="publish",
-        inputs={"training": trained.digest, "evaluation": evaluation.digest}
-        | {name: folder.digest for name, folder in folders.items() if folder is not None},
-        parameters={"dataset": whole["dataset"], "version": final.name},
-    )
-    manifests.write(staging, made_of.record(), whole, stopwatch.cost)
-    atomic.sync(staging)
-    commits.publish(staging, final, mirror.of_workspace(workspace))
-    staging.rename(final)
-    atomic.sync(final.parent)
+    with atomic.staging_directory(final) as staging:
+        with Stopwatch() as stopwatch:
+            _copy_files(staging, trained, folders)
+            text = model_card.render(whole, model_card.read_notes(notes))
+            (staging / CARD).write_text(text, encoding="utf-8")
+        made_of = Ingredients(
+            stage="publish",
+            inputs={"training": trained.digest, "evaluation": evaluation.digest}
+            | {name: folder.digest for name, folder in folders.items() if folder is not None},
+            parameters={"dataset": whole["dataset"], "version": final.name},
+        )
+        manifests.write(staging, made_of.record(), whole, stopwatch.cost)
+        atomic.sync(staging)
+        commits.publish(staging, final, mirror.of_workspace(workspace))
+        staging.rename(final)
+        atomic.sync(final.parent)
+
+
+def _copy_files(
+    staging: Path, trained: TrainedModel, folders: Mapping[str, Exports | Profile | None]
+) -> None:
+    shutil.copyfile(trained.directory / MODEL, staging / MODEL)
+    for name, folder in folders.items():
+        if folder is not None:
+            without_manifest = shutil.ignore_patterns(manifests.MANIFEST)
+            shutil.copytree(folder.directory, staging / name, ignore=without_manifest)
 
 
 def _load(directory: Path, workspace: Workspace) -> ModelVersion:

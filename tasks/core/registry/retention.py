@@ -1,7 +1,6 @@
 """Removing versions: never one that an alias names or that somebody refers to."""
 
 import logging
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -87,8 +86,5 @@ def _referred_to(place: Path, kept: set[str], decisions: list[dict[str, Any]]) -
 def _remove(place: Path, version: str, who: str, why: str) -> None:
     """Log first: a number whose files are gone is then known to have been given."""
     append(place / layout.LOG, record("delete", who, why, version=version))
-    aside = place / f".{version}.deleted.tmp"
-    (place / version).rename(aside)
-    atomic.sync(place)
-    shutil.rmtree(aside)
+    atomic.remove_directory(place / version)
     log.info("deleted %s %s", place.name, version)

@@ -17,7 +17,6 @@ from tasks.core.progress import duration
 from tasks.core.reports import leaks, plots, thumbnails
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
-from tasks.core.stage.handles import Handle
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
 FIRM = "\N{NO-BREAK SPACE}"
@@ -83,7 +82,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         "improvements": thumbnails.test_thumbnails(
             evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", inputs.tensors
         ),
-        "changes": {row["class"]: row for row in evidence.get("classes", [])},
+        "changes": {row["class_name"]: row for row in evidence.get("classes", [])},
         "looks": inputs.test_set_uses,
     }
 
@@ -91,7 +90,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
 def curves(inputs: ReportInputs) -> list[str]:
     """Learning curves; only of metrics that the history has."""
     history = record.history(inputs.trained)
-    known = [name for name in ("accuracy", "loss") if {name, f"val_{name}"} & set(history.columns)]
+    known = [name for name in ("accuracy", "loss") if {f"train_{name}", f"val_{name}"} & set(history.columns)]
     return [plots.learning_curve(history, name) for name in known]
 
 
@@ -156,7 +155,7 @@ def certificate(inputs: ReportInputs) -> list[dict[str, Any]]:
 def stages(inputs: ReportInputs) -> list[dict[str, Any]]:
     """For each stage what it did in this run and what its output cost when it was made."""
     told = inputs.facts.get("stages", {})
-    handles = _handles(inputs)
+    handles = {stage.name: handle for stage, handle in inputs.handles()}
     return [
         {
             "name": name,
@@ -184,8 +183,8 @@ def state_text(told: Mapping[str, Any]) -> str:
 def lineage(inputs: ReportInputs) -> list[dict[str, str]]:
     """What was made from what: stage, digest, path, each handle's own words."""
     return [
-        {"stage": name, "digest": handle.digest, "path": handle.path, "words": str(handle)}
-        for name, handle in _handles(inputs).items()
+        {"stage": stage.name, "digest": handle.digest, "path": handle.path, "words": str(handle)}
+        for stage, handle in inputs.handles()
     ]
 
 
@@ -225,7 +224,7 @@ def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The per-class table as people read it: every figure is text."""
     return [
         {
-            "class": row["class"],
+            "class": row["class_name"],
             "images": row["support"],
             "recall": percent(row["recall"]),
             "recall, 95 % interval": f"{percent(row['recall_low'])} to {percent(row['recall_high'])}",
@@ -264,15 +263,3 @@ def _written(value: float | None, key: str) -> str:
     if value is None:
         return "–"
     return f"{value * 100:.2f}{FIRM}%" if key.endswith("accuracy") else f"{value:.4f}"
-
-
-def _handles(inputs: ReportInputs) -> dict[str, Handle]:
-    handles: dict[str, Handle] = {
-        "download": inputs.raw,
-        "normalize": inputs.tensors,
-        "audit": inputs.audit,
-        "train": inputs.trained,
-        "evaluate": inputs.evaluation,
-    }
-    others = {"label_issues": inputs.label_issues, "export": inputs.exported}
-    return handles | {name: handle for name, handle in others.items() if handle is not None}

@@ -11,11 +11,13 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    Handle,
     LabelIssues,
     RawDataset,
     TensorCache,
     TrainedModel,
 )
+from tasks.core.stage.stages import STAGES, Stage
 from tasks.core.workspace import Workspace
 
 
@@ -41,6 +43,11 @@ class ReportInputs:
     facts: Mapping[str, Any] = field(default_factory=dict)
     exported: Exports | None = None
     label_issues: LabelIssues | None = None
+
+    def handles(self) -> list[tuple[Stage[Any], Handle]]:
+        """The outputs that the run has, each with its stage, in the order of the stages."""
+        outputs = [value for value in vars(self).values() if isinstance(value, Handle)]
+        return [(stage, handle) for stage in STAGES for handle in outputs if type(handle) is stage.handle]
 
     @property
     def parameters(self) -> dict[str, Any]:

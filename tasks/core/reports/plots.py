@@ -64,7 +64,7 @@ def learning_curve(epochs: pd.DataFrame, metric: str) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        _curve(axes, epochs, metric, "train", FIRST)
+        _curve(axes, epochs, f"train_{metric}", "train", FIRST)
         _curve(axes, epochs, f"val_{metric}", "val", SECOND)
         axes.set(xlabel="epoch", title=metric)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -178,8 +178,8 @@ def accuracy_against_cost(runs: pd.DataFrame, cost: str) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for (dataset, recipe), some in runs.groupby(["dataset", "recipe"], dropna=False):
-        accuracy = 100 * some["accuracy"]
-        reach = [accuracy - 100 * some["accuracy_low"], 100 * some["accuracy_high"] - accuracy]
+        accuracy = 100 * some["test_accuracy"]
+        reach = [accuracy - 100 * some["test_accuracy_low"], 100 * some["test_accuracy_high"] - accuracy]
         axes.errorbar(some[cost], accuracy, yerr=reach, fmt="o", label=f"{dataset}, {recipe}", capsize=3)
         for x, y, version in zip(some[cost], accuracy, some["version"], strict=True):
             axes.annotate(str(version), (x, y), xytext=(6, 4), textcoords="offset points", size=8)

@@ -8,9 +8,9 @@ from typing import Any
 
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.render import TEMPLATES, render, template_digests
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Report
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import REPORT
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
 
@@ -28,18 +28,8 @@ def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredient
     Args:
         templates: Folder of the templates.
     """
-    handles = {
-        "raw": inputs.raw,
-        "tensors": inputs.tensors,
-        "audit": inputs.audit,
-        "trained": inputs.trained,
-        "evaluation": inputs.evaluation,
-    }
-    others = {"exported": inputs.exported, "suspects": inputs.label_issues}
-    handles |= {name: handle for name, handle in others.items() if handle is not None}
-    return Ingredients(
-        stage="report",
-        inputs={name: handle.digest for name, handle in handles.items()}
+    return REPORT.ingredients(
+        inputs={stage.role: handle.digest for stage, handle in inputs.handles()}
         | template_digests(*PARTS, folder=templates),
         parameters={
             **{name: str(value) for name, value in inputs.parameters.items()},
@@ -47,17 +37,14 @@ def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredient
             "evidence": hashing.digest_of(inputs.decision.evidence),
             "looks": inputs.test_set_uses,
         },
-        modules=(__name__,),
-        libraries=("matplotlib", "jinja2", "numpy", "pandas", "pillow"),
     )
 
 
 def write_report(inputs: ReportInputs, workspace: Workspace, *, refresh: bool = False) -> Report:
     """Write `report.html`, and what `showing` reads."""
-    made_of = ingredients(inputs)
-    directory = workspace.reports / made_of.digest
-    publish.publish(directory, made_of, lambda staging: _write(staging, inputs), refresh=refresh)
-    return Report(path=workspace.relative(directory), digest=made_of.digest)
+    return REPORT.output(
+        ingredients(inputs), workspace, lambda staging: _write(staging, inputs), refresh=refresh
+    )
 
 
 def _write(staging: Path, inputs: ReportInputs) -> dict[str, Any]:

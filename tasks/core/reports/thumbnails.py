@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.core.data.tensors.cache import open_split
+from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.reports.plots import data_uri
 from tasks.core.stage.handles import TensorCache
@@ -92,8 +92,8 @@ def issue_thumbnails(
         {
             "picture": thumbnail(np.asarray(open_split(tensors, row["split"]).images[row["row"]])),
             "path": f"{row['split']}: {row['path']}",
-            "label": row["given"],
-            "said": row["suggested"],
+            "label": row["class_name"],
+            "said": row["suggested_class_name"],
             "probability": row["suggested_probability"],
         }
         for row in table.head(count).to_dict("records")
@@ -117,6 +117,4 @@ def confusions(scored: Scored, classes: Sequence[str], count: int = 8) -> list[d
 
 
 def _paths(tensors: TensorCache) -> dict[int, str]:
-    rows = pd.read_parquet(tensors.directory / "rows.parquet", columns=["split", "row", "path"])
-    test = rows[rows["split"] == "test"]
-    return dict(zip(test["row"].tolist(), test["path"].tolist(), strict=True))
+    return dict(enumerate(read_rows(tensors, ["path"], "test")["path"].to_pylist()))

@@ -2,7 +2,6 @@
 
 import json
 import operator
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from tasks.core.errors import UsageError
 from tasks.core.runs import tables
+from tasks.core.storage import atomic
 from tasks.core.workspace import Workspace
 
 UNFOLDED = ("parameters", "stages", "packages")
@@ -23,11 +23,11 @@ SHOWN = (
     "seed",
     "version",
     "promoted",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "macro_f1",
-    "log_loss",
+    "test_accuracy",
+    "test_accuracy_low",
+    "test_accuracy_high",
+    "test_macro_f1",
+    "test_log_loss",
     COST,
 )
 CONDITION = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*")
@@ -132,13 +132,8 @@ def _put(path: Path, writers: Mapping[str, Callable[[Path], Any]]) -> None:
         raise UsageError(
             f"{path} has no known suffix", expected=" or ".join(writers), done="nothing was written"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic.replacing(path) as staging:
         writers[path.suffix](staging)
-        staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def _unfolded(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -10,27 +10,11 @@ import pandas as pd
 from tasks.core.data.files import listing
 from tasks.core.errors import FormatError, UsageError
 from tasks.core.runs import tables
-from tasks.core.stage import ingredients, publish
+from tasks.core.stage import ingredients, publish, stages
+from tasks.core.stage.stages import DOWNLOAD, PREDICT
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
 
-FOLDERS = {
-    "download": "raw",
-    "normalize": "tensors",
-    "audit": "audits",
-    "train": "training",
-    "evaluate": "evaluations",
-    "cross_predict": "predictions",
-    "label_issues": "suspects",
-    "profile": "profiles",
-    "export": "exports",
-    "report": "reports",
-}
-UPSTREAM = {
-    **{"raw": "download", "tensors": "normalize", "audit": "audit"},
-    **{"trained": "train", "model": "train", "evaluation": "evaluate"},
-    **{"suspects": "label_issues", "exported": "export", "folded": "cross_predict"},
-}
 DETAILED = ("files changed", "predictions changed")  # said in other words, with what exactly changed
 
 
@@ -40,6 +24,19 @@ def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]
     if runs.empty:
         return {}
     return dict(json.loads(runs.sort_values("started").iloc[-1]["stages"]))
+
+
+def is_of_earlier_version(last: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> bool:
+    """Whether an earlier version of Plumbline made the outputs of a run.
+
+    Args:
+        last: The run's stages, as `last_stages` gives them.
+    """
+    directory = folder_of("normalize", last.get("normalize", {}).get("digest", ""), workspace)
+    try:
+        return bool(last) and manifests.read(directory)["ingredients"]["format"] != ingredients.FORMAT
+    except FormatError:
+        return False
 
 
 def reasons(
@@ -63,11 +60,16 @@ def reasons(
     except FormatError:
         return ["the earlier output is not there any more"]
     phrases = ingredients.changes(old, record)
-    if stage_name(name) == "evaluate":
+    if stages.base_name(name) == "evaluate":
         phrases = _predicted(old, record, workspace, now) + phrases
     if name == "download":
-        publish.ensure_local(workspace.raw / before)
-        phrases = [*_files(workspace.raw / before, now.raw / hashing.digest_of(record)), *phrases]
+        publish.ensure_local(DOWNLOAD.directory(before, workspace))
+        phrases = [
+            *_files(
+                DOWNLOAD.directory(before, workspace), DOWNLOAD.directory(hashing.digest_of(record), now)
+            ),
+            *phrases,
+        ]
     return list(dict.fromkeys(_in_words(phrase) for phrase in phrases if phrase not in DETAILED))
 
 
@@ -105,7 +107,7 @@ def compare_runs(earlier: str, later: str, workspace: Workspace) -> list[dict[st
     """
     old, new = (json.loads(run_of(run, workspace)["stages"]) for run in (earlier, later))
     rows = []
-    for name in (name for name in new if stage_name(name) in FOLDERS):
+    for name in (name for name in new if stages.by_name(name).folder):
         digest, before = new[name]["digest"], old.get(name, {}).get("digest", "")
         same = digest == before
         why = [] if same else _between(name, before, digest, workspace)
@@ -148,7 +150,7 @@ def folder_of(name: str, digest: str, workspace: Workspace) -> Path:
     Args:
         name: As the run has it, such as "train" or "evaluate champion".
     """
-    return workspace.root / FOLDERS[stage_name(name)] / digest
+    return stages.by_name(name).directory(digest, workspace)
 
 
 def outputs_complete(name: str, digest: str, workspace: Workspace) -> bool:
@@ -164,12 +166,7 @@ def outputs_complete(name: str, digest: str, workspace: Workspace) -> bool:
     if not publish.exists_anywhere(directory):
         return False
     predicted = manifests.read(publish.ensure_manifest(directory))["ingredients"]["inputs"].get("predictions")
-    return predicted is None or publish.exists_anywhere(workspace.predictions / predicted)
-
-
-def stage_name(name: str) -> str:
-    """The stage without its role: "evaluate champion" is an evaluation."""
-    return name.split()[0]
+    return predicted is None or publish.exists_anywhere(PREDICT.directory(predicted, workspace))
 
 
 def _files(before: Path, after: Path) -> list[str]:
@@ -182,7 +179,8 @@ def _predicted(
     """What differs in the predictions that two evaluations were computed from."""
     ends = ((workspace, old), (now, new))
     places = [
-        publish.ensure_manifest(place.predictions / record["inputs"]["predictions"]) for place, record in ends
+        publish.ensure_manifest(PREDICT.directory(record["inputs"]["predictions"], place))
+        for place, record in ends
     ]
     if not all((place / manifests.MANIFEST).exists() for place in places):
         return []
@@ -197,4 +195,5 @@ def _in_words(phrase: str) -> str:
     ('normalize gave something else', 'learning_rate 0.4 -> 0.2')
     """
     name, _, rest = phrase.rpartition(" ")
-    return f"{UPSTREAM[name]} gave something else" if rest == "changed" and name in UPSTREAM else phrase
+    maker = stages.maker_of(name) if rest == "changed" else ""
+    return f"{maker} gave something else" if maker else phrase

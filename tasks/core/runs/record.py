@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.metrics import classification
 from tasks.core.runs import tables
@@ -14,7 +15,6 @@ from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
 
 HISTORY = "history.parquet"
-ROWS = "rows.parquet"
 
 
 def append_run(
@@ -78,32 +78,28 @@ def append_unchanged_run(
 
 def history(trained: TrainedModel) -> pd.DataFrame:
     """The training's history in the columns of the table `history`."""
-    history = pd.read_parquet(trained.directory / HISTORY)
-    return history.rename(columns={"train_loss": "loss", "train_accuracy": "accuracy"})
+    return pd.read_parquet(trained.directory / HISTORY)
 
 
 def predictions(evaluation: Evaluation, tensors: TensorCache) -> pd.DataFrame:
     """Every val and test image with its probabilities, in the columns of the table `predictions`."""
-    rows = pd.read_parquet(tensors.directory / ROWS)
-    return pd.concat(
-        [_split(evaluation, tensors, rows, split) for split in evaluate.SPLITS], ignore_index=True
-    )
+    return pd.concat([_split(evaluation, tensors, split) for split in evaluate.SPLITS], ignore_index=True)
 
 
-def _split(evaluation: Evaluation, tensors: TensorCache, rows: pd.DataFrame, split: str) -> pd.DataFrame:
+def _split(evaluation: Evaluation, tensors: TensorCache, split: str) -> pd.DataFrame:
     scored = evaluate.scored_of(evaluation, tensors, split)
-    images = rows[rows["split"] == split].sort_values("row")
+    images = read_rows(tensors, ["row", "image_id", "path"], split).to_pandas()
     names = np.array(tensors.classes)
     return pd.DataFrame(
         {
             "split": split,
             "row": images["row"].to_numpy(),
-            "image_id": images["id"].to_numpy(),
+            "image_id": images["image_id"].to_numpy(),
             "path": images["path"].to_numpy(),
             "label": scored.labels,
-            "class": names[scored.labels],
-            "predicted": scored.predicted,
-            "predicted_class": names[scored.predicted],
+            "class_name": names[scored.labels],
+            "predicted_label": scored.predicted,
+            "predicted_class_name": names[scored.predicted],
             "probability": scored.probabilities.max(axis=1),
             "probabilities": list(np.asarray(scored.probabilities)),
             "loss": classification.log_losses(scored.labels, scored.probabilities),
@@ -120,12 +116,12 @@ def _runs(
         "evaluation": evaluation.digest,
         "tensors": tensors.digest,
         "training": trained.digest,
-        "images": evaluation.images,
-        "accuracy": evaluation.accuracy,
-        "accuracy_low": accuracy["low"],
-        "accuracy_high": accuracy["high"],
-        "macro_f1": evaluation.macro_f1,
-        "log_loss": evaluation.log_loss,
+        "test_images": evaluation.images,
+        "test_accuracy": evaluation.accuracy,
+        "test_accuracy_low": accuracy["low"],
+        "test_accuracy_high": accuracy["high"],
+        "test_macro_f1": evaluation.macro_f1,
+        "test_log_loss": evaluation.log_loss,
     }
     return pd.DataFrame([_plain(columns)])
 

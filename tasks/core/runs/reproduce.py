@@ -114,7 +114,7 @@ def _predictions(run: Mapping[str, Any], workspace: Workspace) -> pd.DataFrame:
 
 def _same_images(before: pd.DataFrame, after: pd.DataFrame) -> bool:
     return len(before) == len(after) and all(
-        np.array_equal(before[name], after[name]) for name in ("image_id", "class")
+        np.array_equal(before[name], after[name]) for name in ("image_id", "class_name")
     )
 
 

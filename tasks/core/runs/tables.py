@@ -9,7 +9,6 @@ The columns stand in `SCHEMAS`, each with its meaning. A schema only ever gains 
 written before have null there.
 """
 
-import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,10 +18,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tasks.core.errors import UsageError
+from tasks.core.runs import tables_v1
 from tasks.core.storage import atomic, lock, mirror
 from tasks.core.workspace import Workspace
 
-VERSION = 1
+VERSION = 2  # 1 had other names for some columns: see `tables_v1`
 # A reader takes the columns from the first file that it meets, which may be an old part: this empty one
 # comes before "dataset=..." and has all of them.
 COLUMNS_FILE = "00-columns.parquet"
@@ -47,12 +47,12 @@ SCHEMAS = {
         _EVALUATION,
         ("tensors", pa.string(), "digest of the tensors"),
         ("training", pa.string(), "digest of the training"),
-        ("images", pa.int64(), "number of test images"),
-        ("accuracy", pa.float64(), "test accuracy, 0..1"),
-        ("accuracy_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
-        ("accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
-        ("macro_f1", pa.float64(), "test macro-F1, 0..1"),
-        ("log_loss", pa.float64(), "test log loss, nats"),
+        ("test_images", pa.int64(), "number of test images"),
+        ("test_accuracy", pa.float64(), "test accuracy, 0..1"),
+        ("test_accuracy_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("test_accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
+        ("test_macro_f1", pa.float64(), "test macro-F1, 0..1"),
+        ("test_log_loss", pa.float64(), "test log loss, nats"),
         ("version", pa.string(), "version of the model"),
         ("champion", pa.string(), "version of the champion after the run"),
         ("promoted", pa.bool_(), "whether the run's model became champion"),
@@ -73,8 +73,8 @@ SCHEMAS = {
         _RUN,
         _EVALUATION,
         ("epoch", pa.float64(), "epochs done at the end of this one; the last may be a fraction"),
-        ("loss", pa.float64(), "training loss, mean over the epoch"),
-        ("accuracy", pa.float64(), "training accuracy over the epoch, 0..1"),
+        ("train_loss", pa.float64(), "training loss, mean over the epoch"),
+        ("train_accuracy", pa.float64(), "training accuracy over the epoch, 0..1"),
         ("val_loss", pa.float64(), "loss on the validation images at the end of the epoch"),
         ("val_accuracy", pa.float64(), "accuracy on the validation images at the end of the epoch, 0..1"),
         ("learning_rate", pa.float64(), "learning rate at the end of the epoch"),
@@ -88,9 +88,9 @@ SCHEMAS = {
         _EVALUATION,
         ("split", pa.string(), '"test" or "val"'),
         ("label", pa.int32(), "number of the class"),
-        ("class", pa.string(), "name of the class"),
+        ("class_name", pa.string(), "name of the class"),
         ("support", pa.int64(), "images of the class"),
-        ("predicted", pa.int64(), "images that were called so"),
+        ("predicted_count", pa.int64(), "images of which the model says this class"),
         ("precision", pa.float64(), "0..1; null if never predicted"),
         ("precision_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
         ("precision_high", pa.float64(), "upper end"),
@@ -110,9 +110,9 @@ SCHEMAS = {
         ("image_id", pa.string(), "id of the image: follows from its content"),
         ("path", pa.string(), "where the image came from"),
         ("label", pa.int32(), "number of the true class"),
-        ("class", pa.string(), "name of the true class"),
-        ("predicted", pa.int32(), "number of the predicted class"),
-        ("predicted_class", pa.string(), "name of the predicted class"),
+        ("class_name", pa.string(), "name of the true class"),
+        ("predicted_label", pa.int32(), "number of the predicted class"),
+        ("predicted_class_name", pa.string(), "name of the predicted class"),
         ("probability", pa.float32(), "probability of the predicted class, 0..1"),
         ("probabilities", pa.list_(pa.float32()), "probability of every class"),
         ("loss", pa.float64(), "cross-entropy of the image, nats"),
@@ -169,14 +169,15 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
         raise UsageError("a run id must be usable as a file name", found=repr(run_id))
     content = _as_table(table, frame.assign(run_id=run_id))
     part = _folder(table, dataset, workspace) / f"{run_id}.parquet"
-    columns = _write_columns(workspace.metrics / table, SCHEMAS[table])
-    with lock.exclusive(workspace.metrics / table / ".lock"):
+    folder = workspace.metrics / table
+    with lock.exclusive(folder / ".lock"):
+        changed = _upgrade(table, folder) + _write_columns(folder, SCHEMAS[table])
         if part.exists():
             _must_equal(part, content)
         else:
             _write(part, content)
         if remote := mirror.of_workspace(workspace):  # also what a killed run left unsent
-            remote.push_files(workspace.metrics / table, "*.parquet", again=columns)
+            remote.push_files(folder, "*.parquet", again=changed)
     return part
 
 
@@ -184,13 +185,19 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
     """A table as a whole, or a dataset's part of it, with the column `dataset` first.
 
     Columns that were added after a part was written are null in its rows. A table without parts is empty.
+    Parts that Plumbline 0.1.0 wrote are first written anew, under the names that columns have now.
     """
     schema = SCHEMAS[table]
     folder = workspace.metrics / table
     folder.mkdir(parents=True, exist_ok=True)
-    if remote := mirror.of_workspace(workspace):
+    remote = mirror.of_workspace(workspace)
+    if remote or _version(folder / COLUMNS_FILE) == 1:
         with lock.exclusive(folder / ".lock"):
-            remote.pull_files(folder if dataset is None else _folder(table, dataset, workspace), ".parquet")
+            if remote:
+                remote.pull_files(
+                    folder if dataset is None else _folder(table, dataset, workspace), ".parquet"
+                )
+            _upgrade(table, folder)
     whole = ds.dataset(
         folder,
         schema=schema.insert(0, pa.field("dataset", pa.string())),
@@ -254,11 +261,8 @@ def _must_equal(part: Path, content: pa.Table) -> None:
 
 def _write(path: Path, content: pa.Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(content, staging, compression="zstd")
-    atomic.sync(staging)
-    staging.replace(path)
-    atomic.sync(path.parent)
+    with atomic.replacing(path) as staging:
+        pq.write_table(content, staging, compression="zstd")
 
 
 def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
@@ -268,3 +272,24 @@ def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
         return []
     _write(path, schema.empty_table())
     return [path]
+
+
+def _upgrade(table: str, folder: Path) -> list[Path]:
+    """Write parts of version 1 anew, each at once, the file of all columns last; the lock must be held.
+
+    Returns:
+        What was written. A killed upgrade is completed by the next.
+    """
+    if _version(folder / COLUMNS_FILE) != 1:
+        return []
+    old = [path for path in sorted(folder.glob("dataset=*/*.parquet")) if _version(path) == 1]
+    for path in old:
+        _write(path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table]))
+    return old + _write_columns(folder, SCHEMAS[table])
+
+
+def _version(path: Path) -> int:
+    """The version of the schema that a part was written with; the present one if there is no file."""
+    if not path.exists():
+        return VERSION
+    return int((pq.read_schema(path).metadata or {}).get(b"plumbline_schema", VERSION))

@@ -6,8 +6,9 @@ from typing import Any
 
 from tasks.core.stage import code_hash
 from tasks.core.storage import hashing
-from tasks.core.storage.manifests import FORMAT
 
+FORMAT = 2  # raise it when modules or files on disk get other names: every stage then runs once more
+EARLIER_VERSION = "it was made by an earlier version of Plumbline"
 MAX_NAMED_MODULES = 3  # changed modules that an explanation names
 
 
@@ -52,6 +53,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
     >>> changes({"parameters": {"learning_rate": 0.4}}, {"parameters": {"learning_rate": 0.2}})
     ['learning_rate 0.4 -> 0.2']
     """
+    if old.get("format") != new.get("format"):
+        return [EARLIER_VERSION]
     phrases: list[str] = []
     modules: list[str] = []
     for name in sorted({*old, *new}):

@@ -4,9 +4,7 @@ A finished stage is a directory named by the digest of its ingredients. It is bu
 sibling, synced, given its manifest last, and renamed into place: it is there whole or not at all.
 """
 
-import os
 import resource
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -51,26 +49,21 @@ def publish(
 
 def locked(directory: Path) -> AbstractContextManager[None]:
     """Be the only one that makes, brings or replaces a directory."""
-    return lock.exclusive(directory.parent / f".{directory.name}.lock")
+    return lock.exclusive(lock_path(directory))
+
+
+def lock_path(directory: Path) -> Path:
+    """The lock file of a directory."""
+    return directory.with_name(f".{directory.name}.lock")
 
 
 def _build(directory: Path, ingredients: Ingredients, build: Callable[[Path], Mapping[str, Any]]) -> None:
-    remove_stale(directory)
-    staging = directory.parent / f".{directory.name}.{os.getpid()}.tmp"
-    staging.mkdir(parents=True)
-    try:
+    atomic.remove_leftovers(directory)
+    with atomic.staging_directory(directory) as staging:
         with Stopwatch() as stopwatch:
             facts = dict(build(staging))
         manifests.write(staging, ingredients.record(), facts, stopwatch.cost)
         atomic.replace_directory(staging, directory)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def remove_stale(directory: Path) -> None:
-    """Remove what killed builders of `directory` left; its lock must be held."""
-    for stale in directory.parent.glob(f".{directory.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
 
 
 class Stopwatch:

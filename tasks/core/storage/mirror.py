@@ -97,11 +97,8 @@ class Mirror:
             return False
         for file in manifest["files"]:
             check_inside(file)
-        for stale in directory.parent.glob(f".from-store.{directory.name}.*.tmp"):
-            shutil.rmtree(stale)
-        staging = directory.parent / f".from-store.{directory.name}.{os.getpid()}.tmp"
-        staging.mkdir(parents=True)
-        try:
+        atomic.remove_leftovers(directory)
+        with atomic.staging_directory(directory) as staging:
             for file, entry in manifest["files"].items():
                 source = f"{name}/{content_digest(manifest)}/{file}"
                 alike = [directory / file, *self._local_copies(manifest, file)]
@@ -109,8 +106,6 @@ class Mirror:
                     return False
             _write(staging / manifests.MANIFEST, manifest)
             atomic.replace_directory(staging, directory)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         log.debug("%s is from %s", name, self.store.address)
         return True
 

@@ -10,9 +10,8 @@ import pandas as pd
 from tasks.core.progress import duration
 from tasks.core.reports import plots
 from tasks.core.reports.render import render, template_digests
-from tasks.core.stage import publish
 from tasks.core.stage.handles import SweepReport, TensorCache
-from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import SWEEP
 from tasks.core.sweep import ranking
 from tasks.core.sweep.plot import SHOWN, png, svg
 from tasks.core.workspace import Workspace
@@ -37,16 +36,11 @@ def write_sweep_report(
         tensors: The images.
         facts: `sweep` (the sweep's id), `command` and `wall_seconds`, for the page.
     """
-    made_of = Ingredients(
-        stage="sweep",
+    made_of = SWEEP.ingredients(
         inputs={"tensors": tensors.digest} | template_digests(*TEMPLATES),
         parameters=dict(facts) | {"trials": json.loads(trials.to_json(orient="records"))},
-        modules=(__name__,),
-        libraries=("matplotlib", "jinja2", "numpy", "pandas", "pyarrow"),
     )
-    directory = workspace.reports / made_of.digest
-    publish.publish(directory, made_of, lambda staging: _write(staging, trials, tensors, facts))
-    return SweepReport(path=workspace.relative(directory), digest=made_of.digest)
+    return SWEEP.output(made_of, workspace, lambda staging: _write(staging, trials, tensors, facts))
 
 
 def leaderboard_rows(report: SweepReport) -> list[dict[str, str]]:

@@ -36,7 +36,7 @@ def test_metrics_are_strict_json_with_intervals(lab) -> None:
 def test_classes_have_both_splits(lab) -> None:
     table = evaluate.read_classes(lab.evaluation("one", skill=2.0))
     assert table.groupby("split")["support"].sum().to_dict() == {"test": 400, "val": 80}
-    assert table["class"].head(7).tolist() == list(lab.classes)
+    assert table["class_name"].head(7).tolist() == list(lab.classes)
 
 
 def test_a_second_evaluation_finds_the_first(lab) -> None:
@@ -58,7 +58,7 @@ def test_predictions_of_other_tensors_are_refused(lab) -> None:
     predictions = lab.predictions("one", skill=2.0)
     with pytest.raises(DataError, match="don't belong together"):
         evaluate.evaluate(predictions, lab.made(images=500).tensors(), lab.workspace)
-    assert list(lab.workspace.evaluations.glob("[0-9a-f]*")) == []
+    assert list((lab.workspace.root / "evaluations").glob("[0-9a-f]*")) == []
 
 
 def test_damaged_predictions_are_no_handle(lab) -> None:

@@ -72,7 +72,7 @@ def test_the_stage_writes_a_ranked_table_and_a_form(lab) -> None:
     assert made.counts == {split: int((table["split"] == split).sum()) for split in ("test", "val")}
     assert len(table) > 10
     assert table["probability"].is_monotonic_increasing
-    assert (table["given"] != table["suggested"]).all()
+    assert (table["class_name"] != table["suggested_class_name"]).all()
     assert (table["path"] == table["split"] + "/" + table["row"].astype(str) + ".png").all()
     labels = lab.labels("test")
     test = table[table["split"] == "test"]
@@ -84,11 +84,11 @@ def test_the_stage_writes_a_ranked_table_and_a_form(lab) -> None:
 
 def test_a_filled_in_form_is_corrections(lab) -> None:
     made = label_issues.find_label_issues(lab.evaluation("one", 3.0), lab.tensors(), None, lab.workspace)
-    form = made.directory / "suspects.csv"
+    form = made.directory / "label_issues.csv"
     assert corrections.read(form) == ()
     table = pd.read_csv(form, dtype=str)
-    table.loc[:1, "label"] = table.loc[:1, "suggested"]
+    table.loc[:1, "corrected_class_name"] = table.loc[:1, "suggested_class_name"]
     table.to_csv(lab.workspace.root / "mine.csv", index=False)
     found = corrections.read(lab.workspace.root / "mine.csv")
-    assert [each.identity for each in found] == list(table["id"][:2])
-    assert [each.label for each in found] == list(table["suggested"][:2])
+    assert [each.image_id for each in found] == list(table["image_id"][:2])
+    assert [each.class_name for each in found] == list(table["suggested_class_name"][:2])

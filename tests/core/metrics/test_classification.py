@@ -104,11 +104,11 @@ def test_per_class_is_scikit_learns_and_says_what_is_undefined(name: str) -> Non
     assert table["precision"].to_numpy() == pytest.approx(precision, nan_ok=True)
     assert table["recall"].to_numpy() == pytest.approx(recall, nan_ok=True)
     assert table["support"].tolist() == support.tolist()
-    seen = (table["support"] + table["predicted"]) > 0
+    seen = (table["support"] + table["predicted_count"]) > 0
     assert table["f1"][seen].to_numpy() == pytest.approx(f1[seen])
     assert table["f1"][~seen].isna().all()
     assert (table["recall_low"].isna() == (table["support"] == 0)).all()
-    assert (table["precision_high"].isna() == (table["predicted"] == 0)).all()
+    assert (table["precision_high"].isna() == (table["predicted_count"] == 0)).all()
 
 
 def test_confusion_is_scikit_learns_for_all_classes() -> None:

@@ -18,6 +18,8 @@ from tasks.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
 
+DEAD = 1 << 22  # above the largest process id
+
 
 def doctor(workspace: Workspace, *arguments: str, **environment: str) -> tuple[int, str]:
     unused = {"PREFECT_SERVER_API_PORT": "1"}  # a server that runs on this machine is not asked
@@ -37,7 +39,7 @@ def doctor(workspace: Workspace, *arguments: str, **environment: str) -> tuple[i
 def tensors(workspace: Workspace) -> Path:
     """A finished directory with a file of 2 MB, which cheap checks trust by its size and time."""
     made_of = Ingredients("normalize", {}, {})
-    directory = workspace.tensors / made_of.digest
+    directory = workspace.root / "tensors" / made_of.digest
 
     def build(staging: Path) -> dict[str, object]:
         np.save(staging / "train.images.npy", np.zeros((2, 1 << 20), np.uint8))
@@ -91,20 +93,58 @@ def test_a_library_of_a_version_that_does_not_work(workspace: Workspace, tmp_pat
 
 
 def test_a_disk_that_is_nearly_full(workspace: Workspace) -> None:
-    code, said = doctor(workspace, "--least-free", "1e9")
+    code, said = doctor(workspace, "--min-free-gb", "1e9")
     assert code == 1
     assert "GB free" in said
     assert "models gc" in said
 
 
 def test_a_killed_run_and_what_it_left(workspace: Workspace) -> None:
-    holder = RunOwner("an id", "digits with fast", "here", 1 << 22, "2026-01-01T00:00:00+00:00")
+    holder = RunOwner("an id", "digits with fast", "here", DEAD, "2026-01-01T00:00:00+00:00")
     lock = workspace.root / ".running" / "digits.lock"
     lock.parent.mkdir(parents=True)
     lock.write_text(json.dumps(vars(holder)))
-    (workspace.tensors / f".0123.{1 << 22}.tmp").mkdir(parents=True)
+    (workspace.root / "tensors" / f".0123.{DEAD}.tmp").mkdir(parents=True)
     code, said = doctor(workspace)
     assert code == 1
     assert '"digits with fast"' in said
     assert "was killed" in said
-    assert "1 unfinished" in said
+    assert f"tensors/.0123.{DEAD}.tmp: a process that was killed was writing it" in said
+
+
+def test_doctor_names_every_leftover_and_fix_removes_them(workspace: Workspace) -> None:
+    """One of each way of writing: a stage, a file of a table, a version, portions, a copy of an archive."""
+    names = [
+        f"tensors/.0123456789abcdef.{DEAD}.tmp",
+        f"tensors/.0123456789abcdef.portions.{DEAD}.tmp",
+        f"metrics/runs/dataset=digits/.r1.parquet.{DEAD}.tmp",
+        f"models/digits/.v0001.{DEAD}.tmp",
+        f"downloads/abc/.x.tar.gz.{DEAD}.tmp",
+    ]
+    for name in names:
+        path = workspace.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half") if "parquet" in name or "tar" in name else path.mkdir()
+    code, said = doctor(workspace)
+    assert code == 1
+    assert all(name in said for name in names)
+    assert "rm -r" not in said
+    code, said = doctor(workspace, "--fix")
+    assert code == 0, said
+    assert all(f"removed {name}" in said for name in names)
+    assert not any((workspace.root / name).exists() for name in names)
+
+
+def test_fix_leaves_what_a_running_process_writes(workspace: Workspace) -> None:
+    """A writer of this machine is known by its process id, one of another machine by its lock."""
+    folder = workspace.root / "tensors"
+    ours = folder / f".aaaa.{os.getpid()}.tmp"
+    theirs = folder / f".bbbb.{DEAD}.tmp"
+    for path in (ours, theirs):
+        path.mkdir(parents=True)
+    with publish.locked(folder / "bbbb"):
+        _, said = doctor(workspace, "--fix")
+    assert str(ours.name) not in said
+    assert ours.exists()
+    assert theirs.exists()
+    assert f"{theirs.name}: a process that was killed" in said

@@ -96,7 +96,7 @@ def test_a_class_without_images_has_no_change() -> None:
     ant, bee = decide(PromotePolicy.better, right, right_before).evidence["classes"]
     assert ant["change"] == pytest.approx(1 / 16)
     assert ant["low"] <= ant["change"] <= ant["high"]
-    assert bee == {"class": "bee", "images": 0, "change": None, "low": None, "high": None}
+    assert bee == {"class_name": "bee", "images": 0, "change": None, "low": None, "high": None}
 
 
 def test_flips_are_listed_surest_first() -> None:

@@ -146,7 +146,7 @@ def test_delete_and_gc_spare_what_is_in_use(lab) -> None:
     registry.promote("animals", "v0001", lab.workspace, who="ann", why="good")
     with pytest.raises(RegistryError, match="in use"):
         retention.delete("animals", "v0001", lab.workspace, who="ann", why="old")
-    args = {"keep": 1, "spared": ["v0003"], "who": "ann"}
+    args = {"keep": 1, "keep_versions": ["v0003"], "who": "ann"}
     assert retention.gc("animals", lab.workspace, **args, dry_run=True) == ["v0002", "v0004"]
     assert len(registry.versions("animals", lab.workspace)) == 5
     assert retention.gc("animals", lab.workspace, **args) == ["v0002", "v0004"]

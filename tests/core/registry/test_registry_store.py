@@ -195,10 +195,10 @@ def test_lost_commits_are_said(here: Machine, bucket: Bucket) -> None:
 
 def test_tables_are_one(here: Machine, there: Machine, bucket: Bucket) -> None:
     for number, machine in enumerate((here, there), 1):
-        frame = pd.DataFrame([{"accuracy": number / 10}])
+        frame = pd.DataFrame([{"test_accuracy": number / 10}])
         tables.append("runs", "animals", f"r{number}", frame, machine.lab().workspace)
     for machine in (here, there):
-        assert sorted(tables.read("runs", machine.lab().workspace)["accuracy"]) == [0.1, 0.2]
+        assert sorted(tables.read("runs", machine.lab().workspace)["test_accuracy"]) == [0.1, 0.2]
     bucket.forget()
     tables.read("runs", there.lab().workspace)
     assert bucket.count("GET", "parquet") == 0
@@ -210,9 +210,9 @@ def test_a_part_that_a_kill_left_unsent_is_sent_by_the_next_run(
     here: Machine, there: Machine, bucket: Bucket
 ) -> None:
     workspace = here.lab().workspace
-    tables.append("runs", "animals", "r1", pd.DataFrame([{"accuracy": 0.1}]), workspace)
+    tables.append("runs", "animals", "r1", pd.DataFrame([{"test_accuracy": 0.1}]), workspace)
     bucket.client.delete_object(Bucket="plumb", Key="team/ws/metrics/runs/dataset=animals/r1.parquet")
-    tables.append("runs", "animals", "r2", pd.DataFrame([{"accuracy": 0.2}]), workspace)
+    tables.append("runs", "animals", "r2", pd.DataFrame([{"test_accuracy": 0.2}]), workspace)
     assert set(tables.read("runs", there.lab().workspace)["run_id"]) == {"r1", "r2"}
 
 

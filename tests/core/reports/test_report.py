@@ -30,7 +30,7 @@ def inputs(
     lab, name: str = "one", skill: float = 2.0, champion=None, policy=PromotePolicy.better
 ) -> ReportInputs:
     made_of = Ingredients("download", {}, {})
-    publish.publish(lab.workspace.raw / made_of.digest, made_of, lambda staging: {})
+    publish.publish(lab.workspace.root / "raw" / made_of.digest, made_of, lambda staging: {})
     raw = RawDataset(f"raw/{made_of.digest}", made_of.digest, lab.dataset, "folder", "", 560)
     trained, evaluation = lab.trained(name), lab.evaluation(name, skill)
     decision = promotion.promote(
@@ -112,7 +112,7 @@ def test_certificates_suspects_and_leaks_are_shown(lab) -> None:
     assert "not published</span>: 10.00 points of accuracy are lost" in text
     assert "2,500 kB" in text
     assert f"{about.label_issues.counts['test']:,} test" in text
-    assert f"{about.label_issues.path}/suspects.csv" in text
+    assert f"{about.label_issues.path}/label_issues.csv" in text
     assert "cached, would have cost 6 m 12 s" in text
 
 

@@ -19,10 +19,10 @@ def runs(workspace: Workspace) -> pd.DataFrame:
     ("conditions", "sort", "last", "expected"),
     [
         ([], "started", None, ["v0001", "v0002", "v0003"]),
-        ([], "accuracy", None, ["v0002", "v0001", "v0003"]),
+        ([], "test_accuracy", None, ["v0002", "v0001", "v0003"]),
         ([], "-cost_cpu_seconds", None, ["v0002", "v0003", "v0001"]),
         (["recipe=fast"], "started", None, ["v0001", "v0003"]),
-        (["accuracy>=0.71", "parameters.epochs<5"], "started", None, ["v0001"]),
+        (["test_accuracy>=0.71", "parameters.epochs<5"], "started", None, ["v0001"]),
         (["parameters.augment=true"], "started", None, ["v0001"]),
         (["promoted != true"], "started", None, ["v0002"]),
         (["verdict~NOT proven"], "started", None, ["v0001", "v0002"]),
@@ -44,8 +44,8 @@ def test_the_cost_is_that_of_the_stages_when_made_without_the_champions(runs: pd
     ("condition", "words"),
     [
         ("acuracy>0.7", "no column acuracy"),
-        ("accuracy", "not a condition"),
-        ("accuracy>high", "cannot be 'high'"),
+        ("test_accuracy", "not a condition"),
+        ("test_accuracy>high", "cannot be 'high'"),
         ("promoted=perhaps", "cannot be 'perhaps'"),
         ("started>yesterday evening", "cannot be"),
     ],
@@ -56,14 +56,14 @@ def test_what_cannot_be_asked_is_said(runs: pd.DataFrame, condition: str, words:
 
 
 def test_no_runs_is_an_empty_table(workspace: Workspace) -> None:
-    table = compare.columns(compare.select(compare.runs(workspace), [], "-accuracy"), None)
+    table = compare.columns(compare.select(compare.runs(workspace), [], "-test_accuracy"), None)
     assert table.empty
     assert compare.as_text(table) == []
 
 
 def test_runs_of_before_the_json_columns_still_compare(workspace: Workspace) -> None:
-    tables.append("runs", "a", "r1", pd.DataFrame([{"accuracy": 0.5}]), workspace)
-    row = {"accuracy": 0.6, "parameters": json.dumps({"epochs": 3})}
+    tables.append("runs", "a", "r1", pd.DataFrame([{"test_accuracy": 0.5}]), workspace)
+    row = {"test_accuracy": 0.6, "parameters": json.dumps({"epochs": 3})}
     tables.append("runs", "a", "r2", pd.DataFrame([row]), workspace)
     table = compare.select(compare.runs(workspace), ["parameters.epochs=3"])
     assert list(table["run_id"]) == ["r2"]

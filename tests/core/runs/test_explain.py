@@ -28,7 +28,7 @@ def raw(workspace: Workspace, *files: ListedFile) -> RawDataset:
     made_of = Ingredients(
         "download", {"files": hashing.digest_of([file._asdict() for file in files])}, {"dataset": "pets"}
     )
-    directory = workspace.raw / made_of.digest
+    directory = workspace.root / "raw" / made_of.digest
 
     def build(staging: Path) -> dict[str, Any]:
         listing.write(staging, listing.table(files))
@@ -42,7 +42,7 @@ def raw(workspace: Workspace, *files: ListedFile) -> RawDataset:
 def trained(workspace: Workspace, **parameters: object) -> str:
     """A finished training; gives its digest."""
     made_of = Ingredients("train", {"tensors": "t"}, parameters)
-    publish.publish(workspace.training / made_of.digest, made_of, lambda staging: {})
+    publish.publish(workspace.root / "training" / made_of.digest, made_of, lambda staging: {})
     return made_of.digest
 
 
@@ -136,5 +136,5 @@ def test_other_data_or_a_lost_output_is_a_change(workspace: Workspace) -> None:
     ran(workspace, 1, source.digest, train)
     assert unchanged.find_unchanged_run(raw(workspace, CAT), PARAMETERS, workspace) is None
     assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is not None
-    (workspace.training / train / manifests.MANIFEST).unlink()
+    (workspace.root / "training" / train / manifests.MANIFEST).unlink()
     assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is None

@@ -20,12 +20,12 @@ def row(**values: object) -> pd.DataFrame:
 def test_what_is_appended_is_read_back(workspace: Workspace) -> None:
     started = pd.Timestamp("2026-01-02T03:04:05Z")
     tables.append(
-        "runs", "digits", "r1", row(accuracy=0.9, started=started, promoted=True, seed=3), workspace
+        "runs", "digits", "r1", row(test_accuracy=0.9, started=started, promoted=True, seed=3), workspace
     )
-    tables.append("runs", "photos", "r2", row(accuracy=0.8), workspace)
+    tables.append("runs", "photos", "r2", row(test_accuracy=0.8), workspace)
     table = tables.read("runs", workspace)
     assert list(table.columns) == ["dataset", *tables.SCHEMAS["runs"].names]
-    assert table[["dataset", "run_id", "accuracy"]].to_numpy().tolist() == [
+    assert table[["dataset", "run_id", "test_accuracy"]].to_numpy().tolist() == [
         ["digits", "r1", 0.9],
         ["photos", "r2", 0.8],
     ]
@@ -44,8 +44,8 @@ def test_pandas_alone_reads_parts_of_before_a_column_was_added(workspace: Worksp
     old = schema.remove(schema.get_field_index("device")).remove(schema.get_field_index("verdict"))
     part = workspace.metrics / "runs" / "dataset=a-first" / "r1.parquet"
     part.parent.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist([{"run_id": "r1", "accuracy": 0.5}], old), part)
-    tables.append("runs", "b-second", "r2", row(accuracy=0.7, device="cpu", verdict="better"), workspace)
+    pq.write_table(pa.Table.from_pylist([{"run_id": "r1", "test_accuracy": 0.5}], old), part)
+    tables.append("runs", "b-second", "r2", row(test_accuracy=0.7, device="cpu", verdict="better"), workspace)
     plain = pd.read_parquet(workspace.metrics / "runs").set_index("run_id")
     assert plain.loc["r2", "device"] == "cpu"
     assert pd.isna(plain.loc["r1", "device"])
@@ -54,25 +54,25 @@ def test_pandas_alone_reads_parts_of_before_a_column_was_added(workspace: Worksp
 
 
 def test_duckdb_and_polars_read_a_table(workspace: Workspace) -> None:
-    tables.append("runs", "digits", "r1", row(accuracy=0.9), workspace)
-    tables.append("runs", "digits", "r2", row(accuracy=0.8), workspace)
+    tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
+    tables.append("runs", "digits", "r2", row(test_accuracy=0.8), workspace)
     parts = f"{workspace.metrics}/runs/*/*.parquet"
-    best = duckdb.sql(f"select dataset, max(accuracy) from '{parts}' group by dataset").fetchall()
+    best = duckdb.sql(f"select dataset, max(test_accuracy) from '{parts}' group by dataset").fetchall()
     assert best == [("digits", 0.9)]
     assert polars.read_parquet(parts, hive_partitioning=True)["dataset"].to_list() == ["digits", "digits"]
 
 
 def test_a_part_is_never_changed(workspace: Workspace) -> None:
-    part = tables.append("runs", "digits", "r1", row(accuracy=0.9), workspace)
-    assert tables.append("runs", "digits", "r1", row(accuracy=0.9), workspace) == part
+    part = tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
+    assert tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace) == part
     with pytest.raises(UsageError, match="already with other content"):
-        tables.append("runs", "digits", "r1", row(accuracy=0.8), workspace)
-    assert tables.read("runs", workspace)["accuracy"].tolist() == [0.9]
+        tables.append("runs", "digits", "r1", row(test_accuracy=0.8), workspace)
+    assert tables.read("runs", workspace)["test_accuracy"].tolist() == [0.9]
 
 
 @pytest.mark.parametrize("name", ["2024", "mein bild%er=x ü", "a/b", "1e5"])
 def test_any_dataset_name_comes_back(workspace: Workspace, name: str) -> None:
-    tables.append("runs", name, "r1", row(accuracy=0.9), workspace)
+    tables.append("runs", name, "r1", row(test_accuracy=0.9), workspace)
     assert tables.read("runs", workspace)["dataset"].tolist() == [name]
     assert len(list((workspace.metrics / "runs").glob("dataset=*/r1.parquet"))) == 1
 
@@ -81,10 +81,10 @@ def test_any_dataset_name_comes_back(workspace: Workspace, name: str) -> None:
     ("frame", "run_id", "message"),
     [
         (row(acuracy=0.9), "r1", "no such column"),
-        (row(accuracy="high"), "r1", "doesn't fit its column accuracy"),
-        (row(accuracy=0.9), "../r1", "usable as a file name"),
-        (row(accuracy=0.9), ".r1", "usable as a file name"),
-        (row(accuracy=0.9), "", "usable as a file name"),
+        (row(test_accuracy="high"), "r1", "doesn't fit its column test_accuracy"),
+        (row(test_accuracy=0.9), "../r1", "usable as a file name"),
+        (row(test_accuracy=0.9), ".r1", "usable as a file name"),
+        (row(test_accuracy=0.9), "", "usable as a file name"),
     ],
 )
 def test_what_doesnt_belong_is_refused(
@@ -104,24 +104,24 @@ def test_probability_vectors_survive(workspace: Workspace) -> None:
 
 def test_every_column_says_what_it_means() -> None:
     for name, schema in tables.SCHEMAS.items():
-        assert schema.metadata == {b"plumbline_schema": b"1"}
+        assert schema.metadata == {b"plumbline_schema": b"2"}
         lines = tables.columns_markdown(name).splitlines()
         assert len(lines) == len(schema) + 2
         assert all(len(line.split(" | ")[2]) > 5 for line in lines[2:])
 
 
 def test_a_part_carries_the_schemas_version(workspace: Workspace) -> None:
-    part = tables.append("runs", "digits", "r1", row(accuracy=0.9), workspace)
+    part = tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
     schema = pq.read_schema(part)
-    assert schema.metadata[b"plumbline_schema"] == b"1"
-    assert schema.field("accuracy").type == pa.float64()
+    assert schema.metadata[b"plumbline_schema"] == b"2"
+    assert schema.field("test_accuracy").type == pa.float64()
 
 
 def _append(root: Path, number: int) -> None:
-    tables.append("runs", "digits", f"r{number}", row(accuracy=number / 100), Workspace(root))
+    tables.append("runs", "digits", f"r{number}", row(test_accuracy=number / 100), Workspace(root))
 
 
 def test_writers_at_once_lose_nothing(workspace: Workspace) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.starmap(_append, [(workspace.root, number) for number in range(12)])
-    assert sorted(tables.read("runs", workspace)["accuracy"]) == [number / 100 for number in range(12)]
+    assert sorted(tables.read("runs", workspace)["test_accuracy"]) == [number / 100 for number in range(12)]

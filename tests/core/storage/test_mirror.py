@@ -36,7 +36,7 @@ class Machine:
 
     def publish(self, text: str = "one", **options: bool) -> dict:
         """The stage that all these tests are about; `text` is what building it gives on this machine."""
-        directory = self.at().tensors / MADE_OF.digest
+        directory = self.at().root / "tensors" / MADE_OF.digest
         self.built = False
 
         def build(staging: Path) -> Mapping[str, object]:
@@ -65,7 +65,7 @@ def test_what_one_machine_built_another_finds(here: Machine, there: Machine, buc
     assert there.publish() == made
     assert here.built
     assert not there.built
-    directory = there.at().tensors / MADE_OF.digest
+    directory = there.at().root / "tensors" / MADE_OF.digest
     assert (directory / "large.npy").read_bytes() == LARGE
     assert manifests.find_damage(directory) == ""
     assert [path.name for path in directory.parent.iterdir() if path.name.endswith(".tmp")] == []
@@ -74,7 +74,7 @@ def test_what_one_machine_built_another_finds(here: Machine, there: Machine, buc
 def test_only_what_is_lacking_comes_down(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish()
     there.publish()
-    directory = there.at().tensors / MADE_OF.digest
+    directory = there.at().root / "tensors" / MADE_OF.digest
     (directory / "deep" / "a.txt").unlink()
     bucket.forget()
     there.publish()
@@ -100,7 +100,7 @@ def test_a_handle_brings_its_files(here: Machine, there: Machine) -> None:
 
 def test_a_glance_brings_the_manifest_only(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish()
-    directory = there.at().tensors / MADE_OF.digest
+    directory = there.at().root / "tensors" / MADE_OF.digest
     bucket.forget()
     assert exists_anywhere(directory)
     assert manifests.read(ensure_manifest(directory))["digest"] == MADE_OF.digest
@@ -112,7 +112,7 @@ def test_a_glance_brings_the_manifest_only(here: Machine, there: Machine, bucket
 
 def test_of_two_contents_the_first_is_everybodys(here: Machine, there: Machine, bucket: Bucket) -> None:
     """As when two processors give different floating-point sums, both before the other has published."""
-    directory = here.at().tensors / MADE_OF.digest
+    directory = here.at().root / "tensors" / MADE_OF.digest
     late = [there]
 
     def gate(method: str, name: str) -> bool:
@@ -134,7 +134,7 @@ def test_a_refresh_replaces(here: Machine, there: Machine, bucket: Bucket) -> No
     here.publish("new", refresh=True)
     assert half_visible(bucket.objects()) == []
     there.publish()
-    assert (there.at().tensors / MADE_OF.digest / "deep" / "a.txt").read_text() == "new"
+    assert (there.at().root / "tensors" / MADE_OF.digest / "deep" / "a.txt").read_text() == "new"
 
 
 def test_a_changed_object_is_refused(here: Machine, there: Machine, bucket: Bucket) -> None:
@@ -143,14 +143,14 @@ def test_a_changed_object_is_refused(here: Machine, there: Machine, bucket: Buck
     bucket.client.put_object(Bucket="plumb", Key=f"team/ws/{name}", Body=b"bad")
     with pytest.raises(ChecksumError, match="not what was uploaded"):
         there.publish()
-    assert not (there.at().tensors / MADE_OF.digest).exists()
+    assert not (there.at().root / "tensors" / MADE_OF.digest).exists()
 
 
 def test_objects_that_are_lost_are_sent_again(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish()
     (name,) = (name for name in bucket.objects() if name.endswith("large.npy"))
     bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{name}")
-    assert not mirror.of_workspace(there.at()).fetch(there.at().tensors / MADE_OF.digest)
+    assert not mirror.of_workspace(there.at()).fetch(there.at().root / "tensors" / MADE_OF.digest)
     bucket.forget()
     here.publish()
     assert [name for method, name in bucket.requests if method == "PUT"] == [name]
@@ -189,7 +189,7 @@ def build(staging):
     (staging / "b.bin").write_bytes(bytes(range(250)) * 120_000)
     return {}
 workspace = open_workspace(sys.argv[1])
-publish.publish(workspace.tensors / made_of.digest, made_of, build)
+publish.publish(workspace.root / "tensors" / made_of.digest, made_of, build)
 print("done", flush=True)
 """
 
@@ -208,9 +208,9 @@ def test_killed_in_the_middle_of_a_file(bucket: Bucket, here: Machine, there: Ma
     process.wait()
     bucket.pause = 0.0
     assert [name.rpartition("/")[2] for name in bucket.objects()] == ["a.bin"]
-    (directory,) = (path for path in here.at().tensors.iterdir() if path.is_dir())
+    (directory,) = (path for path in (here.at().root / "tensors").iterdir() if path.is_dir())
     assert manifests.find_damage(directory) == ""  # finished here, and not yet there
-    assert not mirror.of_workspace(there.at()).has(there.at().tensors / directory.name)
+    assert not mirror.of_workspace(there.at()).has(there.at().root / "tensors" / directory.name)
     here.at()
     bucket.forget()
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT, check=False)
@@ -218,4 +218,4 @@ def test_killed_in_the_middle_of_a_file(bucket: Bucket, here: Machine, there: Ma
     sent = [name.rpartition("/")[2] for method, name in bucket.requests if method == "PUT"]
     assert sent == ["b.bin", "manifest.json"]
     assert half_visible(bucket.objects()) == []
-    assert mirror.of_workspace(there.at()).has(there.at().tensors / directory.name)
+    assert mirror.of_workspace(there.at()).has(there.at().root / "tensors" / directory.name)

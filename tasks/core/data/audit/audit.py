@@ -19,11 +19,11 @@ from tasks.core.data.audit import duplicates
 from tasks.core.data.audit.duplicates import Duplicates
 from tasks.core.data.audit.image_set import ImageSet
 from tasks.core.data.audit.outliers import Brightness, Sizes
-from tasks.core.data.tensors.cache import SPLITS
+from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Audit, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import AUDIT
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.audit")
@@ -35,13 +35,7 @@ UNEVEN = 5  # times more images in the largest class than in the smallest that a
 
 def ingredients(tensors: TensorCache) -> Ingredients:
     """What an audit follows from."""
-    return Ingredients(
-        stage="audit",
-        inputs={"tensors": tensors.digest},
-        parameters={},
-        modules=("tasks.core.data.audit.audit",),
-        libraries=("numpy", "scipy", "pillow", "pyarrow"),
-    )
+    return AUDIT.ingredients({"tensors": tensors.digest}, {})
 
 
 def audit(
@@ -55,13 +49,9 @@ def audit(
         refresh: Look again even if it is there.
         progress: Told images done.
     """
-    made_of = ingredients(tensors)
-    directory = workspace.audits / made_of.digest
-    manifest = publish.publish(
-        directory, made_of, lambda staging: _build(staging, tensors, progress), refresh=refresh
+    return AUDIT.output(
+        ingredients(tensors), workspace, lambda staging: _build(staging, tensors, progress), refresh=refresh
     )
-    findings = tuple(manifest["facts"]["findings"])
-    return Audit(path=workspace.relative(directory), digest=made_of.digest, findings=findings)
 
 
 def read(audit: Audit) -> dict[str, Any]:
@@ -110,7 +100,7 @@ def _classes(gallery: ImageSet, tensors: TensorCache) -> dict[str, list[int]]:
 def _outliers(directory: Path, gallery: ImageSet, tensors: TensorCache) -> dict[str, int]:
     """Write the table of images that stand out; number of them by kind."""
     light = Brightness.join([Brightness.of(split.images) for split in gallery.splits])
-    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "height", "width"])
+    rows = read_rows(tensors, ["split", "row", "height", "width"])
     order = np.argsort(gallery.numbers(rows))
     sizes = Sizes(rows["height"].to_numpy()[order], rows["width"].to_numpy()[order])
     kinds = {

@@ -13,7 +13,7 @@ from tasks.core.data.audit.descriptors import Features, Floats
 from tasks.core.data.audit.distance import SAMPLE, LearnedDistance
 from tasks.core.data.audit.duplicate_table import NAME, SCHEMA, leaks_of
 from tasks.core.data.audit.image_set import ImageSet, ImageSubset
-from tasks.core.data.tensors.cache import SPLITS
+from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import TensorCache
 
@@ -131,9 +131,9 @@ def table(found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
 
 def _contents(tensors: TensorCache, gallery: ImageSet) -> Numbers:
     """A number for each image that is the same for images of one content."""
-    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "id"])
+    rows = read_rows(tensors, ["split", "row", "image_id"])
     contents = np.empty(rows.num_rows, np.int64)
-    contents[gallery.numbers(rows)] = rows["id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    contents[gallery.numbers(rows)] = rows["image_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     return contents
 
 
@@ -155,7 +155,7 @@ def _size_as_it_came(tensors: TensorCache) -> tuple[int, int]:
 
     Copies of an enlarged image are made of it as it came: shown small, recompression does more to it.
     """
-    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["height", "width"])
+    rows = read_rows(tensors, ["height", "width"])
     height, width = tensors.shape[:2]
     scales = np.minimum(rows["height"].to_numpy() / height, rows["width"].to_numpy() / width)
     scale = min(1.0, float(np.median(scales)))

@@ -20,6 +20,7 @@ from tasks.core.data import threads
 from tasks.core.data.files import file_stats
 from tasks.core.errors import DataError
 from tasks.core.progress import Progress, ignore_progress
+from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import atomic, hashing, manifests
 from tasks.core.workspace import Workspace
 
@@ -41,7 +42,7 @@ class Hashes:
 
     def __init__(self, root: Path, workspace: Workspace, *, ignore_cache: bool = False) -> None:
         self.root = root
-        self.file = workspace.raw / ".hashes" / f"{hashing.digest_of(str(root))}.parquet"
+        self.file = DOWNLOAD.directory(".hashes", workspace) / f"{hashing.digest_of(str(root))}.parquet"
         self.remembered = SCHEMA.empty_table() if ignore_cache else self._load()
         self.read = 0
 

@@ -12,9 +12,7 @@ its first missing part; if something else is asked for, it ends with the parts t
 """
 
 import json
-import os
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,8 +31,8 @@ from tasks.core.data.inference.inputs import InputChunk
 from tasks.core.errors import FormatError, UsageError
 from tasks.core.storage import atomic, lock
 
-FORMAT = 1
-ASKED, INPUTS, DONE = "_batch.json", "_inputs.arrow", "_done.json"
+FORMAT = 2  # 1 had the columns file and predicted_class
+REQUEST, INPUTS, DONE = "_batch.json", "_inputs.arrow", "_done.json"
 PART = 1 << 14  # images of a part, at least; the last has what is left
 CHUNK = 1 << 14  # lines written at once
 LINES = pa.schema(
@@ -77,7 +75,7 @@ class Batch:
 
     Args:
         directory: Absolute path.
-        asking: What was asked.
+        request: What was asked.
         parts: For each part the number of lines and of images.
     """
 
@@ -133,11 +131,11 @@ class Batch:
         """How many images there are, of which class, abstained from, unreadable; reads part by part."""
         images, abstained, unreadable, classes = 0, 0, 0, Counter[str]()
         for part in range(len(self.parts)):
-            rows = pq.read_table(self.path(part), columns=["predicted_class", "abstained", "problem"])
+            rows = pq.read_table(self.path(part), columns=["predicted_class_name", "abstained", "problem"])
             images += len(rows)
             abstained += pc.sum(rows["abstained"]).as_py() or 0
             unreadable += len(rows) - rows["problem"].null_count
-            counts = rows["predicted_class"].drop_null().value_counts()
+            counts = rows["predicted_class_name"].drop_null().value_counts()
             classes.update({count["values"].as_py(): count["counts"].as_py() for count in counts})
         return {
             "images": images,
@@ -164,7 +162,7 @@ def locked_folder(out: Path) -> Iterator[None]:
         raise UsageError(f"{out} is a file", expected="a folder, new or with earlier predictions")
     with lock.exclusive(out / ".lock"):
         for stale in [*out.glob(".*.tmp"), *out.glob("batch=*/.*.tmp")]:
-            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+            atomic.remove(stale)
         yield
 
 
@@ -174,46 +172,48 @@ def all_batches(out: Path) -> list[Batch]:
     Raises:
         FormatError: One is of a format that this version doesn't know.
     """
-    return [_read(path.parent) for path in sorted(out.glob(f"batch=*/{ASKED}"))]
+    return [_read(path.parent) for path in sorted(out.glob(f"batch=*/{REQUEST}"))]
 
 
 def pending_batches(
-    out: Path, asking: PredictionRequest, lines: Iterable[InputChunk], part: int = PART
+    out: Path, request: PredictionRequest, lines: Iterable[InputChunk], part: int = PART
 ) -> list[Batch]:
     """The batches that are to be done: one that was left unfinished, and one of what is new.
 
     Args:
         out: The table; its lock must be held.
-        asking: What is asked. Unfinished batches that were asked something else end here.
+        request: What is asked. Unfinished batches that were asked something else end here.
         lines: What there is to read.
         part: Images of a part, at least.
     """
     unfinished = [batch for batch in all_batches(out) if batch.done is None]
     for batch in unfinished:
-        if batch.request != asking:
+        if batch.request != request:
             batch.finish({"left": len(batch.missing)})
-    going_on = [batch for batch in unfinished if batch.request == asking]
-    fresh = _plan(out, asking, _new(lines, _keys(out, asking), once=len(asking.inputs) == 1), part)
+    going_on = [batch for batch in unfinished if batch.request == request]
+    fresh = _plan(out, request, _new(lines, _keys(out, request), once=len(request.inputs) == 1), part)
     return going_on + ([fresh] if fresh else [])
 
 
 def _read(directory: Path) -> Batch:
-    content = json.loads((directory / ASKED).read_bytes())
+    content = json.loads((directory / REQUEST).read_bytes())
     if content["format"] != FORMAT:
         raise FormatError(
             f"{directory} is of an unknown format",
             expected=f"format {FORMAT}",
             found=f"format {content['format']}",
+            done="nothing was predicted",
+            todo="give another folder to --out: the columns have other names since this batch was written",
         )
-    asked = content["asking"] | {"places": tuple(content["asking"]["places"])}
+    asked = content["request"] | {"inputs": tuple(content["request"]["inputs"])}
     return Batch(
         directory, PredictionRequest(**asked), tuple((lines, images) for lines, images in content["parts"])
     )
 
 
-def _keys(out: Path, asking: PredictionRequest) -> NDArray[np.uint64]:
+def _keys(out: Path, request: PredictionRequest) -> NDArray[np.uint64]:
     """Sorted keys of what this model has answered: 8 bytes an image file."""
-    same = [batch.keys() for batch in all_batches(out) if batch.request.answers == asking.answers]
+    same = [batch.keys() for batch in all_batches(out) if batch.request.answers == request.answers]
     return np.sort(np.concatenate([np.zeros(0, np.uint64), *same]))
 
 
@@ -236,24 +236,21 @@ def _new(
 
 
 def _plan(
-    out: Path, asking: PredictionRequest, lines: Iterator[tuple[InputChunk, int]], part: int
+    out: Path, request: PredictionRequest, lines: Iterator[tuple[InputChunk, int]], part: int
 ) -> Batch | None:
     """A new batch of these lines; None if there are none."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-    staging, final = out / f".{name}.{os.getpid()}.tmp", out / f"batch={name}"
-    staging.mkdir(parents=True)
-    try:
+    final = out / f"batch={name}"
+    with atomic.staging_directory(final) as staging:
         parts = _write_lines(staging / INPUTS, lines, part)
         if not parts:
             return None
-        batch = Batch(final, asking, parts)
-        content = {"format": FORMAT, "asking": asdict(asking), "parts": parts}
+        batch = Batch(final, request, parts)
+        content = {"format": FORMAT, "request": asdict(request), "parts": parts}
         atomic.sync(staging / INPUTS)
-        atomic.write_bytes(staging / ASKED, json.dumps(content).encode())
+        atomic.write_bytes(staging / REQUEST, json.dumps(content).encode())
         staging.rename(final)
         atomic.sync(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return batch
 
 

@@ -2,7 +2,7 @@
 
 Each window is read once, in whole blocks, by a thread that is a window ahead. Left to the system's cache,
 windows were thrown out again before they were used where memory was short, since the one before it had
-been used and so looked worth keeping: four times as much was read as was needed (docs/LOG.md).
+been used and so looked worth keeping: four times as much was read as was needed (docs/experiments.md).
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,14 +1,13 @@
-"""Sources whose images are arrays already: the bundled digits, CIFAR's archives, idx files."""
+"""Sources whose images are arrays already, and the first of them: the bundled digits."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tasks.core.data import decode
 from tasks.core.data.decode import Target
-from tasks.core.data.readers import cifar, idx
 from tasks.core.data.readers.array_format import ArrayFormat, Block
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex, ImageRef
 
@@ -17,9 +16,8 @@ class ArrayReader:
     """A published dataset of arrays, read through once for its rows and once for its images.
 
     Args:
-        kind: "digits", "cifar" or "idx".
         form: Classes, shape and parts.
-        files: The dataset's files by name.
+        blocks: Begins to read the images from the first one, some thousand at a time.
 
     Raises:
         ArchiveError: While reading, if a file isn't as its format says.
@@ -28,9 +26,9 @@ class ArrayReader:
     published = True
     random_access = False
 
-    def __init__(self, kind: str, form: ArrayFormat, files: Mapping[str, Path]) -> None:
+    def __init__(self, form: ArrayFormat, blocks: Callable[[], Iterator[Block]]) -> None:
         self.classes, self.shape = form.classes, form.shape
-        self._kind, self._form, self._files = kind, form, files
+        self._blocks = blocks
 
     def count(self) -> int:
         """Read everything, checking it on the way, and count the images."""
@@ -56,13 +54,10 @@ class ArrayReader:
                 if row in asked:
                     yield DecodedImage(row, decode.resize_and_convert(image, target), self.shape)
 
-    def _blocks(self) -> Iterator[Block]:
-        if self._kind == "digits":
-            return _digits()
-        if self._kind == "idx":
-            return idx.blocks(self._files, self._form)
-        (path,) = self._files.values()
-        return cifar.blocks(path, self._form)
+
+def open_digits(_: Mapping[str, Path], form: ArrayFormat) -> ArrayReader:
+    """The reader of the bundled digits, which need no file of their own."""
+    return ArrayReader(form, _digits)
 
 
 def _digits() -> Iterator[Block]:

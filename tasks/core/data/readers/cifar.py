@@ -7,7 +7,7 @@ a record is the label byte(s), then the red, the green and the blue plane, each 
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.data.readers.array_format import ArrayFormat, Block
+from tasks.core.data.readers.arrays import ArrayReader
 from tasks.core.errors import ArchiveError
 
 CHUNK = 1 << 20
@@ -50,6 +51,17 @@ def members(path: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                 yield member.name, tar.extractfile(member) if member.isfile() else None
         while unpacked.read(CHUNK):  # gzip holds its checksum against the content only at the end
             pass
+
+
+def open_archive(files: Mapping[str, Path], form: ArrayFormat) -> ArrayReader:
+    """The reader of an archive.
+
+    Args:
+        files: The archive, by its official name.
+        form: Classes, shape and parts.
+    """
+    (path,) = files.values()
+    return ArrayReader(form, lambda: blocks(path, form))
 
 
 def blocks(path: Path, form: ArrayFormat) -> Iterator[Block]:

@@ -22,23 +22,25 @@ import pyarrow.compute as pc
 from tasks.core.data.decode import Target
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, Reader
 from tasks.core.errors import DataError, UsageError
-from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset
-from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
 
 NAME = "corrections.csv"
 SHOWN = 5  # rows that an error names
+# Of several columns the first counts: the form of label issues has the class as it is and as it should be.
+CLASS_COLUMNS = ("corrected_class_name", "label", "class_name")
+ID_COLUMNS = ("image_id", "id")
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One row: the image by its id or its path (the other is empty), and its class's name."""
+    """One row: the image by its id or its path (the other is empty), and the name of its class."""
 
-    identity: str
+    image_id: str
     path: str
-    label: str
+    class_name: str
 
 
 def read(path: Path) -> tuple[Correction, ...]:
@@ -53,14 +55,17 @@ def read(path: Path) -> tuple[Correction, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the corrections {path} cannot be read", found=str(error)) from error
     names = set(rows[0]) if rows else set()
-    if rows and ("label" not in names or not names & {"id", "path"}):
+    column = next((name for name in CLASS_COLUMNS if name in names), "")
+    if rows and not (column and names & {*ID_COLUMNS, "path"}):
         raise UsageError(
             f"the corrections {path} have other columns",
-            expected="label, and id or path",
+            expected="class_name, and image_id or path",
             found=", ".join(map(str, rows[0])),
         )
     found = tuple(
-        Correction(*_image(row), label=row["label"].strip()) for row in rows if (row["label"] or "").strip()
+        Correction(*_image(row), class_name=row[column].strip())
+        for row in rows
+        if (row[column] or "").strip()
     )
     _refuse_twice(found, path)
     return found
@@ -68,7 +73,7 @@ def read(path: Path) -> tuple[Correction, ...]:
 
 def digest(corrections: Sequence[Correction]) -> str:
     """What they say, whatever their order: part of the tensors' digest."""
-    return hashing.digest_of(sorted([each.identity, each.path, each.label] for each in corrections))
+    return hashing.digest_of(sorted([each.image_id, each.path, each.class_name] for each in corrections))
 
 
 def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Correction]) -> ImageIndex:
@@ -81,15 +86,17 @@ def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Corr
     Raises:
         DataError: A correction of an image that isn't there, or to a class that isn't one.
     """
-    by_path = [each for each in corrections if not each.identity]
-    by_identity = [each for each in corrections if each.identity]
+    by_path = [each for each in corrections if not each.image_id]
+    by_identity = [each for each in corrections if each.image_id]
     absent, label = [], rows.label.copy()
     # An id counts before a path, so it comes last.
-    for some, column, field in ((by_path, rows.path, "path"), (by_identity, rows.image_id, "identity")):
+    for some, column, field in ((by_path, rows.path, "path"), (by_identity, rows.image_id, "image_id")):
         keys = [getattr(each, field) for each in some]
         places = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
         absent += sorted(set(keys) - {keys[place] for place in np.unique(places).tolist() if place >= 0})
-        right = [classes.index(each.label) if each.label in classes else UNLABELLED for each in some]
+        right = [
+            classes.index(each.class_name) if each.class_name in classes else UNLABELLED for each in some
+        ]
         label[places >= 0] = np.array(right, np.int32)[places[places >= 0]]
     _refuse_strangers(absent, classes, corrections)
     return replace(rows, label=label)
@@ -105,25 +112,26 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     if not corrections:
         return raw
     before = raw.manifest
-    made_of = Ingredients(
-        stage=before["stage"],
-        inputs=before["ingredients"]["inputs"] | {"corrections": digest(corrections)},
-        parameters=before["ingredients"]["parameters"],
+    made_of = DOWNLOAD.ingredients(
+        before["ingredients"]["inputs"] | {"corrections": digest(corrections)},
+        before["ingredients"]["parameters"],
     )
-    directory = workspace.raw / made_of.digest
 
     def build(staging: Path) -> dict[str, Any]:
         for name in before["files"]:
             shutil.copyfile(raw.directory / name, staging / name)
-        rows = [{"id": each.identity, "path": each.path, "label": each.label} for each in corrections]
+        rows = [
+            {"image_id": each.image_id, "path": each.path, "class_name": each.class_name}
+            for each in corrections
+        ]
         with (staging / NAME).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["id", "path", "label"])
+            writer = csv.DictWriter(file, ["image_id", "path", "class_name"])
             writer.writeheader()
             writer.writerows(rows)
         return {**before["facts"], "corrections": len(corrections)}
 
-    publish.publish(directory, made_of, build)
-    return replace(raw, path=workspace.relative(directory), digest=made_of.digest)
+    values = {name: getattr(raw, name) for name in ("dataset", "format", "root")}
+    return DOWNLOAD.output(made_of, workspace, build, **values)
 
 
 @dataclass(frozen=True)
@@ -164,12 +172,12 @@ class RelabelledReader:
 
 def _image(row: dict[str, str]) -> tuple[str, str]:
     """Id and path; the path doesn't count where there is an id."""
-    identity = (row.get("id") or "").strip()
-    return identity, "" if identity else (row.get("path") or "").strip()
+    image_id = next((row[name].strip() for name in ID_COLUMNS if row.get(name)), "")
+    return image_id, "" if image_id else (row.get("path") or "").strip()
 
 
 def _refuse_twice(corrections: Sequence[Correction], path: Path) -> None:
-    counts = Counter((each.identity, each.path) for each in corrections)
+    counts = Counter((each.image_id, each.path) for each in corrections)
     twice = [identity or path for (identity, path), count in counts.items() if count > 1]
     if twice:
         raise UsageError(
@@ -183,7 +191,7 @@ def _refuse_twice(corrections: Sequence[Correction], path: Path) -> None:
 def _refuse_strangers(
     absent: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]
 ) -> None:
-    other = sorted({each.label for each in corrections} - set(classes))
+    other = sorted({each.class_name for each in corrections} - set(classes))
     if absent or other:
         found = [f"{len(absent)} images that aren't there: {', '.join(absent[:SHOWN])}"] if absent else []
         found += [f"no class {', '.join(other[:SHOWN])}"] if other else []
@@ -192,5 +200,5 @@ def _refuse_strangers(
             expected=f"images of the dataset, classes among {', '.join(classes)}",
             found="; ".join(found),
             done="nothing was written",
-            todo="take ids and paths from rows.parquet or from the list of suspects",
+            todo="take ids and paths from rows.parquet or from the list of label issues",
         )

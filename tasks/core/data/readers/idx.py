@@ -15,11 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.data.readers.array_format import ArrayFormat, Block
+from tasks.core.data.readers.arrays import ArrayReader
 from tasks.core.errors import ArchiveError
 
 UINT8 = 8
 MOST = 100_000_000  # images; a header that claims more is taken for damaged
 BLOCK = 1 << 22  # bytes of images in memory at a time
+
+
+def open_files(files: Mapping[str, Path], form: ArrayFormat) -> ArrayReader:
+    """The reader of a dataset's idx files; arguments as of `blocks`."""
+    return ArrayReader(form, lambda: blocks(files, form))
 
 
 def blocks(files: Mapping[str, Path], form: ArrayFormat) -> Iterator[Block]:

@@ -16,17 +16,15 @@ from tasks.core.config import SourceSettings
 from tasks.core.data.files import listing
 from tasks.core.data.files.file_hashes import Hashes
 from tasks.core.data.files.listing import ListedFile
-from tasks.core.data.readers import corrections, csv_table, image_folder, parquet
+from tasks.core.data.readers import corrections, factory
 from tasks.core.data.readers.array_format import ArrayFormat
-from tasks.core.data.readers.arrays import ArrayReader
-from tasks.core.data.readers.parquet import ParquetReader
+from tasks.core.data.readers.factory import FILE_FORMATS
 from tasks.core.data.sources import archives, remote, resolve
 from tasks.core.data.sources.catalog import DatasetSpec
 from tasks.core.errors import UsageError
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset
-from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
 
@@ -67,9 +65,10 @@ def _look(source: SourceSettings, workspace: Workspace, refresh: bool, progress:
     found = resolve.resolve(source.dataset)
     if isinstance(found, str):
         copies = remote.mirror(found, workspace, refresh, progress)
-        return _from_shards(copies, resolve.name_of(found), workspace, refresh, progress)
+        return _from_files(copies, resolve.name_of(found), "parquet", workspace, refresh, progress)
     if isinstance(found, Path):
-        return _from_path(found, workspace, refresh, progress)
+        name, kind = resolve.name_of(found), resolve.detect_format(found)
+        return _from_files(found, name, kind, workspace, refresh, progress)
     if not found.files:
         return _bundled(found, workspace)
     return _from_archive(found, source, workspace, refresh, progress)
@@ -85,34 +84,17 @@ def to_download(source: SourceSettings, workspace: Workspace) -> int:
     )
 
 
-def _from_path(path: Path, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
-    name, kind = resolve.name_of(path), resolve.detect_format(path)
-    if kind == "parquet":
-        return _from_shards(path, name, workspace, refresh, progress)
-    if kind == "csv":
-        return _from_images(path.parent, name, csv_table.scan(path), workspace, refresh, progress)
-    return _from_images(path, name, image_folder.scan(path), workspace, refresh, progress)
-
-
-def _from_images(
-    root: Path, name: str, seen: pa.Table, workspace: Workspace, refresh: bool, progress: Progress
+def _from_files(
+    path: Path, name: str, format_name: str, workspace: Workspace, refresh: bool, progress: Progress
 ) -> RawDataset:
-    files = _hashed(root, seen, workspace, refresh, progress)
-    return _publish(name, "folder", str(root), None, files, workspace, lambda: {"images": len(files)})
-
-
-def _from_shards(
-    path: Path, name: str, workspace: Workspace, refresh: bool, progress: Progress
-) -> RawDataset:
+    kind = FILE_FORMATS[format_name]
     root = path if path.is_dir() else path.parent
-    files = _hashed(root, parquet.scan(path), workspace, refresh, progress)
-
-    def count() -> dict[str, Any]:
-        return {"images": ParquetReader(root, files).count()}
-
+    files = _hashed(root, kind.scan(path), workspace, refresh, progress)
     inside = root.is_relative_to(workspace.root)  # a copy from an address moves with the workspace
     place = workspace.relative(root) if inside else str(root)
-    return _publish(name, "parquet", place, None, files, workspace, count)
+    return _publish(
+        name, format_name, place, None, files, workspace, lambda: {"images": kind.count(root, files)}
+    )
 
 
 def _hashed(root: Path, seen: pa.Table, workspace: Workspace, refresh: bool, progress: Progress) -> pa.Table:
@@ -152,10 +134,9 @@ def _from_archive(
     )
 
     def count() -> dict[str, Any]:
-        arrays = ArrayReader(
-            known.format, known.array_format, {original.kept.name: original.path for original in found}
-        )
-        return {"images": arrays.count(), "official": all(original.official for original in found)}
+        paths = {original.kept.name: original.path for original in found}
+        reader = factory.open_archive(known.format, paths, known.array_format)
+        return {"images": reader.count(), "official": all(original.official for original in found)}
 
     root = workspace.relative(workspace.downloads)
     handle = _publish(known.name, known.format, root, known.array_format, files, workspace, count)
@@ -173,27 +154,15 @@ def _publish(
     workspace: Workspace,
     count: Callable[[], Mapping[str, Any]],
 ) -> RawDataset:
-    ingredients = Ingredients(
-        stage="download",
-        inputs={"files": listing.digest(files)},
-        parameters={"dataset": dataset, "kind": kind, "form": form and form.as_json(), "listing": LISTING},
+    made_of = DOWNLOAD.ingredients(
+        {"files": listing.digest(files)},
+        {"dataset": dataset, "format": kind, "form": form and form.as_json(), "listing": LISTING},
     )
-
-    directory = workspace.raw / ingredients.digest
-    facts = (
-        {} if manifests.is_complete(directory) else count()
-    )  # before anything is written, since it can refuse
+    complete = manifests.is_complete(DOWNLOAD.directory(made_of.digest, workspace))
+    facts = {} if complete else count()  # before anything is written, since it can refuse
 
     def build(staging: Path) -> Mapping[str, Any]:
         listing.write(staging, files)
         return facts or count()
 
-    manifest = publish.publish(directory, ingredients, build)
-    return RawDataset(
-        path=workspace.relative(directory),
-        digest=ingredients.digest,
-        dataset=dataset,
-        format=kind,
-        root=root,
-        images=manifest["facts"]["images"],
-    )
+    return DOWNLOAD.output(made_of, workspace, build, dataset=dataset, format=kind, root=root)

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,16 +69,12 @@ def copy_into_workspace(original: VerifiedArchive) -> None:
     destination = original.kept
     if destination.exists() and hashing.sha256_file(destination) == original.sha256:
         return
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = destination.with_name(f".{destination.name}.{os.getpid()}.copy")
-    shutil.copyfile(original.path, staging)
-    if hashing.sha256_file(staging) != original.sha256:
-        staging.unlink()
-        raise ChecksumError(
-            f"{original.path} changed while it was copied", expected=f"SHA-256 {original.sha256}"
-        )
-    atomic.sync(staging)
-    staging.replace(destination)
+    with atomic.replacing(destination) as staging:
+        shutil.copyfile(original.path, staging)
+        if hashing.sha256_file(staging) != original.sha256:
+            raise ChecksumError(
+                f"{original.path} changed while it was copied", expected=f"SHA-256 {original.sha256}"
+            )
 
 
 def combined_sha256(hashes: Sequence[str], names: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ person's word for them, and what came is known by its SHA-256 from then on.
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,11 +100,8 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
 
 
 def _copy(place: Place, address: str, entry: Entry, folder: Path, progress: Any) -> None:
-    target = folder / entry.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = target.with_name(f".{target.name}.{os.getpid()}.copy")
     log.info("copying %s from %s", entry.name, address)
-    try:
+    with atomic.replacing(folder / entry.name) as staging:
         size = 0
         with network(address), staging.open("wb") as file:
             for chunk in place.chunks(entry.name):
@@ -118,10 +114,6 @@ def _copy(place: Place, address: str, entry: Entry, folder: Path, progress: Any)
                 expected=f"{entry.bytes} bytes",
                 found=f"{size} bytes",
             )
-        atomic.sync(staging)
-        staging.replace(target)
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def _marks(folder: Path) -> dict[str, str]:

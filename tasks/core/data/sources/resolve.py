@@ -7,11 +7,10 @@ from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
 from tasks.core.config import SourceSettings
-from tasks.core.data.readers.image_folder import SUFFIXES
+from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources.catalog import DATASETS, DatasetSpec
 from tasks.core.errors import UsageError
 
-FILES = {".parquet": "parquet", ".csv": "csv"}
 EXPECTED = (
     "a folder with <class>/* or {train,val,test}/<class>/*, a CSV of path and label, parquet files of images"
 )
@@ -32,7 +31,7 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
     if separator and scheme != "file":
         return dataset
     path = Path(rest if separator else dataset).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in FILES):
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
         return path.resolve()
     if "/" in dataset or path.exists():
         raise UsageError(
@@ -52,15 +51,16 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
 
 
 def detect_format(path: Path) -> str:
-    """What an existing path is: "csv", "parquet" (a file, or a folder of them) or "folder" of images.
+    """The format of an existing file or folder, as `factory.FILE_FORMATS` names it.
 
-    In a folder that has both, the images count.
+    A folder is of the first format of which it has a file; one without any counts as a folder of images.
     """
     if path.is_file():
-        return FILES[path.suffix.lower()]
-    if any(_first(place, SUFFIXES) for place in _places(path)):
-        return "folder"
-    return "parquet" if any(_first(place, {".parquet"}) for place in _places(path)) else "folder"
+        return SUFFIXES[path.suffix.lower()]
+    for name, kind in FILE_FORMATS.items():
+        if any(_first(place, kind.folder_suffixes) for place in _places(path)):
+            return name
+    return "folder"
 
 
 def _places(root: Path) -> Iterator[Path]:
@@ -89,7 +89,7 @@ def name_of(source: Path | str) -> str:
     'my-photos-2024'
     """
     last = PurePosixPath(source).name
-    for suffix in FILES:
+    for suffix in SUFFIXES:
         last = last.removesuffix(suffix)
     slug = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._")
     return slug or "folder"

@@ -1,14 +1,19 @@
 """Reading the tensor cache. (Writing it is `tensors`; what only reads is not touched by its changes.)"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.stage.handles import TensorCache
 
 SPLITS = ("train", "val", "test")
+ROWS = "rows.parquet"  # which image each row is; `normalize.ROW_SCHEMA` has the columns
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,17 @@ def _open(cache: TensorCache, split: str) -> Split:
         images=np.load(cache.directory / f"{split}.images.npy", mmap_mode="r", allow_pickle=False),
         labels=np.load(cache.directory / f"{split}.labels.npy", mmap_mode="r", allow_pickle=False),
     )
+
+
+def read_rows(cache: TensorCache, columns: Sequence[str], split: str | None = None) -> pa.Table:
+    """Which image each row of the tensors is.
+
+    Args:
+        cache: The tensors.
+        columns: Names from `normalize.ROW_SCHEMA`.
+        split: Only this split's rows, in the order of the tensors; None for all, in the order of the file.
+    """
+    if split is None:
+        return pq.read_table(cache.directory / ROWS, columns=list(columns))
+    wanted = pq.read_table(cache.directory / ROWS, columns=list({*columns, "split", "row"}))
+    return wanted.filter(pc.field("split") == split).sort_by("row").select(list(columns))

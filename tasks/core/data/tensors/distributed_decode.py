@@ -6,9 +6,6 @@ byte whoever decodes, in however many portions.
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -116,15 +113,10 @@ class DistributedReader:
         if len(wanted) <= self.size:
             yield from self.reader.images(wanted, target)
             return
-        # Named like what `publish.remove_stale` removes, should this process be killed.
-        prefix = f".{self.directory.name}."
-        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=self.directory.parent))
-        try:
+        with atomic.staging_directory(self.directory.with_name(f"{self.directory.name}.portions")) as folder:
             portions = list(self._cut(wanted, target, self.workspace.relative(folder)))
             for portion in self.work(portions):
                 yield from _taken(portion, self.workspace)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _cut(self, wanted: Sequence[int], target: Target, folder: str) -> Iterator[Portion]:
         for number, start in enumerate(range(0, len(wanted), self.size)):
@@ -152,10 +144,8 @@ def _reader(raw: RawDataset, workspace: Workspace) -> Reader:
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
-    with staging.open("wb") as file:
+    with atomic.replacing(path) as staging, staging.open("wb") as file:
         np.save(file, array)
-    staging.replace(path)
 
 
 def _load(path: Path) -> NDArray[Any]:

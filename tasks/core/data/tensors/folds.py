@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.data.tensors.npy_writer import RowFile
-from tasks.core.stage import publish
 from tasks.core.stage.handles import TensorCache
-from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import FOLD
 from tasks.core.workspace import Workspace
 
 BLOCK = 1024  # images copied at a time
@@ -37,19 +36,12 @@ def fold(tensors: TensorCache, number: int, folds: int, workspace: Workspace) ->
         number: Which fold, 0..folds-1.
         folds: Number of folds, 2 or more.
     """
-    made_of = Ingredients(
-        stage="fold",
-        inputs={"tensors": tensors.digest},
-        parameters={"number": number, "folds": folds},
-        modules=(__name__,),
-        libraries=("numpy",),
-    )
-    directory = workspace.tensors / made_of.digest
+    made_of = FOLD.ingredients({"tensors": tensors.digest}, {"number": number, "folds": folds})
     held = members(tensors.train, number, folds)
-    publish.publish(directory, made_of, lambda staging: _write(staging, tensors, held))
-    return TensorCache(
-        path=workspace.relative(directory),
-        digest=made_of.digest,
+    return FOLD.output(
+        made_of,
+        workspace,
+        lambda staging: _write(staging, tensors, held),
         dataset=tensors.dataset,
         classes=tensors.classes,
         shape=tensors.shape,

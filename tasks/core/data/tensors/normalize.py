@@ -19,25 +19,25 @@ from tasks.core.data.files import file_stats
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
 from tasks.core.data.tensors import channel_stats, image_writer, quarantine
-from tasks.core.data.tensors.cache import SPLITS
+from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.data.tensors.distributed_decode import DistributedReader, Work
 from tasks.core.data.tensors.reuse import ReusableCache
 from tasks.core.data.tensors.splits import Splits
 from tasks.core.data.tensors.target_shape import TargetShape
 from tasks.core.errors import DataError
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import NORMALIZE
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
 
-ROWS = pa.schema(
+ROW_SCHEMA = pa.schema(
     {
         "split": pa.string(),
         "row": pa.int32(),
-        "id": pa.string(),  # SHA-256 of the image's content
+        "image_id": pa.string(),  # SHA-256 of the image's content
         "path": pa.string(),
         "label": pa.int32(),
         "class_name": pa.string(),
@@ -50,12 +50,8 @@ ROWS = pa.schema(
 
 def ingredients(raw: RawDataset, settings: NormalizeSettings) -> Ingredients:
     """What a tensor cache follows from."""
-    return Ingredients(
-        stage="normalize",
-        inputs={"raw": raw.digest},
-        parameters=vars(settings),
-        modules=("tasks.core.data.tensors.normalize",),
-        libraries=factory.libraries(raw.format),
+    return NORMALIZE.ingredients(
+        {"raw": raw.digest}, vars(settings), factory.modules(raw), factory.libraries(raw)
     )
 
 
@@ -87,29 +83,17 @@ def normalize(
         DataError: A split would be empty.
     """
     made_of = ingredients(raw, settings)
-    directory = workspace.tensors / made_of.digest
+    directory = NORMALIZE.directory(made_of.digest, workspace)
 
     def build(staging: Path) -> dict[str, Any]:
-        scratch = refresh or raw.format in factory.ARRAYS
+        scratch = refresh or factory.is_read_whole(raw)
         earlier = ReusableCache() if scratch else ReusableCache.find(workspace, raw.dataset, made_of.record())
         reader = factory.open_raw(raw)
-        if work and raw.format not in factory.ARRAYS:
+        if work and not factory.is_read_whole(raw):
             reader = DistributedReader(reader, raw, work, directory, portion)
         return _build(staging, reader, raw, settings, earlier, progress)
 
-    manifest = publish.publish(directory, made_of, build, refresh=refresh)
-    facts = manifest["facts"]
-    return TensorCache(
-        path=workspace.relative(directory),
-        digest=made_of.digest,
-        dataset=facts["dataset"],
-        classes=tuple(facts["classes"]),
-        shape=tuple(facts["shape"]),
-        train=facts["train"],
-        val=facts["val"],
-        test=facts["test"],
-        quarantined=facts["quarantined"],
-    )
+    return NORMALIZE.output(made_of, workspace, build, refresh=refresh)
 
 
 def _build(
@@ -157,16 +141,14 @@ def _write_tables(
     columns = {
         "split": pa.array(SPLITS).take(np.repeat(range(len(SPLITS)), list(map(len, members)))),
         "row": np.concatenate([np.arange(len(some)) for some in members]),
-        "id": rows.image_id.take(numbers),
+        "image_id": rows.image_id.take(numbers),
         "path": rows.path.take(numbers),
         "label": labels,
         "class_name": pa.array(reader.classes).take(labels),
         **dict(zip(("height", "width", "channels"), originals[numbers].T, strict=True)),
     }
-    table, names = pa.table(columns, ROWS), ["split", "class_name"]
-    pq.write_table(
-        table, directory / "rows.parquet", use_dictionary=names, row_group_size=file_stats.ROW_GROUP
-    )
+    table, names = pa.table(columns, ROW_SCHEMA), ["split", "class_name"]
+    pq.write_table(table, directory / ROWS, use_dictionary=names, row_group_size=file_stats.ROW_GROUP)
 
 
 def _class_counts(reader: Reader, rows: ImageIndex, layout: Splits) -> dict[str, list[int]]:

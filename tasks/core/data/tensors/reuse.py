@@ -17,18 +17,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.data.tensors.cache import SPLITS
+from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.errors import FormatError
+from tasks.core.stage.stages import NORMALIZE
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
-ROWS = "rows.parquet"
 BLOCK = 1 << 20  # bytes in memory at a time
 SCHEMA = pa.schema(
     {
         "split": pa.string(),
         "row": pa.int32(),
-        "id": pa.string(),
+        "image_id": pa.string(),
         "height": pa.int32(),
         "width": pa.int32(),
         "channels": pa.int32(),
@@ -57,7 +57,7 @@ class ReusableCache:
             self.shape = tuple(manifests.read(directory)["facts"]["shape"])
             with pq.ParquetFile(directory / ROWS) as file:
                 table = file.read(SCHEMA.names, use_threads=False).cast(SCHEMA)
-        self._identity = table["id"].combine_chunks()
+        self._identity = table["image_id"].combine_chunks()
         self.split, self.row = np.array(table["split"].to_pylist(), np.str_), table["row"].to_numpy()
         self.originals = np.stack([table[name].to_numpy() for name in ("height", "width", "channels")], 1)
 
@@ -75,7 +75,7 @@ class ReusableCache:
             record: The ingredients of the cache that is to be made.
         """
         found = []
-        for directory in workspace.tensors.glob("[0-9a-f]*"):
+        for directory in NORMALIZE.directory("", workspace).glob("[0-9a-f]*"):
             try:
                 manifest = manifests.read(directory)
             except FormatError:  # being made, or of another version

@@ -20,9 +20,9 @@ from tasks.core.model.devices import runtime
 from tasks.core.model.export import verification
 from tasks.core.model.inference import predict_splits
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Exports, Model, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import EXPORT
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.export")
@@ -51,12 +51,10 @@ def check_formats(formats: Sequence[ExportName]) -> None:
 
 def ingredients(model: Model, tensors: TensorCache, formats: Sequence[ExportName]) -> Ingredients:
     onnx = ONNX if ExportName.onnx in formats else ()
-    return Ingredients(
-        stage="export",
+    return EXPORT.ingredients(
         inputs={"model": model.model_sha256, "tensors": tensors.digest},
         parameters={"formats": sorted(str(name) for name in formats)},
-        modules=(__name__, "tasks.core.model.export.formats"),
-        libraries=("tensorflow", "keras", "numpy", *onnx),
+        libraries=onnx,
     )
 
 
@@ -80,21 +78,13 @@ def export(
     """
     check_formats(formats)
     made_of = ingredients(model, tensors, formats)
-    directory = workspace.exports / made_of.digest
     predicted = predict_splits.predict_splits(model, tensors, workspace, progress=progress)
     expected = predicted.directory / "test.probabilities.npy"
-    manifest = publish.publish(
-        directory,
+    return EXPORT.output(
         made_of,
+        workspace,
         lambda staging: _build(staging, model, tensors, formats, expected, progress),
         refresh=refresh,
-    )
-    return Exports(
-        path=workspace.relative(directory),
-        digest=made_of.digest,
-        model_sha256=model.model_sha256,
-        passed=tuple(manifest["facts"]["passed"]),
-        refused=tuple(manifest["facts"]["refused"]),
     )
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tasks.core.config import ExportName
-from tasks.core.model.inference import predictor
+from tasks.core.data.loader import batches
 
 Images = NDArray[np.uint8]
 Forward = Callable[[Images], NDArray[np.float32]]
@@ -59,7 +59,7 @@ def write_export(source: Path, name: ExportName, directory: Path, examples: Imag
 def probabilities(path: Path, name: ExportName, images: Images) -> NDArray[np.float32]:
     """What a written file gives for the images, float32 (N, C)."""
     forward = load(path, name)
-    return np.concatenate([forward(batch) for batch in predictor.batches(images)])
+    return np.concatenate([forward(batch) for batch in batches.batches(images)])
 
 
 def measure_latencies(path: Path, name: ExportName, images: Images) -> NDArray[np.float64]:

@@ -6,7 +6,6 @@ and its blocks begin with it: what a killed run had finished stays, what comes a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +23,19 @@ from tasks.core.storage import atomic
 
 AHEAD = 4  # blocks that are decoded before the model wants them
 GROUP = 4096  # rows held until they are written
-REPEATED = ["file", "predicted_class", "problem", "model"]  # columns with few values, or long runs of one
+REPEATED = [
+    "path",
+    "predicted_label",
+    "predicted_class_name",
+    "problem",
+    "model",
+]  # columns with few values, or long runs of one
 SCHEMA = pa.schema(
     [
-        ("file", pa.string()),
+        ("path", pa.string()),
         ("row", pa.int64()),  # in a parquet file; null for an image file
-        ("predicted_class", pa.string()),  # null where the model abstained or the image can't be read
+        ("predicted_label", pa.int32()),  # null where the model abstained or the image can't be read
+        ("predicted_class_name", pa.string()),  # null there, too
         ("probability", pa.float32()),  # of the likeliest class
         ("probabilities", pa.list_(pa.float32())),  # in the order of the model's classes
         ("abstained", pa.bool_()),
@@ -57,16 +63,16 @@ def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progr
     if not missing:
         return
     facts = model.manifest["facts"]
-    scorer = predictor.load_predictor(model.directory / "model.keras")
+    loaded = predictor.load(model.directory / "model.keras")
     projection = profile.of_version(model)
     sample = None if projection is None else DriftSample(batch, projection)
     pace = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)
     writing = _Writing(batch, model.version, tuple(facts["classes"]), sample)
-    for part, block in threads.prefetch(_blocks(batch, missing, scorer.size, tuple(facts["shape"])), AHEAD):
+    for part, block in threads.prefetch(_blocks(batch, missing, loaded.size, tuple(facts["shape"])), AHEAD):
         if block is None:
             writing.finish(part)
         else:
-            writing.add(part, block, *scorer.forward(block.images))
+            writing.add(part, block, *loaded.forward(block.images))
             pace.step(len(block))
 
 
@@ -107,14 +113,14 @@ class _Writing:
         self._flush(writer)
         writer.close()
         if self.sample is not None:
-            self.sample.write(_staging(self.batch.sample(part)))
-            _put(self.batch.sample(part))
-        _put(self.batch.path(part))
+            with atomic.replacing(self.batch.sample(part)) as staging:
+                self.sample.write(staging)
+        atomic.move_file(atomic.staging_path(self.batch.path(part)), self.batch.path(part))
         self.writer, self.done = None, 0
 
     def _opened(self, part: int) -> pq.ParquetWriter:
         if self.writer is None:
-            path = _staging(self.batch.path(part))
+            path = atomic.staging_path(self.batch.path(part))
             self.writer = pq.ParquetWriter(path, SCHEMA, use_dictionary=REPEATED)
         return self.writer
 
@@ -130,9 +136,10 @@ class _Writing:
         abstained = readable & (confidence < (self.batch.request.threshold or 0))
         answered = pa.array(likeliest.astype(np.int32), mask=~readable | abstained)
         columns = {
-            "file": pa.array(held.files, pa.string()),
+            "path": pa.array(held.files, pa.string()),
             "row": pa.array(held.rows, pa.int64()),
-            "predicted_class": self.names.take(answered),
+            "predicted_label": answered,
+            "predicted_class_name": self.names.take(answered),
             "probability": pa.array(confidence, mask=~readable),
             "probabilities": _lists(probabilities, readable),
             "abstained": pa.array(abstained),
@@ -163,13 +170,3 @@ def _lists(values: Floats, there: NDArray[np.bool_]) -> pa.ListArray:
     ends = np.cumsum(np.append(0, there * values.shape[1])).astype(np.int32)
     offsets = pa.array(ends, mask=np.append(~there, False))
     return pa.ListArray.from_arrays(offsets, pa.array(values[there].ravel()))
-
-
-def _staging(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _put(path: Path) -> None:
-    atomic.sync(_staging(path))
-    _staging(path).rename(path)
-    atomic.sync(path.parent)

@@ -1,4 +1,4 @@
-"""A published model as a function of batches of one size: probabilities, and how it sees the images."""
+"""The one way to load a published model: as a function of batches of one size."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +13,7 @@ from tasks.core.model.devices import runtime
 
 Floats = NDArray[np.float32]
 LOGITS = "logits"  # the layer whose input is the embedding
-VALUES_PER_BATCH = (
-    256 * 32 * 32 * 3
-)  # values a batch; bounds the memory of the activations for any image size
+VALUES = 256 * 32 * 32 * 3  # pixels' values in a batch; bounds the memory of activations for any size
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,15 @@ class Predictor:
     size: int
     forward: Callable[[NDArray[np.uint8]], tuple[Floats, Floats]]
 
+    def batches(self, images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """Slices of uint8 (N, H, W, C), each of which is one batch."""
+        for start in range(0, len(images), self.size):
+            yield mmap.read_rows(images, np.arange(start, min(start + self.size, len(images))))
+
+    def probabilities(self, images: NDArray[np.uint8]) -> Floats:
+        """Probabilities of any number of images, uint8 (N, H, W, C): float32 (N, classes)."""
+        return self.score(images)[0]
+
     def score(self, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Probabilities and embeddings of any number of images, uint8 (N, H, W, C)."""
         parts = []
@@ -43,12 +50,12 @@ class Predictor:
         return np.concatenate(probabilities), np.concatenate(embeddings)
 
 
-def images_per_batch(shape: tuple[int, ...]) -> int:
+def batch_size(shape: tuple[int, ...]) -> int:
     """Images of a batch, for images of this shape."""
-    return max(1, VALUES_PER_BATCH // int(np.prod(shape)))
+    return max(1, VALUES // int(np.prod(shape)))
 
 
-def load_predictor(path: Path) -> Predictor:
+def load(path: Path) -> Predictor:
     """Load a published `model.keras`. One compiled function of one shape: its memory does not grow."""
     with runtime.suppress_stderr():
         import keras
@@ -56,7 +63,7 @@ def load_predictor(path: Path) -> Predictor:
 
     model = keras.models.load_model(path)
     both = keras.Model(model.inputs, [model.outputs[0], _embedding(model)])
-    size = images_per_batch(model.input_shape[1:])
+    size = batch_size(model.input_shape[1:])
     images = tf.TensorSpec((size, *model.input_shape[1:]), tf.uint8)
     compiled = tf.function(
         lambda batch: both(batch, training=False), input_signature=[images], autograph=False
@@ -72,46 +79,3 @@ def load_predictor(path: Path) -> Predictor:
 def _embedding(model: Any) -> Any:
     """What comes into the layer of the logits; where the image is also seen mirrored, of the upright view."""
     return model.get_layer(LOGITS).input
-
-
-MAX_BATCH_VALUES = (
-    128 * 32 * 32 * 3
-)  # values a batch; bounds the memory of the activations for any image size
-
-
-def batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Slices of uint8 (N, H, W, C) that are small enough to predict at once."""
-    size = rows_per_batch(images)
-    for start in range(0, len(images), size):
-        yield mmap.read_rows(images, np.arange(start, min(start + size, len(images))))
-
-
-def replica_rounds(images: NDArray[np.uint8], replicas: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Row numbers that so many replicas predict at once, a batch each, and how many of them are new.
-
-    The last round repeats the last row, so that all replicas have equally many.
-    """
-    size = rows_per_batch(images) * replicas
-    for start in range(0, len(images), size):
-        count = min(size, len(images) - start)
-        padded = -(-count // replicas) * replicas
-        yield np.minimum(np.arange(start, start + padded), len(images) - 1), count
-
-
-def rows_per_batch(images: NDArray[np.uint8]) -> int:
-    """Images that are few enough to predict at once."""
-    return max(1, MAX_BATCH_VALUES // int(np.prod(images.shape[1:])))
-
-
-def load_function(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """A published `model.keras` as a function: uint8 (N, H, W, C) to probabilities, float32 (N, classes)."""
-    with runtime.suppress_stderr():
-        import keras
-        import tensorflow as tf
-
-    model = keras.models.load_model(path)
-    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
-    forward = tf.function(
-        lambda batch: model(batch, training=False), input_signature=[images], autograph=False
-    )
-    return lambda batch: np.asarray(forward(tf.constant(batch)))

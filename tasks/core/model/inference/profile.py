@@ -13,18 +13,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.data.audit import image_stats
-from tasks.core.data.tensors.cache import open_split
+from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.model.inference import predictor
 from tasks.core.model.inference.embedding import Projection
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Model, ModelVersion, Profile, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import PROFILE
 from tasks.core.workspace import Workspace
 
 TABLE = "profile.parquet"
@@ -35,13 +34,7 @@ Floats = NDArray[np.float32]
 
 
 def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
-    return Ingredients(
-        stage="profile",
-        inputs={"model": model.model_sha256, "tensors": tensors.digest},
-        parameters={},
-        modules=(__name__,),
-        libraries=("tensorflow", "keras", "numpy", "pyarrow"),
-    )
+    return PROFILE.ingredients({"model": model.model_sha256, "tensors": tensors.digest}, {})
 
 
 def profile(
@@ -58,24 +51,21 @@ def profile(
         model: Its `model.keras` takes uint8 (N, H, W, C) and gives probabilities.
         tensors: What it was trained on.
     """
-    made_of = ingredients(model, tensors)
-    directory = workspace.profiles / made_of.digest
 
     def build(staging: Path) -> Mapping[str, Any]:
-        scorer = predictor.load_predictor(model.directory / "model.keras")
+        loaded = predictor.load(model.directory / "model.keras")
         progress(0, 2, "train images")
         # The tensors' order is random: the first ones are a fair sample.
         seen = open_split(tensors, "train").images[:IMAGES]
-        projection = Projection.of(scorer.score(seen)[1])
+        projection = Projection.of(loaded.score(seen)[1])
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")
         images = open_split(tensors, SPLIT).images[:IMAGES]
-        numbers = describe(images, _sizes(tensors, len(images)), *scorer.score(images), projection)
+        numbers = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
         pq.write_table(pa.table(numbers), staging / TABLE)
         return {"model_sha256": model.model_sha256, "split": SPLIT, "images": len(images)}
 
-    manifest = publish.publish(directory, made_of, build, refresh=refresh)
-    return Profile(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
+    return PROFILE.output(ingredients(model, tensors), workspace, build, refresh=refresh)
 
 
 def describe(
@@ -103,6 +93,5 @@ def of_version(version: ModelVersion) -> Projection | None:
 
 
 def _sizes(tensors: TensorCache, count: int) -> NDArray[np.int32]:
-    rows = pq.read_table(tensors.directory / "rows.parquet", columns=["split", "row", "height", "width"])
-    kept = rows.filter((pc.field("split") == SPLIT) & (pc.field("row") < count)).sort_by("row")
+    kept = read_rows(tensors, ["height", "width"], SPLIT).slice(0, count)
     return np.stack([kept["height"].to_numpy(), kept["width"].to_numpy()], axis=1)

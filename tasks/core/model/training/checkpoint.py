@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +44,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     atomic.write_bytes(path, MAGIC + hashlib.sha256(content).digest() + content)
     for old in sorted(folder.glob("*.checkpoint"))[:-KEPT]:
         old.unlink()
-    for stale in folder.glob(".*.tmp"):
-        if stale.name.split(".")[-2] != str(os.getpid()):
-            stale.unlink()
+    for leftover in atomic.leftovers(folder):
+        atomic.remove(leftover)
     return path
 
 

@@ -18,9 +18,9 @@ from tasks.core.model.devices import tf_config
 from tasks.core.model.inference import predict_splits
 from tasks.core.model.training import train
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import CROSS_PREDICT
 from tasks.core.workspace import Workspace
 
 MIN_FOLDS, MAX_FOLDS = 2, 20
@@ -40,13 +40,7 @@ def check_folds(folds: int | None) -> None:
 
 def ingredients(tensors: TensorCache, settings: TrainSettings, folds: int) -> Ingredients:
     trained = train.ingredients(tensors, settings)
-    return Ingredients(
-        stage="cross_predict",
-        inputs=trained.inputs,
-        parameters={**trained.parameters, "folds": folds},
-        modules=(__name__, *trained.modules),
-        libraries=trained.libraries,
-    )
+    return CROSS_PREDICT.ingredients(trained.inputs, {**trained.parameters, "folds": folds})
 
 
 def cross_predict(
@@ -66,8 +60,6 @@ def cross_predict(
         folds: 2..20; the cost is that of so many trainings on (folds - 1) / folds of the images.
     """
     check_folds(folds)
-    made_of = ingredients(tensors, settings, folds)
-    directory = workspace.predictions / made_of.digest
 
     def build(staging: Path) -> Mapping[str, Any]:
         whole = np.zeros((tensors.train, len(tensors.classes)), np.float32)
@@ -78,8 +70,8 @@ def cross_predict(
         np.save(staging / "train.probabilities.npy", whole)
         return {"model_sha256": "", "tensors": tensors.digest}
 
-    manifest = publish.publish(directory, made_of, build, refresh=refresh)
-    return Predictions(path=workspace.relative(directory), digest=made_of.digest, **manifest["facts"])
+    made_of = ingredients(tensors, settings, folds)
+    return CROSS_PREDICT.output(made_of, workspace, build, refresh=refresh)
 
 
 def _predict(

@@ -15,9 +15,9 @@ from tasks.core.data.audit import duplicate_table
 from tasks.core.errors import UsageError
 from tasks.core.model.devices import runtime
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import publish
 from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import TRAIN
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
 
@@ -29,13 +29,10 @@ def ingredients(tensors: TensorCache, settings: TrainSettings, audit: Audit | No
     leaks = _leaks(settings, audit)
     dropped = int(duplicate_table.read_mask(leaks["train"]).sum()) if leaks else 0
     recipe = recipes.resolve(settings, max(1, tensors.train - dropped))
-    return Ingredients(
-        stage="train",
+    return TRAIN.ingredients(
         inputs={"tensors": tensors.digest}
         | {f"{split} leaks": hashing.sha256_file(path) for split, path in leaks.items()},
         parameters=recipe.parameters() | {"seed": settings.seed, "drop_leaks": settings.drop_leaks},
-        modules=("tasks.core.model.training.loop",),
-        libraries=("tensorflow", "keras", "numpy"),
     )
 
 
@@ -65,7 +62,7 @@ def train(
         DivergedError: The loss is not a number any more, or beyond hope.
     """
     made_of = ingredients(tensors, settings, audit)
-    directory, checkpoints = _places(made_of.digest, workspace)
+    checkpoints = _checkpoints(made_of.digest, workspace)
     if refresh:
         shutil.rmtree(checkpoints, ignore_errors=True)
 
@@ -76,23 +73,16 @@ def train(
         order = loop.TrainingJob(tensors, settings, _masks(settings, audit), checkpoints, made_of.digest)
         return loop.train(order, staging, progress)
 
-    publish.publish(directory, made_of, build, refresh=refresh)
+    trained = TRAIN.output(made_of, workspace, build, refresh=refresh)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return _handle(made_of, workspace)
+    return trained
 
 
 def finished(
     tensors: TensorCache, settings: TrainSettings, workspace: Workspace, audit: Audit | None = None
 ) -> TrainedModel | None:
     """What `train` would find already there; None if it would have to train."""
-    made_of = ingredients(tensors, settings, audit)
-    return _handle(made_of, workspace) if manifests.is_complete(workspace.training / made_of.digest) else None
-
-
-def _handle(made_of: Ingredients, workspace: Workspace) -> TrainedModel:
-    directory = workspace.training / made_of.digest
-    facts = manifests.read(directory)["facts"]
-    return TrainedModel(path=workspace.relative(directory), digest=made_of.digest, **facts)
+    return TRAIN.finished(ingredients(tensors, settings, audit), workspace)
 
 
 def follow(
@@ -110,8 +100,8 @@ def follow(
         Whether there was anything to train: in a workspace shared with the leader it may be done already.
     """
     made_of = ingredients(tensors, settings, audit)
-    directory, checkpoints = _places(made_of.digest, workspace)
-    if not refresh and manifests.is_complete(directory):
+    checkpoints = _checkpoints(made_of.digest, workspace)
+    if not refresh and manifests.is_complete(TRAIN.directory(made_of.digest, workspace)):
         return False
     with runtime.suppress_stderr():
         from tasks.core.model.training import loop
@@ -122,8 +112,8 @@ def follow(
     return True
 
 
-def _places(digest: str, workspace: Workspace) -> tuple[Path, Path]:
-    return workspace.training / digest, workspace.training / f"{digest}.checkpoints"
+def _checkpoints(digest: str, workspace: Workspace) -> Path:
+    return TRAIN.directory(f"{digest}.checkpoints", workspace)
 
 
 def _masks(settings: TrainSettings, audit: Audit | None) -> dict[str, NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.core.data.loader import mmap
+from tasks.core.data.loader import batches, mmap
 from tasks.core.data.loader.window_buffer import WindowBuffer
 from tasks.core.data.tensors.cache import Split
 from tasks.core.errors import DivergedError
@@ -16,7 +16,6 @@ from tasks.core.model.architectures import build
 from tasks.core.model.devices import device
 from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice, all_reduce_sum
 from tasks.core.model.export import inference_model
-from tasks.core.model.inference import predictor
 from tasks.core.model.training import augmentation, optimizers, schedules
 from tasks.core.model.training import loss as loss_module
 from tasks.core.model.training.checkpoint import Checkpoint
@@ -184,7 +183,7 @@ class Trainer:
                 self._eval_step(
                     tf.constant(mmap.read_rows(self.val.images, self.devices.process_share(rows)))
                 ).numpy()[:count]
-                for rows, count in predictor.replica_rounds(self.val.images, self.devices.replicas)
+                for rows, count in batches.replica_rounds(self.val.images, self.devices.replicas)
             ]
         )
 
@@ -268,7 +267,7 @@ class Trainer:
     def _diverged(self, loss: float, step: int) -> DivergedError:
         return DivergedError(
             "training diverged",
-            expected=f"a loss below {self.divergence_threshold:.0f}, {DIVERGENCE_FACTOR} times that of guessing",
+            expected=f"a loss below {self.divergence_threshold:.0f}: {DIVERGENCE_FACTOR} times guessing's",
             found=f"{loss:.4g} at step {step + 1} of {self.plan.steps} "
             f"(epoch {step / self.plan.per_epoch:.2f}), learning rate {self.rates[step]:.4g}",
             done="nothing was published",

@@ -60,7 +60,7 @@ def test_a_file_modified_just_now_is_not_trusted(tmp_path: Path, workspace: Work
 
 def test_damaged_memory_only_costs_time(old_files: Path, workspace: Workspace) -> None:
     first, _ = look(old_files, workspace)
-    for path in (workspace.raw / ".hashes").iterdir():
+    for path in (workspace.root / "raw" / ".hashes").iterdir():
         path.write_bytes(b"PAR1 no parquet")
     assert look(old_files, workspace) == (first, 3)
 

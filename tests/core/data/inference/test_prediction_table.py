@@ -29,11 +29,11 @@ def finish(batch: Batch, *parts: int) -> None:
     """Write parts as a prediction would, with the file as the only column."""
     for part in parts:
         files = [line.path for line in batch.chunks(part) for _ in range(line.images)]
-        pq.write_table(pa.table({"file": files}), batch.path(part))
+        pq.write_table(pa.table({"path": files}), batch.path(part))
 
 
 def rows(out: Path) -> list[str]:
-    return sorted(pq.read_table(out)["file"].to_pylist())
+    return sorted(pq.read_table(out)["path"].to_pylist())
 
 
 def test_what_is_predicted_is_not_asked_for_again(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_an_unfinished_batch_goes_on_and_what_is_new_is_another(tmp_path: Path) 
 def test_an_unfinished_batch_ends_when_something_else_is_asked(tmp_path: Path) -> None:
     (batch,) = pending(tmp_path, lines(*range(8)))
     finish(batch, 1)
-    (other,) = pending(tmp_path, lines(*range(8)), replace(ASKING, places=("/photos", "/more")))
-    assert batch.done == {"format": 1, "left": 2}
+    (other,) = pending(tmp_path, lines(*range(8)), replace(ASKING, inputs=("/photos", "/more")))
+    assert batch.done == {"format": 2, "left": 2}
     finish(other, 0, 1)
     other.finish({})
     assert rows(tmp_path) == sorted(f"/photos/{number}.png" for number in range(8))
@@ -78,7 +78,7 @@ def test_another_model_or_threshold_answers_anew(tmp_path: Path) -> None:
 
 
 def test_places_that_overlap_give_an_image_once(tmp_path: Path) -> None:
-    asking = replace(ASKING, places=("/photos", "/photos/1.png"))
+    asking = replace(ASKING, inputs=("/photos", "/photos/1.png"))
     (batch,) = pending(tmp_path, [*lines(1, 2), *lines(1)], asking)
     assert batch.images == 2
 
@@ -108,7 +108,7 @@ def test_a_file_or_an_unknown_format_is_refused(tmp_path: Path) -> None:
     ):
         pass
     (batch,) = pending(tmp_path, lines(1))
-    asked = batch.directory / prediction_table.ASKED
-    asked.write_text(json.dumps(json.loads(asked.read_text()) | {"format": 2}))
+    asked = batch.directory / prediction_table.REQUEST
+    asked.write_text(json.dumps(json.loads(asked.read_text()) | {"format": 1}))
     with pytest.raises(FormatError, match="unknown format"):
         prediction_table.all_batches(tmp_path)

@@ -24,7 +24,7 @@ def images(tmp_path: Path) -> Images:
 
 def shuffled(images: Any) -> WindowBuffer:
     """Windows of 16 images, in blocks of 4."""
-    sizes = {"whole_bytes": 0, "window_bytes": 16 * 12, "block_bytes": 4 * 12}
+    sizes = {"full_shuffle_bytes": 0, "window_bytes": 16 * 12, "block_bytes": 4 * 12}
     return WindowBuffer(images, Shuffle(seed=7, rows=len(images), row_bytes=12, **sizes))
 
 

@@ -94,7 +94,7 @@ def test_corrections_are_part_of_the_datas_digest_and_reach_the_labels(tmp_path:
     wrong = rows.iloc[[3, 700]]
     path = written(tmp_path, "id,label\n")
     assert acquire.acquire(SourceSettings("digits", corrections=path), workspace) == plain
-    wrong[["id"]].assign(label=["7", "8"]).to_csv(path, index=False)
+    wrong[["image_id"]].assign(label=["7", "8"]).to_csv(path, index=False)
 
     corrected = acquire.acquire(SourceSettings("digits", corrections=path), workspace)
     assert corrected.digest != plain.digest
@@ -102,9 +102,9 @@ def test_corrections_are_part_of_the_datas_digest_and_reach_the_labels(tmp_path:
     after = normalize.normalize(corrected, NormalizeSettings(), workspace)
     assert after.digest != before.digest
     now = pd.read_parquet(after.directory / "rows.parquet")
-    assert list(now["id"]) == list(rows["id"])
+    assert list(now["image_id"]) == list(rows["image_id"])
     assert list(now.iloc[[3, 700]]["class_name"]) == ["7", "8"]
-    others = ~rows["id"].isin(wrong["id"])
+    others = ~rows["image_id"].isin(wrong["image_id"])
     assert (now["label"] == rows["label"])[others].all()
     row = wrong.iloc[0]
     assert np.load(after.directory / f"{row['split']}.labels.npy")[row["row"]] == 7

@@ -26,7 +26,7 @@ def lines(split: str = "") -> list[str]:
 def test_paths_and_labels(tmp_path: Path, workspace: Workspace) -> None:
     path = written(tmp_path, ["path,label", *lines()])
     handle = acquire.acquire(SourceSettings(str(path)), workspace)
-    assert (handle.dataset, handle.format, handle.images) == ("animals", "folder", 40)
+    assert (handle.dataset, handle.format, handle.images) == ("animals", "csv", 40)
     cache = normalize.normalize(handle, NormalizeSettings(val_fraction=0.3), workspace)
     rows = pd.read_parquet(cache.directory / "rows.parquet")
     for row in rows.itertuples():

@@ -237,7 +237,7 @@ def test_a_damaged_page_is_refused(tmp_path: Path, workspace: Workspace) -> None
     _bad_page(path)
     with pytest.raises(DataError, match="cannot be read"):
         normalized(path, workspace)
-    assert below(workspace.tensors) == []
+    assert below(workspace.root / "tensors") == []
 
 
 def test_a_file_that_changed_after_the_look_is_refused(tmp_path: Path, workspace: Workspace) -> None:

@@ -57,7 +57,7 @@ def test_any_number_of_portions_gives_the_bytes_of_none(
     assert again.digest == alone.digest
     assert contents(again) == before
     assert bool(asked) == (portion < 82)
-    assert [path for path in workspace.tensors.iterdir() if path.name.endswith(".tmp")] == []
+    assert [path for path in (workspace.root / "tensors").iterdir() if path.name.endswith(".tmp")] == []
 
 
 def test_parquet_is_decoded_in_portions_too(workspace: Workspace, tmp_path: Path) -> None:
@@ -81,4 +81,4 @@ def test_a_worker_with_another_workspace_says_so(animals: Path, workspace: Works
 
     with pytest.raises(FormatError, match="a portion of images is not there"):
         normalize.normalize(source, ALL_BEAR, workspace, work=elsewhere, portion=7)
-    assert [path for path in workspace.tensors.iterdir() if path.is_dir()] == []
+    assert [path for path in (workspace.root / "tensors").iterdir() if path.is_dir()] == []

@@ -42,7 +42,7 @@ def test_every_row_is_the_image_that_it_says(tmp_path: Path, workspace: Workspac
         split, file = opened[row.split], root / row.path
         assert encoded(split.images[row.row]) == file.read_bytes()  # `photos` writes noise as PNG
         assert cache.classes[split.labels[row.row]] == file.parent.name == row.class_name
-        assert row.id == hashing.sha256_file(file)
+        assert row.image_id == hashing.sha256_file(file)
     assert [len(split.labels) for split in opened.values()] == [cache.train, cache.val, cache.test]
 
 
@@ -129,7 +129,7 @@ def test_too_many_broken_images_fail_the_stage(tmp_path: Path, workspace: Worksp
     with pytest.raises(QuarantineError, match=r"1 of 40 images cannot be used \(2\.5%\)") as error:
         normalized(root, workspace, NormalizeSettings(max_quarantine=0.024))
     assert "dog/broken.png: not an image" in error.value.parts["found"]
-    assert below(workspace.tensors) == []
+    assert below(workspace.root / "tensors") == []
     assert normalized(root, workspace, NormalizeSettings(max_quarantine=0.025)).quarantined == 1
 
 
@@ -155,7 +155,7 @@ def test_an_empty_split_is_refused(tmp_path: Path, workspace: Workspace) -> None
     with pytest.raises(DataError, match="animals has too few images: none for") as error:
         normalized(root, workspace)
     assert "--val-fraction" in error.value.parts["to do"]
-    assert below(workspace.tensors) == []
+    assert below(workspace.root / "tensors") == []
 
 
 def test_a_late_image_of_another_size_changes_all(tmp_path: Path, workspace: Workspace) -> None:

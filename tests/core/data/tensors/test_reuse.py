@@ -109,7 +109,7 @@ def test_a_damaged_earlier_cache_is_not_used(animals: Path, workspace: Workspace
     change(animals)
     cache = normalized(animals, workspace)
     assert decoded(cache) == 200
-    shutil.rmtree(workspace.tensors)
+    shutil.rmtree(workspace.root / "tensors")
     assert contents(normalized(animals, workspace)) == contents(cache)
 
 

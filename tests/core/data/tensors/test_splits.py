@@ -73,7 +73,7 @@ def test_copies_are_in_the_order_of_their_paths() -> None:
     """As text: 10 comes before 9."""
     rows = [row(number, "train", path=f"{copy}.png") for copy in (9, 10, 1) for number in range(50)]
     order = [rows[n] for n in Splits.of(ImageIndex.of(rows), 0).splits["train"]]
-    assert len({each.identity for each in order[:3]}) == 1
+    assert len({each.image_id for each in order[:3]}) == 1
     assert [each.path for each in order] == ["1.png", "10.png", "9.png"] * (len(order) // 3)
 
 

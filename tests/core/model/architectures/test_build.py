@@ -96,7 +96,7 @@ def test_any_number_of_classes(name: RecipeName, classes: int) -> None:
 
 def test_the_seed_recipe_is_the_textbook_net() -> None:
     """Layer by layer as in the TensorFlow tutorial "Convolutional Neural Network (CNN)", sizes by hand."""
-    model = build.build(RECIPES[RecipeName.seed], pictures((32, 32, 3)), 10, 0)
+    model = build.build(RECIPES[RecipeName.textbook], pictures((32, 32, 3)), 10, 0)
     said = [
         (type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())
         for layer in model.layers[1:]
@@ -119,7 +119,7 @@ def test_the_seed_recipe_is_the_textbook_net() -> None:
 
 
 def test_the_seed_recipe_varies_images_as_the_tutorial_does_and_only_in_training() -> None:
-    recipe = replace(RECIPES[RecipeName.seed], augment="rotate")
+    recipe = replace(RECIPES[RecipeName.textbook], augment="rotate")
     model = build.build(recipe, pictures((32, 32, 3)), 10, 0)
     names = [type(layer).__name__ for layer in model.layers[2:5]]
     assert names == ["RandomFlip", "RandomRotation", "RandomZoom"]
@@ -176,7 +176,7 @@ def test_publishing_twice_in_a_process_writes_the_same_bytes(tmp_path: Path) -> 
 
 def test_initial_weights_are_the_seeds_whoever_else_draws_numbers() -> None:
     """Dask's threads draw from Python's global generator while a network is built."""
-    for recipe in (RECIPES[RecipeName.seed], RECIPES[RecipeName.flash]):
+    for recipe in (RECIPES[RecipeName.textbook], RECIPES[RecipeName.flash]):
         alone = build.build(recipe, pictures((8, 8, 1)), 10, 3).get_weights()
         over = threading.Event()
 

@@ -61,7 +61,7 @@ def test_precision_follows_the_processor_but_not_in_a_cluster(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "precision"), [(RecipeName.seed, "float32"), (RecipeName.flash, "mixed_bfloat16")], ids=str
+    ("recipe", "precision"), [(RecipeName.textbook, "float32"), (RecipeName.flash, "mixed_bfloat16")], ids=str
 )
 def test_the_textbook_net_stays_in_float32(
     processor: Callable[[str], None],

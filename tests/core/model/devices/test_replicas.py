@@ -18,7 +18,7 @@ from tasks.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[4]
 CLUSTER = ROOT / "tests" / "support" / "cluster_processes.py"
-TEXTBOOK = TrainSettings(recipe=RecipeName.seed, epochs=12, augment=False, seed=3)
+TEXTBOOK = TrainSettings(recipe=RecipeName.textbook, epochs=12, augment=False, seed=3)
 GONE = "another process of the training is gone"
 
 
@@ -89,9 +89,9 @@ def test_no_process_leaves_before_the_others_know_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("recipe", [RecipeName.seed, RecipeName.flash])
+@pytest.mark.parametrize("recipe", [RecipeName.textbook, RecipeName.flash])
 def test_kills_of_either_process_change_no_byte(tmp_path: Path, recipe: RecipeName) -> None:
-    settings = TrainSettings(recipe=recipe, epochs=60, augment=recipe is not RecipeName.seed, seed=5)
+    settings = TrainSettings(recipe=recipe, epochs=60, augment=recipe is not RecipeName.textbook, seed=5)
     moments = random.Random(0)
     kills = [
         ("killed", [5, 5], number % 2, moments.randint(1, 12), moments.uniform(0, 0.3)) for number in range(8)

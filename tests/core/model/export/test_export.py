@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Model, Te
     path = workspace.root / "model.keras"
     keras.Model(inputs, outputs).save(path)
     made_of = Ingredients("train", {}, {})
-    directory = workspace.training / made_of.digest
+    directory = workspace.root / "training" / made_of.digest
     publish.publish(directory, made_of, lambda staging: path.rename(staging / "model.keras") and {})
     sha256 = hashing.sha256_file(directory / "model.keras")
     return workspace, Model(workspace.relative(directory), made_of.digest, sha256), Lab(workspace).tensors()

@@ -98,10 +98,10 @@ def test_the_rows_are_keras_predictions(published: ModelVersion, tmp_path: Path)
     kept = np.arange(COUNT) != 300
     np.testing.assert_allclose(np.stack(rows["probabilities"][kept]), expected[kept], atol=1e-6)
     classes = np.array(published.manifest["facts"]["classes"])
-    assert list(rows["predicted_class"][kept]) == list(classes[expected[kept].argmax(1)])
+    assert list(rows["predicted_class_name"][kept]) == list(classes[expected[kept].argmax(1)])
     np.testing.assert_allclose(rows["probability"][kept], expected[kept].max(1), atol=1e-6)
     assert list(rows["row"]) == list(range(COUNT))
-    assert rows["predicted_class"].isna()[300]
+    assert rows["predicted_class_name"].isna()[300]
     assert rows["probabilities"][300] is None
     assert rows["problem"].notna().sum() == 1
     assert batch.counts() | {"classes": {}} == {
@@ -123,7 +123,7 @@ def test_below_the_threshold_it_says_nothing(published: ModelVersion, tmp_path: 
     unsure = np.delete(expected, 300) < 0.6
     assert 0 < unsure.sum() < COUNT - 1
     assert list(rows["abstained"]) == list(unsure)
-    assert list(rows["predicted_class"].isna()) == list(unsure)
+    assert list(rows["predicted_class_name"].isna()) == list(unsure)
 
 
 def test_only_a_proven_rate_has_a_threshold(published: ModelVersion) -> None:

@@ -34,7 +34,7 @@ def striped(workspace: Workspace) -> TensorCache:
         return {}
 
     made_of = Ingredients("normalize", {}, {})
-    directory = workspace.tensors / made_of.digest
+    directory = workspace.root / "tensors" / made_of.digest
     publish.publish(directory, made_of, write)
     path = workspace.relative(directory)
     return TensorCache(
@@ -54,7 +54,7 @@ def test_a_wrong_label_is_improbable_to_models_that_have_not_seen_it(
     own = probabilities[np.arange(IMAGES), np.load(striped.directory / "train.labels.npy")]
     assert own[::20].max() < 0.5
     assert np.median(own) > 0.8
-    assert [path.name for path in workspace.tensors.glob("[!.]*")] == [striped.digest]
+    assert [path.name for path in (workspace.root / "tensors").glob("[!.]*")] == [striped.digest]
     assert cross_predict.cross_predict(striped, settings, 3, workspace) == made
 
 

@@ -35,14 +35,14 @@ def cache(workspace: Workspace, numbers: Mapping[str, list[int]]) -> TensorCache
             np.save(staging / f"{split}.images.npy", np.stack([image(n) for n in numbers[split]]))
             np.save(staging / f"{split}.labels.npy", np.array(numbers[split], np.int32) % 2)
             rows += [
-                {"split": split, "row": row, "id": str(n), "height": 16, "width": 16}
+                {"split": split, "row": row, "image_id": str(n), "height": 16, "width": 16}
                 for row, n in enumerate(numbers[split])
             ]
         pd.DataFrame(rows).to_parquet(staging / "rows.parquet", index=False)
         return {}
 
     made_of = Ingredients("normalize", {}, {split: list(numbers[split]) for split in SPLITS})
-    directory = workspace.tensors / made_of.digest
+    directory = workspace.root / "tensors" / made_of.digest
     publish.publish(directory, made_of, write)
     return TensorCache(
         path=workspace.relative(directory),
@@ -94,4 +94,4 @@ def test_nothing_left_is_told(workspace: Workspace, split: str) -> None:
     made, found = looked_at(workspace, **numbers | {split: [6, 7]})
     with pytest.raises(DataError, match=f"Every {split} image"):
         train_stage.train(made, SETTINGS, workspace, audit=found)
-    assert not (workspace.training / ingredients(made, SETTINGS, found).digest).exists()
+    assert not (workspace.root / "training" / ingredients(made, SETTINGS, found).digest).exists()

@@ -114,4 +114,4 @@ def test_one_cycle_by_hand() -> None:
 
 
 def test_adams_rate_is_constant() -> None:
-    assert schedules.learning_rates(RECIPES[RecipeName.seed], 5).tolist() == [np.float32(1e-3)] * 5
+    assert schedules.learning_rates(RECIPES[RecipeName.textbook], 5).tolist() == [np.float32(1e-3)] * 5

@@ -10,7 +10,7 @@ from tasks.core.stage.handles import TensorCache
 Make = Callable[..., TensorCache]
 
 
-@pytest.mark.parametrize("recipe", [RecipeName.seed, RecipeName.flash])
+@pytest.mark.parametrize("recipe", [RecipeName.textbook, RecipeName.flash])
 def test_a_sound_training_learns_a_batch_by_heart(tensors: Make, recipe: RecipeName) -> None:
     found = overfit_check.overfit_batch(tensors(), TrainSettings(recipe=recipe))
     assert found.passed
@@ -31,7 +31,7 @@ def test_equal_images_with_different_labels_fail(tensors: Make) -> None:
 
 def test_a_divergence_fails_with_its_reason(tensors: Make) -> None:
     found = overfit_check.overfit_batch(
-        tensors(), TrainSettings(recipe=RecipeName.seed, learning_rate=1000.0)
+        tensors(), TrainSettings(recipe=RecipeName.textbook, learning_rate=1000.0)
     )
     assert not found.passed
     assert str(found).startswith("fail: ")

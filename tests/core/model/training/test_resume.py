@@ -50,7 +50,7 @@ def trained(
         text=True,
         check=True,
     )
-    directory = workspace.training / train.ingredients(cache, settings).digest
+    directory = workspace.root / "training" / train.ingredients(cache, settings).digest
     files = {name: (directory / name).read_bytes() for name in ("weights.npz", "model.keras")}
     return [json.loads(line) for line in done.stdout.splitlines()], files, done.stderr
 
@@ -91,7 +91,7 @@ def test_killed_stopped_and_interrupted_it_ends_with_the_same_bytes(
     "settings",
     [
         TrainSettings(recipe=RecipeName.flash, epochs=200, batch_size=16, seed=1),
-        TrainSettings(recipe=RecipeName.seed, epochs=200, augment=True, patience=1000, seed=2),
+        TrainSettings(recipe=RecipeName.textbook, epochs=200, augment=True, patience=1000, seed=2),
     ],
     ids=["flash", "seed"],
 )

@@ -39,7 +39,7 @@ def started(tensors: TensorCache, recipe: Recipe, seed: int = 0, window: int = 0
     plan = StepPlan.of(recipe, seed, tensors.train)
     if window:
         size = int(np.prod(tensors.shape))
-        sizes = {"whole_bytes": 0, "window_bytes": window * size, "block_bytes": window // 4 * size}
+        sizes = {"full_shuffle_bytes": 0, "window_bytes": window * size, "block_bytes": window // 4 * size}
         plan = replace(plan, shuffle=replace(plan.shuffle, row_bytes=size, **sizes))
     return Trainer(plan, open_split(tensors, "train"), open_split(tensors, "val"), len(tensors.classes))
 
@@ -66,7 +66,7 @@ def without_times(one: Trainer) -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("recipe", [RecipeName.seed, RecipeName.flash])
+@pytest.mark.parametrize("recipe", [RecipeName.textbook, RecipeName.flash])
 def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe: RecipeName) -> None:
     data = tensors(shape=(16, 16, 3), train=(80, 80, 80, 80))
     settings = TrainSettings(recipe=recipe, epochs=12)
@@ -79,7 +79,7 @@ def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe
     history = pd.read_parquet(model.directory / "history.parquet")
     assert history["epoch"].tolist() == list(range(1, 13))
     assert history["val_accuracy"].iloc[-1] == model.val_accuracy
-    assert list(workspace.training.glob("*.checkpoints")) == []
+    assert list((workspace.root / "training").glob("*.checkpoints")) == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_recorded_validation_is_that_of_the_published_model(
     settings = TrainSettings(recipe=RecipeName.flash, epochs=2, precision=precision)
     model = train.train(data, settings, workspace)
     val = open_split(data, "val")
-    probabilities = predictor.load_function(model.directory / "model.keras")(val.images)
+    probabilities = predictor.load(model.directory / "model.keras").probabilities(val.images)
     last = pd.read_parquet(model.directory / "history.parquet").iloc[-1]
     right = np.mean(probabilities.argmax(axis=1) == val.labels)
     assert last["val_accuracy"] == pytest.approx(right, abs=1e-9 if within < 0.01 else 0.02)
@@ -109,7 +109,7 @@ def test_the_recorded_validation_is_that_of_the_published_model(
         (RecipeName.flash, {}, 0),
         (RecipeName.flash, {}, 48),  # batches of 32 lie across windows of 48
         (RecipeName.fast, {"patience": 1}, 0),
-        (RecipeName.seed, {"augment": "rotate"}, 0),
+        (RecipeName.textbook, {"augment": "rotate"}, 0),
     ],
     ids=str,
 )
@@ -191,14 +191,14 @@ def test_a_stop_amid_a_window_is_never_written_down(tensors: Make, tmp_path: Pat
 
 def test_divergence_names_step_and_rate_and_publishes_nothing(tensors: Make, workspace: Workspace) -> None:
     data = tensors()
-    settings = TrainSettings(recipe=RecipeName.seed, epochs=3, learning_rate=1000.0)
+    settings = TrainSettings(recipe=RecipeName.textbook, epochs=3, learning_rate=1000.0)
     one = started(data, recipes.resolve(settings, data.train))
     with pytest.raises(DivergedError, match=r"step \d+ of 27") as raised:
-        loop.run(one, workspace.training / "x.checkpoints", ignore_progress)
+        loop.run(one, workspace.root / "training" / "x.checkpoints", ignore_progress)
     assert "learning rate" in str(raised.value)
     assert "--learning-rate 250" in str(raised.value)
     assert "nothing was published" in str(raised.value)
-    saved, _ = checkpoint.latest(workspace.training / "x.checkpoints")
+    saved, _ = checkpoint.latest(workspace.root / "training" / "x.checkpoints")
     assert saved is None or all(np.isfinite(array).all() for array in saved.arrays)
 
 
@@ -207,8 +207,8 @@ def test_early_stopping_takes_the_best_epoch(tensors: Make, workspace: Workspace
     data = tensors(shape=(8, 8, 1), train=(30, 30))
     noise = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
     np.save(data.directory / "train.images.npy", noise)
-    one = started(data, fitted(data, RecipeName.seed, epochs=200.0, patience=3))
-    loop.run(one, workspace.training / "x.checkpoints", ignore_progress)
+    one = started(data, fitted(data, RecipeName.textbook, epochs=200.0, patience=3))
+    loop.run(one, workspace.root / "training" / "x.checkpoints", ignore_progress)
     losses = [entry["val_loss"] for entry in one.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < 200
@@ -241,7 +241,9 @@ def test_a_class_that_training_lacks_is_borne() -> None:
 def test_a_rare_class_is_learned(tensors: Make, workspace: Workspace) -> None:
     data = tensors(shape=(16, 16, 3), train=(450, 45, 8), val=20)
     model = train.train(data, TrainSettings(recipe=RecipeName.flash), workspace)
-    probabilities = predictor.load_function(model.directory / "model.keras")(open_split(data, "test").images)
+    probabilities = predictor.load(model.directory / "model.keras").probabilities(
+        open_split(data, "test").images
+    )
     right = probabilities.argmax(axis=1) == open_split(data, "test").labels
     recalls = [right[open_split(data, "test").labels == label].mean() for label in range(3)]
     assert min(recalls) > 0.7
@@ -265,7 +267,7 @@ def test_the_loss_by_hand(tensors: Make) -> None:
 
 def test_fractions_of_an_epoch_are_epochs_too(tensors: Make, workspace: Workspace) -> None:
     data = tensors()
-    model = train.train(data, TrainSettings(recipe=RecipeName.seed, epochs=0.34), workspace)
+    model = train.train(data, TrainSettings(recipe=RecipeName.textbook, epochs=0.34), workspace)
     assert model.epochs == pytest.approx(3 / 9)  # 288 images, batches of 32
     assert len(pd.read_parquet(model.directory / "history.parquet")) == 1
 

@@ -1,0 +1,291 @@
+"""The one table of the stages: what each is called, where its outputs lie, what decides their bytes.
+
+To add a stage, add a row here, its work in `tasks.core`, its task in `tasks/`, and its call in
+`flows/pipeline.py` (docs/how-to/stage.md).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from tasks.core.errors import UsageError
+from tasks.core.stage import publish
+from tasks.core.stage.handles import (
+    Audit,
+    Decision,
+    Evaluation,
+    Exports,
+    LabelIssues,
+    Predictions,
+    Profile,
+    RawDataset,
+    Report,
+    SweepReport,
+    TensorCache,
+    TrainedModel,
+)
+from tasks.core.stage.ingredients import Ingredients
+from tasks.core.storage import manifests
+from tasks.core.workspace import Workspace
+
+H = TypeVar("H")
+KERAS = ("tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True)
+class Stage(Generic[H]):
+    """A stage.
+
+    Args:
+        name: As the console, `--refresh` and the metrics tables have it.
+        handle: The class of what it returns.
+        folder: The folder of its outputs in the workspace; empty if it leaves no directory.
+        inputs: The stages whose outputs it reads.
+        role: What other stages call its output among their inputs.
+        modules: Modules of `tasks.core` that do the work. They and what they import make the code hash.
+        libraries: Distributions whose versions decide the output.
+        option: The option that asks for it; empty if every training run has it.
+        refreshable: Whether `--refresh` can ask for it.
+    """
+
+    name: str
+    handle: type[H]
+    folder: str = ""
+    inputs: tuple[str, ...] = ()
+    role: str = ""
+    modules: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    option: str = ""
+    refreshable: bool = True
+
+    def ingredients(
+        self,
+        inputs: Mapping[str, str],
+        parameters: Mapping[str, Any],
+        modules: tuple[str, ...] = (),
+        libraries: tuple[str, ...] = (),
+    ) -> Ingredients:
+        """The ingredients of one output.
+
+        Args:
+            inputs: Digests of what it reads, by role.
+            parameters: JSON values.
+            modules, libraries: Those that only this output needs, such as its dataset's reader.
+        """
+        return Ingredients(
+            self.name, inputs, parameters, (*self.modules, *modules), (*self.libraries, *libraries)
+        )
+
+    def directory(self, digest: str, workspace: Workspace) -> Path:
+        """Where the output of that digest lies, or would lie."""
+        return workspace.root / self.folder / digest
+
+    def output(
+        self,
+        ingredients: Ingredients,
+        workspace: Workspace,
+        build: Callable[[Path], Mapping[str, Any]],
+        *,
+        refresh: bool = False,
+        **values: Any,
+    ) -> H:
+        """Build the output unless it is there, and return its handle; see `publish.publish`.
+
+        Args:
+            ingredients: What the output follows from.
+            workspace: Where it is put.
+            build: Writes the files into the folder that it is given and returns facts for the manifest.
+                Facts named like a field of the handle become that field.
+            refresh: Build it again even if it is there.
+            values: Fields of the handle that are not facts.
+        """
+        directory = self.directory(ingredients.digest, workspace)
+        manifest = publish.publish(directory, ingredients, build, refresh=refresh)
+        return self._handle(manifest, directory, workspace, values)
+
+    def finished(self, ingredients: Ingredients, workspace: Workspace) -> H | None:
+        """The handle of an output that is there and whole; None if it would have to be built."""
+        directory = self.directory(ingredients.digest, workspace)
+        if not manifests.is_complete(directory):
+            return None
+        return self._handle(manifests.read(directory), directory, workspace, {})
+
+    def _handle(
+        self, manifest: Mapping[str, Any], directory: Path, workspace: Workspace, values: Mapping[str, Any]
+    ) -> H:
+        names = {field.name for field in fields(self.handle)}  # type: ignore[arg-type]
+        facts = {name: _frozen(value) for name, value in manifest["facts"].items() if name in names}
+        place = {"path": workspace.relative(directory), "digest": manifest["digest"]}
+        return self.handle(**{**facts, **place, **values})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+DOWNLOAD = Stage("download", RawDataset, "raw", role="raw")
+NORMALIZE = Stage(
+    "normalize",
+    TensorCache,
+    "tensors",
+    inputs=("download",),
+    role="tensors",
+    modules=("tasks.core.data.tensors.normalize",),
+    libraries=("numpy", "pillow"),
+)
+AUDIT = Stage(
+    "audit",
+    Audit,
+    "audits",
+    inputs=("normalize",),
+    role="audit",
+    modules=("tasks.core.data.audit.audit",),
+    libraries=("numpy", "scipy", "pillow", "pyarrow"),
+)
+TRAIN = Stage(
+    "train",
+    TrainedModel,
+    "training",
+    inputs=("normalize", "audit"),
+    role="model",
+    modules=("tasks.core.model.training.loop",),
+    libraries=KERAS,
+)
+EVALUATE = Stage(
+    "evaluate",
+    Evaluation,
+    "evaluations",
+    inputs=("normalize", "train"),
+    role="evaluation",
+    modules=("tasks.core.evaluation.evaluate",),
+    libraries=("numpy", "scikit-learn", "scipy", "pandas", "pyarrow"),
+)
+CROSS_PREDICT = Stage(
+    "cross_predict",
+    Predictions,
+    "predictions",
+    inputs=("normalize",),
+    role="cross_predictions",
+    modules=("tasks.core.model.training.cross_predict", *TRAIN.modules),
+    libraries=KERAS,
+    option="--folds",
+)
+LABEL_ISSUES = Stage(
+    "label_issues",
+    LabelIssues,
+    "label_issues",
+    inputs=("normalize", "evaluate", "cross_predict"),
+    role="label_issues",
+    modules=("tasks.core.evaluation.label_issues",),
+    libraries=("numpy", "pandas", "pyarrow"),
+)
+PROFILE = Stage(
+    "profile",
+    Profile,
+    "profiles",
+    inputs=("normalize", "train"),
+    role="profile",
+    modules=("tasks.core.model.inference.profile",),
+    libraries=(*KERAS, "pyarrow"),
+)
+EXPORT = Stage(
+    "export",
+    Exports,
+    "exports",
+    inputs=("normalize", "train"),
+    role="exports",
+    modules=("tasks.core.model.export.export", "tasks.core.model.export.formats"),
+    libraries=KERAS,
+    option="--exports",
+)
+PROMOTE = Stage(
+    "promote", Decision, inputs=("train", "evaluate", "profile", "export"), refreshable=False
+)  # never reused: the answer depends on who is champion now
+REPORT = Stage(
+    "report",
+    Report,
+    "reports",
+    inputs=("download", "normalize", "audit", "train", "evaluate", "label_issues", "export", "promote"),
+    role="report",
+    modules=("tasks.core.reports.report",),
+    libraries=("matplotlib", "jinja2", "numpy", "pandas", "pillow"),
+)
+
+# The stages of a training run, in their order.
+STAGES: tuple[Stage[Any], ...] = (
+    *(DOWNLOAD, NORMALIZE, AUDIT, TRAIN, EVALUATE, CROSS_PREDICT),
+    *(LABEL_ISSUES, PROFILE, EXPORT, PROMOTE, REPORT),
+)
+
+# Parts of other stages, and the report of a sweep: published in the same way, and no steps of a run.
+FOLD = Stage(
+    "fold",
+    TensorCache,
+    "tensors",
+    ("normalize",),
+    modules=("tasks.core.data.tensors.folds",),
+    libraries=("numpy",),
+)
+PREDICT = Stage(
+    "predict",
+    Predictions,
+    "predictions",
+    inputs=("normalize", "train"),
+    role="predictions",
+    modules=("tasks.core.model.inference.predict_splits",),
+    libraries=KERAS,
+)
+SWEEP = Stage(
+    "sweep",
+    SweepReport,
+    "reports",
+    inputs=("normalize", "train"),
+    modules=("tasks.core.sweep.report",),
+    libraries=("matplotlib", "jinja2", "numpy", "pandas", "pyarrow"),
+)
+PARTS: tuple[Stage[Any], ...] = (FOLD, PREDICT, SWEEP)
+
+if TYPE_CHECKING:
+
+    class RefreshName(StrEnum):
+        """Stages that can be asked to run again although nothing changed; `all` means each of them."""
+
+        all = "all"
+
+else:
+    RefreshName = StrEnum(
+        "RefreshName",
+        {"all": "all"} | {stage.name: stage.name for stage in STAGES if stage.refreshable},
+        module=__name__,
+    )
+
+
+def by_name(name: str) -> Stage[Any]:
+    """The stage of that name.
+
+    Args:
+        name: As a run records it: with the role, if any, such as "evaluate champion".
+
+    Raises:
+        UsageError: There is none.
+    """
+    for stage in (*STAGES, *PARTS):
+        if stage.name == base_name(name):
+            return stage
+    raise UsageError(f"there is no stage {name}", expected=", ".join(stage.name for stage in STAGES))
+
+
+def base_name(name: str) -> str:
+    """A stage's name without the role.
+
+    >>> base_name("evaluate champion")
+    'evaluate'
+    """
+    return name.split()[0]
+
+
+def maker_of(role: str) -> str:
+    """The stage whose output other stages call by this role; empty if no stage makes it."""
+    return next((stage.name for stage in (*STAGES, *PARTS) if role and stage.role == role), "")
