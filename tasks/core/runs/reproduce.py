@@ -124,7 +124,7 @@ def _same_probabilities(before: pd.DataFrame, after: pd.DataFrame) -> bool:
 
 def _paired(before: pd.DataFrame, after: pd.DataFrame, found: tuple[str, ...]) -> ReproductionResult:
     right, right_before = (
-        (table["class"] == table["predicted_class"]).to_numpy() for table in (after, before)
+        (table["class_name"] == table["predicted_class_name"]).to_numpy() for table in (after, before)
     )
     outcome = paired.compare_outcomes(right, right_before)
     differ = outcome.better or outcome.worse
