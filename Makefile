@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test campaign check format dashboard bench-training clean
+.PHONY: help train test stress check format dashboard bench-training clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -24,8 +24,8 @@ train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10
 test: $(VENV)/installed ## Run the tests (below 10 minutes on 2 cores)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-campaign: $(VENV)/installed ## Run the long randomised campaigns (fuzzing, kills, races)
-	$(BIN)/python -m pytest -m campaign --timeout 7200 $(ARGS)
+stress: $(VENV)/installed ## Run the long randomised stress tests (fuzzing, kills, races)
+	$(BIN)/python -m pytest -m stress --timeout 7200 $(ARGS)
 
 check: $(VENV)/installed ## Lint, format and type checks, as CI runs them
 	$(BIN)/ruff format --check .

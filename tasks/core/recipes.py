@@ -18,11 +18,11 @@ class Recipe:
     Args:
         name: Its name.
         architecture: "textbook" or "whitened"; `tasks.core.model.architectures.build` builds them.
-        stem: Whether a whitened net looks at "coarse" patches (4x4, every second pixel) or "fine" ones (2x2).
+        stem: "coarse" patches (4x4, every second pixel) or "fine" ones (2x2), of a whitened net.
         stem_filters: Of the stem, at most, even: half are the principal components of the patches.
         block_widths: Channels of a whitened net's convolutions, by group; each group halves height and width.
-        drop_odd_edge: Whether pools leave out a map's odd last row and column: 15, 7 and 3 pixels a side instead of
-            16, 8 and 4, an eighth cheaper.
+        drop_odd_edge: Whether pools leave out a map's odd last row and column: 15, 7 and 3 pixels a side
+            instead of 16, 8 and 4, which is an eighth cheaper.
         epochs: Passes over the training images.
         batch_size: Images a step.
         learning_rate: The peak.
@@ -33,7 +33,8 @@ class Recipe:
         label_smoothing: Share of the target spread over all classes, 0..1.
         tta_views: Views of a colour image that the published model averages; 2 means also mirrored.
         min_steps: Small datasets get more epochs until they have this many steps.
-        logit_adjustment: Whether rare classes must win by a margin in training when classes are unequal in size.
+        logit_adjustment: Whether rare classes must win by a margin in training when classes are unequal in
+            size.
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights; 0 never stops early.
         precision: What to calculate in.
@@ -61,7 +62,8 @@ class Recipe:
     def parameters(self) -> dict[str, Any]:
         """JSON values, for digests and manifests."""
         widths = [list(group) for group in self.block_widths]
-        return asdict(self) | {"name": self.name.value, "block_widths": widths, "precision": str(self.precision)}
+        values = {"name": self.name.value, "block_widths": widths, "precision": str(self.precision)}
+        return asdict(self) | values
 
 
 TEXTBOOK = Recipe(

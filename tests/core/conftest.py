@@ -9,7 +9,7 @@ import pytest
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
 from tests.support import striped_tensors
-from tests.support.fake_outputs import Lab
+from tests.support.fake_outputs import FakeOutputs
 
 if TYPE_CHECKING:
     from tests.support.s3_client import Machine
@@ -23,8 +23,8 @@ def tensors(workspace: Workspace) -> Callable[..., TensorCache]:
 
 
 @pytest.fixture
-def lab(workspace: Workspace) -> Lab:
-    return Lab(workspace)
+def fake(workspace: Workspace) -> FakeOutputs:
+    return FakeOutputs(workspace)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from tests.support.free_ports import free_ports
 from tests.support.run_cli import Plumbline
 
-pytestmark = pytest.mark.campaign
+pytestmark = pytest.mark.stress
 LONG = ("--recipe", "flash", "--epochs", "60")
 
 

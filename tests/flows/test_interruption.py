@@ -32,7 +32,7 @@ def test_ctrl_c_ends_as_cancelled_and_is_gone_on_from(plumbline: Plumbline) -> N
     assert "resumed at epoch" in plumbline.ok(*LONG)
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 def test_a_time_limit_is_gone_on_from(plumbline: Plumbline) -> None:
     """Long enough that training has begun: importing TensorFlow counts, too."""
     done = plumbline.train("--epochs", "3000", "--time-limit", "0.5")
@@ -44,7 +44,7 @@ def test_a_time_limit_is_gone_on_from(plumbline: Plumbline) -> None:
     assert "resumed at epoch" in again.stdout
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 @pytest.mark.parametrize("how", ["cancel", "SIGTERM to the worker"])
 def test_a_workers_run_is_stopped_and_gone_on_from(plumbline: Plumbline, how: str) -> None:
     """Cancel from the API reaches the training; a worker that is told to end kills its runs at once."""

@@ -8,14 +8,14 @@ import pytest
 
 from tasks.core.registry import registry
 from tasks.core.workspace import Workspace
-from tests.support.fake_outputs import Lab
+from tests.support.fake_outputs import FakeOutputs
 from tests.support.run_cli import ROOT
 
 
 @pytest.fixture
-def lab(workspace: Workspace) -> Lab:
+def fake(workspace: Workspace) -> FakeOutputs:
     """Three published versions of `animals`; the second is champion, the first previous."""
-    made = Lab(workspace)
+    made = FakeOutputs(workspace)
     facts = {"classes": list(made.classes), "shape": list(made.shape), "parameters": {"recipe": "fast"}}
     for name, skill in (("one", 1.0), ("two", 2.0), ("three", 2.0)):
         evaluation = made.evaluation(name, skill)
@@ -51,49 +51,49 @@ def refused(workspace: Workspace, *arguments: str) -> str:
     return done.stderr
 
 
-def test_list_has_a_row_for_each_version(lab: Lab) -> None:
-    lines = ok(lab.workspace, "models", "list").splitlines()
+def test_list_has_a_row_for_each_version(fake: FakeOutputs) -> None:
+    lines = ok(fake.workspace, "models", "list").splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["animals", f"v000{number}"] for number in (1, 2, 3)]
     assert "previous" in lines[1]
     assert "champion" in lines[2]
-    assert f"{lab.evaluation('two', 2.0).accuracy:.2%}" in lines[2]
-    (lab.workspace.models / "animals" / "v0003" / "model.keras").write_text("something else")
-    assert "damaged" in ok(lab.workspace, "models", "list", "animals").splitlines()[3]
-    assert "no published models yet" in ok(Workspace(lab.workspace.root / "other"), "models", "list")
+    assert f"{fake.evaluation('two', 2.0).accuracy:.2%}" in lines[2]
+    (fake.workspace.models / "animals" / "v0003" / "model.keras").write_text("something else")
+    assert "damaged" in ok(fake.workspace, "models", "list", "animals").splitlines()[3]
+    assert "no published models yet" in ok(Workspace(fake.workspace.root / "other"), "models", "list")
 
 
-def test_show_tells_what_is_known(lab: Lab) -> None:
-    text = ok(lab.workspace, "models", "show", "animals")
+def test_show_tells_what_is_known(fake: FakeOutputs) -> None:
+    text = ok(fake.workspace, "models", "show", "animals")
     for words in ("animals v0002", "sha256", "champion", "ant, bee", "balanced accuracy", "better"):
         assert words in text
-    assert "animals v0003" in ok(lab.workspace, "models", "show", "animals", "3")
-    assert "no model v0009" in refused(lab.workspace, "models", "show", "animals", "v0009")
+    assert "animals v0003" in ok(fake.workspace, "models", "show", "animals", "3")
+    assert "no model v0009" in refused(fake.workspace, "models", "show", "animals", "v0009")
 
 
-def test_promote_rollback_and_own_names(lab: Lab) -> None:
-    ok(lab.workspace, "models", "promote", "animals", "v0003", "--why", "the kiosk asks for it")
-    assert registry.aliases("animals", lab.workspace) == {"champion": "v0003", "previous": "v0002"}
-    assert registry.history("animals", lab.workspace)[-1]["why"] == "the kiosk asks for it"
-    ok(lab.workspace, "models", "rollback", "animals")
-    assert registry.aliases("animals", lab.workspace) == {"champion": "v0002", "previous": "v0003"}
-    ok(lab.workspace, "models", "alias", "animals", "kiosk", "v0001")
-    assert registry.aliases("animals", lab.workspace)["kiosk"] == "v0001"
-    ok(lab.workspace, "models", "alias", "animals", "kiosk", "--remove")
-    assert "kiosk" not in registry.aliases("animals", lab.workspace)
-    assert "name a version" in refused(lab.workspace, "models", "alias", "animals", "kiosk")
-    assert "cannot be an alias" in refused(lab.workspace, "models", "alias", "animals", "champion", "v0001")
+def test_promote_rollback_and_own_names(fake: FakeOutputs) -> None:
+    ok(fake.workspace, "models", "promote", "animals", "v0003", "--why", "the kiosk asks for it")
+    assert registry.aliases("animals", fake.workspace) == {"champion": "v0003", "previous": "v0002"}
+    assert registry.history("animals", fake.workspace)[-1]["why"] == "the kiosk asks for it"
+    ok(fake.workspace, "models", "rollback", "animals")
+    assert registry.aliases("animals", fake.workspace) == {"champion": "v0002", "previous": "v0003"}
+    ok(fake.workspace, "models", "alias", "animals", "kiosk", "v0001")
+    assert registry.aliases("animals", fake.workspace)["kiosk"] == "v0001"
+    ok(fake.workspace, "models", "alias", "animals", "kiosk", "--remove")
+    assert "kiosk" not in registry.aliases("animals", fake.workspace)
+    assert "name a version" in refused(fake.workspace, "models", "alias", "animals", "kiosk")
+    assert "cannot be an alias" in refused(fake.workspace, "models", "alias", "animals", "champion", "v0001")
 
 
-def test_delete_and_gc(lab: Lab) -> None:
-    assert "in use" in refused(lab.workspace, "models", "delete", "animals", "v0002")
+def test_delete_and_gc(fake: FakeOutputs) -> None:
+    assert "in use" in refused(fake.workspace, "models", "delete", "animals", "v0002")
     assert "would be removed: v0003" in ok(
-        lab.workspace, "models", "gc", "animals", "--keep", "0", "--dry-run"
+        fake.workspace, "models", "gc", "animals", "--keep", "0", "--dry-run"
     )
     assert "removed: nothing" in ok(
-        lab.workspace, "models", "gc", "animals", "--keep", "0", "--keep-version", "v0003"
+        fake.workspace, "models", "gc", "animals", "--keep", "0", "--keep-version", "v0003"
     )
-    ok(lab.workspace, "models", "delete", "animals", "v0003", "--why", "no use")
-    assert [version.version for version in registry.versions("animals", lab.workspace)] == ["v0001", "v0002"]
+    ok(fake.workspace, "models", "delete", "animals", "v0003", "--why", "no use")
+    assert [version.version for version in registry.versions("animals", fake.workspace)] == ["v0001", "v0002"]
 
 
 @pytest.mark.parametrize("command", [("models", "list"), ("compare",)])

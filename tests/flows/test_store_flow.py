@@ -107,7 +107,7 @@ def test_a_killed_upload_two_workers_and_a_champion(machine, bucket: Bucket) -> 
     assert "whole, by size" in said
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 def test_whole_runs_at_once(machine, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None finds a champion when it begins; in the end one was the first, and the others met a champion."""
     machines = [machine(f"machine {number}") for number in range(3)]

@@ -35,11 +35,11 @@ for line in open(sys.argv[3]):
 """
 
 
-def work(lab, name: str, template: Evaluation) -> tuple[dict, dict]:
+def work(fake, name: str, template: Evaluation) -> tuple[dict, dict]:
     """Handles of a model and of its evaluation; the scores are all alike."""
-    trained = lab.trained(name)
+    trained = fake.trained(name)
     made_of = ingredients.Ingredients("evaluate", {"model": trained.model_sha256}, {})
-    directory = lab.workspace.root / "evaluations" / made_of.digest
+    directory = fake.workspace.root / "evaluations" / made_of.digest
 
     def copy(staging: Path) -> dict:
         for file in template.directory.glob("*.*"):
@@ -48,15 +48,15 @@ def work(lab, name: str, template: Evaluation) -> tuple[dict, dict]:
         return {**template.manifest["facts"], "model_sha256": trained.model_sha256}
 
     facts = publish.publish(directory, made_of, copy)["facts"]
-    path = lab.workspace.relative(directory)
+    path = fake.workspace.relative(directory)
     return trained.as_dict(), Evaluation(path=path, digest=made_of.digest, **facts).as_dict()
 
 
-def start(lab, who: str, listing: Path) -> subprocess.Popen:
+def start(fake, who: str, listing: Path) -> subprocess.Popen:
     """A writer; in a workspace at an address each has a mirror of its own."""
-    mirror = {MIRRORS: str(listing.with_suffix(""))} if lab.workspace.address else {}
+    mirror = {MIRRORS: str(listing.with_suffix(""))} if fake.workspace.address else {}
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, lab.workspace.address or str(lab.workspace.root), who, str(listing)],
+        [sys.executable, "-c", WRITER, fake.workspace.address or str(fake.workspace.root), who, str(listing)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,18 +64,18 @@ def start(lab, who: str, listing: Path) -> subprocess.Popen:
     )
 
 
-def storm(lab, writers: int, each: int, kills_wanted: int, seed: int, patience: float) -> int:
+def publish_concurrently(fake, writers: int, each: int, kills_wanted: int, seed: int, patience: float) -> int:
     """Let writers publish `each` models, killing and starting them again; returns the kills."""
     chance = random.Random(seed)
-    small = lab.made(classes=("no", "yes"), images=40)
+    small = fake.made(classes=("no", "yes"), images=40)
     template = small.evaluation("template", 2.0)
     listings = []
     for writer in range(writers):
-        listing = lab.workspace.root / f"writer{writer}.jsonl"
+        listing = fake.workspace.root / f"writer{writer}.jsonl"
         jobs = [work(small, f"model {writer} {number}", template) for number in range(each)]
         listing.write_text("".join(json.dumps(job) + "\n" for job in jobs))
         listings.append(listing)
-    running = {writer: start(lab, f"writer {writer}", listings[writer]) for writer in range(writers)}
+    running = {writer: start(fake, f"writer {writer}", listings[writer]) for writer in range(writers)}
     running[0].stdout.readline()  # at its second model; on a quick machine chance alone would come too late
     running[0].kill()
     kills, deadline = 1, time.monotonic() + patience
@@ -87,28 +87,28 @@ def storm(lab, writers: int, each: int, kills_wanted: int, seed: int, patience: 
                 del running[writer]
             elif process.poll() is not None:
                 assert process.returncode == -signal.SIGKILL, process.stderr.read().decode()
-                running[writer] = start(lab, f"writer {writer}", listings[writer])
+                running[writer] = start(fake, f"writer {writer}", listings[writer])
         if running and kills < kills_wanted and chance.random() < 0.5:
             chance.choice(list(running.values())).kill()
             kills += 1
     return kills
 
 
-def check(lab, published: int) -> None:
-    place = lab.workspace.models / "animals"
-    with layout.locked_folder("animals", lab.workspace):
+def check(fake, published: int) -> None:
+    place = fake.workspace.models / "animals"
+    with layout.locked_folder("animals", fake.workspace):
         pass  # a writer that was killed last has its leavings cleared up by the next one
     names = layout.version_names(place)
     assert names == [f"v{number:04d}" for number in range(1, published + 1)]
-    models = {registry.resolve("animals", name, lab.workspace).model_sha256 for name in names}
+    models = {registry.resolve("animals", name, fake.workspace).model_sha256 for name in names}
     assert len(models) == published
-    for version in registry.versions("animals", lab.workspace):
+    for version in registry.versions("animals", fake.workspace):
         content = (version.directory / "model.keras").read_bytes()
         assert sha256(content).hexdigest() == version.model_sha256
-    known = registry.aliases("animals", lab.workspace)
+    known = registry.aliases("animals", fake.workspace)
     assert set(known) == {"champion", "previous"}
     assert set(known.values()) <= set(names)
-    told = registry.history("animals", lab.workspace)
+    told = registry.history("animals", fake.workspace)
     assert sorted(line["version"] for line in told if line["action"] == "publish") == names
     moves = [line for line in told if line["action"] == "promote"]
     assert all(line["before"] == earlier["version"] for earlier, line in pairwise(moves))

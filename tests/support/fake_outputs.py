@@ -39,7 +39,7 @@ def blurred(labels: NDArray[np.integer], classes: int, skill: float, seed: int) 
 
 
 @dataclass(frozen=True)
-class Lab:
+class FakeOutputs:
     """Makes tensors, models and predictions in a workspace.
 
     Args:
@@ -53,7 +53,7 @@ class Lab:
     shape: tuple[int, int, int] = (8, 8, 3)
     dataset: str = "animals"
 
-    def made(self, **changed: object) -> "Lab":
+    def made(self, **changed: object) -> "FakeOutputs":
         return replace(self, **changed)
 
     def _count(self, split: str) -> int:

@@ -9,7 +9,7 @@ from tasks.core.registry import layout, promotion, registry
 from tasks.core.stage.handles import Decision, ModelVersion
 from tasks.core.storage.mirror import open_workspace
 from tasks.core.workspace import MIRRORS
-from tests.support.fake_outputs import Lab
+from tests.support.fake_outputs import FakeOutputs
 from tests.support.s3_server import ADDRESS
 
 
@@ -19,36 +19,36 @@ class Machine:
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._place, self._patch = place, monkeypatch
 
-    def lab(self) -> Lab:
+    def fake(self) -> FakeOutputs:
         """Work on this machine from now on."""
         self._patch.setenv(MIRRORS, str(self._place))
-        return Lab(open_workspace(ADDRESS), classes=("no", "yes"), images=60)
+        return FakeOutputs(open_workspace(ADDRESS), classes=("no", "yes"), images=60)
 
     def publish(self, name: str) -> ModelVersion:
-        lab = self.lab()
-        facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
-        scored = lab.evaluation(name, skill=2.0)
-        return registry.publish(lab.trained(name), scored, "animals", facts, lab.workspace, who="ann")
+        fake = self.fake()
+        facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+        scored = fake.evaluation(name, skill=2.0)
+        return registry.publish(fake.trained(name), scored, "animals", facts, fake.workspace, who="ann")
 
     def promote(self, version: str) -> None:
-        registry.promote("animals", version, self.lab().workspace, who="ann", why="good")
+        registry.promote("animals", version, self.fake().workspace, who="ann", why="good")
 
     def names(self) -> list[str]:
-        return layout.version_names(layout.synced_folder("animals", self.lab().workspace))
+        return layout.version_names(layout.synced_folder("animals", self.fake().workspace))
 
     def aliases(self) -> dict[str, str]:
-        return registry.aliases("animals", self.lab().workspace)
+        return registry.aliases("animals", self.fake().workspace)
 
     def decide(self, name: str, skill: float, rival: str = "", rival_skill: float = 0.0) -> Decision:
-        lab = self.lab().made(images=200)
-        facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+        fake = self.fake().made(images=200)
+        facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
         return promotion.promote(
-            lab.trained(name),
-            lab.evaluation(name, skill),
-            lab.evaluation(rival, rival_skill) if rival else None,
+            fake.trained(name),
+            fake.evaluation(name, skill),
+            fake.evaluation(rival, rival_skill) if rival else None,
             PromotePolicy.better,
-            lab.tensors(),
+            fake.tensors(),
             facts,
-            lab.workspace,
+            fake.workspace,
             who="ann",
         )

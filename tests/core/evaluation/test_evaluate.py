@@ -9,10 +9,10 @@ from tasks.core.evaluation import evaluate, scores
 from tasks.core.stage.handles import Evaluation
 
 
-def test_evaluation_is_scikit_learns(lab) -> None:
-    made = lab.evaluation("one", skill=2.0)
-    labels = lab.labels("test")
-    probabilities = np.load(lab.workspace.root / made.predictions / "test.probabilities.npy")
+def test_evaluation_is_scikit_learns(fake) -> None:
+    made = fake.evaluation("one", skill=2.0)
+    labels = fake.labels("test")
+    probabilities = np.load(fake.workspace.root / made.predictions / "test.probabilities.npy")
     assert made.accuracy == pytest.approx(accuracy_score(labels, probabilities.argmax(axis=1)))
     assert made.log_loss == pytest.approx(log_loss(labels, probabilities), rel=1e-6)
     assert made.images == 400
@@ -21,8 +21,8 @@ def test_evaluation_is_scikit_learns(lab) -> None:
     )
 
 
-def test_metrics_are_strict_json_with_intervals(lab) -> None:
-    made = lab.evaluation("one", skill=2.0)
+def test_metrics_are_strict_json_with_intervals(fake) -> None:
+    made = fake.evaluation("one", skill=2.0)
     text = (made.directory / scores.METRICS).read_text()
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert set(record) == {"test", "val"}
@@ -33,36 +33,36 @@ def test_metrics_are_strict_json_with_intervals(lab) -> None:
     assert record["test"]["macro_f1"]["method"] == "bootstrap"
 
 
-def test_classes_have_both_splits(lab) -> None:
-    table = evaluate.read_classes(lab.evaluation("one", skill=2.0))
+def test_classes_have_both_splits(fake) -> None:
+    table = evaluate.read_classes(fake.evaluation("one", skill=2.0))
     assert table.groupby("split")["support"].sum().to_dict() == {"test": 400, "val": 80}
-    assert table["class_name"].head(7).tolist() == list(lab.classes)
+    assert table["class_name"].head(7).tolist() == list(fake.classes)
 
 
-def test_a_second_evaluation_finds_the_first(lab) -> None:
-    first = lab.evaluation("one", skill=2.0)
+def test_a_second_evaluation_finds_the_first(fake) -> None:
+    first = fake.evaluation("one", skill=2.0)
     before = first.manifest["created"], (first.directory / scores.METRICS).stat().st_mtime_ns
-    second = lab.evaluation("one", skill=2.0)
+    second = fake.evaluation("one", skill=2.0)
     assert second == first
     assert (second.manifest["created"], (second.directory / scores.METRICS).stat().st_mtime_ns) == before
     assert Evaluation(**first.as_dict()) == first
 
 
-def test_the_digest_is_known_before_the_predictions_are(lab) -> None:
-    predictions = lab.predictions("one", skill=2.0)
-    ahead = evaluate.ingredients_of_digest(predictions.digest, lab.tensors()).digest
-    assert ahead == evaluate.evaluate(predictions, lab.tensors(), lab.workspace).digest
+def test_the_digest_is_known_before_the_predictions_are(fake) -> None:
+    predictions = fake.predictions("one", skill=2.0)
+    ahead = evaluate.ingredients_of_digest(predictions.digest, fake.tensors()).digest
+    assert ahead == evaluate.evaluate(predictions, fake.tensors(), fake.workspace).digest
 
 
-def test_predictions_of_other_tensors_are_refused(lab) -> None:
-    predictions = lab.predictions("one", skill=2.0)
+def test_predictions_of_other_tensors_are_refused(fake) -> None:
+    predictions = fake.predictions("one", skill=2.0)
     with pytest.raises(DataError, match="don't belong together"):
-        evaluate.evaluate(predictions, lab.made(images=500).tensors(), lab.workspace)
-    assert list((lab.workspace.root / "evaluations").glob("[0-9a-f]*")) == []
+        evaluate.evaluate(predictions, fake.made(images=500).tensors(), fake.workspace)
+    assert list((fake.workspace.root / "evaluations").glob("[0-9a-f]*")) == []
 
 
-def test_damaged_predictions_are_no_handle(lab) -> None:
-    predictions = lab.predictions("one", skill=2.0)
+def test_damaged_predictions_are_no_handle(fake) -> None:
+    predictions = fake.predictions("one", skill=2.0)
     (predictions.directory / "test.probabilities.npy").write_bytes(b"")
     with pytest.raises(FormatError, match="not usable"):
         type(predictions)(**predictions.as_dict())

@@ -66,29 +66,30 @@ def test_an_absent_class_is_never_suggested_and_a_perfect_model_doubts_nothing()
     assert confident_learning.find_issues(labels, np.eye(3)[labels]).tolist() == []
 
 
-def test_the_stage_writes_a_ranked_table_and_a_form(lab) -> None:
-    made = label_issues.find_label_issues(lab.evaluation("one", 1.5), lab.tensors(), None, lab.workspace)
+def test_the_stage_writes_a_ranked_table_and_a_form(fake) -> None:
+    made = label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
     table = label_issues.read_label_issues(made)
     assert made.counts == {split: int((table["split"] == split).sum()) for split in ("test", "val")}
     assert len(table) > 10
     assert table["probability"].is_monotonic_increasing
     assert (table["class_name"] != table["suggested_class_name"]).all()
     assert (table["path"] == table["split"] + "/" + table["row"].astype(str) + ".png").all()
-    labels = lab.labels("test")
+    labels = fake.labels("test")
     test = table[table["split"] == "test"]
     assert (labels[test["row"]] == test["label"]).all()
     assert (
-        label_issues.find_label_issues(lab.evaluation("one", 1.5), lab.tensors(), None, lab.workspace) == made
+        label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
+        == made
     )
 
 
-def test_a_filled_in_form_is_corrections(lab) -> None:
-    made = label_issues.find_label_issues(lab.evaluation("one", 3.0), lab.tensors(), None, lab.workspace)
+def test_a_filled_in_form_is_corrections(fake) -> None:
+    made = label_issues.find_label_issues(fake.evaluation("one", 3.0), fake.tensors(), None, fake.workspace)
     form = made.directory / "label_issues.csv"
     assert corrections.read(form) == ()
     table = pd.read_csv(form, dtype=str)
     table.loc[:1, "corrected_class_name"] = table.loc[:1, "suggested_class_name"]
-    table.to_csv(lab.workspace.root / "mine.csv", index=False)
-    found = corrections.read(lab.workspace.root / "mine.csv")
+    table.to_csv(fake.workspace.root / "mine.csv", index=False)
+    found = corrections.read(fake.workspace.root / "mine.csv")
     assert [each.image_id for each in found] == list(table["image_id"][:2])
     assert [each.class_name for each in found] == list(table["suggested_class_name"][:2])

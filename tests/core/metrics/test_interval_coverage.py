@@ -65,7 +65,7 @@ def test_metrics_hold_the_truth(world) -> None:
         assert share == pytest.approx(0.95, abs=0.035), name
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 def test_every_interval_holds_the_truth_in_two_thousand_test_sets(world) -> None:
     """95 % +- 1.5, with all 10,000 resamples."""
     labels, probabilities = world

@@ -8,15 +8,15 @@ from tasks.core.registry.log import append, read
 from tasks.core.stage.handles import ModelVersion
 
 
-def publish(lab, name: str) -> ModelVersion:
-    facts = {"classes": list(lab.classes), "shape": list(lab.shape), "seed": 0}
+def publish(fake, name: str) -> ModelVersion:
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape), "seed": 0}
     return registry.publish(
-        lab.trained(name), lab.evaluation(name, skill=2.0), "animals", facts, lab.workspace, who="ann"
+        fake.trained(name), fake.evaluation(name, skill=2.0), "animals", facts, fake.workspace, who="ann"
     )
 
 
-def test_a_version_is_whole(lab) -> None:
-    version = publish(lab, "one")
+def test_a_version_is_whole(fake) -> None:
+    version = publish(fake, "one")
     assert version.version == "v0001"
     assert sorted(path.name for path in version.directory.iterdir()) == [
         "manifest.json",
@@ -25,29 +25,29 @@ def test_a_version_is_whole(lab) -> None:
     ]
     assert (version.directory / "model.keras").read_text() == "one"
     facts = version.manifest["facts"]
-    assert facts["evaluation"] == lab.evaluation("one", skill=2.0).digest
-    assert facts["metrics"]["accuracy"]["value"] == lab.evaluation("one", skill=2.0).accuracy
-    assert registry.resolve("animals", "v0001", lab.workspace) == version
+    assert facts["evaluation"] == fake.evaluation("one", skill=2.0).digest
+    assert facts["metrics"]["accuracy"]["value"] == fake.evaluation("one", skill=2.0).accuracy
+    assert registry.resolve("animals", "v0001", fake.workspace) == version
 
 
-def test_the_same_model_keeps_its_version(lab) -> None:
-    assert publish(lab, "one") == publish(lab, "one")
-    assert publish(lab, "two").version == "v0002"
-    assert [version.version for version in registry.versions("animals", lab.workspace)] == ["v0001", "v0002"]
+def test_the_same_model_keeps_its_version(fake) -> None:
+    assert publish(fake, "one") == publish(fake, "one")
+    assert publish(fake, "two").version == "v0002"
+    assert [version.version for version in registry.versions("animals", fake.workspace)] == ["v0001", "v0002"]
 
 
-def test_an_evaluation_of_another_model_is_refused(lab) -> None:
+def test_an_evaluation_of_another_model_is_refused(fake) -> None:
     with pytest.raises(RegistryError, match="of another model"):
-        registry.publish(lab.trained("one"), lab.evaluation("two", 2.0), "animals", {}, lab.workspace)
-    assert registry.versions("animals", lab.workspace) == []
+        registry.publish(fake.trained("one"), fake.evaluation("two", 2.0), "animals", {}, fake.workspace)
+    assert registry.versions("animals", fake.workspace) == []
 
 
-def test_exports_are_part_of_the_version(lab) -> None:
-    about = lab.trained("one"), lab.evaluation("one", skill=2.0), "animals"
-    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+def test_exports_are_part_of_the_version(fake) -> None:
+    about = fake.trained("one"), fake.evaluation("one", skill=2.0), "animals"
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     with pytest.raises(RegistryError, match="exports would be of another model"):
-        registry.publish(*about, facts, lab.workspace, exported=lab.exported("two"))
-    version = registry.publish(*about, facts, lab.workspace, exported=lab.exported("one"))
+        registry.publish(*about, facts, fake.workspace, exported=fake.exported("two"))
+    version = registry.publish(*about, facts, fake.workspace, exported=fake.exported("one"))
     assert sorted(path.name for path in (version.directory / "exports").iterdir()) == [
         "certificate.json",
         "model.onnx",
@@ -55,61 +55,63 @@ def test_exports_are_part_of_the_version(lab) -> None:
     assert version.manifest["facts"]["exports"] == ["onnx"]
     (version.directory / "exports" / "model.onnx").write_text("another")
     with pytest.raises(RegistryError, match="not what was published"):
-        registry.resolve("animals", "v0001", lab.workspace)
+        registry.resolve("animals", "v0001", fake.workspace)
 
 
-def test_a_profile_is_part_of_the_version(lab) -> None:
-    about = lab.trained("one"), lab.evaluation("one", skill=2.0), "animals"
-    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+def test_a_profile_is_part_of_the_version(fake) -> None:
+    about = fake.trained("one"), fake.evaluation("one", skill=2.0), "animals"
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     with pytest.raises(RegistryError, match="profile would be of another model"):
-        registry.publish(*about, facts, lab.workspace, profiled=lab.profiled("two"))
-    version = registry.publish(*about, facts, lab.workspace, profiled=lab.profiled("one"))
+        registry.publish(*about, facts, fake.workspace, profiled=fake.profiled("two"))
+    version = registry.publish(*about, facts, fake.workspace, profiled=fake.profiled("one"))
     assert version.manifest["facts"]["profile"] == {"split": "val", "images": 2}
     assert "profile/profile.parquet" in version.manifest["files"]
     assert "compared with 2 val images" in (version.directory / registry.CARD).read_text()
 
 
-def test_names_resolve(lab) -> None:
-    publish(lab, "one")
-    two = publish(lab, "two")
-    registry.promote("animals", "v0002", lab.workspace, who="ann", why="good")
+def test_names_resolve(fake) -> None:
+    publish(fake, "one")
+    two = publish(fake, "two")
+    registry.promote("animals", "v0002", fake.workspace, who="ann", why="good")
     for name in ("v0002", "2", "champion"):
-        assert registry.resolve("animals", name, lab.workspace) == two
+        assert registry.resolve("animals", name, fake.workspace) == two
     with pytest.raises(RegistryError, match="no model v0007"):
-        registry.resolve("animals", "v0007", lab.workspace)
+        registry.resolve("animals", "v0007", fake.workspace)
     with pytest.raises(RegistryError, match="no published model"):
-        registry.resolve("plants", "champion", lab.workspace)
+        registry.resolve("plants", "champion", fake.workspace)
     with pytest.raises(RegistryError, match="no model"):
-        registry.resolve("animals", "../animals/v0001", lab.workspace)
+        registry.resolve("animals", "../animals/v0001", fake.workspace)
 
 
 @pytest.mark.parametrize("name", ["", "..", ".x", "a/b"])
-def test_a_dataset_must_be_a_folders_name(lab, name: str) -> None:
+def test_a_dataset_must_be_a_folders_name(fake, name: str) -> None:
     with pytest.raises(UsageError, match="folder's name"):
-        registry.versions(name, lab.workspace)
+        registry.versions(name, fake.workspace)
 
 
-def test_a_changed_file_is_found_on_loading(lab) -> None:
-    version = publish(lab, "one")
+def test_a_changed_file_is_found_on_loading(fake) -> None:
+    version = publish(fake, "one")
     (version.directory / "model.keras").write_text("two")
     with pytest.raises(RegistryError, match="not what was published"):
-        registry.resolve("animals", "v0001", lab.workspace)
+        registry.resolve("animals", "v0001", fake.workspace)
     with pytest.raises(FormatError, match="not usable"):
         ModelVersion(**version.as_dict())
 
 
-def test_promote_and_rollback(lab) -> None:
-    one, two = publish(lab, "one"), publish(lab, "two")
-    assert registry.champion("animals", lab.workspace) is None
+def test_promote_and_rollback(fake) -> None:
+    one, two = publish(fake, "one"), publish(fake, "two")
+    assert registry.champion("animals", fake.workspace) is None
     with pytest.raises(RegistryError, match="no previous"):
-        registry.rollback("animals", lab.workspace, who="ann", why="?")
-    registry.promote("animals", "v0001", lab.workspace, who="ann", why="first")
-    registry.promote("animals", "v0002", lab.workspace, who="ann", why="better")
-    assert registry.champion("animals", lab.workspace) == two
-    assert registry.aliases("animals", lab.workspace) == {"champion": "v0002", "previous": "v0001"}
-    assert registry.rollback("animals", lab.workspace, who="bob", why="bad pictures") == one
-    assert registry.aliases("animals", lab.workspace) == {"champion": "v0001", "previous": "v0002"}
-    told = [(line["action"], line["who"], line["why"]) for line in registry.history("animals", lab.workspace)]
+        registry.rollback("animals", fake.workspace, who="ann", why="?")
+    registry.promote("animals", "v0001", fake.workspace, who="ann", why="first")
+    registry.promote("animals", "v0002", fake.workspace, who="ann", why="better")
+    assert registry.champion("animals", fake.workspace) == two
+    assert registry.aliases("animals", fake.workspace) == {"champion": "v0002", "previous": "v0001"}
+    assert registry.rollback("animals", fake.workspace, who="bob", why="bad pictures") == one
+    assert registry.aliases("animals", fake.workspace) == {"champion": "v0001", "previous": "v0002"}
+    told = [
+        (line["action"], line["who"], line["why"]) for line in registry.history("animals", fake.workspace)
+    ]
     assert told[-3:] == [
         ("promote", "ann", "first"),
         ("promote", "ann", "better"),
@@ -117,52 +119,52 @@ def test_promote_and_rollback(lab) -> None:
     ]
 
 
-def test_promotion_asks_whether_the_champion_is_still_the_same(lab) -> None:
-    publish(lab, "one")
-    publish(lab, "two")
-    registry.promote("animals", "v0001", lab.workspace, who="ann", why="first", expected_champion="")
+def test_promotion_asks_whether_the_champion_is_still_the_same(fake) -> None:
+    publish(fake, "one")
+    publish(fake, "two")
+    registry.promote("animals", "v0001", fake.workspace, who="ann", why="first", expected_champion="")
     with pytest.raises(RegistryError, match="in the meantime"):
-        registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", expected_champion="")
-    registry.promote("animals", "v0002", lab.workspace, who="ann", why="better", expected_champion="v0001")
-    assert registry.champion("animals", lab.workspace).version == "v0002"
+        registry.promote("animals", "v0002", fake.workspace, who="ann", why="better", expected_champion="")
+    registry.promote("animals", "v0002", fake.workspace, who="ann", why="better", expected_champion="v0001")
+    assert registry.champion("animals", fake.workspace).version == "v0002"
 
 
-def test_own_aliases(lab) -> None:
-    publish(lab, "one")
-    registry.alias("animals", "kiosk", "v0001", lab.workspace, who="ann", why="the kiosk runs it")
-    assert registry.resolve("animals", "kiosk", lab.workspace).version == "v0001"
-    registry.alias("animals", "kiosk", None, lab.workspace, who="ann", why="closed")
-    assert registry.aliases("animals", lab.workspace) == {}
+def test_own_aliases(fake) -> None:
+    publish(fake, "one")
+    registry.alias("animals", "kiosk", "v0001", fake.workspace, who="ann", why="the kiosk runs it")
+    assert registry.resolve("animals", "kiosk", fake.workspace).version == "v0001"
+    registry.alias("animals", "kiosk", None, fake.workspace, who="ann", why="closed")
+    assert registry.aliases("animals", fake.workspace) == {}
     for name in ("champion", "previous", "v0001", "Kiosk", "a b", ""):
         with pytest.raises(RegistryError, match="cannot be an alias"):
-            registry.alias("animals", name, "v0001", lab.workspace, who="ann", why="?")
+            registry.alias("animals", name, "v0001", fake.workspace, who="ann", why="?")
     with pytest.raises(RegistryError, match="no model v0009"):
-        registry.alias("animals", "kiosk", "v0009", lab.workspace, who="ann", why="?")
+        registry.alias("animals", "kiosk", "v0009", fake.workspace, who="ann", why="?")
 
 
-def test_delete_and_gc_spare_what_is_in_use(lab) -> None:
+def test_delete_and_gc_spare_what_is_in_use(fake) -> None:
     for name in ("one", "two", "three", "four", "five"):
-        publish(lab, name)
-    registry.promote("animals", "v0001", lab.workspace, who="ann", why="good")
+        publish(fake, name)
+    registry.promote("animals", "v0001", fake.workspace, who="ann", why="good")
     with pytest.raises(RegistryError, match="in use"):
-        retention.delete("animals", "v0001", lab.workspace, who="ann", why="old")
+        retention.delete("animals", "v0001", fake.workspace, who="ann", why="old")
     args = {"keep": 1, "keep_versions": ["v0003"], "who": "ann"}
-    assert retention.gc("animals", lab.workspace, **args, dry_run=True) == ["v0002", "v0004"]
-    assert len(registry.versions("animals", lab.workspace)) == 5
-    assert retention.gc("animals", lab.workspace, **args) == ["v0002", "v0004"]
-    left = [version.version for version in registry.versions("animals", lab.workspace)]
+    assert retention.gc("animals", fake.workspace, **args, dry_run=True) == ["v0002", "v0004"]
+    assert len(registry.versions("animals", fake.workspace)) == 5
+    assert retention.gc("animals", fake.workspace, **args) == ["v0002", "v0004"]
+    left = [version.version for version in registry.versions("animals", fake.workspace)]
     assert left == ["v0001", "v0003", "v0005"]
-    retention.delete("animals", "v0005", lab.workspace, who="ann", why="odd")
-    assert publish(lab, "six").version == "v0006"
+    retention.delete("animals", "v0005", fake.workspace, who="ann", why="odd")
+    assert publish(fake, "six").version == "v0006"
     with pytest.raises(RegistryError, match="no version v0005"):
-        retention.delete("animals", "v0005", lab.workspace, who="ann", why="again")
+        retention.delete("animals", "v0005", fake.workspace, who="ann", why="again")
 
 
-def test_gc_spares_the_champion_that_a_kept_version_was_compared_with(lab) -> None:
+def test_gc_spares_the_champion_that_a_kept_version_was_compared_with(fake) -> None:
     """Two was compared with one, which has lost its aliases since; three with two."""
     lines = []
     for name in ("zero", "one", "two", "three"):
-        lines.append(publish(lab, name))
+        lines.append(publish(fake, name))
         champion = lines[-2].model_sha256 if len(lines) > 1 else ""
         line = {
             "challenger": lines[-1].model_sha256,
@@ -171,31 +173,31 @@ def test_gc_spares_the_champion_that_a_kept_version_was_compared_with(lab) -> No
             "who": "",
             "why": "",
         }
-        decisions.record_decision(line, {"compared": name}, "animals", lab.workspace)
-    assert retention.gc("animals", lab.workspace, keep=2, who="ann") == ["v0001"]
+        decisions.record_decision(line, {"compared": name}, "animals", fake.workspace)
+    assert retention.gc("animals", fake.workspace, keep=2, who="ann") == ["v0001"]
 
 
-def test_what_a_killed_writer_left_is_cleared_up_and_logged(lab) -> None:
-    publish(lab, "one")
-    place = lab.workspace.models / "animals"
-    registry.promote("animals", "v0001", lab.workspace, who="ann", why="good")
+def test_what_a_killed_writer_left_is_cleared_up_and_logged(fake) -> None:
+    publish(fake, "one")
+    place = fake.workspace.models / "animals"
+    registry.promote("animals", "v0001", fake.workspace, who="ann", why="good")
     lines = (place / layout.LOG).read_bytes().splitlines(keepends=True)
     (place / layout.LOG).write_bytes(lines[0][:20])  # killed within the first line; promotion not logged
     (place / ".v0002.123.tmp").mkdir()
     (place / f".{layout.ALIASES}.9.tmp").write_text("{")
-    assert registry.history("animals", lab.workspace) == []
-    assert publish(lab, "two").version == "v0002"
+    assert registry.history("animals", fake.workspace) == []
+    assert publish(fake, "two").version == "v0002"
     assert [path.name for path in place.glob(".*.tmp")] == []
-    told = [(line["action"], line["version"]) for line in registry.history("animals", lab.workspace)]
+    told = [(line["action"], line["version"]) for line in registry.history("animals", fake.workspace)]
     assert told == [("promote", "v0001"), ("publish", "v0001"), ("publish", "v0002")]
 
 
-def test_an_unknown_format_of_aliases_is_refused(lab) -> None:
-    publish(lab, "one")
-    path = lab.workspace.models / "animals" / layout.ALIASES
+def test_an_unknown_format_of_aliases_is_refused(fake) -> None:
+    publish(fake, "one")
+    path = fake.workspace.models / "animals" / layout.ALIASES
     path.write_text(json.dumps({"format": 9, "aliases": {}}))
     with pytest.raises(RegistryError, match="unknown format"):
-        registry.aliases("animals", lab.workspace)
+        registry.aliases("animals", fake.workspace)
 
 
 def test_the_log_survives_a_torn_line(tmp_path) -> None:
@@ -208,7 +210,7 @@ def test_the_log_survives_a_torn_line(tmp_path) -> None:
     assert read(path) == [{"n": 1}, {"n": 3}]
 
 
-def test_datasets_with_models(lab) -> None:
-    assert registry.datasets(lab.workspace) == []
-    publish(lab, "one")
-    assert registry.datasets(lab.workspace) == ["animals"]
+def test_datasets_with_models(fake) -> None:
+    assert registry.datasets(fake.workspace) == []
+    publish(fake, "one")
+    assert registry.datasets(fake.workspace) == ["animals"]

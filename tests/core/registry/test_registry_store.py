@@ -9,7 +9,7 @@ from tasks.core.errors import NetworkError, RegistryError
 from tasks.core.operations import diagnostics
 from tasks.core.registry import commits, decisions, listing, registry, retention
 from tasks.core.runs import tables
-from tests.support.concurrent_publishers import check, storm
+from tests.support.concurrent_publishers import check, publish_concurrently
 from tests.support.s3_client import Machine
 from tests.support.s3_server import ADDRESS, Bucket, half_visible
 
@@ -23,17 +23,17 @@ def test_machines_see_each_others_models(here: Machine, there: Machine, bucket: 
     assert here.aliases() == {"champion": "v0001"}
     here.promote("v0002")
     assert there.aliases() == {"champion": "v0002", "previous": "v0001"}
-    assert registry.resolve("animals", "champion", there.lab().workspace).version == "v0002"
-    assert registry.datasets(there.lab().workspace) == ["animals"]
+    assert registry.resolve("animals", "champion", there.fake().workspace).version == "v0002"
+    assert registry.datasets(there.fake().workspace) == ["animals"]
     assert half_visible(bucket.objects()) == []
-    log = registry.history("animals", here.lab().workspace)
+    log = registry.history("animals", here.fake().workspace)
     assert [line["action"] for line in log] == ["publish", "publish", "promote", "promote"]
-    assert log == registry.history("animals", there.lab().workspace)
+    assert log == registry.history("animals", there.fake().workspace)
 
 
 def test_a_list_of_models_brings_no_model(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish("one")
-    workspace = there.lab().workspace
+    workspace = there.fake().workspace
     bucket.forget()
     (row,) = listing.version_rows(workspace)
     assert row["test accuracy"].endswith("%")
@@ -54,38 +54,38 @@ def test_a_number_that_another_machine_took_is_not_taken(
     here: Machine, there: Machine, bucket: Bucket
 ) -> None:
     """The other one publishes while this one is sending its model under the same number."""
-    lab = here.lab()
-    handles = lab.trained("one"), lab.evaluation("one", skill=2.0)
+    fake = here.fake()
+    handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
     late = [there]
 
     def gate(method: str, name: str) -> bool:
         if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and late:
             late.pop().publish("two")
-            here.lab()
+            here.fake()
         return True
 
     bucket.gate = gate
-    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
-    made = registry.publish(*handles, "animals", facts, lab.workspace, who="ann")
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+    made = registry.publish(*handles, "animals", facts, fake.workspace, who="ann")
     assert made.version == "v0002"
     assert (made.directory / "model.keras").read_text() == "one"
-    first = registry.resolve("animals", "v0001", lab.workspace)
+    first = registry.resolve("animals", "v0001", fake.workspace)
     assert (first.directory / "model.keras").read_text() == "two"
     assert half_visible(bucket.objects()) == []
-    told = registry.history("animals", lab.workspace)
+    told = registry.history("animals", fake.workspace)
     assert [(line["version"], line["who"]) for line in told] == [("v0001", "ann"), ("v0002", "ann")]
 
 
 def test_a_promotion_is_not_made_over_anothers(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish("one")
     there.publish("two")
-    workspace = here.lab().workspace
+    workspace = here.fake().workspace
     late = [there]
 
     def gate(method: str, name: str) -> bool:
         if method == "PUT" and "/commits/" in name and late:
             late.pop().promote("v0002")  # between this one's look and its commit
-            here.lab()
+            here.fake()
         return True
 
     bucket.gate = gate
@@ -104,9 +104,9 @@ def test_the_gate_decides_again_about_the_real_champion(here: Machine, there: Ma
     assert (again.version, again.promoted, again.champion_changed) == ("v0002", False, False)
     assert not there.decide("two", skill=4.0).champion_changed  # the champion itself
     assert "paired" in again.evidence
-    lines = decisions.read_decisions("animals", there.lab().workspace)
+    lines = decisions.read_decisions("animals", there.fake().workspace)
     assert [line["looked"] for line in lines] == [False, False, True]
-    assert decisions.evidence_of(lines[-1]["challenger"], "animals", there.lab().workspace) == json.loads(
+    assert decisions.evidence_of(lines[-1]["challenger"], "animals", there.fake().workspace) == json.loads(
         json.dumps(again.evidence)
     )
 
@@ -121,7 +121,7 @@ def test_what_a_kill_left_uncommitted_is_put_back(here: Machine, there: Machine)
     (place / "v0002").mkdir()
     assert here.aliases() == {"champion": "v0001"}
     assert here.names() == ["v0001"]
-    assert len(registry.history("animals", here.lab().workspace)) == 2
+    assert len(registry.history("animals", here.fake().workspace)) == 2
     assert there.publish("two").version == "v0002"
 
 
@@ -129,31 +129,31 @@ def test_a_deleted_number_is_never_given_again(here: Machine, there: Machine, bu
     here.publish("one")
     here.publish("two")
     there.names()
-    retention.delete("animals", "v0002", here.lab().workspace, who="ann", why="bad")
+    retention.delete("animals", "v0002", here.fake().workspace, who="ann", why="bad")
     assert [name for name in bucket.objects() if "/v0002/" in name] == ["models/animals/v0002/manifest.json"]
     assert there.names() == ["v0001"]
-    assert not (there.lab().workspace.models / "animals" / "v0002").exists()
+    assert not (there.fake().workspace.models / "animals" / "v0002").exists()
     assert there.publish("three").version == "v0003"
 
 
 def test_a_number_deleted_meanwhile_is_not_given_either(
     here: Machine, there: Machine, bucket: Bucket
 ) -> None:
-    lab = here.lab()
-    handles = lab.trained("one"), lab.evaluation("one", skill=2.0)
+    fake = here.fake()
+    handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
     late = [there]
 
     def gate(method: str, name: str) -> bool:
         if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and late:
             other = late.pop()
             other.publish("two")
-            retention.delete("animals", "v0001", other.lab().workspace, who="bob", why="bad")
-            here.lab()
+            retention.delete("animals", "v0001", other.fake().workspace, who="bob", why="bad")
+            here.fake()
         return True
 
     bucket.gate = gate
-    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
-    assert registry.publish(*handles, "animals", facts, lab.workspace).version == "v0002"
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+    assert registry.publish(*handles, "animals", facts, fake.workspace).version == "v0002"
     assert here.names() == there.names() == ["v0002"]
 
 
@@ -196,11 +196,11 @@ def test_lost_commits_are_said(here: Machine, bucket: Bucket) -> None:
 def test_tables_are_one(here: Machine, there: Machine, bucket: Bucket) -> None:
     for number, machine in enumerate((here, there), 1):
         frame = pd.DataFrame([{"test_accuracy": number / 10}])
-        tables.append("runs", "animals", f"r{number}", frame, machine.lab().workspace)
+        tables.append("runs", "animals", f"r{number}", frame, machine.fake().workspace)
     for machine in (here, there):
-        assert sorted(tables.read("runs", machine.lab().workspace)["test_accuracy"]) == [0.1, 0.2]
+        assert sorted(tables.read("runs", machine.fake().workspace)["test_accuracy"]) == [0.1, 0.2]
     bucket.forget()
-    tables.read("runs", there.lab().workspace)
+    tables.read("runs", there.fake().workspace)
     assert bucket.count("GET", "parquet") == 0
     direct = pd.read_parquet(f"{ADDRESS}/metrics/runs")
     assert sorted(direct["run_id"]) == ["r1", "r2"]
@@ -209,15 +209,15 @@ def test_tables_are_one(here: Machine, there: Machine, bucket: Bucket) -> None:
 def test_a_part_that_a_kill_left_unsent_is_sent_by_the_next_run(
     here: Machine, there: Machine, bucket: Bucket
 ) -> None:
-    workspace = here.lab().workspace
+    workspace = here.fake().workspace
     tables.append("runs", "animals", "r1", pd.DataFrame([{"test_accuracy": 0.1}]), workspace)
     bucket.client.delete_object(Bucket="plumb", Key="team/ws/metrics/runs/dataset=animals/r1.parquet")
     tables.append("runs", "animals", "r2", pd.DataFrame([{"test_accuracy": 0.2}]), workspace)
-    assert set(tables.read("runs", there.lab().workspace)["run_id"]) == {"r1", "r2"}
+    assert set(tables.read("runs", there.fake().workspace)["run_id"]) == {"r1", "r2"}
 
 
 def findings(machine: Machine) -> list[str]:
-    found = diagnostics.run_checks(machine.lab().workspace, 0.0)
+    found = diagnostics.run_checks(machine.fake().workspace, 0.0)
     return [f"{each.found}: {each.fix}" for each in found if each.about == "store"]
 
 
@@ -237,20 +237,20 @@ def test_doctor_names_what_is_wrong_in_the_store(here: Machine, there: Machine, 
 
 
 def test_two_writers_with_a_mirror_each_and_kills(here: Machine, bucket: Bucket) -> None:
-    lab = here.lab()
-    storm(lab, writers=2, each=2, kills_wanted=1, seed=1, patience=120)
-    check(lab, 4)
+    fake = here.fake()
+    publish_concurrently(fake, writers=2, each=2, kills_wanted=1, seed=1, patience=120)
+    check(fake, 4)
     assert half_visible(bucket.objects()) == []
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 @pytest.mark.timeout(3600)
 def test_six_writers_with_a_mirror_each_and_kills(here: Machine, there: Machine, bucket: Bucket) -> None:
-    lab = here.lab()
-    kills = storm(lab, writers=6, each=10, kills_wanted=20, seed=2, patience=1500)
+    fake = here.fake()
+    kills = publish_concurrently(fake, writers=6, each=10, kills_wanted=20, seed=2, patience=1500)
     print(f"{kills} kills")
-    check(lab, 60)
+    check(fake, 60)
     assert half_visible(bucket.objects()) == []
-    check(there.lab(), 60)
+    check(there.fake(), 60)
     numbers = sorted(name for name in bucket.objects() if f"/{commits.FOLDER}/" in name)
     assert [int(name[-13:-5]) for name in numbers] == list(range(1, len(numbers) + 1))

@@ -2,16 +2,16 @@
 
 import pytest
 
-from tests.support.concurrent_publishers import check, storm
+from tests.support.concurrent_publishers import check, publish_concurrently
 
 
-def test_three_writers_with_kills(lab) -> None:
-    storm(lab, writers=3, each=6, kills_wanted=10, seed=1, patience=120)
-    check(lab, 18)
+def test_three_writers_with_kills(fake) -> None:
+    publish_concurrently(fake, writers=3, each=6, kills_wanted=10, seed=1, patience=120)
+    check(fake, 18)
 
 
-@pytest.mark.campaign
-def test_eight_writers_publish_a_hundred_each_with_kills(lab) -> None:
-    kills = storm(lab, writers=8, each=100, kills_wanted=150, seed=2, patience=3000)
+@pytest.mark.stress
+def test_eight_writers_publish_a_hundred_each_with_kills(fake) -> None:
+    kills = publish_concurrently(fake, writers=8, each=100, kills_wanted=150, seed=2, patience=3000)
     print(f"{kills} kills")
-    check(lab, 800)
+    check(fake, 800)

@@ -13,7 +13,7 @@ from tasks.core.runs import tables
 from tasks.core.workspace import MIRRORS, Workspace
 from tests.support.s3_server import ADDRESS, Bucket, half_visible
 
-pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.stress, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).resolve().parents[3]
 RUN = """
 import pandas as pd
@@ -21,13 +21,13 @@ from tasks.core.config import PromotePolicy
 from tasks.core.registry import promotion
 from tasks.core.runs import tables
 from tasks.core.storage.mirror import open_workspace
-from tests.support.fake_outputs import Lab
-lab = Lab(open_workspace(), ("no", "yes"), 40)
-facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
-made = lab.trained("one"), lab.evaluation("one", 2.0)
-promotion.promote(*made, None, PromotePolicy.better, lab.tensors(), facts, lab.workspace, who="ann")
+from tests.support.fake_outputs import FakeOutputs
+fake = FakeOutputs(open_workspace(), ("no", "yes"), 40)
+facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+made = fake.trained("one"), fake.evaluation("one", 2.0)
+promotion.promote(*made, None, PromotePolicy.better, fake.tensors(), facts, fake.workspace, who="ann")
 for table in ("classes", "runs"):
-    tables.append(table, "animals", "r1", pd.DataFrame([{"evaluation": made[1].digest}]), lab.workspace)
+    tables.append(table, "animals", "r1", pd.DataFrame([{"evaluation": made[1].digest}]), fake.workspace)
 """
 
 

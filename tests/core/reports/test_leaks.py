@@ -37,28 +37,28 @@ def test_there_is_nothing_to_compare_if_none_leaks_or_all(leaking: bool) -> None
     assert leaks.leak_accuracies(scored([True, False]), np.full(2, leaking)) == []
 
 
-def test_the_pairs_are_shown_with_their_labels(lab) -> None:
-    audit, tensors = lab.audit(), lab.tensors()
+def test_the_pairs_are_shown_with_their_labels(fake) -> None:
+    audit, tensors = fake.audit(), fake.tensors()
     shown = leaks.leak_pairs(audit, tensors)
     assert len(shown) == duplicate_table.read(audit).num_rows == 2
-    named = [lab.classes[lab.labels("val")[row]] for row in (0, 1)]
+    named = [fake.classes[fake.labels("val")[row]] for row in (0, 1)]
     assert {tuple(pair["splits"]): pair["labels"] for pair in shown}[("val", "val")] == named
     assert all(picture.startswith("data:image/png;base64,") for pair in shown for picture in pair["pictures"])
 
 
-def test_pairs_of_different_labels_come_first_then_those_with_test(lab) -> None:
-    shown = leaks.leak_pairs(lab.audit(), lab.tensors())
+def test_pairs_of_different_labels_come_first_then_those_with_test(fake) -> None:
+    shown = leaks.leak_pairs(fake.audit(), fake.tensors())
     keys = [(pair["labels"][0] == pair["labels"][1], "test" not in pair["splits"]) for pair in shown]
     assert keys == sorted(keys)
-    assert len(leaks.leak_pairs(lab.audit(), lab.tensors(), count=1)) == 1
+    assert len(leaks.leak_pairs(fake.audit(), fake.tensors(), count=1)) == 1
 
 
-def test_the_report_states_both_accuracies(lab) -> None:
-    about = inputs(lab)
+def test_the_report_states_both_accuracies(fake) -> None:
+    about = inputs(fake)
     content = content_module.content(about)
     assert [row["images"] for row in content["leaks"]] == [400, 399, 1]
     assert content["leaks"][0]["accuracy"] == about.evaluation.accuracy
-    text = html(lab, about)
+    text = html(fake, about)
     assert "without those that leak" in text
     assert "--drop-leaks" in text
     assert text.count('<img src="data:image/png;base64,') >= 4

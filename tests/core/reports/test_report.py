@@ -27,26 +27,26 @@ FACTS = {
 
 
 def inputs(
-    lab, name: str = "one", skill: float = 2.0, champion=None, policy=PromotePolicy.better
+    fake, name: str = "one", skill: float = 2.0, champion=None, policy=PromotePolicy.better
 ) -> ReportInputs:
     made_of = Ingredients("download", {}, {})
-    publish.publish(lab.workspace.root / "raw" / made_of.digest, made_of, lambda staging: {})
-    raw = RawDataset(f"raw/{made_of.digest}", made_of.digest, lab.dataset, "folder", "", 560)
-    trained, evaluation = lab.trained(name), lab.evaluation(name, skill)
+    publish.publish(fake.workspace.root / "raw" / made_of.digest, made_of, lambda staging: {})
+    raw = RawDataset(f"raw/{made_of.digest}", made_of.digest, fake.dataset, "folder", "", 560)
+    trained, evaluation = fake.trained(name), fake.evaluation(name, skill)
     decision = promotion.promote(
-        trained, evaluation, champion, policy, lab.tensors(), FACTS, lab.workspace, "ann"
+        trained, evaluation, champion, policy, fake.tensors(), FACTS, fake.workspace, "ann"
     )
     exported, doubted = (
-        lab.exported(name),
-        label_issues.find_label_issues(evaluation, lab.tensors(), None, lab.workspace),
+        fake.exported(name),
+        label_issues.find_label_issues(evaluation, fake.tensors(), None, fake.workspace),
     )
     return ReportInputs(
-        raw, lab.tensors(), lab.audit(), trained, evaluation, decision, FACTS, exported, doubted
+        raw, fake.tensors(), fake.audit(), trained, evaluation, decision, FACTS, exported, doubted
     )
 
 
-def html(lab, about: ReportInputs) -> str:
-    return (report.write_report(about, lab.workspace).directory / "report.html").read_text()
+def html(fake, about: ReportInputs) -> str:
+    return (report.write_report(about, fake.workspace).directory / "report.html").read_text()
 
 
 class Outside(HTMLParser):
@@ -71,8 +71,8 @@ class Outside(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_no_network(lab) -> None:
-    text = html(lab, inputs(lab))
+def test_the_page_is_whole_and_needs_no_network(fake) -> None:
+    text = html(fake, inputs(fake))
     parser = Outside()
     parser.feed(text)
     assert parser.open == []
@@ -85,30 +85,35 @@ def test_the_page_is_whole_and_needs_no_network(lab) -> None:
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
 
 
-def test_the_page_says_what_happened(lab) -> None:
-    about = inputs(lab)
-    text = html(lab, about)
+def test_the_page_says_what_happened(fake) -> None:
+    about = inputs(fake)
+    text = html(fake, about)
     assert text.index("the first champion of animals") < text.index("Metrics</h2>")
     assert f"{about.evaluation.accuracy * 100:.2f}\N{NO-BREAK SPACE}%" in text
-    for words in (*lab.classes, "1 test image is also in train", "git checkout abc123", about.trained.digest):
+    for words in (
+        *fake.classes,
+        "1 test image is also in train",
+        "git checkout abc123",
+        about.trained.digest,
+    ):
         assert words in text
     assert "--dataset animals --seed 0</pre>" in text
     assert "12.5" in text
     assert "rival" in text
 
 
-def test_a_comparison_shows_what_was_lost_and_won(lab) -> None:
-    first = inputs(lab).evaluation
-    text = html(lab, inputs(lab, "two", skill=3.0, champion=first))
+def test_a_comparison_shows_what_was_lost_and_won(fake) -> None:
+    first = inputs(fake).evaluation
+    text = html(fake, inputs(fake, "two", skill=3.0, champion=first))
     assert "proven better, replaces champion v0001" in text
     assert "McNemar" in text
     assert "images that v0001 has right and v0002 has wrong" in text
     assert "have decided between two models 1 time so far" in text
 
 
-def test_certificates_suspects_and_leaks_are_shown(lab) -> None:
-    about = inputs(lab, skill=1.0)
-    text = html(lab, about)
+def test_certificates_suspects_and_leaks_are_shown(fake) -> None:
+    about = inputs(fake, skill=1.0)
+    text = html(fake, about)
     assert "not published</span>: 10.00 points of accuracy are lost" in text
     assert "2,500 kB" in text
     assert f"{about.label_issues.counts['test']:,} test" in text
@@ -116,32 +121,32 @@ def test_certificates_suspects_and_leaks_are_shown(lab) -> None:
     assert "cached, would have cost 6 m 12 s" in text
 
 
-def test_without_suspects_it_says_so(lab) -> None:
-    text = html(lab, inputs(lab, skill=50.0))
+def test_without_suspects_it_says_so(fake) -> None:
+    text = html(fake, inputs(fake, skill=50.0))
     assert "Confident learning doubts none of the test and val labels." in text
 
 
-def test_a_run_with_nothing_new_finds_its_report(lab) -> None:
-    first = report.write_report(inputs(lab), lab.workspace)
+def test_a_run_with_nothing_new_finds_its_report(fake) -> None:
+    first = report.write_report(inputs(fake), fake.workspace)
     made = first.manifest["created"], (first.directory / "report.html").stat().st_mtime_ns
-    later = replace(inputs(lab), facts=FACTS | {"run_id": "run-2", "stages": {}, "git_commit": "def"})
-    second = report.write_report(later, lab.workspace)
+    later = replace(inputs(fake), facts=FACTS | {"run_id": "run-2", "stages": {}, "git_commit": "def"})
+    second = report.write_report(later, fake.workspace)
     assert second == first
     assert (second.manifest["created"], (second.directory / "report.html").stat().st_mtime_ns) == made
 
 
-def test_what_changes_the_page_changes_the_digest(lab) -> None:
-    about = inputs(lab)
+def test_what_changes_the_page_changes_the_digest(fake) -> None:
+    about = inputs(fake)
     digest = report.ingredients(about).digest
     other_seed = replace(about, facts=FACTS | {"parameters": {"dataset": "animals", "seed": 1}})
     elsewhere = {"dataset": "animals", "seed": 0, "workspace": "there"}
     assert report.ingredients(other_seed).digest != digest
     assert report.ingredients(replace(about, facts=FACTS | {"parameters": elsewhere})).digest == digest
-    assert report.ingredients(inputs(lab, "two", 3.0, about.evaluation)).digest != digest
+    assert report.ingredients(inputs(fake, "two", 3.0, about.evaluation)).digest != digest
 
 
-def test_the_template_and_the_style_are_ingredients(lab, tmp_path) -> None:
-    about = inputs(lab)
+def test_the_template_and_the_style_are_ingredients(fake, tmp_path) -> None:
+    about = inputs(fake)
     digest = report.ingredients(about).digest
     for name in report.PARTS:
         (tmp_path / name).write_text((report.TEMPLATES / name).read_text())
@@ -150,42 +155,42 @@ def test_the_template_and_the_style_are_ingredients(lab, tmp_path) -> None:
     assert report.ingredients(about, tmp_path).digest != digest
 
 
-def test_names_from_outside_are_text(lab) -> None:
-    wild = lab.made(classes=("<script>alert(1)</script>", "a&b", '"q"', "d", "e", "f", "g"))
+def test_names_from_outside_are_text(fake) -> None:
+    wild = fake.made(classes=("<script>alert(1)</script>", "a&b", '"q"', "d", "e", "f", "g"))
     text = html(wild, inputs(wild))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
 
-def test_many_classes_have_a_picture_of_the_matrix(lab) -> None:
-    many = lab.made(classes=tuple(f"class {number}" for number in range(40)))
+def test_many_classes_have_a_picture_of_the_matrix(fake) -> None:
+    many = fake.made(classes=tuple(f"class {number}" for number in range(40)))
     text = html(many, inputs(many))
     assert 'alt="confusion matrix"' in text
     assert '<table class="matrix">' not in text
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (200, 120, 3)])
-def test_grey_and_large_images_have_pictures(lab, shape) -> None:
-    text = html(lab.made(shape=shape, images=60), inputs(lab.made(shape=shape, images=60)))
+def test_grey_and_large_images_have_pictures(fake, shape) -> None:
+    text = html(fake.made(shape=shape, images=60), inputs(fake.made(shape=shape, images=60)))
     assert text.count("data:image/png") > 5
     assert len(text) < 1_500_000
 
 
-def test_two_classes_and_a_perfect_model(lab) -> None:
-    pair = lab.made(classes=("no", "yes"), images=60)
+def test_two_classes_and_a_perfect_model(fake) -> None:
+    pair = fake.made(classes=("no", "yes"), images=60)
     text = html(pair, inputs(pair, skill=50.0))
     assert "100.00\N{NO-BREAK SPACE}%" in text
     assert "0 of 0 test images that the model got wrong" in text
 
 
-def test_the_report_in_short(lab) -> None:
-    made = report.write_report(inputs(lab), lab.workspace)
+def test_the_report_in_short(fake) -> None:
+    made = report.write_report(inputs(fake), fake.workspace)
     text = report.read_summary(made)
     assert text.startswith("## animals v0001\n\n**the first champion of animals**")
     assert "![confusion matrix](data:image/png;base64," in text
     assert len(text) < 150_000
     rows = report.read_classes(made)
-    assert sorted(row["class"] for row in rows) == sorted(lab.classes)
+    assert sorted(row["class"] for row in rows) == sorted(fake.classes)
     recalls = [float(row["recall"].removesuffix("\N{NO-BREAK SPACE}%")) for row in rows]
     assert recalls == sorted(recalls)
 

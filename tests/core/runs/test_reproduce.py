@@ -8,17 +8,17 @@ from tasks.core.errors import FormatError
 from tasks.core.runs import record, reproduce, tables
 from tasks.core.runs.reproduce import Reproducibility
 from tasks.core.workspace import Workspace
-from tests.support.fake_outputs import Lab
+from tests.support.fake_outputs import FakeOutputs
 
 
-def ran(lab: Lab, run: str, name: str, skill: float, seed: int = 0) -> dict[str, object]:
-    """A run whose model has this skill, recorded in the lab's workspace; gives its row of `runs`."""
-    Workspace.open(lab.workspace.root)
-    evaluation = lab.evaluation(name, skill, seed)
+def ran(fake: FakeOutputs, run: str, name: str, skill: float, seed: int = 0) -> dict[str, object]:
+    """A run whose model has this skill, recorded in the fake's workspace; gives its row of `runs`."""
+    Workspace.open(fake.workspace.root)
+    evaluation = fake.evaluation(name, skill, seed)
     stages = {"promote": {"digest": "", "state": "ran"}}
     row = {"run_id": run, "recipe": "fast", "version": "v0001", "stages": stages, "parameters": {"seed": 1}}
-    record.append_run(row, lab.tensors(), lab.trained(name), evaluation, lab.workspace)
-    return tables.read("runs", lab.workspace).iloc[-1].to_dict()
+    record.append_run(row, fake.tensors(), fake.trained(name), evaluation, fake.workspace)
+    return tables.read("runs", fake.workspace).iloc[-1].to_dict()
 
 
 @pytest.mark.parametrize(
@@ -30,28 +30,30 @@ def ran(lab: Lab, run: str, name: str, skill: float, seed: int = 0) -> dict[str,
         (6.0, 0, Reproducibility.not_reproduced, "now +"),
     ],
 )
-def test_outcomes(lab: Lab, tmp_path, skill: float, seed: int, outcome: Reproducibility, words: str) -> None:
-    past = ran(lab, "r1", "one", 2.0)
-    scratch = lab.made(workspace=Workspace(tmp_path / "scratch"))
+def test_outcomes(
+    fake: FakeOutputs, tmp_path, skill: float, seed: int, outcome: Reproducibility, words: str
+) -> None:
+    past = ran(fake, "r1", "one", 2.0)
+    scratch = fake.made(workspace=Workspace(tmp_path / "scratch"))
     ran(scratch, "r2", "again", skill, seed)
-    judgement = reproduce.judge(past, lab.workspace, scratch.workspace)
+    judgement = reproduce.judge(past, fake.workspace, scratch.workspace)
     assert judgement.outcome is outcome
     assert words in judgement.words
 
 
-def test_other_images_cannot_be_a_reproduction(lab: Lab, tmp_path) -> None:
-    past = ran(lab, "r1", "one", 2.0)
-    scratch = lab.made(workspace=Workspace(tmp_path / "scratch"), images=300)
+def test_other_images_cannot_be_a_reproduction(fake: FakeOutputs, tmp_path) -> None:
+    past = ran(fake, "r1", "one", 2.0)
+    scratch = fake.made(workspace=Workspace(tmp_path / "scratch"), images=300)
     ran(scratch, "r2", "one", 2.0)
-    judgement = reproduce.judge(past, lab.workspace, scratch.workspace)
+    judgement = reproduce.judge(past, fake.workspace, scratch.workspace)
     assert judgement.outcome is Reproducibility.not_reproduced
     assert judgement.words == "the images are other ones: 400 then, 300 now"
 
 
-def test_a_run_without_predictions_cannot_be_judged(lab: Lab) -> None:
-    past = ran(lab, "r1", "one", 2.0) | {"evaluation": "gone"}
+def test_a_run_without_predictions_cannot_be_judged(fake: FakeOutputs) -> None:
+    past = ran(fake, "r1", "one", 2.0) | {"evaluation": "gone"}
     with pytest.raises(FormatError, match="predictions of run r1 are not there any more"):
-        reproduce.judge(past, lab.workspace, lab.workspace)
+        reproduce.judge(past, fake.workspace, fake.workspace)
 
 
 def test_where_and_when_are_no_parameters() -> None:

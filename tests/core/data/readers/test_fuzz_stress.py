@@ -1,6 +1,6 @@
 """Mutated real files: every reader ends with a result or a typed error, whatever the bytes.
 
-    make campaign ARGS="tests/core/data/test_fuzz_campaign.py"
+    make stress ARGS="tests/core/data/test_fuzz_stress.py"
 
 10,000 files for the decoders and 2,000 each for the archive, idx and parquet readers, from fixed seeds. A
 crash ends the run at the batch that the last line names; a case that takes `PATIENCE` seconds is a hang.
@@ -37,7 +37,7 @@ from tests.support.sample_files import (
     tar_gz,
 )
 
-pytestmark = pytest.mark.campaign
+pytestmark = pytest.mark.stress
 
 PATIENCE = 60  # seconds; the slowest good file takes a hundredth of one
 BATCH = 500

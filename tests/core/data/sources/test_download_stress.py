@@ -69,7 +69,7 @@ def bring(file: RemoteFile, destination: Path) -> str:
     return end
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 def test_every_download_ends_with_the_right_bytes_or_a_typed_error(tmp_path: Path) -> None:
     ends: dict[str, int] = {}
     for seed in range(SEEDS):
@@ -89,7 +89,7 @@ def test_every_download_ends_with_the_right_bytes_or_a_typed_error(tmp_path: Pat
     assert ends["right"] > SEEDS / 2
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 @pytest.mark.parametrize("addresses", [1, 2, 3])
 def test_drops_every_tenth_cost_at_most_three_tenths(tmp_path: Path, addresses: int) -> None:
     """Bytes sent by the server over bytes of the file, over 40 seeds; drops come at 5 to 15 % each."""

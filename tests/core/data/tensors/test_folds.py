@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tasks.core.data.tensors import folds
-from tests.support.fake_outputs import Lab
+from tests.support.fake_outputs import FakeOutputs
 
 
 @pytest.mark.parametrize(("count", "parts"), [(80, 5), (83, 5), (7, 7), (10, 3)])
@@ -13,7 +13,7 @@ def test_each_image_is_in_one_fold_and_the_folds_are_alike_in_size(count: int, p
 
 
 def test_a_fold_has_the_images_of_its_rows(workspace) -> None:
-    tensors = Lab(workspace).tensors()
+    tensors = FakeOutputs(workspace).tensors()
     made = folds.fold(tensors, 1, 3, workspace)
     held = folds.members(tensors.train, 1, 3)
     for split, rows in (("test", held), ("train", ~held)):

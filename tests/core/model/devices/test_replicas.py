@@ -81,14 +81,14 @@ def test_two_processes_train_as_one_does_and_go_on_after_a_kill(tmp_path: Path) 
     assert made(tmp_path / "killed") == made(tmp_path / "two")
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 def test_no_process_leaves_before_the_others_know_why(tmp_path: Path) -> None:
     """Beside other work 11 of 120 disagreements were told as a process that is gone, before `Team._part`."""
     for torn in scenes(tmp_path, TEXTBOOK, *[("torn", [3, 4])] * 60):
         assert torn["how"] == ["2", "2"]
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 @pytest.mark.parametrize("recipe", [RecipeName.textbook, RecipeName.flash])
 def test_kills_of_either_process_change_no_byte(tmp_path: Path, recipe: RecipeName) -> None:
     settings = TrainSettings(recipe=recipe, epochs=60, augment=recipe is not RecipeName.textbook, seed=5)

@@ -17,7 +17,7 @@ from tasks.core.stage.handles import Model, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
-from tests.support.fake_outputs import Lab
+from tests.support.fake_outputs import FakeOutputs
 
 pytestmark = pytest.mark.slow
 EVERY = tuple(ExportName)
@@ -45,7 +45,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Model, Te
     directory = workspace.root / "training" / made_of.digest
     publish.publish(directory, made_of, lambda staging: path.rename(staging / "model.keras") and {})
     sha256 = hashing.sha256_file(directory / "model.keras")
-    return workspace, Model(workspace.relative(directory), made_of.digest, sha256), Lab(workspace).tensors()
+    return (
+        workspace,
+        Model(workspace.relative(directory), made_of.digest, sha256),
+        FakeOutputs(workspace).tensors(),
+    )
 
 
 @pytest.fixture

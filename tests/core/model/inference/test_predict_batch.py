@@ -26,7 +26,7 @@ from tasks.core.stage.handles import ModelVersion
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
-from tests.support.fake_outputs import Lab
+from tests.support.fake_outputs import FakeOutputs
 from tests.support.sample_files import encoded, noise, parquet, put
 
 pytestmark = pytest.mark.slow
@@ -54,8 +54,8 @@ def model() -> keras.Model:
 @pytest.fixture
 def published(workspace: Workspace) -> ModelVersion:
     """A version, without a profile."""
-    lab = Lab(workspace)
-    facts = {"classes": list(lab.classes), "shape": list(lab.shape)}
+    fake = FakeOutputs(workspace)
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     facts["abstention"] = [{"max_error": 0.05, "threshold": 0.6}, {"max_error": 0.01, "threshold": None}]
     made_of = Ingredients("publish", {}, {})
     directory = workspace.models / "animals" / "v0001"
@@ -183,7 +183,7 @@ def test_killed_and_gone_on_with_no_row_is_lost_or_doubled(
 def test_a_batch_is_compared_with_the_profile(
     published: ModelVersion, workspace: Workspace, tmp_path: Path
 ) -> None:
-    made = profile.profile(published, Lab(workspace, images=2000).tensors(), workspace)
+    made = profile.profile(published, FakeOutputs(workspace, images=2000).tensors(), workspace)
     assert (made.split, made.images) == ("val", 400)
     made.directory.rename(published.directory / profile.FOLDER)
     for name, change in (("same", lambda image: image), ("dark", lambda image: image // 2)):

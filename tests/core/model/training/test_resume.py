@@ -86,7 +86,7 @@ def test_killed_stopped_and_interrupted_it_ends_with_the_same_bytes(
     assert log.count("resumed at epoch") == 3
 
 
-@pytest.mark.campaign
+@pytest.mark.stress
 @pytest.mark.parametrize(
     "settings",
     [
