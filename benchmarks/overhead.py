@@ -40,7 +40,7 @@ DIRECT = """
 import sys
 from tasks.core.operations import environment
 environment.prepare()
-from tasks.core.config import PromotePolicy, RunSettings
+from tasks.core.config import PromotePolicy
 from tasks.core.data.audit import audit
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
@@ -52,9 +52,10 @@ from tasks.core.reports import report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 from tasks.core.workspace import Workspace
+from tasks.orchestration.settings import TrainRunSettings
 
 workspace = Workspace.open(sys.argv[1])
-settings = RunSettings.of({"epochs": 2})
+settings = TrainRunSettings.of({"epochs": 2})
 raw = acquire.acquire(settings.source, workspace)
 tensors = normalize.normalize(raw, settings.normalize, workspace)
 audited = audit.audit(tensors, workspace)

@@ -32,23 +32,20 @@ def plumbline() -> None:
 
 def _train(app: "typer.Typer") -> None:
     from flows import train_flow
-    from tasks.core.operations.command_line import documented
 
-    app.command("train")(documented(train_flow.train_flow.fn, train_flow.main))
+    app.command("train")(train_flow.command)
 
 
 def _sweep(app: "typer.Typer") -> None:
     from flows import sweep_flow
-    from tasks.core.operations.command_line import documented
 
-    app.command("sweep")(documented(sweep_flow.sweep_flow.fn, sweep_flow.main))
+    app.command("sweep")(sweep_flow.command)
 
 
 def _predict(app: "typer.Typer") -> None:
     from flows import predict_flow
-    from tasks.core.operations.command_line import documented
 
-    app.command("predict")(documented(predict_flow.predict_flow.fn, predict_flow.main))
+    app.command("predict")(predict_flow.command)
 
 
 def _models(app: "typer.Typer") -> None:

@@ -1,4 +1,9 @@
-"""What the flows tell in common: a dataset's only run, the way to the tensors, the way from a model on."""
+"""The whole chain of stages, and what the training and sweep flows share.
+
+`train_pipeline` is a training run: download, normalize, audit, train, evaluate, cross_predict,
+label_issues, profile, export, promote, report. A stage is called by `run.execute`, which reuses its output
+where nothing that decides it has changed.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -7,7 +12,6 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 
 from tasks.audit import audit
-from tasks.core.config import IfRunning, RunSettings
 from tasks.core.data.sources import resolve
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
@@ -26,49 +30,43 @@ from tasks.core.stage.handles import (
     TrainedModel,
 )
 from tasks.cross_predict import cross_predict
+from tasks.download import download
 from tasks.evaluate import evaluate
 from tasks.export import export
 from tasks.label_issues import label_issues
 from tasks.normalize import normalize
 from tasks.orchestration import finish
 from tasks.orchestration.crashed_runs import mark_crashed, mark_never_started
+from tasks.orchestration.policies import with_time_limit
 from tasks.orchestration.run import Run
+from tasks.orchestration.settings import RunSettings, TrainRunSettings
+from tasks.overfit import overfit
 from tasks.profile import profile
 from tasks.promote import champion_to_compare, promote
 from tasks.report import report
+from tasks.train import train
 
 T = TypeVar("T")
-MAX_ATTEMPTS = 5  # decisions, if each time another machine is faster; then the verdict says so
+MAX_ATTEMPTS = 5  # decisions while other machines keep changing the champion; then the verdict says so
 
 
-def validate(settings: RunSettings) -> None:
-    """Whether what was asked for can be, before anything starts."""
-    tf_config.this_cluster()
-    resolve.check_source(settings.source)
-    export_stage.check_formats(settings.exports)
-    cross_predict_stage.check_folds(settings.folds)
+def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
+    """A training run, stage by stage.
+
+    Returns:
+        The run's summary; JSON values.
+    """
+    raw = run.execute(download, settings.source)
+    if unchanged := run.unchanged(raw):
+        return finish.finish_unchanged(run, raw, unchanged)
+    tensors, audited = prepare_data(run, settings, raw)
+    training = with_time_limit(train, settings.control.time_limit)
+    trained = run.execute(training, tensors, settings.train, audited)
+    return evaluate_and_promote(run, settings, raw, tensors, audited, trained)
 
 
-def exclusive_run(
-    run: Run, settings: RunSettings, if_running: IfRunning, tell: Callable[[], T]
-) -> T | State[None]:
-    """Tell a story as the dataset's only run in this workspace; a killed run before it is marked."""
-    holder = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
-    dataset = resolve.dataset_name(settings.source.dataset)
-    try:
-        with run_lock.exclusive_run(dataset, holder, if_running, run.workspace) as killed:
-            if killed:
-                mark_crashed(killed)
-            mark_never_started()
-            return tell()
-    except run_lock.DatasetBusy as busy:
-        return finish.skipped(busy)
-    except KeyboardInterrupt:
-        return finish.cancelled()
-
-
-def prepare_data(run: Run, raw: RawDataset, settings: RunSettings) -> tuple[TensorCache, Audit]:
-    """From images to looked-at tensors."""
+def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
+    """From images to audited tensors."""
     tensors = run.execute(normalize, raw, settings.normalize, settings.runner)
     return tensors, run.execute(audit, tensors)
 
@@ -82,17 +80,15 @@ def evaluate_and_promote(
     trained: TrainedModel,
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
+    folds, formats = settings.folds, settings.publish.exports
     evaluation = run.execute(evaluate, trained, tensors)
-    folded = run.execute(cross_predict, tensors, settings.train, settings.folds) if settings.folds else None
-    suspects = run.execute(label_issues, evaluation, tensors, folded)
+    crossed = run.execute(cross_predict, tensors, settings.train, folds) if folds else None
+    issues = run.execute(label_issues, evaluation, tensors, crossed)
     profiled = run.execute(profile, trained, tensors)
-    exported = run.execute(export, trained, tensors, settings.exports) if settings.exports else None
+    exported = run.execute(export, trained, tensors, formats) if formats else None
     decision = promote_against_champion(run, settings, trained, evaluation, tensors, exported, profiled)
-    inputs = ReportInputs(
-        raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, suspects
-    )
-    reported = run.execute(report, inputs)
-    return finish.finish(run, inputs, reported)
+    inputs = ReportInputs(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues)
+    return finish.finish(run, inputs, run.execute(report, inputs))
 
 
 def promote_against_champion(
@@ -104,14 +100,49 @@ def promote_against_champion(
     exported: Exports | None,
     profiled: Profile,
 ) -> Decision:
-    """Publish, and decide against the champion: anew if another machine's model became it meanwhile."""
+    """Publish the model and compare it with the champion; again if another machine changed the champion."""
+    policy = settings.publish.promote
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
         rescored = run.execute(evaluate, champion, tensors, role="champion") if champion else None
-        policy, facts = settings.promote, run.facts()
         decision = run.execute(
-            promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled
+            promote, trained, evaluation, rescored, tensors, policy, run.facts(), exported, profiled
         )
         if not decision.champion_changed:
             break
     return decision
+
+
+def overfit_check(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
+    """Check, instead of a training run, that the recipe overfits one batch; returns what came of it."""
+    raw = run.execute(download, settings.source)
+    tensors = run.execute(normalize, raw, settings.normalize, settings.runner)
+    return finish.finish_overfit_check(run.execute(overfit, tensors, settings.train))
+
+
+def validate(settings: RunSettings) -> None:
+    """Refuse what cannot be done, before anything starts.
+
+    Raises:
+        UsageError: A source, an export format, a number of folds or a TF_CONFIG that cannot be used.
+    """
+    tf_config.this_cluster()
+    resolve.check_source(settings.source)
+    export_stage.check_formats(settings.publish.exports)
+    cross_predict_stage.check_folds(settings.folds)
+
+
+def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T | State[None]:
+    """Run `body` while holding the dataset's run lock; mark a previous run that was killed as Crashed."""
+    owner = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
+    dataset = resolve.dataset_name(settings.source.dataset)
+    try:
+        with run_lock.exclusive_run(dataset, owner, settings.control.if_running, run.workspace) as killed:
+            if killed:
+                mark_crashed(killed)
+            mark_never_started()
+            return body()
+    except run_lock.DatasetBusy as busy:
+        return finish.skipped(busy)
+    except KeyboardInterrupt:
+        return finish.cancelled()

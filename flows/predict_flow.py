@@ -90,5 +90,7 @@ def main(**parameters: Any) -> None:
         predict_flow(**parameters)
 
 
+command = documented(predict_flow.fn, main)
+
 if __name__ == "__main__":
-    typer.run(documented(predict_flow.fn, main))
+    typer.run(command)

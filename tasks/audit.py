@@ -16,5 +16,11 @@ from tasks.orchestration import policies
     result_serializer="json",
 )
 def audit(tensors: TensorCache, refresh: bool = False) -> Audit:
+    """Look for duplicates within and across splits, uneven classes and outliers.
+
+    Args:
+        tensors: The images.
+        refresh: Run again even if the output is there.
+    """
     with task_progress("audit") as progress:
         return audit_stage.audit(tensors, Workspace.active(), refresh=refresh, progress=progress)

@@ -1,4 +1,4 @@
-"""Fold: predict each train image by a model that has not seen it."""
+"""Cross-predict: predict each train image by a model that has not seen it."""
 
 from prefect import task
 
@@ -19,6 +19,14 @@ from tasks.orchestration import policies
 def cross_predict(
     tensors: TensorCache, settings: TrainSettings, folds: int, refresh: bool = False
 ) -> Predictions:
+    """Predict each train image by a model that has not seen it.
+
+    Args:
+        tensors: The images.
+        settings: How each model is trained.
+        folds: Number of models, 2 to 20.
+        refresh: Run again even if the output is there.
+    """
     with task_progress("cross_predict") as progress:
         return cross_predict_stage.cross_predict(
             tensors, settings, folds, Workspace.active(), refresh=refresh, progress=progress

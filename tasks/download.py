@@ -1,4 +1,4 @@
-"""Download: get the images' bytes, or look at the folder that has them."""
+"""Download: get the images' bytes, or list the folder that has them."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -23,5 +23,11 @@ from tasks.orchestration import policies
     retry_condition_fn=policies.is_network_error,
 )
 def download(source: SourceSettings, refresh: bool = False) -> RawDataset:
+    """Get the images' bytes and verify them, or list the folder that has them.
+
+    Args:
+        source: Which dataset.
+        refresh: Read every byte again, also of files that look unchanged.
+    """
     with task_progress("download") as progress:
         return acquire.acquire(source, Workspace.active(), refresh=refresh, progress=progress)

@@ -25,6 +25,14 @@ def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
 def evaluate(
     model: Model, tensors: TensorCache, role: str = "challenger", refresh: bool = False
 ) -> Evaluation:
+    """Predict the val and test images, then score the predictions.
+
+    Args:
+        model: The model: the run's own, or the champion.
+        tensors: The images.
+        role: "challenger" or "champion"; part of the task run's name.
+        refresh: Run again even if the output is there.
+    """
     workspace = Workspace.active()
     with task_progress("evaluate") as progress:
         predicted = predict_splits.predict_splits(

@@ -1,4 +1,4 @@
-"""Export: the model in other formats, each file certified on the test images."""
+"""Export: the model in other formats, each file verified on the test images."""
 
 from prefect import task
 
@@ -19,6 +19,14 @@ from tasks.orchestration import policies
 def export(
     model: Model, tensors: TensorCache, formats: tuple[ExportName, ...], refresh: bool = False
 ) -> Exports:
+    """Write the model in other formats and verify each file on the test images.
+
+    Args:
+        model: The trained model.
+        tensors: The images; the first train images calibrate int8.
+        formats: Which formats.
+        refresh: Run again even if the output is there.
+    """
     with task_progress("export") as progress:
         return export_stage.export(
             model, tensors, formats, Workspace.active(), refresh=refresh, progress=progress

@@ -1,4 +1,4 @@
-"""Suspect: rank the images whose label is likely wrong."""
+"""Label issues: rank the images whose label is likely wrong."""
 
 from prefect import task
 
@@ -10,10 +10,18 @@ from tasks.orchestration import policies
 
 @task(
     task_run_name="label_issues {tensors.dataset}",
-    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("evaluation", "tensors", "folded")),
+    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("evaluation", "tensors", "crossed")),
     result_serializer="json",
 )
 def label_issues(
-    evaluation: Evaluation, tensors: TensorCache, folded: Predictions | None = None, refresh: bool = False
+    evaluation: Evaluation, tensors: TensorCache, crossed: Predictions | None = None, refresh: bool = False
 ) -> LabelIssues:
-    return find_label_issues(evaluation, tensors, folded, Workspace.active(), refresh=refresh)
+    """Rank the images whose label is likely wrong, by confident learning.
+
+    Args:
+        evaluation: The scores of the run's model.
+        tensors: The images.
+        crossed: Cross-predictions of the train images; without them only val and test images are ranked.
+        refresh: Run again even if the output is there.
+    """
+    return find_label_issues(evaluation, tensors, crossed, Workspace.active(), refresh=refresh)

@@ -1,4 +1,4 @@
-"""Normalize: decode, orient and resize images into the tensor cache, here or by a cluster's workers."""
+"""Normalize: decode, orient and resize images into the tensor cache, here or on a cluster."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,19 +28,27 @@ IN_PROCESS = RunnerSettings()
 def normalize(
     raw: RawDataset, settings: NormalizeSettings, where: RunnerSettings = IN_PROCESS, refresh: bool = False
 ) -> TensorCache:
+    """Decode, orient and resize the images into the tensor cache, here or on a cluster.
+
+    Args:
+        raw: The listed images.
+        settings: Size of the tensors, share of val images, share of unreadable images to allow.
+        where: Where the images are decoded; the tensors are byte-identical.
+        refresh: Run again even if the output is there.
+    """
     workspace = Workspace.active()
 
-    def work(asked: Sequence[Portion]) -> Iterator[Portion]:
-        calls = [{"portion": portion, "workspace": str(workspace.root)} for portion in asked]
-        for done in task_runners.map_tasks(decode_portion, calls, where):
-            if done.error is not None:
-                raise done.error
-            yield asked[done.number]
+    def decode_elsewhere(portions: Sequence[Portion]) -> Iterator[Portion]:
+        calls = [{"portion": portion, "workspace": str(workspace.root)} for portion in portions]
+        for result in task_runners.map_tasks(decode_portion, calls, where):
+            if result.error is not None:
+                raise result.error
+            yield portions[result.number]
 
     with task_progress("normalize") as progress:
-        elsewhere = None if where.runner is RunnerName.sequence else work
+        work = None if where.runner is RunnerName.sequence else decode_elsewhere
         return normalize_stage.normalize(
-            raw, settings, workspace, refresh=refresh, progress=progress, work=elsewhere
+            raw, settings, workspace, refresh=refresh, progress=progress, work=work
         )
 
 
@@ -53,5 +61,6 @@ def normalize(
     retry_condition_fn=policies.is_system_error,
 )
 def decode_portion(portion: Portion, workspace: str) -> None:
+    """Decode one portion of the images, in whatever process the task runner has put it."""
     environment.prepare()
     distributed_decode.decode(portion, open_workspace(workspace))

@@ -1,4 +1,4 @@
-"""Overfit: a check before a long training, whether the recipe learns one batch of the images by heart."""
+"""Overfit: a check before a long training that the recipe overfits one batch."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -16,4 +16,11 @@ from tasks.core.stage.handles import TensorCache
     persist_result=False,
 )
 def overfit(tensors: TensorCache, settings: TrainSettings, refresh: bool = False) -> OverfitResult:
+    """Check that the recipe overfits one batch of the train images.
+
+    Args:
+        tensors: The images.
+        settings: How to train.
+        refresh: Ignored: the check is never reused.
+    """
     return overfit_check.overfit_batch(tensors, settings)

@@ -1,4 +1,4 @@
-"""Predict: what a published model says of a batch of images, and whether they are like those it knows."""
+"""Predict: classify a batch of images with a published model, and compare them with its val images."""
 
 from pathlib import Path
 
@@ -20,14 +20,28 @@ from tasks.orchestration import policies
 
 
 def validate_request(
-    places: list[str], dataset: str, model: str, abstain: float | None, threshold: float | None
+    paths: list[str], dataset: str, model: str, abstain: float | None, threshold: float | None
 ) -> tuple[PredictionRequest, ModelVersion]:
-    """Whether what is asked can be, before anything starts: the places, the model, the threshold."""
-    inputs.check_inputs(places)
+    """Resolve the inputs, the model and the threshold, before anything starts.
+
+    Args:
+        paths: Image files, parquet files, folders, globs or addresses.
+        dataset: The dataset whose models are meant.
+        model: A version or an alias.
+        abstain: The error rate below which the answers must stay; None for no such limit.
+        threshold: The confidence below which no answer is given; None for none.
+
+    Raises:
+        UsageError: An input that is not there, or a threshold that cannot be had.
+        RegistryError: No such model.
+    """
+    inputs.check_inputs(paths)
     version = registry.resolve(dataset, model, Workspace.active())
-    least = abstention.threshold(version, abstain, threshold)
-    asked = tuple(inputs.absolute_path(place) for place in places)
-    return PredictionRequest(version.dataset, version.version, version.model_sha256, asked, least), version
+    lowest = abstention.threshold(version, abstain, threshold)
+    absolute = tuple(inputs.absolute_path(path) for path in paths)
+    return PredictionRequest(
+        version.dataset, version.version, version.model_sha256, absolute, lowest
+    ), version
 
 
 @task(
@@ -40,6 +54,7 @@ def validate_request(
     retry_condition_fn=policies.is_network_error,
 )
 def predict(batch: Batch, version: ModelVersion) -> None:
+    """Write the parts of the batch that are missing: one row per image."""
     with task_progress("predict") as progress:
         predict_batch.predict(batch, version, progress)
 
@@ -50,9 +65,10 @@ def predict(batch: Batch, version: ModelVersion) -> None:
     persist_result=False,
 )
 def compare(batch: Batch, version: ModelVersion) -> Drift:
+    """Compare the batch with the profile of the model's images, and write the drift report."""
     return drift_report.write_drift_report(batch, version)
 
 
 def pending_batches(request: PredictionRequest, out: Path) -> list[Batch]:
-    """The batches that are to be done; see `prediction_table.pending_batches`."""
+    """The batches that have parts to be predicted; see `prediction_table.pending_batches`."""
     return prediction_table.pending_batches(out, request, inputs.list_inputs(request.inputs))

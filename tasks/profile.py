@@ -1,4 +1,4 @@
-"""Profile: what the model's images are like, so that later batches can be compared with them."""
+"""Profile: describe the model's images, so that later batches can be compared with them."""
 
 from prefect import task
 
@@ -16,5 +16,12 @@ from tasks.orchestration import policies
     result_serializer="json",
 )
 def profile(model: Model, tensors: TensorCache, refresh: bool = False) -> Profile:
+    """Describe the model's val images, so that later batches can be compared with them.
+
+    Args:
+        model: The trained model.
+        tensors: The images.
+        refresh: Run again even if the output is there.
+    """
     with task_progress("profile") as progress:
         return profile_stage.profile(model, tensors, Workspace.active(), refresh=refresh, progress=progress)

@@ -37,6 +37,19 @@ def promote(
     profiled: Profile | None = None,
     refresh: bool = False,
 ) -> Decision:
+    """Publish the model as a version and decide whether it becomes champion.
+
+    Args:
+        trained: The model.
+        evaluation: Its scores.
+        champion: The champion's scores on the same images; None if there is none to compare with.
+        tensors: The images.
+        policy: When to promote.
+        facts: What the version's manifest and card say of the run; JSON values.
+        exported: The model in other formats.
+        profiled: The description of the model's images.
+        refresh: Ignored: the decision is never reused.
+    """
     return promotion.promote(
         trained,
         evaluation,

@@ -15,4 +15,10 @@ from tasks.orchestration import policies
     result_serializer="json",
 )
 def report(inputs: ReportInputs, refresh: bool = False) -> Report:
+    """Write the run's report: one HTML file, and its short form for the dashboard.
+
+    Args:
+        inputs: The run, as its report sees it.
+        refresh: Run again even if the output is there.
+    """
     return write_report(inputs, Workspace.active(), refresh=refresh)

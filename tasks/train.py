@@ -1,4 +1,4 @@
-"""Train: from the tensor cache to a model, going on from a checkpoint where there is one."""
+"""Train: from the tensor cache to a model, resuming from a checkpoint if there is one."""
 
 from prefect import task
 from prefect.tasks import exponential_backoff
@@ -21,6 +21,14 @@ from tasks.orchestration import policies
     retry_condition_fn=policies.is_system_error,
 )
 def train(tensors: TensorCache, settings: TrainSettings, audit: Audit, refresh: bool = False) -> TrainedModel:
+    """Train a model, resuming from a checkpoint of the same training if there is one.
+
+    Args:
+        tensors: The images.
+        settings: How to train.
+        audit: Which images leak, for `drop_leaks`.
+        refresh: Train again even if the model is there.
+    """
     with task_progress("train") as progress:
         return train_stage.train(
             tensors, settings, Workspace.active(), audit=audit, refresh=refresh, progress=progress

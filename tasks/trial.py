@@ -32,6 +32,18 @@ def trial(
     cpus: int,
     refresh: bool = False,
 ) -> TrainedModel:
+    """Train one trial of a sweep, in whatever process the task runner has put it.
+
+    Args:
+        number: The trial's number, from 1.
+        label: Its parameters, for the task run's name.
+        tensors: The images.
+        settings: How to train.
+        audit: Which images leak, for `drop_leaks`.
+        workspace: The workspace's folder or address: a process of a cluster knows nothing of ours.
+        cpus: Threads that TensorFlow takes; the same number everywhere gives the same model.
+        refresh: Train again even if the model is there.
+    """
     environment.prepare()
     with runtime.exclusive_training(cpus):
         return train.train(tensors, settings, open_workspace(workspace), audit=audit, refresh=refresh)

@@ -1,10 +1,13 @@
-"""The settings that a person makes, typed and checked before anything runs."""
+"""What the user can set: typed, documented, and checked before anything runs.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+The docstrings' Args are what `--help` and Prefect's form show: each parameter is declared and described here
+once. The flows take these classes together in `tasks.orchestration.settings`.
+"""
+
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 from tasks.core.errors import UsageError
 
@@ -70,47 +73,73 @@ class RunnerName(StrEnum):
     ray = "ray"
 
 
-@dataclass(frozen=True)
-class RunnerSettings:
-    """Where independent work runs; none of it changes a byte of what comes out.
+# Parameters that change where and when a run happens, and nothing of what comes out.
+NON_OUTPUT_PARAMETERS = (
+    *("workspace", "refresh", "if_running", "time_limit", "dry_run", "overfit_batch"),
+    *("runner", "workers", "address"),
+)
+
+
+def limited(
+    default: Any, low: float | None = None, high: float | None = None, above: float | None = None
+) -> Any:
+    """A field of a `Checked` dataclass whose value, unless None, must lie within limits.
 
     Args:
-        runner: By what.
-        workers: How many processes of this machine, 1..1024; None means one a CPU.
-        address: Of a Dask scheduler (tcp://...) or a Ray cluster (ray://..., or "auto").
+        default: The field's default.
+        low, high: The smallest and the largest value.
+        above: What the value must be larger than, in place of `low`.
     """
-
-    runner: RunnerName = RunnerName.sequence
-    workers: int | None = None
-    address: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.address and self.runner not in (RunnerName.dask, RunnerName.ray):
-            raise UsageError("an address is that of a cluster", expected="--runner dask or --runner ray")
-        if self.workers is None:
-            return
-        _within("workers", self.workers, 1, 1024)
-        if self.address or self.runner is RunnerName.sequence:
-            raise UsageError(
-                "workers cannot be chosen here",
-                expected="--runner processes, or dask or ray without an address",
-                found="a cluster, which has its own" if self.address else "--runner sequence",
-            )
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
 
 
 @dataclass(frozen=True)
-class SourceSettings:
+class Checked:
+    """A group of parameters that checks the limits of its fields.
+
+    Raises:
+        UsageError: A value is out of its limits.
+    """
+
+    GROUP: ClassVar[str] = ""  # the heading in `--help`
+
+    def __post_init__(self) -> None:
+        """Check every field that has limits."""
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            if value is not None and declared.metadata:
+                _check_limits(declared.name, value, **declared.metadata)
+
+
+def _check_limits(
+    name: str, value: float, low: float | None, high: float | None, above: float | None
+) -> None:
+    within = (low is None or value >= low) and (high is None or value <= high)
+    if within and (above is None or value > above):
+        return
+    if above is None:
+        raise UsageError(f"{name} must lie in {low:g}..{high:g}", found=f"{value:g}")
+    most = "" if high is None else f" and at most {high:g}"
+    raise UsageError(f"{name} must be above {above:g}{most}", found=f"{value:g}")
+
+
+@dataclass(frozen=True)
+class SourceSettings(Checked):
     """Where images come from.
 
     Args:
-        dataset: A known dataset's name; the path of a folder of images, of a CSV of path and label, of a
-            parquet file or a folder of them; or the address of parquet files (https://, hf://, s3://).
-        archive: A file to use instead of downloading, or a folder where there are several; for a known
-            dataset only.
-        archive_sha256: The SHA-256 (64 hexadecimal digits) that `archive` must have, if it is not the
-            official one. For a folder: that of what `sha256sum` prints for its files.
-        corrections: A CSV of labels to use instead of the source's own.
+        dataset: A known dataset (digits, cifar10, cifar100, mnist, fashion_mnist), a folder of images
+            (<class>/* or {train,val,test}/<class>/*), a CSV of path,label, or parquet: files or an
+            address.
+        archive: An archive of a known dataset to use instead of downloading it; a folder where there
+            are several.
+        archive_sha256: The SHA-256 that the archive must have, if it is not the official one. For a
+            folder: that of what sha256sum prints for its files.
+        corrections: A CSV of path (or image_id) and class_name: classes to use instead of the source's
+            own, which stay as they are. The report's list of label issues is a form for it.
     """
+
+    GROUP: ClassVar[str] = "Images"
 
     dataset: str = "digits"
     archive: Path | None = None
@@ -119,123 +148,99 @@ class SourceSettings:
 
 
 @dataclass(frozen=True)
-class NormalizeSettings:
+class NormalizeSettings(Checked):
     """How images become tensors.
 
     Args:
-        image_size: Height and width of the tensors in pixels, 8..224; None keeps a known dataset's size
-            and takes 32 for a folder whose images differ in size.
+        image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own; 32
+            for a folder whose images differ in size.
         val_fraction: Share of the training images held out for validation, above 0 and at most 0.5.
-        max_quarantine: Share of unreadable images above which normalize fails, 0..1.
+        max_quarantine: Share of unreadable images above which the run fails, 0 to 1.
     """
 
-    image_size: int | None = None
-    val_fraction: float = 0.1
-    max_quarantine: float = 0.01
+    GROUP: ClassVar[str] = "Images"
 
-    def __post_init__(self) -> None:
-        if self.image_size is not None:
-            _within("image_size", self.image_size, 8, 224)
-        if self.val_fraction <= 0:
-            raise UsageError("val_fraction must be above 0", found=str(self.val_fraction))
-        _within("val_fraction", self.val_fraction, 0, 0.5)
-        _within("max_quarantine", self.max_quarantine, 0, 1)
+    image_size: int | None = limited(None, 8, 224)
+    val_fraction: float = limited(0.1, above=0, high=0.5)
+    max_quarantine: float = limited(0.01, 0, 1)
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """How to train; None takes the recipe's own value.
+class TrainSettings(Checked):
+    """How to train.
 
     Args:
-        recipe: Which recipe.
-        epochs: Passes over the training images, above 0; fractions welcome.
-        batch_size: Images a step, 1..65536.
-        learning_rate: Peak learning rate, above 0.
-        augment: Whether to vary the training images.
+        recipe: How to train, from cheap to accurate: flash, fast, good, best; textbook is the CNN of
+            tutorials, for comparison.
+        epochs: Passes over the training images; fractions are allowed. Default: the recipe's.
+        batch_size: Images per training step. Default: the recipe's.
+        learning_rate: Peak learning rate. Default: the recipe's.
+        augment: Whether to vary the training images. Default: the recipe's.
         patience: Epochs without a better validation loss after which training stops and takes the best
-            epoch's weights, 0..10000; 0 never stops early, which suits recipes of a fixed budget.
-        drop_leaks: Whether to leave out the train and val images of which a test image is a duplicate.
-        precision: What to calculate in; auto leaves it to the recipe and the device.
-        seed: Everything random follows from it, 0..2**31-1.
+            epoch's weights; 0 never stops early. Default: the recipe's.
+        drop_leaks: Leave out the train and val images of which a test image is a duplicate.
+        precision: What training calculates in: auto (bfloat16 where the processor or GPU multiplies in
+            it, but float32 for the textbook CNN), float32 or bfloat16. Each gives another model of the
+            same seed.
+        seed: Everything random follows from it; the same seed gives the same model. A sweep's first seed.
     """
 
+    GROUP: ClassVar[str] = "Training"
+
     recipe: RecipeName = RecipeName.fast
-    epochs: float | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
+    epochs: float | None = limited(None, above=0, high=10_000)
+    batch_size: int | None = limited(None, 1, 65_536)
+    learning_rate: float | None = limited(None, above=0, high=1000)
     augment: bool | None = None
-    patience: int | None = None
+    patience: int | None = limited(None, 0, 10_000)
     drop_leaks: bool = False
     precision: Precision = Precision.auto
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs is not None and not 0 < self.epochs <= 10_000:
-            raise UsageError("epochs must be above 0 and at most 10000", found=f"{self.epochs:g}")
-        if self.batch_size is not None:
-            _within("batch_size", self.batch_size, 1, 65_536)
-        if self.learning_rate is not None and not 0 < self.learning_rate <= 1000:
-            raise UsageError(
-                "learning_rate must be above 0 and at most 1000", found=f"{self.learning_rate:g}"
-            )
-        if self.patience is not None:
-            _within("patience", self.patience, 0, 10_000)
-        _within("seed", self.seed, 0, 2**31 - 1)
-
-
-Settings = TypeVar("Settings", SourceSettings, NormalizeSettings, TrainSettings, RunnerSettings)
-
-
-def _pick(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
-    return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise UsageError(f"{name} must lie in {low:g}..{high:g}", found=f"{value:g}")
+    seed: int = limited(0, 0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """Everything a person sets for a training run."""
+class PublishSettings(Checked):
+    """What becomes of the model.
 
-    source: SourceSettings
-    normalize: NormalizeSettings
-    train: TrainSettings
-    promote: PromotePolicy
+    Args:
+        promote: When the new model becomes champion: better (shown better on the same test images),
+            not-worse, always or never.
+        exports: Formats to publish besides model.keras, each file verified on the test images. May be
+            repeated.
+    """
+
+    GROUP: ClassVar[str] = "Publishing"
+
+    promote: PromotePolicy = PromotePolicy.better
     exports: tuple[ExportName, ...] = ()
-    folds: int | None = None
-    time_limit: float | None = None
-    runner: RunnerSettings = RunnerSettings()
+
+
+@dataclass(frozen=True)
+class RunnerSettings(Checked):
+    """Where independent work runs; none of it changes a byte of what comes out.
+
+    Args:
+        runner: Where images are decoded and a sweep's trials run: in this process (sequence), in
+            processes, or on a Dask or Ray cluster. The results are byte-identical.
+        workers: Processes of this machine, for a runner other than sequence. Default: one per CPU.
+        address: Address of a running Dask scheduler (tcp://...) or Ray cluster (ray://..., or auto)
+            that shares this workspace. Default: a cluster of this machine that ends with the run.
+    """
+
+    GROUP: ClassVar[str] = "Parallel work"
+
+    runner: RunnerName = RunnerName.sequence
+    workers: int | None = limited(None, 1, 1024)
+    address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.time_limit is not None and not 0 < self.time_limit <= 1e6:
-            raise UsageError("time_limit must be above 0 minutes", found=f"{self.time_limit:g}")
-
-    @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> "RunSettings":
-        """Sort a flow's parameters into the stages that they reach; absent or None means the default.
-
-        Raises:
-            UsageError: A value is out of its range, or two of them exclude each other.
-        """
-        given = {name: value for name, value in parameters.items() if value is not None}
-        if given.get("dry_run") and given.get("overfit_batch"):
-            raise UsageError("--dry-run and --overfit-batch exclude each other", todo="leave out one of them")
-        return cls(
-            source=_pick(SourceSettings, given),
-            normalize=_pick(NormalizeSettings, given),
-            train=_pick(TrainSettings, given),
-            runner=_pick(RunnerSettings, given),
-            promote=PromotePolicy(given.get("promote", PromotePolicy.better)),
-            folds=given.get("folds"),
-            time_limit=given.get("time_limit"),
-            exports=tuple(sorted({ExportName(name) for name in given.get("exports", ())})),
-        )
-
-
-# Parameters that change where and when, not what.
-NON_OUTPUT_PARAMETERS = (
-    *("workspace", "refresh", "if_running", "time_limit", "dry_run", "overfit_batch"),
-    *("runner", "workers", "address"),
-)
+        """Refuse an address without a cluster, and workers where there is nothing to choose."""
+        super().__post_init__()
+        if self.address and self.runner not in (RunnerName.dask, RunnerName.ray):
+            raise UsageError("an address is that of a cluster", expected="--runner dask or --runner ray")
+        if self.workers is not None and (self.address or self.runner is RunnerName.sequence):
+            raise UsageError(
+                "workers cannot be chosen here",
+                expected="--runner processes, or dask or ray without an address",
+                found="a cluster, which has its own" if self.address else "--runner sequence",
+            )

@@ -15,48 +15,53 @@ from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.report import read_classes, read_summary
 from tasks.core.runs import explain
 from tasks.core.stage.handles import Report
-from tasks.orchestration.run import Run
+from tasks.core.workspace import Workspace
 
 PROMOTED = "plumbline.model.promoted"
 DRIFTED = "plumbline.drift.detected"
 
 
-def publish_run(run: Run, inputs: ReportInputs, report: Report) -> None:
-    """The report in short, why each stage ran, and who was champion when."""
+Stages = Mapping[str, Mapping[str, Any]]  # of a run, as `Run.stages` gives them
+
+
+def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace: Workspace) -> None:
+    """Show the report in short, why each stage ran, and who was champion when."""
     dataset = inputs.tensors.dataset
     create_markdown_artifact(read_summary(report), key="summary", description=f"{dataset} in short")
     create_table_artifact(read_classes(report), key="classes", description="test images by class")
     create_link_artifact((report.directory / "report.html").as_uri(), "report.html", key="report")
-    publish_stages(run)
-    publish_champions(dataset, run)
+    publish_stages(stages)
+    publish_champions(dataset, workspace)
     if inputs.decision.promoted:
         _emit_promoted(dataset, inputs)
 
 
-def publish_unchanged(run: Run, dataset: str, words: str) -> None:
-    """The same for a run in which nothing had changed."""
-    create_markdown_artifact(f"## {dataset}\n\n**{words}**", key="summary", description=f"{dataset} in short")
-    publish_stages(run)
-    publish_champions(dataset, run)
+def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Workspace) -> None:
+    """Show the same for a run in which nothing had changed."""
+    create_markdown_artifact(
+        f"## {dataset}\n\n**{verdict}**", key="summary", description=f"{dataset} in short"
+    )
+    publish_stages(stages)
+    publish_champions(dataset, workspace)
 
 
-def publish_stages(run: Run) -> None:
-    rows: list[dict[str, Any]] = [*explain.stage_rows(run.stages())]
+def publish_stages(stages: Stages) -> None:
+    """Show which stages ran, and why."""
+    rows: list[dict[str, Any]] = [*explain.stage_rows(stages)]
     create_table_artifact(rows, key="explain", description="which stages ran, and why")
 
 
-def publish_champions(dataset: str, run: Run) -> None:
-    """Under one key a dataset, so that the artifact's page has the latest first."""
-    changes = reversed(registry.history(dataset, run.workspace))
+def publish_champions(dataset: str, workspace: Workspace) -> None:
+    """Show the champions of a dataset, the latest first; one key per dataset, so that a page has its history."""
+    changes = reversed(registry.history(dataset, workspace))
     rows = [
         {name: change.get(name, "") for name in ("when", "version", "before", "action", "why", "who")}
         for change in changes
         if change["action"] in ("promote", "rollback")
     ]
     if rows:
-        create_table_artifact(
-            rows, key=f"champions-{_artifact_key(dataset)}", description=f"champions of {dataset}"
-        )
+        key = f"champions-{_artifact_key(dataset)}"
+        create_table_artifact(rows, key=key, description=f"champions of {dataset}")
 
 
 def publish_predictions(batch: Batch, tally: Mapping[str, Any], drift: Drift) -> None:

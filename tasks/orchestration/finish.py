@@ -34,7 +34,7 @@ def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     """
     row = _row(run, inputs, report)
     record.append_run(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace)
-    dashboard.publish_run(run, inputs, report)
+    dashboard.publish_run(run.stages(), inputs, report, run.workspace)
     return _summarize(run, inputs, report)
 
 
@@ -43,7 +43,7 @@ def finish_unchanged(run: Run, raw: RawDataset, standing: UnchangedRun) -> dict[
     run.copy_from(standing.stages)
     row = _run_columns(run) | {"verdict": standing.words, "promoted": False}
     record.append_unchanged_run(standing.row, row, raw.dataset, run.workspace)
-    dashboard.publish_unchanged(run, raw.dataset, standing.words)
+    dashboard.publish_unchanged(run.stages(), raw.dataset, standing.words, run.workspace)
     report = run.workspace.root / str(standing.row["report"])
     publish.ensure_local(report.parent)
     summary = {"verdict": standing.words, "report": str(report), "reused": _reused(run)}
@@ -136,4 +136,4 @@ def _reused(run: Run) -> str:
 def _log_summary(summary: Mapping[str, str]) -> None:
     log.info("")
     for name, text in summary.items():
-        log.info("%-10s %s", name, text)
+        log.info("%-13s %s", name, text)

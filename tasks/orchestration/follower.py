@@ -8,13 +8,13 @@ import logging
 from collections.abc import Collection
 from typing import Any
 
-from tasks.core.config import RunSettings
 from tasks.core.data.audit import audit
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.model.devices import tf_config
 from tasks.core.model.training import train
 from tasks.core.workspace import Workspace
+from tasks.orchestration.settings import RunSettings
 
 log = logging.getLogger("plumbline")
 

@@ -135,7 +135,7 @@ class Run:
     def _record(self, stage: str, made: Any, seconds: float, *, cached: bool, again: bool) -> None:
         if not isinstance(made, Handle):
             self.records[stage] = StageRecord("", "ran", seconds, {})
-            log.info("%-10s %s", stage, made)
+            log.info("%-13s %s", stage, made)
             return
         manifest = made.manifest
         fresh = again or datetime.fromisoformat(manifest["created"]) >= self.started.replace(microsecond=0)
@@ -145,16 +145,16 @@ class Run:
             self._tell_of_earlier_version()
         why = self._why(stage, made, again) if state == "ran" else ()
         self.records[stage] = StageRecord(made.digest, state, round(seconds, 3), manifest["cost"], why)
-        log.info("%-10s %-66s %s", stage, made, _time_text(state, seconds, manifest["cost"]["wall_seconds"]))
+        log.info("%-13s %-66s %s", stage, made, _time_text(state, seconds, manifest["cost"]["wall_seconds"]))
         if why:
-            log.info("%-10s   since %s", "", "; ".join(why))
+            log.info("%-13s   since %s", "", "; ".join(why))
 
     def _tell_of_earlier_version(self) -> None:
         """One line instead of the same reason at every stage."""
         if explain.is_of_earlier_version(self._last, self.workspace):
             self._last = {}
             log.info(
-                "%-10s an earlier version of Plumbline made the stages: each runs once more, since files and"
+                "%-13s an earlier version of Plumbline made the stages: each runs once more, since files and"
                 " code have other names now; models, aliases and tables are kept",
                 "workspace",
             )

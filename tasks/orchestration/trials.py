@@ -41,7 +41,7 @@ def run_trials(
     """
     known = {} if run.refreshes("train") else _already_trained(run, trials, tensors, audited)
     missing = [each for each in trials if each.number not in known]
-    log.info("%-10s %s", "sweep", _plan_text(len(trials), len(known), settings))
+    log.info("%-13s %s", "sweep", _plan_text(len(trials), len(known), settings))
     calls = [_call(run, each, tensors, audited) for each in missing]
     outcomes = dict(known)
     with task_progress("sweep") as progress:
@@ -64,7 +64,7 @@ def show(report: SweepReport) -> None:
 def summary_entry(report: SweepReport) -> dict[str, str]:
     """For the run's summary: where the sweep's report is."""
     words = {"sweep": str(report)}
-    log.info("%-10s %s", "sweep", words["sweep"])
+    log.info("%-13s %s", "sweep", words["sweep"])
     return words
 
 

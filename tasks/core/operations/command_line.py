@@ -1,15 +1,26 @@
 """Command lines from documented functions: one signature and one docstring serve every surface."""
 
 import inspect
+import typing
 from collections.abc import Callable, Collection, Mapping
+from enum import EnumType
+from pathlib import Path
 from typing import Annotated, Any
 
 import docstring_parser
 import typer
 
+# Short names of types: the column of help texts is as wide as it can be.
+METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
+TRI_STATE = ("augment",)  # flags whose default the recipe decides: they have a --no- form
+
 
 def documented(
-    function: Callable[..., Any], run: Callable[..., Any], arguments: Collection[str] = ()
+    function: Callable[..., Any],
+    run: Callable[..., Any],
+    arguments: Collection[str] = (),
+    groups: Mapping[str, str] | None = None,
+    epilog: str = "",
 ) -> Callable[..., Any]:
     """`run` with the signature of `function`, each parameter's help taken from its docstring's Args.
 
@@ -18,6 +29,8 @@ def documented(
             arguments, the others options.
         run: Is called with the parameters as keywords.
         arguments: Parameters that become arguments although they have a default.
+        groups: By parameter, the heading under which `--help` shows it.
+        epilog: Text below the description, such as examples.
     """
     text = docstring_parser.parse(inspect.getdoc(function) or "")
     helps = {parameter.arg_name: parameter.description for parameter in text.params}
@@ -28,7 +41,12 @@ def documented(
 
     signature = inspect.signature(function)
     annotated = {
-        name: Annotated[hints[name], _shown(parameter, helps[name], name in arguments)]
+        name: Annotated[
+            hints[name],
+            _typer_parameter(
+                parameter, hints[name], helps[name], name in arguments, (groups or {}).get(name)
+            ),
+        ]
         for name, parameter in signature.parameters.items()
     }
     command.__annotations__ = annotated
@@ -39,7 +57,8 @@ def documented(
         ],
         return_annotation=None,
     )
-    command.__doc__ = "\n\n".join(filter(None, [text.short_description, _unwrapped(text.long_description)]))
+    parts = [text.short_description, _unwrapped(text.long_description), epilog.strip()]
+    command.__doc__ = "\n\n".join(filter(None, parts))
     return command
 
 
@@ -49,24 +68,50 @@ def _unwrapped(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _shown(parameter: inspect.Parameter, text: str | None, argument: bool) -> Any:
-    text = " ".join((text or "").split())
-    argument = argument or parameter.default is parameter.empty
-    return typer.Argument(help=text) if argument else typer.Option(help=text)
+def _typer_parameter(
+    parameter: inspect.Parameter, hint: Any, text: str | None, argument: bool, group: str | None
+) -> Any:
+    kind = _scalar_type(hint)
+    text = _with_choices(" ".join((text or "").split()), kind)
+    metavar = METAVARS.get(kind, "NAME")
+    if argument or parameter.default is parameter.empty:
+        return typer.Argument(help=text, metavar=parameter.name.upper())
+    # A flag that is off needs no --no- form beside it.
+    names = [f"--{parameter.name.replace('_', '-')}"] if parameter.default is False else []
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=group)
+
+
+def _scalar_type(hint: Any) -> Any:
+    """The type of one value: without None, a list around it, and annotations."""
+    while arguments := [kind for kind in typing.get_args(hint) if kind is not type(None)]:
+        hint = arguments[0]
+    return hint
+
+
+def _with_choices(text: str, kind: Any) -> str:
+    """The text, followed by the values of an enumeration unless the text names each of them."""
+    choices = [str(choice.value) for choice in kind] if isinstance(kind, EnumType) else []
+    if all(choice in text for choice in choices):
+        return text
+    return f"{text} One of {', '.join(choices)}."
 
 
 def options(parameters: Mapping[str, Any]) -> list[str]:
-    """The words of a command line that give these parameters; None leaves one out.
+    """The words of a command line that give these parameters; None, and a flag that is off, leave one out.
 
     >>> options({"epochs": 3, "augment": False, "exports": ["litert", "onnx"], "archive": None})
     ['--epochs', '3', '--no-augment', '--exports', 'litert', '--exports', 'onnx']
+    >>> options({"drop_leaks": True, "dry_run": False})
+    ['--drop-leaks']
     """
     words: list[str] = []
     for name, value in parameters.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
+        option = name.replace("_", "-")
+        if value is False:
+            words += [f"--no-{option}"] if name in TRI_STATE else []
+        elif value is True:
+            words.append(f"--{option}")
         elif value is not None:
-            for each in value if isinstance(value, list | tuple) else [value]:
-                words += [f"--{flag}", str(each)]
+            for item in value if isinstance(value, list | tuple) else [value]:
+                words += [f"--{option}", str(item)]
     return words

@@ -168,27 +168,6 @@ def confusion_png(matrix: NDArray[np.int64], classes: tuple[str, ...]) -> str:
     return data_uri(content.getvalue())
 
 
-def accuracy_against_cost(runs: pd.DataFrame, cost: str) -> Figure:
-    """Test accuracy with its interval against cost, one colour a recipe, on white.
-
-    Args:
-        runs: Columns of the table `runs`, and the cost.
-        cost: Name of the cost's column, CPU-seconds.
-    """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for (dataset, recipe), some in runs.groupby(["dataset", "recipe"], dropna=False):
-        accuracy = 100 * some["test_accuracy"]
-        reach = [accuracy - 100 * some["test_accuracy_low"], 100 * some["test_accuracy_high"] - accuracy]
-        axes.errorbar(some[cost], accuracy, yerr=reach, fmt="o", label=f"{dataset}, {recipe}", capsize=3)
-        for x, y, version in zip(some[cost], accuracy, some["version"], strict=True):
-            axes.annotate(str(version), (x, y), xytext=(6, 4), textcoords="offset points", size=8)
-    axes.set(xlabel="cost of the stages when made, CPU-seconds", ylabel="test accuracy, %", xscale="log")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    return figure
-
-
 def data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 

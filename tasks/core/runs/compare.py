@@ -1,4 +1,4 @@
-"""Runs side by side: the table of runs with its JSON columns unfolded, chosen, sorted, written or drawn."""
+"""Compares runs: expands the JSON columns of the table of runs, selects, sorts, writes and plots rows."""
 
 import json
 import operator
@@ -14,9 +14,9 @@ from tasks.core.runs import tables
 from tasks.core.storage import atomic
 from tasks.core.workspace import Workspace
 
-UNFOLDED = ("parameters", "stages", "packages")
+JSON_COLUMNS = ("parameters", "stages", "packages")
 COST = "cost_cpu_seconds"
-SHOWN = (
+DEFAULT_COLUMNS = (
     "started",
     "dataset",
     "recipe",
@@ -42,13 +42,17 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def runs(workspace: Workspace, dataset: str | None = None) -> pd.DataFrame:
-    """The table `runs`, oldest first, with a column for each value in its columns of JSON.
+    """The table `runs`, oldest run first, with one more column for each value in its JSON columns.
 
-    `cost_cpu_seconds` is what the run's stages cost when they were made, in whichever run that was:
-    cached runs compare fairly with others. Scoring the champion doesn't count.
+    The column `cost_cpu_seconds` is the CPU time of the run's stages when they were computed, in this run or in an
+    earlier one, so that runs with cached stages compare fairly. The evaluation of the champion does not count.
+
+    Args:
+        workspace: The workspace with the metrics tables.
+        dataset: Only runs of this dataset; None reads all.
     """
     table = tables.read("runs", workspace, dataset).sort_values("started", kind="stable", ignore_index=True)
-    values = [_unfolded(row) for row in table.to_dict("records")]
+    values = [_parsed_json(row) for row in table.to_dict("records")]
     costs = pd.Series([_cost(row.get("stages", {})) for row in values], name=COST, dtype=float)
     return pd.concat([table, costs, pd.json_normalize(values)], axis=1)
 
@@ -56,51 +60,54 @@ def runs(workspace: Workspace, dataset: str | None = None) -> pd.DataFrame:
 def select(
     table: pd.DataFrame, conditions: Sequence[str], sort: str = "started", last: int | None = None
 ) -> pd.DataFrame:
-    """The rows for which all conditions hold, sorted.
+    """The rows that satisfy all conditions, sorted.
 
     Args:
-        conditions: Column, one of = != < <= > >= ~, value; ~ asks whether a text is contained.
-        sort: A column; with a minus before it, the largest first.
-        last: Only the last so many of the sorted rows.
+        table: As `runs` returns it.
+        conditions: Each a column, an operator (= != < <= > >= ~) and a value; ~ means "contains the text".
+        sort: A column; a leading minus sorts the largest first.
+        last: Take only this number of rows, the last rows of the sorted table; None takes all. With the default
+            sort these are the latest runs.
 
     Raises:
-        UsageError: An unknown column, or a value that the column cannot have.
+        UsageError: A column is unknown, or a value is impossible for its column.
     """
     for condition in conditions:
         table = table[_holds(table, condition)]
     name = sort.removeprefix("-")
-    _known(table, name)
+    _check_column(table, name)
     table = table.sort_values(name, ascending=not sort.startswith("-"), kind="stable", ignore_index=True)
     return table if last is None else table.tail(last)
 
 
 def columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
-    """Some columns in the order asked for.
+    """The named columns, in the given order.
 
     Args:
-        names: With commas between them; None means the usual ones, "all" each.
+        table: As `runs` returns it.
+        names: Column names separated by commas; None means `DEFAULT_COLUMNS`, "all" means every column.
 
     Raises:
-        UsageError: An unknown column.
+        UsageError: A column is unknown.
     """
     if names == "all":
         return table
-    wanted = list(SHOWN) if names is None else [name.strip() for name in names.split(",")]
-    for name in wanted:
-        _known(table, name)
-    return table[wanted]
+    selected = list(DEFAULT_COLUMNS) if names is None else [name.strip() for name in names.split(",")]
+    for name in selected:
+        _check_column(table, name)
+    return table[selected]
 
 
 def as_text(table: pd.DataFrame) -> list[dict[str, str]]:
-    """The rows as people read them."""
+    """The rows as text for the console."""
     return [{str(name): _text(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Write a .csv or .parquet file, whole or not at all.
+    """Write the table atomically to a .csv or .parquet file.
 
     Raises:
-        UsageError: Another suffix.
+        UsageError: The path has another suffix.
     """
     writers: dict[str, Callable[[Path], Any]] = {
         ".csv": lambda staging: table.to_csv(staging, index=False),
@@ -110,21 +117,42 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 def plot_accuracy_against_cost(table: pd.DataFrame, path: Path) -> None:
-    """Accuracy with its interval against cost, one colour a recipe, into a .png or .svg file.
+    """Plot accuracy with its interval against cost, one colour per recipe, to a .png or .svg file.
 
     Raises:
-        UsageError: Another suffix, or no runs.
+        UsageError: The path has another suffix, or there are no runs.
     """
-    from tasks.core.reports import plots  # matplotlib takes half a second that a printed table doesn't need
 
     if table.empty:
-        raise UsageError("there are no runs to draw", done="nothing was written")
-    figure = plots.accuracy_against_cost(table, COST)
+        raise UsageError("there are no runs to plot", done="nothing was written")
+    figure = _accuracy_against_cost(table)
     _put(path, {suffix: _saver(figure, suffix[1:]) for suffix in (".png", ".svg")})
 
 
-def _saver(figure: Any, form: str) -> Callable[[Path], Any]:
-    return lambda staging: figure.savefig(staging, format=form, dpi=120)
+def _accuracy_against_cost(runs: pd.DataFrame) -> Any:
+    """Test accuracy with its interval against cost, one colour a recipe, on white.
+
+    Args:
+        runs: As `runs` gives them.
+    """
+    from matplotlib.figure import Figure  # half a second that the other commands do not need
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for (dataset, recipe), some in runs.groupby(["dataset", "recipe"], dropna=False):
+        accuracy = 100 * some["test_accuracy"]
+        reach = [accuracy - 100 * some["test_accuracy_low"], 100 * some["test_accuracy_high"] - accuracy]
+        axes.errorbar(some[COST], accuracy, yerr=reach, fmt="o", label=f"{dataset}, {recipe}", capsize=3)
+        for x, y, version in zip(some[COST], accuracy, some["version"], strict=True):
+            axes.annotate(str(version), (x, y), xytext=(6, 4), textcoords="offset points", size=8)
+    axes.set(xlabel="cost of the stages when made, CPU-seconds", ylabel="test accuracy, %", xscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _saver(figure: Any, file_format: str) -> Callable[[Path], Any]:
+    return lambda staging: figure.savefig(staging, format=file_format, dpi=120)
 
 
 def _put(path: Path, writers: Mapping[str, Callable[[Path], Any]]) -> None:
@@ -136,46 +164,48 @@ def _put(path: Path, writers: Mapping[str, Callable[[Path], Any]]) -> None:
         writers[path.suffix](staging)
 
 
-def _unfolded(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {name: json.loads(row[name]) for name in UNFOLDED if isinstance(row[name], str)}
+def _parsed_json(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: json.loads(row[name]) for name in JSON_COLUMNS if isinstance(row[name], str)}
 
 
 def _cost(stages: Mapping[str, Mapping[str, Any]]) -> float:
-    spent = [entry.get("cpu_seconds") or 0 for name, entry in stages.items() if not name.endswith("champion")]
-    return float(sum(spent))
+    """CPU-seconds of the stages when they were computed, without those of the champion."""
+    cpu_seconds = [entry.get("cpu_seconds") or 0 for name, entry in stages.items() if not name.endswith("champion")]
+    return float(sum(cpu_seconds))
 
 
 def _holds(table: pd.DataFrame, condition: str) -> "pd.Series[bool]":
-    parts = CONDITION.fullmatch(condition)
-    if parts is None:
+    """Whether each row satisfies the condition."""
+    match = CONDITION.fullmatch(condition)
+    if match is None:
         raise UsageError(
             f"{condition!r} is not a condition", expected="such as accuracy>0.7, recipe=fast, verdict~proven"
         )
-    name, sign, text = parts.groups()
-    _known(table, name)
-    if sign == "~":
+    name, comparison, text = match.groups()
+    _check_column(table, name)
+    if comparison == "~":
         return table[name].astype("string").str.contains(text, case=False, regex=False).fillna(False)
-    return OPERATORS[sign](table[name], _value(table[name], text))
+    return OPERATORS[comparison](table[name], _value(table[name], text))
 
 
 def _value(column: "pd.Series[Any]", text: str) -> Any:
-    """The text as a value of the column's kind."""
+    """The text converted to the type of the column."""
     try:
         if column.map(lambda value: isinstance(value, bool) or pd.isna(value)).all():
             return {"true": True, "false": False}[text.lower()]
         if pd.api.types.is_numeric_dtype(column):
             return float(text)
         if pd.api.types.is_datetime64_any_dtype(column):
-            moment = pd.Timestamp(text)
-            return moment if moment.tzinfo else moment.tz_localize("UTC")
+            timestamp = pd.Timestamp(text)
+            return timestamp if timestamp.tzinfo else timestamp.tz_localize("UTC")
     except (ValueError, KeyError) as error:
         raise UsageError(
-            f"the column {column.name} cannot be {text!r}", expected=f"a value of its kind, {column.dtype}"
+            f"the column {column.name} cannot be {text!r}", expected=f"a value of the type {column.dtype}"
         ) from error
     return text
 
 
-def _known(table: pd.DataFrame, name: str) -> None:
+def _check_column(table: pd.DataFrame, name: str) -> None:
     if name not in table:
         raise UsageError(
             f"there is no column {name}", expected=f"one of {', '.join(map(str, table.columns))}"

@@ -7,9 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGE = "tasks.core"
-# Modules and packages that decide no byte of an output, so that a change of them makes no stage run again.
-# How files are written, found and locked is covered by the manifest's FORMAT number; settings and resolved
-# recipes are digested as values.
+# The boundary: modules and packages that decide no byte of an output, so that a change of them makes no stage
+# run again. How files are written, found and locked is covered by FORMAT numbers; settings and resolved recipes
+# are digested as values.
 NOT_INGREDIENTS = (
     *(
         "storage",
@@ -24,6 +24,9 @@ NOT_INGREDIENTS = (
         "workspace",
     ),
     "data.readers.factory",  # each dataset's reader is named by `factory.modules`
+    "data.threads",  # the same results in the same order, sooner
+    *("model.devices.gpu", "model.devices.runtime", "model.devices.tf_config"),  # where TensorFlow runs
+    "model.training.log",  # what training tells while it runs
 )
 LOGGERS = {"log", "logging"}
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ from tasks.core.operations.command_line import documented, options
 
 
 def greet(
-    name: str, times: int = 1, policy: PromotePolicy = PromotePolicy.better, loud: bool | None = None
+    name: str, times: int = 1, policy: PromotePolicy = PromotePolicy.better, augment: bool | None = None
 ) -> None:
     """Say hello.
 
@@ -16,7 +16,7 @@ def greet(
         times: How often,
             said in two lines.
         policy: Which policy.
-        loud: Whether to shout.
+        augment: Whether to shout.
     """
 
 
@@ -32,7 +32,7 @@ def invoke(said: list[dict[str, object]], *arguments: str) -> str:
 
 
 def test_options_are_read_back_as_they_were(said: list[dict[str, object]]) -> None:
-    given = {"times": 3, "policy": PromotePolicy.not_worse, "loud": False}
+    given = {"times": 3, "policy": PromotePolicy.not_worse, "augment": False}
     invoke(said, "Ann", *options(given))
     assert said == [{"name": "Ann", **given}]
     assert options({"exports": ["litert", "onnx"], "archive": None}) == [
@@ -47,18 +47,18 @@ def test_help_comes_from_the_docstring(said: list[dict[str, object]]) -> None:
         "Who is greeted.",
         "How often, said in two lines.",
         "not-worse",
-        "--no-loud",
+        "--no-augment",
     ):
         assert expected in text
     assert said == []
 
 
 def test_values_arrive_typed(said: list[dict[str, object]]) -> None:
-    invoke(said, "Ada", "--times", "3", "--policy", "not-worse", "--loud")
+    invoke(said, "Ada", "--times", "3", "--policy", "not-worse", "--augment")
     invoke(said, "Ada")
     assert said == [
-        {"name": "Ada", "times": 3, "policy": PromotePolicy.not_worse, "loud": True},
-        {"name": "Ada", "times": 1, "policy": PromotePolicy.better, "loud": None},
+        {"name": "Ada", "times": 3, "policy": PromotePolicy.not_worse, "augment": True},
+        {"name": "Ada", "times": 1, "policy": PromotePolicy.better, "augment": None},
     ]
 
 

@@ -1,0 +1,111 @@
+"""The flows' parameters: declared once, shown alike by the command line and by Prefect's form."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from flows import sweep_flow, train_flow
+from tasks.core.config import NormalizeSettings, PromotePolicy, RecipeName, TrainSettings
+from tasks.core.errors import UsageError
+from tasks.core.operations.command_line import TRI_STATE
+from tasks.orchestration.settings import SweepSettings, TrainRunSettings, parameters_of
+
+FLOWS = {TrainRunSettings: train_flow, SweepSettings: sweep_flow}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"epochs": 0},
+        {"epochs": -1},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"patience": -1},
+        {"seed": -1},
+        {"seed": 2**31},
+        {"image_size": 7},
+        {"image_size": 225},
+        {"val_fraction": 0.0},
+        {"val_fraction": 0.6},
+        {"max_quarantine": 1.5},
+        {"time_limit": 0},
+        {"workers": 0, "runner": "processes"},
+    ],
+    ids=str,
+)
+def test_of_value_out_of_range_is_usage_error(value: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(value))) as raised:
+        TrainRunSettings.of(value)
+    assert raised.value.exit_code == 2
+
+
+def test_of_unknown_parameter_is_usage_error() -> None:
+    with pytest.raises(UsageError, match="epoch$"):
+        TrainRunSettings.of({"epoch": 3})
+
+
+def test_of_sorts_parameters_into_groups() -> None:
+    given = {
+        "dataset": "cifar10",
+        "epochs": 0.5,
+        "image_size": 64,
+        "promote": PromotePolicy.always,
+        "augment": None,
+    }
+    settings = TrainRunSettings.of(given)
+    assert settings.source.dataset == "cifar10"
+    assert settings.train == TrainSettings(recipe=RecipeName.fast, epochs=0.5)
+    assert settings.normalize == NormalizeSettings(image_size=64)
+    assert settings.publish.promote is PromotePolicy.always
+    assert {name: settings.parameters()[name] for name in ("dataset", "epochs", "image_size")} == {
+        "dataset": "cifar10",
+        "epochs": 0.5,
+        "image_size": 64,
+    }
+    assert TrainRunSettings.of(settings.parameters()) == settings
+
+
+@pytest.mark.parametrize("kind", FLOWS, ids=lambda kind: kind.__name__)
+def test_every_parameter_is_documented_in_help_and_form(kind: type[TrainRunSettings | SweepSettings]) -> None:
+    flow = {TrainRunSettings: train_flow.train_flow, SweepSettings: sweep_flow.sweep_flow}[kind]
+    form = flow.parameters.model_dump()["properties"]
+    parameters = parameters_of(kind)
+    assert [parameter.name for parameter in parameters] == list(form)
+    for parameter in parameters:
+        assert parameter.text
+        assert parameter.group
+        assert form[parameter.name]["description"] == parameter.text
+
+
+def test_form_shows_limits() -> None:
+    form = train_flow.train_flow.parameters.model_dump()["properties"]
+    assert form["image_size"]["anyOf"][0] == {"type": "integer", "minimum": 8, "maximum": 224}
+    assert form["epochs"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 10_000}
+
+
+@pytest.mark.parametrize("kind", FLOWS, ids=lambda kind: kind.__name__)
+def test_help_at_80_columns_cuts_nothing_off(kind: type[TrainRunSettings | SweepSettings]) -> None:
+    import typer
+
+    app = typer.Typer()
+    app.command()(FLOWS[kind].command)
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    words = re.sub(r"[^a-z0-9]+", "", text.lower())
+    for parameter in parameters_of(kind):
+        assert f"--{parameter.name.replace('_', '-')}" in text
+        assert parameter.group in text
+    assert "peaklearningrate" in words
+
+
+def test_tri_state_flags_are_those_without_a_default() -> None:
+    """`options` writes --no-x for these only: every other flag that is off is left out."""
+    flags = {
+        parameter.name
+        for kind in FLOWS
+        for parameter in parameters_of(kind)
+        if parameter.annotation == (bool | None)
+    }
+    assert flags == set(TRI_STATE)
