@@ -7,9 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGE = "tasks.core"
-# The boundary: modules and packages that decide no byte of an output, so that a change of them makes no stage
-# run again. How files are written, found and locked is covered by FORMAT numbers; settings and resolved recipes
-# are digested as values.
+# The boundary: modules and packages that decide no byte of an output, so that a change of them makes no
+# stage run again. How files are written, found and locked is covered by FORMAT numbers; settings and resolved
+# recipes are digested as values.
 NOT_INGREDIENTS = (
     *(
         "storage",

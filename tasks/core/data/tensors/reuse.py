@@ -1,12 +1,11 @@
-"""An earlier tensor cache of the same dataset, whose rows are used again for images of the same content.
+"""Reuses rows of an earlier tensor cache of the same dataset for images of the same content.
 
-What an image becomes follows from its bytes, the target's shape, the code and the libraries. Where these
-are the same, its row is copied instead of decoded, and the new cache is the same to the byte as one made
-from scratch.
+A row depends on the image's bytes, the target's shape, the code and the libraries. Where these are the same,
+the row is copied instead of decoded, and the new cache is byte-identical to one built from scratch.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,16 +36,16 @@ SCHEMA = pa.schema(
 
 
 class ReusableCache:
-    """The rows of an earlier cache; each is known by its number in the table of all of them.
+    """The rows of an earlier cache, numbered as in its table of rows.
 
     Args:
-        directory: Its directory, None for no earlier cache.
+        directory: Its directory; None if there is no earlier cache.
 
     Attributes:
-        shape: Height, width, channels of its images; () for no earlier cache.
-        split: str (n,); the split of each row,
-        row: int32 (n,); its number there,
-        originals: int32 (n, 3); and the height, width and channels that the image came with.
+        shape: Height, width, channels of its images; () if there is no earlier cache.
+        split: str (n,); the split of each row.
+        row: int32 (n,); the number of each row within its split.
+        originals: int32 (n, 3); the original height, width and channels of each image.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -57,39 +56,39 @@ class ReusableCache:
             self.shape = tuple(manifests.read(directory)["facts"]["shape"])
             with pq.ParquetFile(directory / ROWS) as file:
                 table = file.read(SCHEMA.names, use_threads=False).cast(SCHEMA)
-        self._identity = table["image_id"].combine_chunks()
+        self._image_ids = table["image_id"].combine_chunks()
         self.split, self.row = np.array(table["split"].to_pylist(), np.str_), table["row"].to_numpy()
         self.originals = np.stack([table[name].to_numpy() for name in ("height", "width", "channels")], 1)
 
-    def lookup(self, identity: pa.ChunkedArray) -> NDArray[np.int64]:
-        """The number of a row with that content, for each identity; -1 where there is none."""
-        return np.asarray(pc.fill_null(pc.index_in(identity, self._identity), -1), np.int64)
+    def lookup(self, image_ids: pa.ChunkedArray) -> NDArray[np.int64]:
+        """The number of a row with each image id, int64 (N,); -1 where there is none."""
+        return np.asarray(pc.fill_null(pc.index_in(image_ids, self._image_ids), -1), np.int64)
 
     @classmethod
     def find(cls, workspace: Workspace, dataset: str, record: dict[str, Any]) -> "ReusableCache":
-        """The newest whole cache of a dataset made by the same code and libraries.
+        """The newest complete cache of a dataset that was built with the same code and libraries.
 
         Args:
-            workspace: Where to look.
-            dataset: Its name.
-            record: The ingredients of the cache that is to be made.
+            workspace: Where to search.
+            dataset: The dataset's name.
+            record: The ingredients of the cache to build.
         """
-        found = []
+        candidates = []
         for directory in NORMALIZE.directory("", workspace).glob("[0-9a-f]*"):
             try:
                 manifest = manifests.read(directory)
-            except FormatError:  # being made, or of another version
+            except FormatError:  # unfinished, or of another format version
                 continue
-            same = all(manifest["ingredients"].get(name) == record[name] for name in ("code", "libraries"))
-            if same and manifest["facts"]["dataset"] == dataset:
-                found.append((manifest["created"], directory))
-        for _, directory in sorted(found, reverse=True):
+            if _decoded_alike(manifest["ingredients"], record) and manifest["facts"]["dataset"] == dataset:
+                candidates.append((manifest["created"], directory))
+        for _, directory in sorted(candidates, reverse=True):
             if manifests.is_complete(directory):
                 return cls(directory)
         return cls()
 
     @contextmanager
-    def opened(self) -> Iterator["Rows"]:
+    def opened(self) -> Iterator["CachedImages"]:
+        """Open the files of its images for reading."""
         with ExitStack() as stack:
             files = {}
             for path in self._files:
@@ -97,17 +96,28 @@ class ReusableCache:
                 np.lib.format.read_magic(file)
                 np.lib.format.read_array_header_1_0(file)
                 files[path.name] = (file.fileno(), file.tell())
-            yield Rows(files, self.shape)
+            yield CachedImages(files, self.shape)
 
 
-class Rows:
-    """The images of an earlier cache, read some at a time: a memory map's pages would count as memory."""
+def _decoded_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the same code and libraries decoded the images; corrections change labels only."""
+    codes = [dict(record["code"]) for record in (one, other)]
+    for code in codes:
+        code.pop("data.readers.corrections", None)
+    return codes[0] == codes[1] and one["libraries"] == other["libraries"]
+
+
+class CachedImages:
+    """The images of an earlier cache, read in blocks.
+
+    A memory map is not used, since its pages would count as the process's memory.
+    """
 
     def __init__(self, files: dict[str, tuple[int, int]], shape: tuple[int, ...]) -> None:
         self._files, self._shape, self._bytes = files, shape, int(np.prod(shape, dtype=int))
 
     def read(self, split: str, row: int, count: int) -> Iterator[NDArray[np.uint8]]:
-        """`count` rows from `row` on, as some arrays of uint8 (n, H, W, C)."""
+        """`count` rows from `row` on, as blocks of uint8 (n, H, W, C)."""
         file, start = self._files[f"{split}.images.npy"]
         step = max(1, BLOCK // self._bytes)
         for first in range(row, row + count, step):

@@ -8,6 +8,7 @@ import pytest
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
+from tasks.core.data.tensors.cache import read_rows
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
 from tests.support.sample_files import ALL_BEAR, encoded, noise, parquet, photos, put, smooth
@@ -133,3 +134,16 @@ def test_a_shard_more(tmp_path: Path, workspace: Workspace) -> None:
     assert decoded(cache) == 10
     files = contents(cache)
     assert files == from_scratch(cache, tmp_path / "pets", workspace, ALL_BEAR)
+
+
+def test_corrections_change_labels_and_decode_no_image_again(
+    animals: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    normalized(animals, workspace)
+    path = tmp_path / "corrections.csv"
+    path.write_text("path,class_name\ncat/003.png,dog\n")
+    raw = acquire.acquire(SourceSettings(str(animals), corrections=path), workspace)
+    cache = normalize.normalize(raw, ALL_BEAR, workspace)
+    assert decoded(cache) == 2  # the broken ones
+    rows = read_rows(cache, ["path", "class_name"]).to_pandas().set_index("path")
+    assert rows["class_name"]["cat/003.png"] == "dog"
