@@ -37,7 +37,7 @@ def one(folder: str, runner: str, workers: int, portion: int) -> None:
     from tasks.normalize import normalize
 
     workspace = Workspace.open(tempfile.mkdtemp(prefix="plumbline-normalize-"))
-    distributed_decode.IMAGES = portion or distributed_decode.IMAGES
+    distributed_decode.MAX_IMAGES = portion or distributed_decode.MAX_IMAGES
     source = acquire.acquire(SourceSettings(dataset=folder), workspace)
     settings = RunnerSettings(RunnerName(runner), workers if runner != "sequence" else None)
     times: list[float] = []

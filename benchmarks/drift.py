@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core.metrics import drift
-from tasks.core.metrics.drift import Numbers
+from tasks.core.metrics.drift import Features
 from tasks.core.model.inference import predictor, profile
 from tasks.core.registry import registry
 from tasks.core.reports import drift_report
@@ -65,16 +65,16 @@ class Subject:
         facts = self.version.manifest["facts"]
         return np.load(Workspace.active().tensors / facts["tensors"] / f"{split}.images.npy", mmap_mode="r")
 
-    def numbers(self, images: Images) -> Numbers:
+    def numbers(self, images: Images) -> Features:
         sizes = np.tile(images.shape[1:3], (len(images), 1))
         return profile.describe(images, sizes, *self.scorer.score(images), self.projection)
 
 
-def some(numbers: Numbers, rows: NDArray[np.int64]) -> Numbers:
+def some(numbers: Features, rows: NDArray[np.int64]) -> Features:
     return {name: values[rows] for name, values in numbers.items()}
 
 
-def alarms(numbers: Numbers, reference: Numbers | None, size: int, splits: int) -> str:
+def alarms(numbers: Features, reference: Features | None, size: int, splits: int) -> str:
     """Share of random batches that are called drifted, in words.
 
     Args:

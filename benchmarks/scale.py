@@ -132,7 +132,7 @@ def pairs(made: Made) -> Clock:
     likeness = LearnedDistance.learn(
         ImageSubset(gallery, every[:SAMPLE], *gallery.splits[0].images.shape[1:3])
     )
-    places = duplicates.places(gallery, every, likeness)
+    places = duplicates.project_images(gallery, every, likeness)
     with Clock() as clock:
         neighbours.within(places, likeness.radius)
     return clock

@@ -1,4 +1,4 @@
-"""A real HTTP server that misbehaves as told: what a download has to survive."""
+"""A real HTTP server with faults that a download must survive."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.core.data.sources.catalog import RemoteFile
 
-SLICE = 4096  # bytes written at a time, less at a low rate
+SLICE = 4096  # bytes written at a time; fewer at a low rate
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class Answer:
     """How one request is answered.
 
     Args:
-        status: An HTTP status; anything but 200 is sent without the file.
-        ranges: Whether a Range header is heeded.
-        announce: The size that the headers speak of; None for the true one, 0 for none at all.
+        status: An HTTP status; the file is sent with 200 only.
+        ranges: Whether a Range header is respected.
+        announce: The size in the headers; None for the true one, 0 for none.
         drop_after: Bytes after which the connection is closed.
         reset: Whether it is closed by a TCP reset instead of an orderly end.
-        stall_after: Bytes after which nothing comes any more, for `stall` seconds.
+        stall_after: Bytes after which nothing is sent for `stall` seconds.
         stall: Seconds.
-        rate: Bytes per second; None for as fast as it goes.
-        wrong: Whether the bytes are others, of the same number.
+        rate: Bytes per second; None for no limit.
+        wrong: Whether wrong bytes are sent, of the same number.
         to: Another path, to which the request is redirected.
     """
 
@@ -50,7 +50,7 @@ GOOD = Answer()
 
 @dataclass(frozen=True)
 class Request:
-    """A request that was answered: its path, the byte from which it asked on, and when."""
+    """An answered request: its path, the first byte that it requested, and its time."""
 
     path: str
     start: int
@@ -59,10 +59,10 @@ class Request:
 
 @dataclass
 class FaultyServer:
-    """Serves `content` at any number of addresses of its own, each with its answers.
+    """Serves `content` at any number of addresses, each with its own answers.
 
-    Use it as a context manager. `answers` maps a path to its answers, one for each request in turn; the
-    last one is repeated.
+    Use it as a context manager. `answers` maps a path to its answers, one per request in order; the last one
+    is repeated.
     """
 
     content: bytes
@@ -97,10 +97,11 @@ class FaultyServer:
         return self.url(path)
 
     def url(self, path: str) -> str:
+        """The address of a path."""
         return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
 
     def file(self, *urls: str) -> RemoteFile:
-        """The file as it should be, at `urls`."""
+        """The file with its true content, at `urls`."""
         return RemoteFile(
             name="file.bin",
             urls=urls,
@@ -108,17 +109,20 @@ class FaultyServer:
             sha256=hashlib.sha256(self.content).hexdigest(),
         )
 
-    def asked(self, url: str) -> list[Request]:
+    def requests_to(self, url: str) -> list[Request]:
+        """The requests to an address or a path."""
         return [request for request in self.requests if url.endswith(request.path)]
 
     def take(self, path: str, start: int) -> Answer:
+        """Record a request and return its answer."""
         with self._lock:
-            earlier = len(self.asked(path))
+            count = len(self.requests_to(path))
             self.requests.append(Request(path, start, time.monotonic()))
         answers = self.answers[path]
-        return answers[min(earlier, len(answers) - 1)]
+        return answers[min(count, len(answers) - 1)]
 
     def count(self, sent: int) -> None:
+        """Add to the bytes sent."""
         with self._lock:
             self.sent += sent
 
@@ -128,8 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
+        """Answer a request."""
+        range_match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(range_match[1]) if range_match else 0
         answer = self.server_of_faults.take(self.path, start)
         self.close_connection = True
         if answer.to:
@@ -162,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = bytes(byte ^ 0x5A for byte in content)
         try:
             self._send(answer, content[start:])
-        except OSError:  # the client has gone
+        except OSError:  # the client closed the connection
             return
 
     def _send(self, answer: Answer, body: bytes) -> None:
@@ -182,12 +187,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server_of_faults.closing.wait(max(0.0, began + sent / answer.rate - time.monotonic()))
 
     def _drop(self, reset: bool) -> None:
-        if reset:  # linger for 0 s: what is not sent yet is thrown away
+        if reset:  # linger for 0 s: unsent bytes are discarded
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _next_stop(answer: Answer, sent: int, size: int) -> int:

@@ -1,4 +1,4 @@
-"""Small real files for the tests of the data room: pictures, folders, archives."""
+"""Small real files for the tests of `tasks.core.data`: images, folders, archives."""
 
 import gzip
 import io
@@ -17,7 +17,7 @@ from PIL import Image
 from tasks.core.config import NormalizeSettings
 from tasks.core.data.readers.array_format import ArrayFormat
 
-ALL_BEAR = NormalizeSettings(max_quarantine=1.0)
+ALLOW_ALL_UNREADABLE = NormalizeSettings(max_quarantine=1.0)
 SMALL_CIFAR = ArrayFormat(
     classes=("cat", "dog"),
     shape=(4, 4, 3),
@@ -26,7 +26,7 @@ SMALL_CIFAR = ArrayFormat(
 
 
 def noise(seed: int, height: int = 32, width: int = 32, channels: int = 3) -> NDArray[np.uint8]:
-    """Random pixels; grey as (height, width)."""
+    """Random pixels, uint8; (height, width) if grey."""
     shape = (height, width) if channels == 1 else (height, width, channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -38,35 +38,39 @@ def smooth(height: int, width: int) -> NDArray[np.uint8]:
     return np.stack([red, green, np.full_like(red, 128)], axis=2).astype(np.uint8)
 
 
-def encoded(pixels: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encoded(pixels: NDArray[np.uint8] | Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    """The image as the bytes of a file."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
 def put(path: Path, content: bytes) -> Path:
+    """Write a file and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
 
 
 def photos(root: Path, counts: Mapping[str, int], seed: int = 0, size: int = 32) -> Path:
-    """A folder of different PNGs, `counts` of them by folder ("train/cat" or "cat")."""
-    for place, count in counts.items():
+    """A folder of different PNGs, `counts` of them by subfolder ("train/cat" or "cat")."""
+    for folder, count in counts.items():
         for number in range(count):
             seed += 1
-            put(root / place / f"{number:03d}.png", encoded(noise(seed, size, size)))
+            put(root / folder / f"{number:03d}.png", encoded(noise(seed, size, size)))
     return root
 
 
-def records(form: ArrayFormat, labels: list[int], seed: int = 0) -> bytes:
-    """CIFAR records as the format says: label byte(s), then the planes of red, green and blue."""
-    height, width, channels = form.shape
+def records(array_format: ArrayFormat, labels: list[int], seed: int = 0) -> bytes:
+    """CIFAR records: label byte(s), then the planes of red, green and blue."""
+    height, width, channels = array_format.shape
     blocks = []
     for number, label in enumerate(labels):
         image = np.random.default_rng(seed + number).integers(0, 256, (height, width, channels), np.uint8)
-        blocks.append(bytes([0] * (form.label_bytes - 1) + [label]) + image.transpose(2, 0, 1).tobytes())
+        blocks.append(
+            bytes([0] * (array_format.label_bytes - 1) + [label]) + image.transpose(2, 0, 1).tobytes()
+        )
     return b"".join(blocks)
 
 
@@ -89,6 +93,7 @@ def mnist(folder: Path, train: int = 40, test: int = 10) -> Path:
 
 
 def tar_gz(path: Path, members: Mapping[str, bytes]) -> Path:
+    """Write a .tar.gz with these members."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in members.items():
@@ -98,8 +103,8 @@ def tar_gz(path: Path, members: Mapping[str, bytes]) -> Path:
     return put(path, gzip.compress(buffer.getvalue(), mtime=0))
 
 
-def below(folder: Path) -> list[str]:
-    """Every file below a folder, to see that nothing was written; locks don't count."""
+def files_below(folder: Path) -> list[str]:
+    """Every file below a folder except locks, to check that nothing was written."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return sorted(path.relative_to(folder).as_posix() for path in files)
 
@@ -115,17 +120,19 @@ def parquet(
     contents: Sequence[bytes | None] | None = None,
     row_group_size: int = 7,
 ) -> Path:
-    """Images as the Hugging Face hub keeps them; `names` become a ClassLabel feature in the metadata."""
+    """Images in the layout of the Hugging Face hub; `names` become a ClassLabel feature in the metadata."""
     contents = contents or [encoded(noise(seed + number)) for number in range(len(labels))]
     images = [{"bytes": content, "path": f"{number}.png"} for number, content in enumerate(contents)]
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    plain = pa.string() if any(isinstance(value, str) for value in labels) else pa.int64()
-    schema = pa.schema([(image, kind), (label, plain)])
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    label_type = pa.string() if any(isinstance(value, str) for value in labels) else pa.int64()
+    schema = pa.schema([(image, struct), (label, label_type)])
     if names is not None:
         features = {image: {"_type": "Image"}, label: {"names": list(names), "_type": "ClassLabel"}}
         schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(
-        pa.table([pa.array(images, kind), pa.array(labels, plain)], schema=schema), path, row_group_size
+        pa.table([pa.array(images, struct), pa.array(labels, label_type)], schema=schema),
+        path,
+        row_group_size,
     )
     return path

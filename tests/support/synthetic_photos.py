@@ -1,4 +1,4 @@
-"""Made-up pictures with the statistics of photos, and copies of them as the world makes them."""
+"""Synthetic images with the statistics of photos, and perturbed copies of them."""
 
 import io
 
@@ -10,7 +10,7 @@ Picture = NDArray[np.uint8]
 
 
 def scenes(count: int, seed: int = 0, side: int = 32, channels: int = 3) -> NDArray[np.uint8]:
-    """Coloured clouds: amplitudes fall with frequency as in photos (Field, 1987).
+    """Coloured clouds whose amplitudes fall with frequency as in photos (Field, 1987).
 
     Returns:
         uint8 (count, side, side, channels)
@@ -19,7 +19,7 @@ def scenes(count: int, seed: int = 0, side: int = 32, channels: int = 3) -> NDAr
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
     frequency[0, 0] = np.inf
     noise = np.fft.fft2(generator.normal(size=(count, channels, side, side)))
-    noise += 4 * noise[:, :1]  # the channels of a photo are much alike
+    noise += 4 * noise[:, :1]  # the channels of a photo are strongly correlated
     clouds = np.fft.ifft2(noise / frequency**1.25).real
     clouds /= clouds.std((1, 2, 3), keepdims=True)
     levels = 128 + 45 * clouds + generator.normal(0, 20, (count, channels, 1, 1))
@@ -27,13 +27,14 @@ def scenes(count: int, seed: int = 0, side: int = 32, channels: int = 3) -> NDAr
 
 
 def recompressed(picture: Picture, quality: int) -> Picture:
+    """Saved as a JPEG and read again."""
     content = io.BytesIO()
     _image(picture).save(content, "JPEG", quality=quality)
     return np.asarray(Image.open(content)).reshape(picture.shape)
 
 
 def moved(picture: Picture, down: int, across: int) -> Picture:
-    """Shifted; what comes in at the edge is the edge again."""
+    """Shifted; the edge pixels are repeated."""
     rows, columns = (
         np.arange(side) - move for side, move in zip(picture.shape, (down, across), strict=False)
     )
@@ -41,10 +42,12 @@ def moved(picture: Picture, down: int, across: int) -> Picture:
 
 
 def brightened(picture: Picture, factor: float = 1.1) -> Picture:
+    """With the brightness multiplied by `factor`."""
     return np.asarray(ImageEnhance.Brightness(_image(picture)).enhance(factor)).reshape(picture.shape)
 
 
 def mirrored(picture: Picture) -> Picture:
+    """Mirrored left to right."""
     return picture[:, ::-1]
 
 

@@ -1,6 +1,6 @@
 """Images: where they come from, how they become tensors, how they are audited and read.
 
-Follow an image: `sources` (the download stage), `readers` (one file a format), `decode.py`, `tensors`
+The path of an image: `sources` (the download stage), `readers` (one file per format), `decode.py`, `tensors`
 (the normalize stage), `audit`, `loader` (how training reads), `inference` (batch prediction). No module
 here imports Prefect or TensorFlow.
 """

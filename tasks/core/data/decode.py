@@ -1,15 +1,15 @@
-"""From an image file's bytes to a uint8 array of a set size.
+"""Decode an image file's bytes to a uint8 array of a given size.
 
 Rules, in this order:
 
-1. GIF and other animations: the first frame.
+1. GIF and other animations: the first frame is used.
 2. EXIF orientation is applied.
-3. Palette images become RGB; transparent pixels are laid over white; CMYK becomes RGB.
-4. More than 8 bits a channel: grey is divided by 257 and rounded; colour is cut to its upper 8 bits.
-5. Grey stays one channel until it meets a dataset with colours, where it is repeated three times.
-   Colour for a grey dataset becomes ITU-R 601 luma (Pillow's "L").
-6. Resizing keeps the proportions: the shorter side is scaled to the target, with a filter that covers
-   every source pixel (antialiased bilinear, Pillow's), and what is over on the longer side is cut off
+3. Palette images become RGB; transparent pixels are composited over white; CMYK becomes RGB.
+4. More than 8 bits a channel: grey values are divided by 257 and rounded; colours keep their upper 8 bits.
+5. Grey images keep one channel, unless the dataset has colours: then the channel is repeated three times.
+   Colour images of a grey dataset become ITU-R 601 luma (Pillow's "L").
+6. Resizing keeps the proportions: the shorter side is scaled to the target with a filter that covers
+   every source pixel (antialiased bilinear, Pillow's). What exceeds the target on the longer side is cropped
    equally at both ends.
 7. A JPEG much larger than the target is decoded smaller, by DCT scaling to 1/2, 3/8, 1/4 or 1/8, such that
    at least 1.5 times the target's height and width are left for the filter.
@@ -31,14 +31,14 @@ from tasks.core.errors import DecodeError
 Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: 512 MB as RGB
-MIN_SIDE = 4  # pixels; smaller ones are icons and tracking dots
-OVERSAMPLE = 1.5  # a JPEG is decoded at a DCT scale that leaves at least this many pixels for one
-REDUCTION = 2  # 5/8, 6/8 and 7/8 take longer than decoding in full
+MIN_SIDE = 4  # pixels; smaller images are icons and tracking pixels
+OVERSAMPLE = 1.5  # a DCT-scaled JPEG keeps at least this many pixels per target pixel, down and across
+REDUCTION = 2  # simplejpeg's min_factor: scaling to 5/8, 6/8 or 7/8 takes longer than decoding in full
 GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 ORIENTATION = 0x0112
 UPRIGHT = (False, 0)
-TURNS = {  # EXIF orientation -> (mirror left-right first, quarter turns counter-clockwise)
+ROTATIONS = {  # EXIF orientation -> (mirror left-right first, quarter turns counter-clockwise)
     **{2: (True, 0), 3: (False, 2), 4: (True, 2)},
     **{5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)},
 }
@@ -46,14 +46,19 @@ TURNS = {  # EXIF orientation -> (mirror left-right first, quarter turns counter
 
 @dataclass(frozen=True)
 class Target:
-    """What images are to become: height and width in pixels (None keeps each image's own), channels."""
+    """The size and the number of channels that images are converted to.
+
+    Args:
+        size: Height and width in pixels; None keeps each image's own size.
+        channels: 1 or 3.
+    """
 
     size: tuple[int, int] | None
     channels: int
 
     @cached_property
     def min_decode_size(self) -> tuple[int, int]:
-        """Height and width that a DCT-scaled JPEG must keep; 0 for as it is."""
+        """Height and width in pixels that a DCT-scaled JPEG must keep; 0 for no scaling."""
         if self.size is None:
             return 0, 0
         return math.ceil(self.size[0] * OVERSAMPLE), math.ceil(self.size[1] * OVERSAMPLE)
@@ -63,15 +68,15 @@ def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]
     """Decode one image file.
 
     Args:
-        content: The file's bytes; the format is recognised by them, not by a file name.
+        content: The file's bytes. The format is recognised by them, not by a file name.
         target: Wanted size and channels.
 
     Returns:
-        image: uint8 (H, W, C) as `target` says
-        original: the image's own height and width after orientation, and 1 if it is grey, else 3
+        image: uint8 (H, W, C), as `target` says.
+        original: The image's own height and width after orientation, and 1 if it is grey, else 3.
 
     Raises:
-        DecodeError: With the reason, for the quarantine table.
+        DecodeError: The image cannot be decoded. The summary is the reason for the quarantine table.
     """
     if not content:
         raise DecodeError("empty file")
@@ -82,11 +87,14 @@ def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]
 
 
 def resize_and_convert(image: Pixels, target: Target) -> Pixels:
-    """Bring an array to a target's size and channels (rules 5 and 6).
+    """Convert an array to a target's size and channels (rules 5 and 6).
 
     Args:
-        image: uint8 (H, W, C), C 1 or 3.
+        image: uint8 (H, W, C), C = 1 or 3.
         target: Wanted size and channels.
+
+    Returns:
+        uint8 (H, W, C), as `target` says.
     """
     if target.size is not None and image.shape[:2] != target.size:
         image = _resized(image, target.size)
@@ -99,15 +107,18 @@ def resize_and_convert(image: Pixels, target: Target) -> Pixels:
 
 def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
     new_height, new_width = size
-    squeezed = image[:, :, 0] if image.shape[2] == 1 else image
-    picture = Image.fromarray(np.ascontiguousarray(squeezed))
+    array = image[:, :, 0] if image.shape[2] == 1 else image
+    source = Image.fromarray(np.ascontiguousarray(array))
     box = _center_crop_box(image.shape[0], image.shape[1], size)
-    resized = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BILINEAR, box=box))
+    resized = np.asarray(source.resize((new_width, new_height), Image.Resampling.BILINEAR, box=box))
     return resized.reshape(new_height, new_width, image.shape[2])
 
 
 def _center_crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest box of the target's proportions: left, top, right, bottom; never beyond the image."""
+    """The largest centred box of the target's proportions: left, top, right, bottom.
+
+    It never reaches outside the image.
+    """
     new_height, new_width = size
     if height * new_width <= width * new_height:
         left = (width - new_width * height / new_height) / 2
@@ -131,30 +142,32 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     _refuse_size(height, width)
     if space not in ("YCbCr", "RGB", "Gray"):
         return _other(content)
-    grey = space == "Gray"
-    mirrored, quarters = _exif_rotation(content)
-    least_height, least_width = target.min_decode_size if quarters % 2 == 0 else target.min_decode_size[::-1]
-    wanted = ("GRAY" if grey else "RGB", False, False, least_height, least_width, REDUCTION)
+    is_grey = space == "Gray"
+    is_mirrored, quarter_turns = _exif_rotation(content)
+    least_height, least_width = (
+        target.min_decode_size if quarter_turns % 2 == 0 else target.min_decode_size[::-1]
+    )
+    options = ("GRAY" if is_grey else "RGB", False, False, least_height, least_width, REDUCTION)
     try:
-        image = simplejpeg.decode_jpeg(content, *wanted)
+        image = simplejpeg.decode_jpeg(content, *options)
     except ValueError as error:
         if "extraneous bytes" not in str(error):
             raise DecodeError(f"broken JPEG: {error}") from error
-        image = simplejpeg.decode_jpeg(content, *wanted, strict=False)
-    if mirrored or quarters:
-        image = np.rot90(image[:, ::-1] if mirrored else image, quarters)
-    own = (width, height) if quarters % 2 else (height, width)
-    return image, (*own, 1 if grey else 3)
+        image = simplejpeg.decode_jpeg(content, *options, strict=False)
+    if is_mirrored or quarter_turns:
+        image = np.rot90(image[:, ::-1] if is_mirrored else image, quarter_turns)
+    size = (width, height) if quarter_turns % 2 else (height, width)
+    return image, (*size, 1 if is_grey else 3)
 
 
 def _exif_rotation(content: bytes) -> tuple[bool, int]:
-    """How an image is to be turned by its EXIF orientation, as in `TURNS`."""
+    """How to rotate an image by its EXIF orientation: a value of `ROTATIONS`."""
     if content.find(b"Exif\0\0", 0, 65536) < 0:
         return UPRIGHT
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
-            return TURNS.get(int(image.getexif().get(ORIENTATION, 1)), UPRIGHT)
-    except Exception:  # damaged EXIF raises all sorts of things; the pixels are none the worse for it
+            return ROTATIONS.get(int(image.getexif().get(ORIENTATION, 1)), UPRIGHT)
+    except Exception:  # Pillow raises many types on damaged EXIF; the pixels can still be decoded
         return UPRIGHT
 
 
@@ -166,11 +179,11 @@ def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
             pixels = _pixels(ImageOps.exif_transpose(image))
     except DecodeError:
         raise
-    except Image.DecompressionBombError as error:  # from the header, before anything is unpacked
+    except Image.DecompressionBombError as error:  # raised from the header, before decompression
         raise DecodeError(f"over-sized: more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise DecodeError("not an image") from error
-    except Exception as error:  # Pillow's readers raise whatever the bytes lead them to
+    except Exception as error:  # Pillow's decoders document no common type
         raise DecodeError(f"broken: {type(error).__name__}: {error}") from error
     height, width, channels = pixels.shape
     return pixels, (height, width, channels)
@@ -192,9 +205,9 @@ def _pixels(image: Image.Image) -> Pixels:
 
 
 def _over_white(image: Image.Image) -> Pixels:
-    grey = image.mode in ("L", "LA", "La", "1")
-    layer = image.convert("RGBA")
-    white = Image.new("RGBA", layer.size, "white")
-    flat = Image.alpha_composite(white, layer).convert("L" if grey else "RGB")
-    pixels = np.asarray(flat)
+    is_grey = image.mode in ("L", "LA", "La", "1")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    opaque = Image.alpha_composite(white, rgba).convert("L" if is_grey else "RGB")
+    pixels = np.asarray(opaque)
     return pixels.reshape(*pixels.shape[:2], -1)

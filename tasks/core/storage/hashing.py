@@ -2,16 +2,29 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 
 def digest_of(value: Any) -> str:
-    """16 hexadecimal digits of the SHA-256 of a JSON value in canonical form."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a JSON value in canonical form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file, as 64 hexadecimal digits; the file is read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def combined_sha256(hashes: Sequence[str], names: Sequence[str]) -> str:
+    """One SHA-256 for several files: that of the output of `sha256sum` for them, in the order of their names.
+
+    For a single file it is the file's own.
+    """
+    if len(hashes) == 1:
+        return hashes[0]
+    lines = sorted(zip(names, hashes, strict=True))
+    return hashlib.sha256("".join(f"{sha256}  {name}\n" for name, sha256 in lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Every format that `decode` documents, and what it refuses; expected pixels by hand or from Pillow."""
+"""Every format that `decode` documents and every file that it refuses. Expected pixels: by hand or Pillow."""
 
 import io
 import struct
@@ -41,7 +41,7 @@ def exif(orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    ("image_format", "options"),
     [
         ("PNG", {}),
         ("BMP", {}),
@@ -50,47 +50,48 @@ def exif(orientation: int) -> bytes:
         ("TIFF", {"compression": "tiff_lzw"}),
     ],
 )
-def test_lossless_formats_give_the_pixels_back(kind: str, options: dict[str, object]) -> None:
+def test_decode_lossless_format_returns_the_pixels(image_format: str, options: dict[str, object]) -> None:
     image = noise(1, 20, 30)
-    assert np.array_equal(pixels(encoded(image, kind, **options)), image)
+    assert np.array_equal(pixels(encoded(image, image_format, **options)), image)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}])
-def test_jpeg_is_as_pillow_reads_it(options: dict[str, object]) -> None:
+def test_decode_jpeg_equals_pillow(options: dict[str, object]) -> None:
     content = encoded(smooth(40, 60), "JPEG", **options)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
-    assert np.abs(pixels(content).astype(int) - expected).max() <= 2  # two builds of libjpeg-turbo
+    # Pillow and simplejpeg have different builds of libjpeg-turbo.
+    assert np.abs(pixels(content).astype(int) - expected).max() <= 2
 
 
-def test_gifs_first_frame() -> None:
+def test_decode_gif_returns_the_first_frame() -> None:
     red, blue = Image.new("RGB", (9, 8), (255, 0, 0)), Image.new("RGB", (9, 8), (0, 0, 255))
     content = encoded(red, "GIF", save_all=True, append_images=[blue], duration=50)
     assert np.array_equal(pixels(content), np.asarray(red))
 
 
-@pytest.mark.parametrize("kind", ["WEBP", "PNG"])
-def test_the_first_frame_of_other_animations(kind: str) -> None:
+@pytest.mark.parametrize("image_format", ["WEBP", "PNG"])
+def test_decode_animation_returns_the_first_frame(image_format: str) -> None:
     red, blue = Image.new("RGB", (9, 8), (255, 0, 0)), Image.new("RGB", (9, 8), (0, 0, 255))
-    content = encoded(red, kind, save_all=True, append_images=[blue], lossless=True)
+    content = encoded(red, image_format, save_all=True, append_images=[blue], lossless=True)
     assert np.array_equal(pixels(content), np.asarray(red))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(orientation: int, kind: str) -> None:
+def test_decode_applies_exif_orientation(orientation: int, image_format: str) -> None:
     scene = smooth(24, 40)
     stored = np.ascontiguousarray(STORED[orientation](scene))
-    lossless = {"lossless": True} if kind == "WEBP" else {}
-    content = encoded(stored, kind, exif=exif(orientation), **lossless)
+    lossless = {"lossless": True} if image_format == "WEBP" else {}
+    content = encoded(stored, image_format, exif=exif(orientation), **lossless)
     image, original = decode.decode(content, AS_IT_IS)
     assert original == (24, 40, 3)
     difference = np.abs(image.astype(int) - scene.astype(int))
-    assert difference.mean() < (3 if kind == "JPEG" else 1e-9)
+    assert difference.mean() < (3 if image_format == "JPEG" else 1e-9)
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_a_turned_photo_is_scaled_like_the_upright_one(orientation: int) -> None:
-    """DCT scaling happens before the turn: the longer and the shorter side must not be mixed up."""
+def test_decode_rotated_jpeg_is_scaled_like_an_upright_one(orientation: int) -> None:
+    """DCT scaling happens before the rotation, so that height and width must be swapped."""
     scene = smooth(400, 640)
     turned = encoded(
         np.ascontiguousarray(STORED[orientation](scene)), "JPEG", quality=95, exif=exif(orientation)
@@ -102,56 +103,56 @@ def test_a_turned_photo_is_scaled_like_the_upright_one(orientation: int) -> None
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
-def test_an_orientation_that_does_not_exist_counts_as_none(orientation: int) -> None:
+def test_decode_invalid_orientation_is_ignored(orientation: int) -> None:
     image = noise(2, 10, 12)
     assert np.array_equal(pixels(encoded(image, "PNG", exif=exif(orientation))), image)
     assert pixels(encoded(image, "JPEG", exif=exif(orientation))).shape == (10, 12, 3)
 
 
-def test_damaged_exif_does_not_cost_the_pixels() -> None:
+def test_decode_damaged_exif_is_ignored() -> None:
     content = encoded(smooth(16, 16), "JPEG", exif=exif(6))
     broken = content.replace(b"Exif\0\0MM", b"Exif\0\0\xff\xff").replace(b"Exif\0\0II", b"Exif\0\0\xff\xff")
     assert broken != content
     assert pixels(broken).shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
-def test_grey_stays_one_channel(kind: str) -> None:
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "BMP"])
+def test_decode_grey_image_keeps_one_channel(image_format: str) -> None:
     image = np.tile(np.arange(0, 160, 8, np.uint8), (16, 1))
-    one, original = decode.decode(encoded(image, kind), GREY)
+    grey, original = decode.decode(encoded(image, image_format), GREY)
     assert original == (16, 20, 1)
-    assert one.shape == (16, 20, 1)
-    assert np.abs(one[:, :, 0].astype(int) - image).max() <= (4 if kind == "JPEG" else 0)
-    assert np.array_equal(pixels(encoded(image, kind)), np.repeat(one, 3, axis=2))
+    assert grey.shape == (16, 20, 1)
+    assert np.abs(grey[:, :, 0].astype(int) - image).max() <= (4 if image_format == "JPEG" else 0)
+    assert np.array_equal(pixels(encoded(image, image_format)), np.repeat(grey, 3, axis=2))
 
 
-def test_black_and_white() -> None:
+def test_decode_black_and_white_image() -> None:
     image = Image.fromarray(noise(3, 8, 8, 1)).point(lambda value: 255 * (value > 127)).convert("1")
     assert np.array_equal(pixels(encoded(image), GREY)[:, :, 0], np.asarray(image.convert("L")))
 
 
-def test_colour_in_a_grey_dataset_is_luma() -> None:
+def test_decode_colour_for_a_grey_dataset_is_luma() -> None:
     """ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B."""
     image = noise(4, 12, 12)
     luma = image @ np.array([0.299, 0.587, 0.114])
     assert np.abs(pixels(encoded(image), GREY)[:, :, 0] - luma).max() <= 1
 
 
-def test_palette() -> None:
+def test_decode_palette_becomes_rgb() -> None:
     image = Image.fromarray(noise(5, 16, 16)).quantize(16)
     assert np.array_equal(pixels(encoded(image)), np.asarray(image.convert("RGB")))
 
 
-def test_transparent_pixels_lie_over_white() -> None:
+def test_decode_transparent_pixels_are_composited_over_white() -> None:
     rgba = np.zeros((4, 4, 4), np.uint8)
     rgba[..., 0], rgba[..., 3] = 200, np.arange(16).reshape(4, 4) * 17
     alpha = rgba[..., 3] / 255
     expected = np.stack([200 * alpha + 255 * (1 - alpha), 255 * (1 - alpha), 255 * (1 - alpha)], axis=2)
-    for kind, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True})):
-        assert np.abs(pixels(encoded(rgba, kind, **options)) - expected).max() <= 1
+    for image_format, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True})):
+        assert np.abs(pixels(encoded(rgba, image_format, **options)) - expected).max() <= 1
 
 
-def test_grey_with_alpha_stays_grey_over_white() -> None:
+def test_decode_grey_with_alpha_stays_grey_over_white() -> None:
     grey_alpha = Image.fromarray(
         np.dstack([np.full((5, 5), 100, np.uint8), np.full((5, 5), 51, np.uint8)]), "LA"
     )
@@ -160,7 +161,7 @@ def test_grey_with_alpha_stays_grey_over_white() -> None:
     assert set(np.unique(image)) <= {223, 224}  # 100 * 0.2 + 255 * 0.8 = 224
 
 
-def test_a_transparent_palette_colour_lies_over_white() -> None:
+def test_decode_transparent_palette_colour_is_composited_over_white() -> None:
     image = Image.new("P", (6, 6), 0)
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.paste(1, (0, 0, 3, 6))
@@ -169,7 +170,7 @@ def test_a_transparent_palette_colour_lies_over_white() -> None:
     assert np.array_equal(result[:, 3:], np.full((6, 3, 3), 255))
 
 
-def test_cmyk() -> None:
+def test_decode_cmyk_becomes_rgb() -> None:
     """Pillow's conversion: R = 255 - min(255, C + K)-like; the reference is Pillow's own."""
     cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), value) for value in (0, 255, 255, 0)])
     content = encoded(cmyk, "JPEG", quality=95)
@@ -179,16 +180,16 @@ def test_cmyk() -> None:
     assert np.array_equal(pixels(content), expected)
 
 
-def test_16_bit_grey_is_divided_by_257() -> None:
+def test_decode_16_bit_grey_is_divided_by_257() -> None:
     wide = np.array([[0, 128, 129, 257], [65535, 65406, 32768, 40000]] * 2, np.uint16)
     expected = np.rint(wide / 257).astype(np.uint8)
-    for kind in ("PNG", "TIFF"):
-        image, original = decode.decode(encoded(Image.fromarray(wide), kind), GREY)
+    for image_format in ("PNG", "TIFF"):
+        image, original = decode.decode(encoded(Image.fromarray(wide), image_format), GREY)
         assert original == (4, 4, 1)
         assert np.array_equal(image[:, :, 0], expected)
 
 
-def test_16_bit_colour_is_cut_to_its_upper_byte() -> None:
+def test_decode_16_bit_colour_keeps_its_upper_byte() -> None:
     wide = np.random.default_rng(6).integers(0, 65536, (5, 4, 3), dtype=np.uint16)
     assert np.array_equal(pixels(png16(wide)), (wide >> 8).astype(np.uint8))
 
@@ -210,17 +211,17 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def test_floating_point_pixels_are_refused() -> None:
+def test_decode_floating_point_pixels_are_refused() -> None:
     content = encoded(Image.fromarray(np.random.default_rng(0).random((8, 8)).astype(np.float32)), "TIFF")
     with pytest.raises(DecodeError, match="floating-point"):
         pixels(content)
 
 
 @pytest.mark.parametrize(
-    ("kind", "keep"), [("JPEG", 0.6), ("PNG", 0.6), ("WEBP", 0.5), ("GIF", 0.4), ("BMP", 0.5)]
+    ("image_format", "keep"), [("JPEG", 0.6), ("PNG", 0.6), ("WEBP", 0.5), ("GIF", 0.4), ("BMP", 0.5)]
 )
-def test_truncated_files_are_refused(kind: str, keep: float) -> None:
-    content = encoded(noise(7, 64, 64), kind)
+def test_decode_truncated_file_is_refused(image_format: str, keep: float) -> None:
+    content = encoded(noise(7, 64, 64), image_format)
     with pytest.raises(DecodeError):
         pixels(content[: int(len(content) * keep)])
 
@@ -228,24 +229,24 @@ def test_truncated_files_are_refused(kind: str, keep: float) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"x", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"%PDF-1.7", b"\x89PNG\r\n\x1a\n"]
 )
-def test_what_is_no_image_is_refused(content: bytes) -> None:
+def test_decode_other_content_is_refused(content: bytes) -> None:
     with pytest.raises(DecodeError):
         pixels(content)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF"])
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (500, 3)])
-def test_tiny_images_are_refused(kind: str, size: tuple[int, int]) -> None:
+def test_decode_tiny_image_is_refused(image_format: str, size: tuple[int, int]) -> None:
     with pytest.raises(DecodeError, match=f"tiny: {size[1]}x{size[0]} pixels"):
-        pixels(encoded(noise(8, *size), kind))
+        pixels(encoded(noise(8, *size), image_format))
 
 
-def test_the_smallest_that_is_taken() -> None:
+def test_decode_smallest_allowed_image() -> None:
     assert pixels(encoded(noise(8, 4, 4))).shape == (4, 4, 3)
 
 
-def test_a_decompression_bomb_is_refused_by_its_header() -> None:
-    """20 kB that would unpack to 400 million pixels."""
+def test_decode_decompression_bomb_is_refused_by_its_header() -> None:
+    """20 kB that decompress to 400 million pixels."""
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
     body = zlib.compress(b"\0" * 20_000_000, 9)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
@@ -253,7 +254,7 @@ def test_a_decompression_bomb_is_refused_by_its_header() -> None:
         pixels(bomb)
 
 
-def test_an_over_sized_jpeg_is_refused_by_its_header() -> None:
+def test_decode_over_sized_jpeg_is_refused_by_its_header() -> None:
     content = bytearray(encoded(noise(9, 16, 16), "JPEG"))
     start = content.index(b"\xff\xc0") + 5
     content[start : start + 4] = struct.pack(">HH", 60_000, 60_000)
@@ -261,8 +262,8 @@ def test_an_over_sized_jpeg_is_refused_by_its_header() -> None:
         pixels(bytes(content))
 
 
-def test_a_jpeg_with_bytes_too_many_is_read() -> None:
-    """Some cameras pad: libjpeg warns of "extraneous bytes before marker" and the pixels are whole."""
+def test_decode_jpeg_with_extraneous_bytes_is_read() -> None:
+    """Some cameras add padding: libjpeg warns of "extraneous bytes before marker", the pixels are intact."""
     content = encoded(smooth(32, 32), "JPEG", quality=95)
     end = content.rindex(b"\xff\xd9")
     padded = content[:end] + b"\0" * 7 + content[end:]

@@ -6,20 +6,20 @@ import pytest
 from tasks.core.data import threads
 
 
-def test_items_come_in_order_and_no_further_ahead_than_asked() -> None:
-    made = []
+def test_prefetch_keeps_the_order_and_the_depth() -> None:
+    produced = []
 
     def numbers() -> Iterator[int]:
         for number in range(50):
-            made.append(number)
+            produced.append(number)
             yield number
 
     for number in threads.prefetch(numbers(), depth=3):
-        assert made[-1] <= number + 5  # three wait, one is in its hand, one is being made
-    assert made == list(range(50))
+        assert produced[-1] <= number + 5  # three in the queue, one waits to be put, one is being produced
+    assert produced == list(range(50))
 
 
-def test_an_error_comes_in_its_place() -> None:
+def test_prefetch_error_is_raised_after_the_items_before_it() -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise OSError("gone")
@@ -30,7 +30,7 @@ def test_an_error_comes_in_its_place() -> None:
         next(items)
 
 
-def test_the_thread_ends_when_nobody_takes_any_more() -> None:
+def test_prefetch_closed_iterator_ends_the_thread() -> None:
     before = threading.active_count()
     items = threads.prefetch(iter(range(10**9)), depth=1)
     next(items)

@@ -1,5 +1,5 @@
 """The audit stage: duplicates, leaks between the splits, outliers.
 
-Start at `audit.py`; near duplicates begin in `duplicates.py`. Modules here may import
+Start reading at `audit.py`; the search for near duplicates starts in `duplicates.py`. Modules here may import
 `tasks.core.data.tensors` and `tasks.core.data.loader`.
 """

@@ -1,7 +1,7 @@
-"""The audit stage: what a person should know about the images before believing a score.
+"""The audit stage: duplicates, leaks between splits, outliers and uneven classes.
 
 A directory has `audit.json` (the figures), `duplicates.parquet` and `{train,val,test}.leaks.npy` (see
-`pairs`), and `outliers.parquet`.
+`duplicate_table`), and `outliers.parquet`.
 """
 
 import json
@@ -30,47 +30,47 @@ log = logging.getLogger("plumbline.audit")
 
 NAME = "audit.json"
 OUTLIERS = "outliers.parquet"
-UNEVEN = 5  # times more images in the largest class than in the smallest that are worth a word
+UNEVEN = 5  # largest class / smallest class, in images; a larger ratio is a finding
 
 
 def ingredients(tensors: TensorCache) -> Ingredients:
-    """What an audit follows from."""
+    """The ingredients of an audit: the tensors' digest."""
     return AUDIT.ingredients({"tensors": tensors.digest}, {})
 
 
 def audit(
     tensors: TensorCache, workspace: Workspace, *, refresh: bool = False, progress: Progress = ignore_progress
 ) -> Audit:
-    """Look for duplicates within and across splits, odd images and uneven classes; changes nothing.
+    """Look for duplicates within and across splits, outliers and uneven classes. The tensors are not changed.
 
     Args:
         tensors: The images.
-        workspace: Where the audit is put.
-        refresh: Look again even if it is there.
-        progress: Told images done.
+        workspace: Where the audit is stored.
+        refresh: Audit again even if the output exists.
+        progress: Called with images done.
     """
     return AUDIT.output(
         ingredients(tensors), workspace, lambda staging: _build(staging, tensors, progress), refresh=refresh
     )
 
 
-def read(audit: Audit) -> dict[str, Any]:
-    """The figures; JSON values."""
+def read_figures(audit: Audit) -> dict[str, Any]:
+    """The figures of `audit.json`: JSON values."""
     return dict(json.loads((audit.directory / NAME).read_bytes()))
 
 
 def _build(directory: Path, tensors: TensorCache, progress: Progress) -> dict[str, Any]:
-    gallery = ImageSet.of(tensors)
-    found = duplicates.find(tensors, progress)
-    leaks = duplicates.leaking(found, gallery.starts)
-    table = duplicates.write(directory, found, gallery.starts)
+    image_set = ImageSet.of(tensors)
+    pairs = duplicates.find(tensors, progress)
+    leaks = duplicates.leaking(pairs, image_set.starts)
+    table = duplicates.write(directory, pairs, image_set.starts)
     figures = {
         "duplicates": _counts(table),
         "leaks": int(leaks["test"].sum()),
         "leaked": {split: int(leaks[split].sum()) for split in ("train", "val")},
-        "conflicts": _conflicts(found, gallery),
-        "classes": _classes(gallery, tensors),
-        "outliers": _outliers(directory, gallery, tensors),
+        "conflicts": _conflicts(pairs, image_set),
+        "classes": _classes(image_set, tensors),
+        "outliers": _outliers(directory, image_set, tensors),
     }
     (directory / NAME).write_text(json.dumps(figures, indent=1))
     return {"findings": _findings(figures, tensors)}
@@ -85,74 +85,78 @@ def _counts(table: pa.Table) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _conflicts(found: Duplicates, gallery: ImageSet) -> dict[str, int]:
+def _conflicts(pairs: Duplicates, image_set: ImageSet) -> dict[str, int]:
     """Number of pairs whose labels differ, by kind."""
-    differ = gallery.labels[found.a] != gallery.labels[found.b]
-    return {"exact": int((differ & found.exact).sum()), "near": int((differ & ~found.exact).sum())}
+    differ = image_set.labels[pairs.a] != image_set.labels[pairs.b]
+    return {"exact": int((differ & pairs.exact).sum()), "near": int((differ & ~pairs.exact).sum())}
 
 
-def _classes(gallery: ImageSet, tensors: TensorCache) -> dict[str, list[int]]:
+def _classes(image_set: ImageSet, tensors: TensorCache) -> dict[str, list[int]]:
     """Number of images of each class, by split."""
-    counts = [np.bincount(split.labels, minlength=len(tensors.classes)) for split in gallery.splits]
+    counts = [np.bincount(split.labels, minlength=len(tensors.classes)) for split in image_set.splits]
     return {name: [int(n) for n in count] for name, count in zip(SPLITS, counts, strict=True)}
 
 
-def _outliers(directory: Path, gallery: ImageSet, tensors: TensorCache) -> dict[str, int]:
-    """Write the table of images that stand out; number of them by kind."""
-    light = Brightness.join([Brightness.of(split.images) for split in gallery.splits])
+def _outliers(directory: Path, image_set: ImageSet, tensors: TensorCache) -> dict[str, int]:
+    """Write the table of outliers. Returns the number of them by kind."""
+    brightness = Brightness.join([Brightness.of(split.images) for split in image_set.splits])
     rows = read_rows(tensors, ["split", "row", "height", "width"])
-    order = np.argsort(gallery.numbers(rows))
+    order = np.argsort(image_set.numbers(rows))
     sizes = Sizes(rows["height"].to_numpy()[order], rows["width"].to_numpy()[order])
     kinds = {
-        "empty": light.empty,
-        "brightness": light.unusual & ~light.empty,
+        "empty": brightness.empty,
+        "brightness": brightness.unusual & ~brightness.empty,
         "size": sizes.unusual,
         "enlarged": sizes.enlarged(*tensors.shape[:2]),
     }
     columns = {
-        "brightness": light.mean,  # of the luma, 0..255
-        "contrast": light.deviation,  # its standard deviation
-        "height": sizes.height,  # pixels of the image as it came
+        "brightness": brightness.mean,  # of the luma, 0..255
+        "contrast": brightness.deviation,  # its standard deviation
+        "height": sizes.height,  # of the original image, in pixels
         "width": sizes.width,
     }
-    tables = [_odd(rows.take(order), kind, odd, columns) for kind, odd in kinds.items()]
+    tables = [
+        _outlier_rows(rows.take(order), kind, is_outlier, columns) for kind, is_outlier in kinds.items()
+    ]
     pq.write_table(pa.concat_tables(tables), directory / OUTLIERS)
-    return {kind: int(odd.sum()) for kind, odd in kinds.items()}
+    return {kind: int(is_outlier.sum()) for kind, is_outlier in kinds.items()}
 
 
-def _odd(rows: pa.Table, kind: str, odd: NDArray[np.bool_], columns: Mapping[str, NDArray[Any]]) -> pa.Table:
-    """The rows of images of one kind, with split, row, kind and the columns."""
-    numbers = np.flatnonzero(odd)
-    told = {
-        "split": rows["split"].take(numbers),
-        "row": rows["row"].take(numbers).cast(pa.int64()),
-        "kind": pa.array([kind] * len(numbers), pa.string()),
+def _outlier_rows(
+    rows: pa.Table, kind: str, is_outlier: NDArray[np.bool_], columns: Mapping[str, NDArray[Any]]
+) -> pa.Table:
+    """The rows of the outliers of one kind, with split, row, kind and the columns."""
+    indices = np.flatnonzero(is_outlier)
+    location = {
+        "split": rows["split"].take(indices),
+        "row": rows["row"].take(indices).cast(pa.int64()),
+        "kind": pa.array([kind] * len(indices), pa.string()),
     }
-    return pa.table(told | {name: values[numbers] for name, values in columns.items()})
+    return pa.table(location | {name: values[indices] for name, values in columns.items()})
 
 
 def _findings(figures: Mapping[str, Any], tensors: TensorCache) -> list[str]:
-    """What is worth a sentence, the gravest first."""
-    leaks, conflicts, odd = figures["leaks"], sum(figures["conflicts"].values()), figures["outliers"]
+    """One sentence for each problem, the most serious first."""
+    leaks, conflicts, outliers = figures["leaks"], sum(figures["conflicts"].values()), figures["outliers"]
     within = sum(kind.get("train-train", 0) for kind in figures["duplicates"].values())
     findings = {
         f"{leaks:,} of {tensors.test:,} test images have a duplicate in train or val": leaks,
         f"{conflicts:,} pairs of duplicates have different labels": conflicts,
         f"{within:,} pairs of duplicates within train": within,
-        f"{odd['empty']:,} images show a single colour": odd["empty"],
-        f"{odd['brightness']:,} images are far darker or brighter than the rest": odd["brightness"],
-        f"{odd['size']:,} images are of quite another size or shape than the rest": odd["size"],
-        f"{odd['enlarged']:,} images had to be enlarged": odd["enlarged"],
+        f"{outliers['empty']:,} images show a single colour": outliers["empty"],
+        f"{outliers['brightness']:,} images are far darker or brighter than the rest": outliers["brightness"],
+        f"{outliers['size']:,} images differ far from the rest in size or shape": outliers["size"],
+        f"{outliers['enlarged']:,} images had to be enlarged": outliers["enlarged"],
     }
-    return [words for words, count in findings.items() if count] + _balance(figures["classes"], tensors)
+    return [sentence for sentence, count in findings.items() if count] + _balance(figures["classes"], tensors)
 
 
 def _balance(classes: Mapping[str, list[int]], tensors: TensorCache) -> list[str]:
     findings = []
     for split in SPLITS:
-        absent = [name for name, count in zip(tensors.classes, classes[split], strict=True) if not count]
-        if absent:
-            findings.append(f"no {split} image of {', '.join(absent)}")
+        missing = [name for name, count in zip(tensors.classes, classes[split], strict=True) if not count]
+        if missing:
+            findings.append(f"no {split} image of {', '.join(missing)}")
     low, high = min(classes["train"]), max(classes["train"])
     if low and high > UNEVEN * low:
         smallest, largest = (tensors.classes[classes["train"].index(count)] for count in (low, high))

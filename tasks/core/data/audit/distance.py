@@ -1,8 +1,9 @@
-"""How far apart two pictures are, learned from copies that are made for the purpose.
+"""A distance between images, learned from perturbed copies.
 
-A sample of the dataset's own pictures is recompressed, shifted and brightened. The distance weighs the
-directions in which different pictures differ more than a picture and its copy do (Fisher's linear
-discriminant, 1936); the copies of another part of the sample say how far a copy may be from its picture.
+A sample of the dataset's own images is recompressed, shifted and brightened. The distance weighs the
+directions in which different images differ more than an image and its copy do (Fisher's linear
+discriminant, 1936). The radius within which a copy lies is measured on the copies of the other half of the
+sample.
 """
 
 from dataclasses import dataclass, replace
@@ -15,20 +16,20 @@ from tasks.core.data.audit import alignment
 from tasks.core.data.audit.descriptors import Features, Floats, describe, portions, reduced
 from tasks.core.data.audit.perturbations import Perturbations
 
-SAMPLE = 2000  # pictures of which copies are made
-FEWEST = 500  # copies of a kind that are made of fewer pictures
-EVEN, ODD = 32, 16  # directions kept
-RIDGE = 1e-3  # share of the copies' mean variance added to each direction
+SAMPLE = 2000  # images of which copies are made
+MIN_COPIES = 500  # of each kind, nearly; smaller samples are repeated to reach it
+EVEN, ODD = 32, 16  # directions kept of the even and the odd numbers
+RIDGE = 1e-3  # regularisation: share of the copies' mean variance added to each direction
 RADIUS_QUANTILE = 0.98  # share of the copies of each kind that must lie within the radius
 
 
-class Pictures(Protocol):
-    """N pictures of one shape, which need not all be in memory: an array will do."""
+class ImageRows(Protocol):
+    """N images of one shape that need not all be in memory; an array qualifies."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
-        """Some of them, uint8 (n, H, W, C)."""
+        """The images of these rows, uint8 (n, H, W, C)."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class LearnedDistance:
     """A distance between descriptors.
 
     Args:
-        centre: The mean of the even numbers.
+        centre: float32 (E,); the mean of the even numbers.
         even, odd: Projections, float32 (E, e) and (O, o).
-        radius: Within this distance lie `RADIUS_QUANTILE` of the copies of each kind.
-        blemish: What the correlation of aligned pixels lacks to 1, at most, in `RADIUS_QUANTILE` of the
-            recompressed copies: less in flat drawings than in photos.
+        radius: `RADIUS_QUANTILE` of the copies of each kind lie within this distance of their image.
+        pixel_tolerance: One minus the correlation of aligned pixels is at most this in `RADIUS_QUANTILE` of
+            the recompressed copies. It is smaller for flat drawings than for photos.
     """
 
     centre: Floats
@@ -50,23 +51,25 @@ class LearnedDistance:
     pixel_tolerance: float
 
     @classmethod
-    def learn(cls, images: Pictures) -> "LearnedDistance":
-        """Learn from pictures; the same ones give the same distance.
+    def learn(cls, images: ImageRows) -> "LearnedDistance":
+        """Learn from a sample of images. The same images give the same distance.
 
         Args:
-            images: Some `SAMPLE` of them. Of few there are more copies each.
+            images: About `SAMPLE` of the dataset's images. A smaller sample gets more copies of each image.
         """
         generator = np.random.default_rng(0)
-        taught, held_out = (_repeated(np.arange(first, len(images), 2)) for first in range(2))
-        own, *copies = map(describe, _copied(images, taught, generator).values())
-        even = _directions(own.even, [copy.even for copy in copies], EVEN)
-        odd = _directions(own.odd, [copy.odd for copy in copies], ODD)
-        return cls(own.even.mean(0), even, odd, 0.0, 0.0)._calibrated(_copied(images, held_out, generator))
+        learning, held_out = (_repeated(np.arange(first, len(images), 2)) for first in range(2))
+        originals, *copies = map(describe, _perturbed(images, learning, generator).values())
+        even = _directions(originals.even, [copy.even for copy in copies], EVEN)
+        odd = _directions(originals.odd, [copy.odd for copy in copies], ODD)
+        return cls(originals.even.mean(0), even, odd, 0.0, 0.0)._calibrated(
+            _perturbed(images, held_out, generator)
+        )
 
-    def _calibrated(self, pictures: dict[str, Floats]) -> "LearnedDistance":
-        own, *copies = map(describe, pictures.values())
-        radius = max(np.quantile(self.distance(own, copy), RADIUS_QUANTILE) for copy in copies)
-        correlation = alignment.correlation(pictures["own"], pictures["recompressed"])
+    def _calibrated(self, images: dict[str, Floats]) -> "LearnedDistance":
+        originals, *copies = map(describe, images.values())
+        radius = max(np.quantile(self.distance(originals, copy), RADIUS_QUANTILE) for copy in copies)
+        correlation = alignment.correlation(images["own"], images["recompressed"])
         return replace(
             self, radius=float(radius), pixel_tolerance=float(np.quantile(1 - correlation, RADIUS_QUANTILE))
         )
@@ -77,7 +80,7 @@ class LearnedDistance:
         return Features(even @ self.even, features.odd @ self.odd)
 
     def distance(self, one: Features, other: Features) -> Floats:
-        """Distances between pictures of the same number; a mirrored one counts as the same."""
+        """Distances between images of the same row, float32 (N,). A mirrored image has distance 0."""
         a, b = self.project(one), self.project(other)
         even = np.square(a.even - b.even).sum(1)
         odd = np.minimum(np.square(a.odd - b.odd).sum(1), np.square(a.odd + b.odd).sum(1))
@@ -85,29 +88,34 @@ class LearnedDistance:
 
 
 def _repeated(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.tile(rows, max(1, FEWEST // len(rows)))
+    return np.tile(rows, max(1, MIN_COPIES // len(rows)))
 
 
-def _copied(images: Pictures, rows: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Floats]:
-    """Pictures ("own", the first) and copies of them, averaged down; a portion at a time in full."""
-    changes = Perturbations.drawn(len(rows), generator)
-    made: dict[str, list[Floats]] = {}
-    for part in portions(len(rows), images[rows[:1]].nbytes):
-        own = images[rows[part]]
-        for kind, pictures in ({"own": own} | changes.of(own, part)).items():
-            made.setdefault(kind, []).append(reduced(pictures))
-    return {kind: np.concatenate(parts) for kind, parts in made.items()}
+def _perturbed(
+    images: ImageRows, rows: NDArray[np.int64], generator: np.random.Generator
+) -> dict[str, Floats]:
+    """Images (the first entry, "own") and their perturbed copies, averaged down.
 
-
-def _directions(own: Floats, copies: list[Floats], count: int) -> Floats:
-    """Directions of the largest variance between pictures over that between a picture and its copies.
-
-    Scaled so that the latter is 1 in each.
+    Only one portion of them is in memory at full size.
     """
-    from scipy.linalg import eigh  # late: scipy takes half a second that a reused stage doesn't need
+    perturbations = Perturbations.drawn(len(rows), generator)
+    reduced_images: dict[str, list[Floats]] = {}
+    for part in portions(len(rows), images[rows[:1]].nbytes):
+        originals = images[rows[part]]
+        for name, versions in ({"own": originals} | perturbations.of(originals, part)).items():
+            reduced_images.setdefault(name, []).append(reduced(versions))
+    return {name: np.concatenate(parts) for name, parts in reduced_images.items()}
 
-    apart = np.concatenate([copy - own for copy in copies]).astype(np.float64)
-    within = apart.T @ apart / len(apart)
+
+def _directions(originals: Floats, copies: list[Floats], count: int) -> Floats:
+    """Directions of the largest variance between images, relative to that between an image and its copies.
+
+    They are scaled such that the latter variance is 1 in each.
+    """
+    from scipy.linalg import eigh  # imported late: it takes half a second, which a reused stage does not need
+
+    differences = np.concatenate([copy - originals for copy in copies]).astype(np.float64)
+    within = differences.T @ differences / len(differences)
     within += RIDGE * np.trace(within) / len(within) * np.eye(len(within))
-    _, vectors = eigh(np.cov(own.T, dtype=np.float64), within)
+    _, vectors = eigh(np.cov(originals.T, dtype=np.float64), within)
     return vectors[:, ::-1][:, :count].astype(np.float32)

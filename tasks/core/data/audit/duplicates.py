@@ -1,4 +1,4 @@
-"""Pairs of images that are the same, or look the same."""
+"""Finds pairs of images that have the same content or look the same."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +17,23 @@ from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import TensorCache
 
-# What the pixels' correlation may lack to 1 if descriptors are equal, in multiples of what recompression
-# costs, and at most; half of it at the radius. In CIFAR-10 (0.1 by either) ships under a grey sky begin to
-# come in below. Handwriting needs the multiple: different digits reach 0.996, recompressed ones 0.998.
-BLEMISHES, LARGEST_LACK = 3.7, 0.1
-FEWEST = 50  # images from which a distance can be learned
+# Limits of one minus the pixels' correlation where the descriptors are equal: a multiple of what
+# recompression costs, and an upper bound. At the radius half of it is allowed. In CIFAR-10 both give 0.1;
+# with a larger limit different ships under a grey sky begin to match. Handwriting needs the multiple:
+# different digits reach a correlation of 0.996, recompressed ones 0.998.
+TOLERANCE_FACTOR, MAX_TOLERANCE = 3.7, 0.1
+MIN_IMAGES = 50  # with fewer images no distance is learned
 BLOCK = 1024  # pairs whose pixels are in memory at a time
 Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Pairs of images, numbered as in `Gallery`.
+    """Pairs of images, numbered as in `ImageSet`.
 
     Args:
         a, b: int64 (P,), a < b.
-        distance: float64 (P,); 0 for images of one content, else between the descriptors, 1 at the limit.
+        distance: float64 (P,); 0 for images of one content, else between the descriptors, 1 at the radius.
         exact: bool (P,); whether both have the same content.
         contents: int64 (N,); a number for each image, the same for images of one content.
     """
@@ -44,96 +45,113 @@ class Duplicates:
     contents: Numbers
 
     def matched(self, ours: NDArray[np.bool_], others: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which of `ours` are duplicates of any of `others`, exact or near, through each image's content.
+        """Which of `ours` are duplicates of any of `others`, exact or near.
+
+        A near duplicate counts for every image of the same content.
 
         Args:
             ours, others: bool (N,); which images.
+
+        Returns:
+            bool (N,).
         """
-        has = np.zeros(len(self.contents), bool)
-        has[self.contents[others]] = True
+        in_others = np.zeros(len(self.contents), bool)
+        in_others[self.contents[others]] = True
         a, b = self.contents[self.a], self.contents[self.b]
-        matched = has.copy()
-        matched[a[has[b]]] = True
-        matched[b[has[a]]] = True
+        matched = in_others.copy()
+        matched[a[in_others[b]]] = True
+        matched[b[in_others[a]]] = True
         return ours & matched[self.contents]
 
 
 def find(tensors: TensorCache, progress: Progress = ignore_progress) -> Duplicates:
     """Exact and near duplicates within and across all splits.
 
-    Every copy is paired with the first image of the same content. Of one content, one image a split takes
+    Every copy is paired with the first image of the same content. One image of each content and split takes
     part in the search for near duplicates.
 
     Args:
-        tensors: The images; if they are smaller than `descriptors.SMALLEST` pixels, only exact duplicates
-            are looked for.
-        progress: Told images done.
+        tensors: The images. If they are smaller than `descriptors.SMALLEST` pixels, only exact duplicates
+            are found.
+        progress: Called with images done.
     """
-    gallery = ImageSet.of(tensors)
-    contents = _contents(tensors, gallery)
+    image_set = ImageSet.of(tensors)
+    contents = _contents(tensors, image_set)
     a, b = _exact(contents)
-    chosen = _one_of_each(contents, gallery)
-    sample = ImageSubset(gallery, chosen[:SAMPLE], *_size_as_it_came(tensors))
-    near_a, near_b, distance = _near(gallery, chosen, sample, progress)
-    different = contents[near_a] != contents[near_b]
+    candidates = _one_of_each(contents, image_set)
+    sample = ImageSubset(image_set, candidates[:SAMPLE], *_original_size(tensors))
+    near_a, near_b, distance = _near(image_set, candidates, sample, progress)
+    differs = contents[near_a] != contents[near_b]
     return Duplicates(
-        np.concatenate([a, near_a[different]]),
-        np.concatenate([b, near_b[different]]),
-        np.concatenate([np.zeros(len(a)), distance[different]]),
-        np.arange(len(a) + different.sum()) < len(a),
+        np.concatenate([a, near_a[differs]]),
+        np.concatenate([b, near_b[differs]]),
+        np.concatenate([np.zeros(len(a)), distance[differs]]),
+        np.arange(len(a) + differs.sum()) < len(a),
         contents,
     )
 
 
-def write(directory: Path, found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
-    """Write the pairs, the most alike first, and which images of each split stand on both sides of the test.
+def write(directory: Path, duplicates: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
+    """Write the pairs, the closest first, and each split's mask of leaks.
 
     Args:
-        starts: The number of each split's first image, and that of all images.
+        directory: Where the files are written.
+        duplicates: The pairs.
+        starts: int64 (4,); `ImageSet.starts`.
+
+    Returns:
+        The table of the pairs; columns as in `duplicate_table.SCHEMA`.
     """
-    pairs = table(found, starts).sort_by([("distance", "ascending")])
+    pairs = table(duplicates, starts).sort_by([("distance", "ascending")])
     pq.write_table(pairs, directory / NAME)
-    for split, leaks in leaking(found, starts).items():
+    for split, leaks in leaking(duplicates, starts).items():
         np.save(directory / leaks_of(split), leaks)
     return pairs
 
 
-def leaking(found: Duplicates, starts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """By split, which images have a duplicate on the other side: test images in train or val, others in test.
+def leaking(duplicates: Duplicates, starts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """By split, which images have a duplicate across the test boundary.
+
+    Test images leak if train or val has a duplicate; train and val images leak if test has one.
 
     Returns:
-        bool (images of the split,) each
+        bool (images of the split,) each.
     """
     is_test = np.arange(starts[-1]) >= starts[-2]
-    leaks = found.matched(is_test, ~is_test) | found.matched(~is_test, is_test)
+    leaks = duplicates.matched(is_test, ~is_test) | duplicates.matched(~is_test, is_test)
     return dict(zip(SPLITS, np.split(leaks, starts[1:-1]), strict=True))
 
 
-def table(found: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
-    """Pairs of images that are numbered through train, val and test, as a table.
+def table(duplicates: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
+    """The pairs as a table with split and row of both images; columns as in `duplicate_table.SCHEMA`.
 
     Args:
-        starts: The number of each split's first image, and that of all images.
+        duplicates: The pairs.
+        starts: int64 (4,); `ImageSet.starts`.
     """
-    split_a, split_b = (np.searchsorted(starts, side, side="right") - 1 for side in (found.a, found.b))
+    split_a, split_b = (
+        np.searchsorted(starts, side, side="right") - 1 for side in (duplicates.a, duplicates.b)
+    )
     names = np.array(SPLITS, dtype=object)
     columns = [
         names[split_a],
-        found.a - starts[split_a],
+        duplicates.a - starts[split_a],
         names[split_b],
-        found.b - starts[split_b],
-        np.where(found.exact, "exact", "near"),
-        found.distance,
+        duplicates.b - starts[split_b],
+        np.where(duplicates.exact, "exact", "near"),
+        duplicates.distance,
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def _contents(tensors: TensorCache, gallery: ImageSet) -> Numbers:
-    """A number for each image that is the same for images of one content."""
+def _contents(tensors: TensorCache, image_set: ImageSet) -> Numbers:
+    """A number for each image, int64 (N,), the same for images of one content."""
     rows = read_rows(tensors, ["split", "row", "image_id"])
     contents = np.empty(rows.num_rows, np.int64)
-    contents[gallery.numbers(rows)] = rows["image_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    contents[image_set.numbers(rows)] = (
+        rows["image_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    )
     return contents
 
 
@@ -143,17 +161,17 @@ def _exact(contents: Numbers) -> tuple[Numbers, Numbers]:
     return first[group[copies]], copies
 
 
-def _one_of_each(contents: Numbers, gallery: ImageSet) -> Numbers:
+def _one_of_each(contents: Numbers, image_set: ImageSet) -> Numbers:
     """The first image of each content in each split."""
-    splits = np.repeat(np.arange(len(SPLITS)), gallery.sizes)
+    splits = np.repeat(np.arange(len(SPLITS)), image_set.sizes)
     _, first = np.unique(contents * len(SPLITS) + splits, return_index=True)
     return np.sort(first)
 
 
-def _size_as_it_came(tensors: TensorCache) -> tuple[int, int]:
-    """The tensors' height and width, or less if most images had to be enlarged to them.
+def _original_size(tensors: TensorCache) -> tuple[int, int]:
+    """The tensors' height and width, or less if most images were enlarged to them.
 
-    Copies of an enlarged image are made of it as it came: shown small, recompression does more to it.
+    Copies of an enlarged image are made at its original size, where recompression changes it more.
     """
     rows = read_rows(tensors, ["height", "width"])
     height, width = tensors.shape[:2]
@@ -164,40 +182,57 @@ def _size_as_it_came(tensors: TensorCache) -> tuple[int, int]:
 
 
 def _near(
-    gallery: ImageSet, chosen: Numbers, sample: ImageSubset, progress: Progress
+    image_set: ImageSet, candidates: Numbers, sample: ImageSubset, progress: Progress
 ) -> tuple[Numbers, Numbers, NDArray[np.float64]]:
     nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    if min(gallery.splits[0].images.shape[1:3]) < descriptors.SMALLEST or len(chosen) < FEWEST:
+    if min(image_set.splits[0].images.shape[1:3]) < descriptors.SMALLEST or len(candidates) < MIN_IMAGES:
         return nothing
-    likeness = LearnedDistance.learn(sample)
-    close = neighbours.within(places(gallery, chosen, likeness), likeness.radius, progress=progress)
-    a, b, distance = chosen[close.a], chosen[close.b], close.distance / likeness.radius
-    same = 1 - _correlation(gallery, a, b) <= allowance(likeness, distance)
-    return a[same], b[same], distance[same].astype(np.float64)
+    learned = LearnedDistance.learn(sample)
+    close_pairs = neighbours.within(
+        project_images(image_set, candidates, learned), learned.radius, progress=progress
+    )
+    a, b, distance = (
+        candidates[close_pairs.a],
+        candidates[close_pairs.b],
+        close_pairs.distance / learned.radius,
+    )
+    matches = 1 - _correlation(image_set, a, b) <= allowance(learned, distance)
+    return a[matches], b[matches], distance[matches].astype(np.float64)
 
 
-def places(gallery: ImageSet, chosen: Numbers, likeness: LearnedDistance) -> Features:
-    """Where the chosen images are; of one block at a time there is more than that in memory."""
-    even, odd = (np.empty((len(chosen), part.shape[1]), np.float32) for part in (likeness.even, likeness.odd))
-    for start in range(0, len(chosen), descriptors.BLOCK):
+def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDistance) -> Features:
+    """Coordinates of the candidates in the learned distance; one block of images is in memory at a time.
+
+    Args:
+        image_set: All images.
+        candidates: int64 (n,); numbers of the images.
+        learned: The distance.
+    """
+    even, odd = (
+        np.empty((len(candidates), part.shape[1]), np.float32) for part in (learned.even, learned.odd)
+    )
+    for start in range(0, len(candidates), descriptors.BLOCK):
         block = slice(start, start + descriptors.BLOCK)
-        features = likeness.project(descriptors.describe(gallery.reduced(chosen[block])))
+        features = learned.project(descriptors.describe(image_set.reduced(candidates[block])))
         even[block], odd[block] = features.even, features.odd
     return Features(even, odd)
 
 
-def allowance(likeness: LearnedDistance, distance: Floats) -> NDArray[np.float64]:
-    """What the correlation of a pair's pixels may lack to 1.
+def allowance(learned: LearnedDistance, distance: Floats) -> NDArray[np.float64]:
+    """The largest allowed value of one minus the correlation of a pair's pixels, float64 (P,).
 
     Args:
-        distance: Between the descriptors; 1 at the radius.
+        learned: The distance.
+        distance: float32 (P,), between the descriptors; 1 at the radius.
     """
-    return min(BLEMISHES * likeness.pixel_tolerance, LARGEST_LACK) * (1 - distance.astype(np.float64) / 2)
+    return min(TOLERANCE_FACTOR * learned.pixel_tolerance, MAX_TOLERANCE) * (
+        1 - distance.astype(np.float64) / 2
+    )
 
 
-def _correlation(gallery: ImageSet, a: Numbers, b: Numbers) -> NDArray[np.float64]:
-    found = np.zeros(len(a))
+def _correlation(image_set: ImageSet, a: Numbers, b: Numbers) -> NDArray[np.float64]:
+    correlations = np.zeros(len(a))
     for start in range(0, len(a), BLOCK):
         block = slice(start, start + BLOCK)
-        found[block] = alignment.correlation(gallery.reduced(a[block]), gallery.reduced(b[block]))
-    return found
+        correlations[block] = alignment.correlation(image_set.reduced(a[block]), image_set.reduced(b[block]))
+    return correlations

@@ -17,12 +17,13 @@ from tasks.core.stage.handles import TensorCache
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of all splits, memory-mapped, numbered through."""
+    """The images of all splits, memory-mapped and numbered consecutively."""
 
     splits: tuple[Split, ...]
 
     @classmethod
     def of(cls, tensors: TensorCache) -> "ImageSet":
+        """Map the splits of a tensor cache into memory."""
         return cls(tuple(open_split(tensors, split) for split in SPLITS))
 
     @cached_property
@@ -32,30 +33,31 @@ class ImageSet:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Number of each split's first image, and the number of all images: int64 (4,)."""
+        """The number of each split's first image, and the number of all images: int64 (4,)."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:
+        """The labels of all images, int32 (N,)."""
         return np.concatenate([split.labels for split in self.splits])
 
     def numbers(self, rows: pa.Table) -> NDArray[np.int64]:
-        """The number of each row of a table with columns `split` and `row`."""
+        """The image number of each row of a table with columns `split` and `row`: int64 (n,)."""
         splits = pc.index_in(rows["split"], pa.array(SPLITS)).to_numpy()
         return rows["row"].to_numpy() + self.starts[splits]
 
     def take(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images of these numbers, in this order: uint8 (len(numbers), H, W, C)."""
+        """The images with these numbers, in this order: uint8 (len(numbers), H, W, C)."""
         images = np.empty((len(numbers), *self.splits[0].images.shape[1:]), np.uint8)
         for split, first, end in zip(self.splits, self.starts, self.starts[1:], strict=False):
-            here = (numbers >= first) & (numbers < end)
-            images[here] = mmap.read_rows(split.images, numbers[here] - first)
+            in_split = (numbers >= first) & (numbers < end)
+            images[in_split] = mmap.read_rows(split.images, numbers[in_split] - first)
         return images
 
     def reduced(
         self, numbers: NDArray[np.int64], height: int = descriptors.SIDE, width: int = descriptors.SIDE
     ) -> Floats:
-        """The same, averaged down (`descriptors.reduced`): a portion of them is in memory in full."""
+        """As `take`, averaged down by `descriptors.reduced`. One portion is in memory at full size."""
         parts = descriptors.portions(len(numbers), int(np.prod(self.splits[0].images.shape[1:])))
         return np.concatenate(
             [descriptors.reduced(self.take(numbers[part]), height, width) for part in parts]
@@ -64,12 +66,12 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class ImageSubset:
-    """Some of the images, left where they are until asked for.
+    """Some of the images, read when they are indexed.
 
     Args:
-        gallery: All images.
-        numbers: Which of them.
-        height, width: They are averaged down to, if they are larger.
+        image_set: All images.
+        numbers: int64 (n,); which of them.
+        height, width: Larger images are averaged down to this size, in pixels.
     """
 
     image_set: ImageSet

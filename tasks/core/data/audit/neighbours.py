@@ -1,4 +1,4 @@
-"""All pairs of pictures that are close to each other, by brute force in blocks of matrix products."""
+"""All pairs of images that are close to each other, by brute force in blocks of matrix products."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +11,17 @@ from threadpoolctl import threadpool_limits
 from tasks.core.data.audit.descriptors import Features, Floats
 from tasks.core.progress import Progress, ignore_progress
 
-ROWS, COLUMNS = 256, 2048  # a block of 2 MB, which stays in the cache
-MOST = 100_000  # pairs kept; of more, the closest
+ROWS, COLUMNS = 256, 2048  # a block of 2 MB stays in the CPU cache
+MAX_PAIRS = 100_000  # if there are more, the closest are kept
 
 
 @dataclass(frozen=True)
-class Close:
-    """Pairs of pictures by their numbers, the closest first.
+class ClosePairs:
+    """Pairs of images by their numbers, the closest first.
 
     Args:
         a, b: int64 (P,), a < b.
-        distance: float32 (P,)
+        distance: float32 (P,).
     """
 
     a: NDArray[np.int64]
@@ -30,73 +30,73 @@ class Close:
 
 
 def within(
-    places: Features, radius: float, *, most: int = MOST, progress: Progress = ignore_progress
-) -> Close:
-    """The pairs whose distance is at most `radius`, a mirrored picture counting as the same.
+    coordinates: Features, radius: float, *, most: int = MAX_PAIRS, progress: Progress = ignore_progress
+) -> ClosePairs:
+    """The pairs whose distance is at most `radius`; a mirrored image counts as the same.
 
-    The threads are ours: BLAS' own wait for each other after every block. Time grows with the square of N:
-    60,000 pictures (1.8 billion pairs) take some 6 CPU-seconds.
+    Threads are started here instead of by BLAS, whose threads wait for each other after every block. Time
+    grows with the square of N: 60,000 images (1.8 billion pairs) take some 6 CPU-seconds.
 
     Args:
-        places: Coordinates, as `Likeness.place` gives them.
-        radius: In their unit.
-        most: Pairs to keep.
-        progress: Told images compared with all that follow them.
+        coordinates: As `LearnedDistance.project` gives them.
+        radius: In the unit of the coordinates.
+        most: Most pairs to keep.
+        progress: Called with the number of images that were compared with all after them.
     """
-    found = _Found(radius, most)
-    left, right = _with_norms(places)
+    closest = _ClosestPairs(radius, most)
+    left, right = _with_norms(coordinates)
 
-    def compare(top: int) -> list[Close]:
+    def compare(top: int) -> list[ClosePairs]:
         starts = range(top, len(left), COLUMNS)
-        return [_close(left, right, places.odd, top, start, found.radius) for start in starts]
+        return [_close(left, right, coordinates.odd, top, start, closest.radius) for start in starts]
 
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for number, row in enumerate(pool.map(compare, range(0, len(left), ROWS)), 1):
-            found.add(row)
+        for number, parts in enumerate(pool.map(compare, range(0, len(left), ROWS)), 1):
+            closest.add(parts)
             progress(min(number * ROWS, len(left)), len(left), "comparing images with each other")
-    return found.closest()
+    return closest.closest()
 
 
 @dataclass
-class _Found:
-    """What was found so far; the radius shrinks when there is too much of it."""
+class _ClosestPairs:
+    """The closest pairs so far. The radius shrinks when there are too many."""
 
     radius: float
     most: int
-    parts: list[Close] = field(default_factory=list)
+    parts: list[ClosePairs] = field(default_factory=list)
 
-    def add(self, parts: list[Close]) -> None:
+    def add(self, parts: list[ClosePairs]) -> None:
         self.parts += parts
         if sum(len(part.a) for part in self.parts) > 2 * self.most:
-            kept = self.closest()
-            self.parts, self.radius = [kept], float(kept.distance[-1])
+            closest = self.closest()
+            self.parts, self.radius = [closest], float(closest.distance[-1])
 
-    def closest(self) -> Close:
+    def closest(self) -> ClosePairs:
         a, b, distance = (
-            np.concatenate([getattr(part, name) for part in self.parts] or [np.zeros(0, kind)])
-            for name, kind in (("a", np.int64), ("b", np.int64), ("distance", np.float32))
+            np.concatenate([getattr(part, name) for part in self.parts] or [np.zeros(0, dtype)])
+            for name, dtype in (("a", np.int64), ("b", np.int64), ("distance", np.float32))
         )
         order = np.lexsort((b, a, distance))[: self.most]
-        return Close(a[order], b[order], distance[order])
+        return ClosePairs(a[order], b[order], distance[order])
 
 
-def _close(left: Floats, right: Floats, odd: Floats, top: int, start: int, radius: float) -> Close:
+def _close(left: Floats, right: Floats, odd: Floats, top: int, start: int, radius: float) -> ClosePairs:
     rows, columns = slice(top, top + ROWS), slice(start, start + COLUMNS)
     closeness = left[rows] @ right[columns].T
-    turned = odd[rows] @ odd[columns].T
-    closeness += np.abs(turned, out=turned)
+    mirrored = odd[rows] @ odd[columns].T
+    closeness += np.abs(mirrored, out=mirrored)
     hits = np.flatnonzero(closeness >= -(radius**2) / 2)
     a, b = np.divmod(hits, closeness.shape[1])
     distance = np.sqrt(np.maximum(-2 * closeness.ravel()[hits], 0))
-    ordered = a + top < b + start
-    return Close(a[ordered] + top, b[ordered] + start, distance[ordered])
+    is_ordered = a + top < b + start
+    return ClosePairs(a[is_ordered] + top, b[is_ordered] + start, distance[is_ordered])
 
 
-def _with_norms(places: Features) -> tuple[Floats, Floats]:
-    """Columns that turn the product of the even parts, plus that of the odd ones, into a distance.
+def _with_norms(coordinates: Features) -> tuple[Floats, Floats]:
+    """Coordinates with extra columns, so that their product, plus that of the odd parts, is -distance^2 / 2.
 
     -|a - b|^2 / 2 = a.b - |a|^2 / 2 - |b|^2 / 2
     """
-    half = (np.square(places.even).sum(1) + np.square(places.odd).sum(1))[:, None] / 2
-    ones = np.ones_like(half)
-    return np.hstack([places.even, -half, ones]), np.hstack([places.even, ones, -half])
+    half_norms = (np.square(coordinates.even).sum(1) + np.square(coordinates.odd).sum(1))[:, None] / 2
+    ones = np.ones_like(half_norms)
+    return np.hstack([coordinates.even, -half_norms, ones]), np.hstack([coordinates.even, ones, -half_norms])

@@ -1,4 +1,4 @@
-"""Images that stand out: by brightness or size, or because they show nothing."""
+"""Images that differ far from the rest in brightness or size, and images of a single colour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from tasks.core.data.audit import descriptors
 from tasks.core.data.audit.descriptors import Floats
 
 FENCE = 3.0  # interquartile ranges beyond the quartiles: "far out" (Tukey, 1977)
-EMPTY = 2.0  # grey levels; a deviation of the light below this is noise
+EMPTY = 2.0  # grey levels; a smaller standard deviation of the luma is noise
 
 
 @dataclass(frozen=True)
 class Brightness:
-    """How bright and how rich in contrast images are.
+    """Brightness and contrast of images.
 
     Args:
         mean: float32 (N,), 0..255; mean of the luma.
-        deviation: float32 (N,); its standard deviation.
+        deviation: float32 (N,); standard deviation of the luma.
     """
 
     mean: Floats
@@ -27,29 +27,30 @@ class Brightness:
 
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> "Brightness":
-        """Of images uint8 (N, H, W, C), averaged down to `descriptors.SIDE` pixels; may be memory-mapped."""
-        lights = map(descriptors.light_of, descriptors.blocks(images))
-        return cls.join([cls(light.mean((1, 2)), light.std((1, 2))) for light in lights])
+        """Measure images uint8 (N, H, W, C), averaged down to `descriptors.SIDE`; may be memory-mapped."""
+        lumas = map(descriptors.luma, descriptors.blocks(images))
+        return cls.join([cls(luma.mean((1, 2)), luma.std((1, 2))) for luma in lumas])
 
     @classmethod
     def join(cls, parts: Sequence["Brightness"]) -> "Brightness":
+        """The measurements of several groups of images as one."""
         means, deviations = [part.mean for part in parts], [part.deviation for part in parts]
         return cls(np.concatenate(means), np.concatenate(deviations))
 
     @property
     def empty(self) -> NDArray[np.bool_]:
-        """Which images are all but one colour."""
+        """Which images have a single colour, apart from noise: bool (N,)."""
         return self.deviation < EMPTY
 
     @property
     def unusual(self) -> NDArray[np.bool_]:
-        """Which images are far darker or brighter than most."""
+        """Which images are far darker or brighter than most: bool (N,)."""
         return outside_tukey_fence(self.mean)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large images were when they came, after orientation.
+    """Original sizes of images, after orientation.
 
     Args:
         height, width: int32 (N,); pixels.
@@ -59,18 +60,21 @@ class Sizes:
     width: NDArray[np.int32]
 
     def enlarged(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Which images had fewer pixels, down or across, than the tensors have."""
+        """Which images had fewer pixels, down or across, than the tensors have: bool (N,)."""
         return (self.height < height) | (self.width < width)
 
     @property
     def unusual(self) -> NDArray[np.bool_]:
-        """Which images are far longer, wider, larger or smaller than most; by factors, not differences."""
-        tall, wide = np.log(self.height), np.log(self.width)
-        return outside_tukey_fence(tall + wide) | outside_tukey_fence(tall - wide)
+        """Which images are far longer, wider, larger or smaller than most: bool (N,).
+
+        Logarithms are compared, since sizes differ by factors.
+        """
+        log_height, log_width = np.log(self.height), np.log(self.width)
+        return outside_tukey_fence(log_height + log_width) | outside_tukey_fence(log_height - log_width)
 
 
 def outside_tukey_fence(values: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which values lie more than `FENCE` interquartile ranges beyond the quartiles."""
+    """Which values lie more than `FENCE` interquartile ranges beyond the quartiles: bool (N,)."""
     low, high = np.quantile(values, [0.25, 0.75])
-    reach = FENCE * (high - low)
-    return (values < low - reach) | (values > high + reach)
+    margin = FENCE * (high - low)
+    return (values < low - margin) | (values > high + margin)

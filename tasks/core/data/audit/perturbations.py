@@ -1,4 +1,4 @@
-"""Copies of pictures as the world makes them: what a near duplicate is meant to be."""
+"""Perturbed copies of images: shifted, recompressed or brightened, as near duplicates are in practice."""
 
 import io
 from dataclasses import dataclass
@@ -7,21 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MAX_SHIFT = 2  # pixels of 32
-MOVES = [(down, across) for down in range(3) for across in range(3)]  # in `MAX_SHIFT`, from the upper left
-AWAY = [move for move in MOVES if move != (1, 1)]
-QUALITY = (50, 75)  # of JPEG
-BRIGHTNESS = (0.9, 1.1)
+MAX_SHIFT = 2  # pixels in an image of 32 pixels a side
+# In units of `MAX_SHIFT`, from the upper left.
+POSITIONS = [(down, across) for down in range(3) for across in range(3)]
+SHIFTS = [position for position in POSITIONS if position != (1, 1)]
+QUALITY = (50, 75)  # of JPEG compression
+BRIGHTNESS = (0.9, 1.1)  # factors
 
 
 @dataclass(frozen=True)
 class Perturbations:
-    """What copies of N pictures differ by: drawn for all of them, made of a few at a time.
+    """Random perturbations of N images: drawn for all of them, applied to a few at a time.
 
     Args:
-        gains: float64 (N, 1, 1, 1); of brightness.
-        qualities: int64 (N,); of JPEG.
-        moves: int64 (2, N, 2); two of `AWAY` for each picture.
+        gains: float64 (N, 1, 1, 1); brightness factors.
+        qualities: int64 (N,); JPEG qualities.
+        moves: int64 (2, N, 2); two of `SHIFTS` for each image.
     """
 
     gains: NDArray[np.float64]
@@ -30,24 +31,33 @@ class Perturbations:
 
     @classmethod
     def drawn(cls, count: int, generator: np.random.Generator) -> "Perturbations":
+        """Draw perturbations for `count` images."""
         gains = generator.uniform(*BRIGHTNESS, (count, 1, 1, 1))
         qualities = generator.integers(*QUALITY, count)
-        moves = np.array([[generator.choice(AWAY) for _ in range(count)] for _ in range(2)])
+        moves = np.array([[generator.choice(SHIFTS) for _ in range(count)] for _ in range(2)])
         return cls(gains, qualities, moves)
 
     def of(self, images: NDArray[np.uint8], part: slice) -> dict[str, NDArray[np.uint8]]:
-        """Copies of the pictures of a part: shifted (twice), recompressed, and brightened or darkened."""
-        shifted, again = (np.stack(list(map(_shifted, images, moves[part]))) for moves in self.moves)
+        """Perturbed copies of images: shifted (twice), recompressed, and brightened or darkened.
+
+        Args:
+            images: uint8 (n, H, W, C); the images of `part`.
+            part: Which of the N images they are.
+
+        Returns:
+            uint8 (n, H, W, C) by kind of perturbation.
+        """
+        shifted, shifted_again = (np.stack(list(map(_shifted, images, moves[part]))) for moves in self.moves)
         return {
             "shifted": shifted,
-            "shifted again": again,
+            "shifted again": shifted_again,
             "recompressed": np.stack(list(map(_recompressed, images, self.qualities[part].tolist()))),
             "brightened": np.clip(np.rint(images * self.gains[part]), 0, 255).astype(np.uint8),
         }
 
 
 def _shifted(image: NDArray[np.uint8], move: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Moved by `MAX_SHIFT` 32nds of a side, down, across or both; the edge is repeated."""
+    """Shift by `MAX_SHIFT` 32nds of a side, down, across or both; the edge pixels are repeated."""
     height, width = image.shape[:2]
     down, across = (round(MAX_SHIFT * side / 32) for side in (height, width))
     top, left = move

@@ -1,4 +1,4 @@
-"""Which files a source has: their stat, their SHA-256, the listing that is kept of them.
+"""The files of a source: their stat, their SHA-256, and the listing of them.
 
-Start at `listing.py`. Modules here may import `tasks.core.stage` and `tasks.core.storage`.
+Start reading at `listing.py`. Modules here may import `tasks.core.stage` and `tasks.core.storage`.
 """

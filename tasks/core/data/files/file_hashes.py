@@ -1,8 +1,8 @@
-"""SHA-256 of files, remembered by size and times, so that looking again at a folder is cheap.
+"""SHA-256 of files, cached by size and times, so that hashing an unchanged folder again is cheap.
 
-A remembered hash counts while size, modification time and change time are the same. A file that was
-modified within `RACY` seconds of being hashed isn't remembered: it could change again without its time
-showing it (git's "racily clean" entries, Documentation/technical/racy-git.adoc).
+A cached hash is valid while size, modification time and change time are the same. The hash of a file that was
+modified within `RACY` seconds before it was read is not cached: the file could change again without a change
+of its time (git's "racily clean" entries, Documentation/technical/racy-git.adoc).
 """
 
 import hashlib
@@ -24,72 +24,88 @@ from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import atomic, hashing, manifests
 from tasks.core.workspace import Workspace
 
-RACY = 2.0  # seconds; the coarsest time stamps in use are FAT's
-BATCH = 256  # files between two reports, and handed to a thread at a time
+RACY = 2.0  # seconds; the resolution of FAT's time stamps, the coarsest in use
+BATCH = 256  # files between two progress reports, and per task of a thread
 STAMP = ("bytes", "mtime_ns", "ctime_ns")
 SCHEMA = pa.schema([*(file_stats.SCHEMA.field(name) for name in ("path", *STAMP)), ("sha256", pa.string())])
-DIGITS = "S64"  # of a SHA-256 in hexadecimal; an empty one is not known
+DIGITS = "S64"  # a SHA-256 in hexadecimal; empty if unknown
 
 
 class Hashes:
     """The hashes of the files below one folder.
 
     Args:
-        root: The folder; or a single file, whose path below itself is "".
-        workspace: Where they are remembered.
-        forget: Read every file again, whatever is remembered.
+        root: The folder; or a single file, whose path relative to itself is "".
+        workspace: Where the hashes are cached.
+        ignore_cache: Read every file again.
+
+    Attributes:
+        read: Number of files read so far.
     """
 
     def __init__(self, root: Path, workspace: Workspace, *, ignore_cache: bool = False) -> None:
         self.root = root
         self.file = DOWNLOAD.directory(".hashes", workspace) / f"{hashing.digest_of(str(root))}.parquet"
-        self.remembered = SCHEMA.empty_table() if ignore_cache else self._load()
+        self.cached = SCHEMA.empty_table() if ignore_cache else self._load()
         self.read = 0
 
     def compute(self, files: pa.Table, progress: Progress = ignore_progress) -> pa.Array:
-        """SHA-256 of each file of a `file_stats.stats_table`; reads only those that look new."""
+        """SHA-256 of each file of a `file_stats.stats_table`. Only new and changed files are read.
+
+        Args:
+            files: The table.
+            progress: Called with files hashed.
+
+        Returns:
+            Strings of 64 hexadecimal digits, in the order of the table.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
         self._trusted = (time.time() - RACY) * 1e9
-        self._files, hashes = files, self._known(files)
-        self._new = unknown = np.flatnonzero(hashes == b"")
-        size = files["bytes"].to_numpy()[unknown].sum() / max(1, len(unknown))
+        self._files, hashes = files, self._lookup(files)
+        self._unknown = unknown = np.flatnonzero(hashes == b"")
+        mean_size = files["bytes"].to_numpy()[unknown].sum() / max(1, len(unknown))
         batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-        for batch, found in zip(batches, threads.map_threaded(self._read, batches, size=size), strict=True):
-            hashes[batch] = found
+        for batch, digests in zip(
+            batches, threads.map_threaded(self._read, batches, size=mean_size), strict=True
+        ):
+            hashes[batch] = digests
             self.read += len(batch)
             progress(self.read, len(unknown), "hashing")
-        self._found = _text(hashes)
-        return self._found
+        self._hashes = _text(hashes)
+        return self._hashes
 
-    def _known(self, files: pa.Table) -> NDArray[np.bytes_]:
-        """What is remembered of each file; empty where nothing is, or of another state of it."""
+    def _lookup(self, files: pa.Table) -> NDArray[np.bytes_]:
+        """The cached hash of each file; empty where there is none, or one of another state of the file."""
         hashes = np.zeros(files.num_rows, DIGITS)
-        places = pc.fill_null(pc.index_in(files["path"], self.remembered["path"].combine_chunks()), -1)
-        here = np.flatnonzero(places.to_numpy() >= 0)
-        there = places.to_numpy()[here]
-        same = np.ones(len(here), bool)
+        indices = pc.fill_null(pc.index_in(files["path"], self.cached["path"].combine_chunks()), -1)
+        rows = np.flatnonzero(indices.to_numpy() >= 0)
+        cached_rows = indices.to_numpy()[rows]
+        is_same = np.ones(len(rows), bool)
         for name in STAMP:
-            same &= files[name].to_numpy()[here] == self.remembered[name].to_numpy()[there]
-        hashes[here[same]] = _digits(self.remembered["sha256"])[there[same]]
+            is_same &= files[name].to_numpy()[rows] == self.cached[name].to_numpy()[cached_rows]
+        hashes[rows[is_same]] = _digits(self.cached["sha256"])[cached_rows[is_same]]
         return hashes
 
     def _read(self, batch: NDArray[np.int64]) -> list[str]:
-        root, some = str(self.root), self._files.take(batch)
+        root, files = str(self.root), self._files.take(batch)
         return [
             _sha256(f"{root}/{path}" if path else root, size)
-            for path, size in zip(some["path"].to_pylist(), some["bytes"].to_pylist(), strict=True)
+            for path, size in zip(files["path"].to_pylist(), files["bytes"].to_pylist(), strict=True)
         ]
 
     def remember(self) -> None:
-        """Write what can be trusted next time."""
-        settled = self._files["mtime_ns"].to_numpy() < self._trusted
-        if not settled[self._new].any() and settled.sum() == self.remembered.num_rows:
+        """Write the hashes that will still be valid next time to the cache."""
+        is_settled = self._files["mtime_ns"].to_numpy() < self._trusted
+        if not is_settled[self._unknown].any() and is_settled.sum() == self.cached.num_rows:
             return
-        table = self._files.select(["path", *STAMP]).append_column("sha256", self._found)
+        table = self._files.select(["path", *STAMP]).append_column("sha256", self._hashes)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(self.file) as staging:
-            # No value comes twice; a group is encoded in memory as a whole.
+            # No dictionary, since all values differ. A row group is encoded in memory, so it is small.
             pq.write_table(
-                table.filter(settled), staging, use_dictionary=False, row_group_size=file_stats.ROW_GROUP
+                table.filter(is_settled), staging, use_dictionary=False, row_group_size=file_stats.ROW_GROUP
             )
 
     def _load(self) -> pa.Table:
@@ -97,13 +113,13 @@ class Hashes:
             with pq.ParquetFile(self.file, pre_buffer=False) as file:
                 table = file.read(use_threads=False).cast(SCHEMA)
             _digits(table["sha256"])
-        except (OSError, ValueError):  # not there, or not whole: only costs time
+        except (OSError, ValueError):  # a missing or damaged cache only costs time
             return SCHEMA.empty_table()
         return table
 
 
 def _digits(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
-    """The column as an array of fixed width, without a Python object a value."""
+    """A column of SHA-256 strings as a fixed-width array, without one Python object per value."""
     fixed = column.cast(pa.binary()).cast(pa.binary(64)).combine_chunks()
     return np.frombuffer(fixed.buffers()[1] or b"", DIGITS)[fixed.offset : fixed.offset + len(fixed)]
 
@@ -114,7 +130,7 @@ def _text(hashes: NDArray[np.bytes_]) -> pa.Array:
 
 
 def read_file(path: str, size: int) -> bytes:
-    """The content of a file of about `size` bytes; for a small one in half the time of `open`."""
+    """The content of a file of about `size` bytes; small files take half the time of `open`."""
     file = os.open(path, os.O_RDONLY)
     try:
         content = os.read(file, size + 1)  # one more than there should be, so that one read is enough
@@ -133,7 +149,7 @@ def _sha256(path: str, size: int) -> str:
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read",
-            expected="a file that stays while it is looked at and that may be read",
+            expected="a readable file that is not removed during the run",
             found=getattr(error, "strerror", None) or str(error),
             done="nothing was written",
         ) from error

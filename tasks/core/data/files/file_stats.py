@@ -1,6 +1,6 @@
-"""Files as the system shows them, unread: a table of one line a file, made of few Python objects.
+"""Stat of files, unread, as a table with one row per file.
 
-A tuple of names, sizes and times takes some 700 bytes of memory a file, these columns 60.
+A row takes some 60 bytes in these columns; as a tuple of Python objects it takes 700.
 """
 
 import os
@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from tasks.core.errors import DataError
 
-BATCH = 4096  # lines that are Python objects at the same time
-ROW_GROUP = 1 << 14  # lines of a parquet file that are encoded at the same time
+BATCH = 4096  # rows held as Python objects at a time
+ROW_GROUP = 1 << 14  # rows of a parquet file that are encoded at a time
 SCHEMA = pa.schema(
     {
         "path": pa.string(),  # relative to the root, with forward slashes
@@ -28,23 +28,23 @@ FileStat = tuple[str, str, str, int, int, int]
 
 
 def file_stat(path: str, split: str, class_name: str, status: os.stat_result) -> FileStat:
-    """A file's line; fields as in `SCHEMA`."""
+    """A file's row; fields as in `SCHEMA`."""
     return path, split, class_name, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def stats_table(root: Path, lines: Iterable[FileStat]) -> pa.Table:
-    """The lines as a table, sorted by path.
+def stats_table(root: Path, stats: Iterable[FileStat]) -> pa.Table:
+    """The rows as a table of `SCHEMA`, sorted by path.
 
     Args:
-        root: What the files lie in, for the message.
-        lines: In any order.
+        root: What contains the files, for the message.
+        stats: Rows in any order.
 
     Raises:
-        DataError: A name is no text.
+        DataError: A name is not UTF-8.
     """
-    lines, batches = iter(lines), []
-    while some := list(islice(lines, BATCH)):
-        columns = list(zip(*some, strict=True))
+    stats, batches = iter(stats), []
+    while batch := list(islice(stats, BATCH)):
+        columns = list(zip(*batch, strict=True))
         _refuse_odd_names(root, columns[0])
         batches.append(pa.record_batch([*map(pa.array, columns, SCHEMA.types)], schema=SCHEMA))
     table = pa.Table.from_batches(batches, SCHEMA)
@@ -53,15 +53,15 @@ def stats_table(root: Path, lines: Iterable[FileStat]) -> pa.Table:
 
 
 def _refuse_odd_names(root: Path, paths: Iterable[str]) -> None:
-    """Tables hold text, so every name must be text."""
+    """Refuse names that are not UTF-8, since tables store text."""
     for path in paths:
         try:
             path.encode()
         except UnicodeEncodeError as error:
             raise DataError(
                 f"{root} has a file whose name is not UTF-8",
-                expected="names that are text in UTF-8",
+                expected="names in UTF-8",
                 found=repr(os.fsencode(path)),
                 done="nothing was written, the data are unchanged",
-                todo="rename it",
+                todo="rename the file",
             ) from error

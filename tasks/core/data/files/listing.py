@@ -1,4 +1,4 @@
-"""The listing of a raw dataset: which files it consists of, each with its SHA-256."""
+"""The listing of a raw dataset: the files that it consists of, each with its SHA-256."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tasks.core.data.files import file_stats
 
 NAME = "files.parquet"
-BATCH = 4096  # lines that are Python objects at the same time
+BATCH = 4096  # rows held as Python objects at a time
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # relative to the dataset's root, with forward slashes
@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
 
 
 class ListedFile(NamedTuple):
-    """One line of a listing; fields as in `SCHEMA`."""
+    """One row of a listing; fields as in `SCHEMA`."""
 
     path: str
     bytes: int
@@ -52,33 +52,34 @@ def read(directory: Path) -> pa.Table:
         return file.read(use_threads=False).cast(SCHEMA).combine_chunks()
 
 
-def lines(files: pa.Table) -> Iterator[ListedFile]:
-    """The files one by one; few at a time are Python objects."""
+def iter_files(files: pa.Table) -> Iterator[ListedFile]:
+    """The files one by one; at most `BATCH` are Python objects at a time."""
     for batch in files.to_batches(BATCH):
         yield from map(ListedFile, *(column.to_pylist() for column in batch.columns))
 
 
 def digest(files: pa.Table) -> str:
-    """64 hexadecimal digits that change with any field of any file but its size."""
-    total = hashlib.sha256()
+    """64 hexadecimal digits that depend on every field of every file except its size."""
+    sha256 = hashlib.sha256()
     for batch in files.select(["path", "sha256", "split", "class_name"]).to_batches(BATCH):
         columns = (column.to_pylist() for column in batch.columns)
-        # No field holds a zero byte.
-        total.update("".join(map("{}\0{}\0{}\0{}\0".format, *columns)).encode())
-    return total.hexdigest()
+        # No field contains a zero byte.
+        sha256.update("".join(map("{}\0{}\0{}\0{}\0".format, *columns)).encode())
+    return sha256.hexdigest()
 
 
 def differences(old: pa.Table, new: pa.Table) -> list[str]:
-    """What happened to a dataset's files between two listings, each as a short phrase.
+    """The changes between two listings of a dataset, each as a short phrase.
 
-    >>> before, after = [File("1.png", 9, "x")], [File("1.png", 9, "y"), File("2.png", 9, "z")]
+    >>> before = [ListedFile("1.png", 9, "x")]
+    >>> after = [ListedFile("1.png", 9, "y"), ListedFile("2.png", 9, "z")]
     >>> differences(table(before), table(after))
     ['1 file added', '1 file edited']
     """
-    before, after = ({file.path: file for file in lines(files)} for files in (old, new))
+    before, after = ({file.path: file for file in iter_files(files)} for files in (old, new))
     counts = {
         "added": len(after.keys() - before.keys()),
         "removed": len(before.keys() - after.keys()),
         "edited": sum(before[path] != after[path] for path in before.keys() & after.keys()),
     }
-    return [f"{count:,} file{'s' * (count != 1)} {what}" for what, count in counts.items() if count]
+    return [f"{count:,} file{'s' * (count != 1)} {change}" for change, count in counts.items() if count]

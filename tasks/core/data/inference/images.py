@@ -1,4 +1,4 @@
-"""The images of a batch prediction, read and decoded by the same rules as those that a model learned from."""
+"""The images of a batch prediction, decoded by the same rules as the training images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from tasks.core.data.readers import parquet, parquet_schema
 from tasks.core.data.sources import remote
 from tasks.core.errors import DecodeError
 
-FAR = 16  # threads that wait for files at an address
+REMOTE_THREADS = 16  # they mostly wait for the network
 CHANGED = "changed after it was listed"
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """An image as it lies there.
+    """An image before decoding.
 
     Args:
-        place: Path or address of its file.
-        row: In a parquet file; None for an image file.
-        content: The image's bytes; None if they are to be read from `place`.
-        size: Bytes of an image file as it was listed.
+        path: Path or address of its file.
+        row: Its row in a parquet file; None for an image file.
+        content: The encoded image; None if it must be read from `path`.
+        size: Bytes of an image file when it was listed.
     """
 
     path: str
@@ -41,12 +41,14 @@ class EncodedImage:
 
 @dataclass(slots=True)
 class ImageBatch:
-    """Images side by side, as many as a model takes at once.
+    """A batch of images for a model.
 
     Args:
-        images: uint8 (size, H, W, C); black where there is none.
-        sizes: int32 (size, 2); height and width as they came, 0 where there is none.
-        files, rows, problems: Of the images that there are: file, row in it, why it can't be read.
+        images: uint8 (size, H, W, C); zero where there is no readable image.
+        sizes: int32 (size, 2); original height and width, 0 where there is no readable image.
+        paths: Path or address of each image's file.
+        rows: Row in the file; None for an image file.
+        problems: Why an image cannot be read; None if it can.
     """
 
     images: NDArray[np.uint8]
@@ -57,6 +59,7 @@ class ImageBatch:
 
     @classmethod
     def empty(cls, size: int, shape: tuple[int, int, int]) -> "ImageBatch":
+        """A batch with room for `size` images of this height, width and number of channels."""
         return cls(np.zeros((size, *shape), np.uint8), np.zeros((size, 2), np.int32), [], [], [])
 
     def __len__(self) -> int:
@@ -64,35 +67,37 @@ class ImageBatch:
 
     @property
     def full(self) -> bool:
+        """Whether the batch has no room for another image."""
         return len(self.paths) == len(self.images)
 
     @property
     def readable(self) -> NDArray[np.bool_]:
-        """bool (len,)."""
+        """Which images can be read, bool (len,)."""
         return np.array([problem is None for problem in self.problems], bool)
 
 
 def image_batches(
-    lines: Sequence[InputChunk], size: int, shape: tuple[int, int, int]
+    chunks: Sequence[InputChunk], size: int, shape: tuple[int, int, int]
 ) -> Iterator[ImageBatch]:
-    """The images of some lines in their order; all blocks but the last are full.
+    """The images of the chunks in their order. All batches but the last are full.
 
     Args:
-        size: Images of a block.
+        chunks: What to read.
+        size: Images in a batch.
         shape: Height, width and channels of the images that the model takes.
 
     Raises:
-        DataError: A parquet file can't be read any more.
-        NetworkError: An address could not be reached; another try may help.
+        DataError: A parquet file can no longer be read.
+        NetworkError: An address could not be reached; another attempt may succeed.
     """
-    block = ImageBatch.empty(size, shape)
-    for image in _decoded(lines, Target(size=shape[:2], channels=shape[2])):
-        _add(block, image)
-        if block.full:
-            yield block
-            block = ImageBatch.empty(size, shape)
-    if len(block):
-        yield block
+    batch = ImageBatch.empty(size, shape)
+    for image in _decoded(chunks, Target(size=shape[:2], channels=shape[2])):
+        _add(batch, image)
+        if batch.full:
+            yield batch
+            batch = ImageBatch.empty(size, shape)
+    if len(batch):
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,45 +108,49 @@ class _Image:
     problem: str | None = None
 
 
-def _add(block: ImageBatch, image: _Image) -> None:
-    number = len(block)
+def _add(batch: ImageBatch, image: _Image) -> None:
+    number = len(batch)
     if image.pixels is not None:
-        block.images[number] = image.pixels
-    block.sizes[number] = image.size
-    block.paths.append(image.encoded.path)
-    block.rows.append(image.encoded.row)
-    block.problems.append(image.problem)
+        batch.images[number] = image.pixels
+    batch.sizes[number] = image.size
+    batch.paths.append(image.encoded.path)
+    batch.rows.append(image.encoded.row)
+    batch.problems.append(image.problem)
 
 
-def _decoded(lines: Sequence[InputChunk], target: Target) -> Iterator[_Image]:
-    kinds = groupby(lines, lambda line: (inputs.is_address(line.path), line.start == IMAGE))
-    for (far, single), some in kinds:
-        group = list(some)
-        files = (EncodedImage(line.path, None, size=line.bytes) for line in group)
-        images: Iterator[EncodedImage | _Image] = files if single else _rows(group)
-        size = sum(line.bytes for line in group) / sum(line.images for line in group)
-        waiting = {"size": threads.MIN_THREADED_BYTES, "workers": FAR} if far and single else {"size": size}
-        yield from threads.map_threaded(partial(_image, target), images, **waiting)
+def _decoded(chunks: Sequence[InputChunk], target: Target) -> Iterator[_Image]:
+    groups = groupby(chunks, lambda chunk: (inputs.is_address(chunk.path), chunk.start == IMAGE))
+    for (is_remote, is_image_file), members in groups:
+        group = list(members)
+        image_files = (EncodedImage(chunk.path, None, size=chunk.bytes) for chunk in group)
+        images: Iterator[EncodedImage | _Image] = image_files if is_image_file else _rows(group)
+        mean_bytes = sum(chunk.bytes for chunk in group) / sum(chunk.images for chunk in group)
+        options = (
+            {"size": threads.MIN_THREADED_BYTES, "workers": REMOTE_THREADS}
+            if is_remote and is_image_file
+            else {"size": mean_bytes}
+        )
+        yield from threads.map_threaded(partial(_image, target), images, **options)
 
 
-def _rows(lines: Sequence[InputChunk]) -> Iterator[EncodedImage | _Image]:
-    """Rows of parquet files; a file is opened once for lines that follow each other."""
-    for (place, mark), some in groupby(lines, lambda line: (line.path, line.version_tag)):
-        wanted = [row for line in some for row in range(line.start, line.start + line.images)]
-        come = 0
-        if inputs.is_unchanged(place, mark):
-            for image in _encoded(place, wanted):
-                come += 1
+def _rows(chunks: Sequence[InputChunk]) -> Iterator[EncodedImage | _Image]:
+    """Rows of parquet files. A file is opened once for consecutive chunks of it."""
+    for (path, version_tag), members in groupby(chunks, lambda chunk: (chunk.path, chunk.version_tag)):
+        wanted = [row for chunk in members for row in range(chunk.start, chunk.start + chunk.images)]
+        read_count = 0
+        if inputs.is_unchanged(path, version_tag):
+            for image in _encoded(path, wanted):
+                read_count += 1
                 yield image
-        yield from (_Image(EncodedImage(place, row), None, problem=CHANGED) for row in wanted[come:])
+        yield from (_Image(EncodedImage(path, row), None, problem=CHANGED) for row in wanted[read_count:])
 
 
-def _encoded(place: str, wanted: Sequence[int]) -> Iterator[EncodedImage]:
-    with inputs.reading(place), inputs.opened(place) as file:
+def _encoded(path: str, wanted: Sequence[int]) -> Iterator[EncodedImage]:
+    with inputs.input_errors(path), inputs.opened(path) as file:
         schema = file.schema_arrow
-        column = parquet_schema.bytes_of(schema, parquet_schema.image_of(Path(place), schema))
+        column = parquet_schema.bytes_of(schema, parquet_schema.image_of(Path(path), schema))
         for row, content in parquet.encoded(file, column, wanted):
-            yield EncodedImage(place, row, content or b"")
+            yield EncodedImage(path, row, content or b"")
 
 
 def _image(target: Target, encoded: EncodedImage | _Image) -> _Image:
@@ -165,4 +174,4 @@ def _read(encoded: EncodedImage) -> bytes:
         try:
             return bytes(system.cat_file(path))
         except FileNotFoundError as error:
-            raise DecodeError("not there any more") from error
+            raise DecodeError("no longer exists") from error

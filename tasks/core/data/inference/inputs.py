@@ -1,7 +1,7 @@
-"""What a batch prediction is to read: image files and rows of parquet files, wherever they lie.
+"""The inputs of a batch prediction: image files and rows of parquet files, local or remote.
 
-A place is a file, a folder, a glob, or an address that fsspec understands. It is gone through folder by
-folder in a fixed order, so that neither the number of images nor their size decides the memory.
+An input is a file, a folder, a glob, or an address that fsspec understands. Folders are traversed one by one
+in a fixed order, so that memory depends neither on the number of images nor on their size.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from tasks.core.errors import UsageError
 
 PARQUET = ".parquet"
 READ = SUFFIXES | {PARQUET}
-ROWS = 4096  # rows of a parquet file in a line; a part of the output has whole lines
+ROWS = 4096  # of a parquet file in a chunk; a part of the output has complete chunks
 IMAGE = -1  # `start` of an image file
-MAGIC = "*?["
+MAGIC = "*?["  # characters that make a path a glob
 
 
 class InputChunk(NamedTuple):
-    """An image file, or some rows of a parquet file.
+    """An image file, or consecutive rows of a parquet file.
 
     Args:
-        place: Absolute path, or address.
+        path: Absolute path, or address.
         start: The first row; `IMAGE` for an image file.
-        images: How many.
-        bytes: Of the file; of a parquet file, the share of these rows.
-        mark: Changes when the file does: its time, or what the file system has instead.
+        images: Number of images.
+        bytes: Size of the image file; for a parquet file, the share of these rows.
+        version_tag: Changes when the file does: its modification time, or what a remote file system reports.
     """
 
     path: str
@@ -45,113 +45,121 @@ class InputChunk(NamedTuple):
 
     @property
     def key(self) -> int:
-        """64 bits that tell the line from any other, and from itself after a change of the file."""
+        """64 bits that identify the chunk and this version of its file."""
         text = "\0".join(map(str, (self.path, self.start, self.images, self.bytes, self.version_tag)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 class InputFile(NamedTuple):
-    """A file, unread."""
+    """A file that has not been read; fields as in `InputChunk`."""
 
     path: str
     bytes: int
     version_tag: str
 
 
-def is_address(place: str) -> bool:
-    return "://" in place
+def is_address(path: str) -> bool:
+    """Whether it is an address such as s3://bucket/folder instead of a local path."""
+    return "://" in path
 
 
-def check_inputs(places: Sequence[str]) -> None:
-    """Whether local places are there, before anything starts.
+def check_inputs(paths: Sequence[str]) -> None:
+    """Check that local inputs exist before anything starts.
 
     Raises:
-        UsageError: One isn't.
+        UsageError: One does not exist.
     """
-    for place in places:
-        if not is_address(place) and not set(place) & set(MAGIC) and not Path(place).expanduser().exists():
+    for path in paths:
+        if not is_address(path) and not set(path) & set(MAGIC) and not Path(path).expanduser().exists():
             raise UsageError(
-                f"{place} is not there",
+                f"{path} does not exist",
                 expected="image or parquet files, folders of them, globs or addresses",
             )
 
 
-def list_inputs(places: Sequence[str]) -> Iterator[InputChunk]:
+def list_inputs(paths: Sequence[str]) -> Iterator[InputChunk]:
     """Everything to read, in a fixed order.
 
+    Args:
+        paths: Files, folders, globs or addresses.
+
     Raises:
-        UsageError: A place isn't there, or an address can't be understood.
-        DataError: A parquet file can't be read, or has no clear column of images.
-        NetworkError: An address could not be reached; another try may help.
+        UsageError: An input does not exist, or an address is invalid.
+        DataError: A parquet file cannot be read, or has no clear column of images.
+        NetworkError: An address could not be reached; another attempt may succeed.
     """
-    for place in places:
-        for found in _remote(place) if is_address(place) else _local(place):
-            if found.path.lower().endswith(PARQUET):
-                yield from _rows(found)
+    for path in paths:
+        for file in _remote(path) if is_address(path) else _local(path):
+            if file.path.lower().endswith(PARQUET):
+                yield from _rows(file)
             else:
-                yield InputChunk(found.path, IMAGE, 1, found.bytes, found.version_tag)
+                yield InputChunk(file.path, IMAGE, 1, file.bytes, file.version_tag)
 
 
-def absolute_path(place: str) -> str:
-    """The place as it is remembered: the same from any working directory."""
-    return place if is_address(place) else os.path.abspath(Path(place).expanduser())  # noqa: PTH100 - keeps links
+def absolute_path(path: str) -> str:
+    """The path as it is stored: absolute, with links kept. Addresses are returned unchanged."""
+    return path if is_address(path) else os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - keeps links
 
 
-def _rows(found: InputFile) -> Iterator[InputChunk]:
-    with reading(found.path), opened(found.path) as file:
-        parquet_schema.image_of(Path(found.path), file.schema_arrow)
-        total = file.metadata.num_rows
+def _rows(file: InputFile) -> Iterator[InputChunk]:
+    with input_errors(file.path), opened(file.path) as parquet_file:
+        parquet_schema.image_of(Path(file.path), parquet_file.schema_arrow)
+        total = parquet_file.metadata.num_rows
     for start in range(0, total, ROWS):
         count = min(ROWS, total - start)
-        yield InputChunk(found.path, start, count, found.bytes * count // total, found.version_tag)
+        yield InputChunk(file.path, start, count, file.bytes * count // total, file.version_tag)
 
 
-def is_unchanged(place: str, mark: str) -> bool:
-    """Whether a file is there and, at a path, is as it was; at an address other calls give other marks."""
-    if not is_address(place):
-        return Path(place).is_file() and _found(place).version_tag == mark
-    system, path = remote.system_of(place)
-    with remote.network(place):
-        return bool(system.exists(path))
+def is_unchanged(path: str, version_tag: str) -> bool:
+    """Whether a local file exists and has this version tag; for an address, whether the file exists.
+
+    The version tags of an address are not compared, since different calls of a file system report different
+    ones.
+    """
+    if not is_address(path):
+        return Path(path).is_file() and _input_file(path).version_tag == version_tag
+    system, remote_path = remote.system_of(path)
+    with remote.network(path):
+        return bool(system.exists(remote_path))
 
 
 @contextmanager
-def reading(place: str) -> Iterator[None]:
-    """Turn what file systems and pyarrow raise into a `NetworkError` or a `DataError`."""
-    with remote.network(place) if is_address(place) else parquet.reading(Path(place)):
+def input_errors(path: str) -> Iterator[None]:
+    """Turn what file systems and pyarrow raise into a `NetworkError`, a `UsageError` or a `DataError`."""
+    with remote.network(path) if is_address(path) else parquet.parquet_errors(Path(path)):
         yield
 
 
-def opened(place: str) -> pq.ParquetFile:
-    """A parquet file at a path or address, to be read page by page."""
-    if not is_address(place):
-        return pq.ParquetFile(place, **parquet.PAGES)
-    system, path = remote.system_of(place)
-    return pq.ParquetFile(system.open(path, "rb"), **parquet.PAGES)
+def opened(path: str) -> pq.ParquetFile:
+    """Open a parquet file at a path or address, to be read page by page."""
+    if not is_address(path):
+        return pq.ParquetFile(path, **parquet.PAGES)
+    system, remote_path = remote.system_of(path)
+    return pq.ParquetFile(system.open(remote_path, "rb"), **parquet.PAGES)
 
 
-def _local(place: str) -> Iterator[InputFile]:
-    whole = absolute_path(place)
-    if Path(whole).is_dir():
-        yield from _below(whole)
-    elif Path(whole).is_file():
-        yield _found(whole)
+def _local(path: str) -> Iterator[InputFile]:
+    absolute = absolute_path(path)
+    if Path(absolute).is_dir():
+        yield from _files_below(absolute)
+    elif Path(absolute).is_file():
+        yield _input_file(absolute)
     else:
-        yield from _matching(whole)
+        yield from _matching(absolute)
 
 
 def _matching(pattern: str) -> Iterator[InputFile]:
-    """Files that match a glob, and what is below folders that match it."""
+    """Files that match a glob, and files below folders that match it."""
     parts = PurePosixPath(pattern).parts
-    fixed = next(number for number, part in enumerate(parts) if set(part) & set(MAGIC))
-    for path in sorted(Path(*parts[:fixed]).glob(str(PurePosixPath(*parts[fixed:])))):
+    first_glob_part = next(number for number, part in enumerate(parts) if set(part) & set(MAGIC))
+    for path in sorted(Path(*parts[:first_glob_part]).glob(str(PurePosixPath(*parts[first_glob_part:])))):
         if path.is_dir() and not pattern.endswith("**"):
-            yield from _below(str(path))
+            yield from _files_below(str(path))
         elif path.is_file() and path.suffix.lower() in READ:
-            yield _found(str(path))
+            yield _input_file(str(path))
 
 
-def _below(folder: str) -> Iterator[InputFile]:
+def _files_below(folder: str) -> Iterator[InputFile]:
     with os.scandir(folder) as entries:
         names = sorted(
             (entry.name, entry.is_dir(follow_symlinks=False))
@@ -161,12 +169,12 @@ def _below(folder: str) -> Iterator[InputFile]:
     for name, is_folder in names:
         path = f"{folder}/{name}"
         if is_folder:
-            yield from _below(path)
+            yield from _files_below(path)
         elif os.path.splitext(name)[1].lower() in READ and os.path.isfile(path):  # noqa: PTH113, PTH122 - 5x faster
-            yield _found(path)
+            yield _input_file(path)
 
 
-def _found(path: str) -> InputFile:
+def _input_file(path: str) -> InputFile:
     status = os.stat(path)  # noqa: PTH116
     return InputFile(path, status.st_size, str(status.st_mtime_ns))
 
@@ -175,18 +183,18 @@ def _remote(address: str) -> Iterator[InputFile]:
     system, root = remote.system_of(address)
     with remote.network(address):
         if set(root) & set(MAGIC):
-            listed = system.glob(root, detail=True)
+            infos = system.glob(root, detail=True)
         elif system.isfile(root):
-            listed = {root: system.info(root)}
+            infos = {root: system.info(root)}
         else:
-            listed = system.find(root, detail=True)
-    if not listed:
+            infos = system.find(root, detail=True)
+    if not infos:
         raise UsageError(f"There is nothing at {address}", expected="image or parquet files")
-    for path, info in sorted(listed.items()):
+    for path, info in sorted(infos.items()):
         if info.get("type") == "file" and PurePosixPath(path).suffix.lower() in READ:
-            yield InputFile(_named(system, path), int(info.get("size") or 0), remote.mark(info))
+            yield InputFile(_full_address(system, path), int(info.get("size") or 0), remote.version_tag(info))
 
 
-def _named(system: AbstractFileSystem, path: str) -> str:
+def _full_address(system: AbstractFileSystem, path: str) -> str:
     name = system.unstrip_protocol(path)
     return str(name)

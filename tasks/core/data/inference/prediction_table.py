@@ -1,14 +1,14 @@
-"""A table of predictions on disk, that grows batch by batch.
+"""The table of predictions on disk, which grows batch by batch.
 
-    out/batch=<id>/part-00000.parquet    rows of predictions; whole, or not there
-    out/batch=<id>/_batch.json           what was asked, written first
+    out/batch=<id>/part-00000.parquet    rows of predictions; written atomically
+    out/batch=<id>/_batch.json           the request; written first
     out/batch=<id>/_inputs.arrow         every image of the batch, by part (`inputs.InputChunk`)
-    out/batch=<id>/_sample-00000.arrow   numbers of some of a part's images, to compare them with the model's
-    out/batch=<id>/_done.json            written last: what came out
+    out/batch=<id>/_sample-00000.arrow   features of a sample of a part's images, for the drift report
+    out/batch=<id>/_done.json            the result; written last
 
-Names that begin with "_" are no rows to anything that reads such folders. An image is predicted once for a
-model and threshold: what stands in a finished part is not asked for again. A batch that was killed goes on at
-its first missing part; if something else is asked for, it ends with the parts that it has.
+Programs that read such folders ignore names that begin with "_". An image is predicted once for each model
+and threshold: images of a finished part are skipped. A batch that was killed continues at its first missing
+part. If the next request differs, the batch ends with the parts that it has.
 """
 
 import json
@@ -31,17 +31,17 @@ from tasks.core.data.inference.inputs import InputChunk
 from tasks.core.errors import FormatError, UsageError
 from tasks.core.storage import atomic, lock
 
-FORMAT = 2  # 1 had the columns file and predicted_class
+FORMAT = 2  # format 1 had the columns file and predicted_class
 REQUEST, INPUTS, DONE = "_batch.json", "_inputs.arrow", "_done.json"
-PART = 1 << 14  # images of a part, at least; the last has what is left
-CHUNK = 1 << 14  # lines written at once
-LINES = pa.schema(
+PART = 1 << 14  # minimum images of a part, except the last
+BLOCK = 1 << 14  # chunks written at a time
+INPUTS_SCHEMA = pa.schema(
     [
-        ("place", pa.string()),
+        ("path", pa.string()),
         ("start", pa.int64()),
         ("images", pa.int32()),
         ("bytes", pa.int64()),
-        ("mark", pa.string()),
+        ("version_tag", pa.string()),
         ("key", pa.uint64()),
     ]
 )
@@ -49,12 +49,12 @@ LINES = pa.schema(
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What is asked of a model.
+    """What a model is asked to predict.
 
     Args:
         dataset, version, model_sha256: The model.
-        places: What to read, as `inputs.absolute_path` gives it.
-        threshold: The least confidence that is answered; None answers always.
+        inputs: What to read, as `inputs.absolute_path` gives it.
+        threshold: The model abstains below this confidence; None if it never abstains.
     """
 
     dataset: str
@@ -65,7 +65,7 @@ class PredictionRequest:
 
     @property
     def answers(self) -> tuple[str, float | None]:
-        """What decides the rows of an image."""
+        """What determines the predictions of an image: model and threshold."""
         return self.model_sha256, self.threshold
 
 
@@ -75,8 +75,8 @@ class Batch:
 
     Args:
         directory: Absolute path.
-        request: What was asked.
-        parts: For each part the number of lines and of images.
+        request: What the batch predicts.
+        parts: The number of chunks and of images of each part.
     """
 
     directory: Path
@@ -85,58 +85,63 @@ class Batch:
 
     @property
     def name(self) -> str:
+        """The batch's id, such as 20260131-120000-1a2b3c4d."""
         return self.directory.name.partition("=")[2]
 
     @property
     def images(self) -> int:
+        """Number of images in all parts."""
         return sum(images for _, images in self.parts)
 
     @property
     def seed(self) -> int:
+        """Seed of the batch's samples, taken from its name."""
         return int(self.name.rpartition("-")[2], 16)
 
     def path(self, part: int) -> Path:
+        """The path of a part's predictions."""
         return self.directory / f"part-{part:05}.parquet"
 
     def sample(self, part: int) -> Path:
+        """The path of a part's sample."""
         return self.directory / f"_sample-{part:05}.arrow"
 
     @property
     def missing(self) -> list[int]:
-        """The parts that are not there."""
+        """The parts that are not written yet."""
         return [part for part in range(len(self.parts)) if not self.path(part).exists()]
 
     @property
     def done(self) -> dict[str, Any] | None:
-        """What came out; None if the batch is not closed."""
+        """The result; None if the batch is not finished."""
         path = self.directory / DONE
         return dict(json.loads(path.read_bytes())) if path.exists() else None
 
     def chunks(self, part: int) -> list[InputChunk]:
-        """What a part is made from."""
-        first = sum(lines for lines, _ in self.parts[:part])
+        """The inputs of a part."""
+        first = sum(chunk_count for chunk_count, _ in self.parts[:part])
         with pa.memory_map(str(self.directory / INPUTS)) as file:
             table = pa.ipc.open_file(file).read_all().slice(first, self.parts[part][0]).drop_columns("key")
             values = (column.to_pylist() for column in table.columns)
             return [InputChunk(*row) for row in zip(*values, strict=True)]
 
     def keys(self) -> NDArray[np.uint64]:
-        """The keys of all lines whose part is there, or will be since the batch goes on."""
+        """The keys of all chunks whose part exists, or will exist because the batch continues."""
         with pa.memory_map(str(self.directory / INPUTS)) as file:
             keys = pa.ipc.open_file(file).read_all()["key"].to_numpy()
-            counts = [self.done is None or self.path(part).exists() for part in range(len(self.parts))]
-            return keys[np.repeat(counts, [lines for lines, _ in self.parts])]
+            is_answered = [self.done is None or self.path(part).exists() for part in range(len(self.parts))]
+            return keys[np.repeat(is_answered, [chunk_count for chunk_count, _ in self.parts])]
 
     def counts(self) -> dict[str, Any]:
-        """How many images there are, of which class, abstained from, unreadable; reads part by part."""
+        """Number of images, of each predicted class, abstained and unreadable; reads part by part."""
         images, abstained, unreadable, classes = 0, 0, 0, Counter[str]()
         for part in range(len(self.parts)):
             rows = pq.read_table(self.path(part), columns=["predicted_class_name", "abstained", "problem"])
             images += len(rows)
             abstained += pc.sum(rows["abstained"]).as_py() or 0
             unreadable += len(rows) - rows["problem"].null_count
-            counts = rows["predicted_class_name"].drop_null().value_counts()
-            classes.update({count["values"].as_py(): count["counts"].as_py() for count in counts})
+            class_counts = rows["predicted_class_name"].drop_null().value_counts()
+            classes.update({entry["values"].as_py(): entry["counts"].as_py() for entry in class_counts})
         return {
             "images": images,
             "abstained": abstained,
@@ -145,19 +150,23 @@ class Batch:
         }
 
     def first(self, count: int) -> list[dict[str, Any]]:
-        """The first rows."""
+        """The first `count` rows."""
         with pq.ParquetFile(self.path(0)) as file:
             return next(file.iter_batches(count), pa.record_batch({})).to_pylist()
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Write down what came out; nothing is added to the batch any more."""
+        """Write the result. Nothing is added to the batch afterwards."""
         content = {"format": FORMAT, **facts}
         atomic.write_bytes(self.directory / DONE, json.dumps(content, indent=1).encode())
 
 
 @contextmanager
 def locked_folder(out: Path) -> Iterator[None]:
-    """The table for one writer alone, with what killed ones left half-written removed."""
+    """Hold the table's lock, so that there is one writer. Partial files of killed writers are removed.
+
+    Raises:
+        UsageError: `out` is a file.
+    """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file", expected="a folder, new or with earlier predictions")
     with lock.exclusive(out / ".lock"):
@@ -170,79 +179,85 @@ def all_batches(out: Path) -> list[Batch]:
     """Every batch of the table, oldest first.
 
     Raises:
-        FormatError: One is of a format that this version doesn't know.
+        FormatError: A batch has a format that this version does not know.
     """
-    return [_read(path.parent) for path in sorted(out.glob(f"batch=*/{REQUEST}"))]
+    return [_read_batch(path.parent) for path in sorted(out.glob(f"batch=*/{REQUEST}"))]
 
 
 def pending_batches(
-    out: Path, request: PredictionRequest, lines: Iterable[InputChunk], part: int = PART
+    out: Path, request: PredictionRequest, chunks: Iterable[InputChunk], part: int = PART
 ) -> list[Batch]:
-    """The batches that are to be done: one that was left unfinished, and one of what is new.
+    """The batches to predict: an unfinished one with the same request, and one with the new images.
 
     Args:
         out: The table; its lock must be held.
-        request: What is asked. Unfinished batches that were asked something else end here.
-        lines: What there is to read.
-        part: Images of a part, at least.
+        request: What to predict. Unfinished batches with another request are finished as they are.
+        chunks: What there is to read.
+        part: Minimum images of a part.
     """
     unfinished = [batch for batch in all_batches(out) if batch.done is None]
     for batch in unfinished:
         if batch.request != request:
             batch.finish({"left": len(batch.missing)})
-    going_on = [batch for batch in unfinished if batch.request == request]
-    fresh = _plan(out, request, _new(lines, _keys(out, request), once=len(request.inputs) == 1), part)
-    return going_on + ([fresh] if fresh else [])
+    continued = [batch for batch in unfinished if batch.request == request]
+    new_batch = _create_batch(
+        out, request, _new_chunks(chunks, _answered_keys(out, request), unique=len(request.inputs) == 1), part
+    )
+    return continued + ([new_batch] if new_batch else [])
 
 
-def _read(directory: Path) -> Batch:
+def _read_batch(directory: Path) -> Batch:
     content = json.loads((directory / REQUEST).read_bytes())
     if content["format"] != FORMAT:
         raise FormatError(
-            f"{directory} is of an unknown format",
+            f"{directory} has an unknown format",
             expected=f"format {FORMAT}",
             found=f"format {content['format']}",
             done="nothing was predicted",
-            todo="give another folder to --out: the columns have other names since this batch was written",
+            todo="choose another folder with --out; the names of the columns have changed since then",
         )
-    asked = content["request"] | {"inputs": tuple(content["request"]["inputs"])}
+    fields = content["request"] | {"inputs": tuple(content["request"]["inputs"])}
     return Batch(
-        directory, PredictionRequest(**asked), tuple((lines, images) for lines, images in content["parts"])
+        directory,
+        PredictionRequest(**fields),
+        tuple((chunk_count, images) for chunk_count, images in content["parts"]),
     )
 
 
-def _keys(out: Path, request: PredictionRequest) -> NDArray[np.uint64]:
-    """Sorted keys of what this model has answered: 8 bytes an image file."""
-    same = [batch.keys() for batch in all_batches(out) if batch.request.answers == request.answers]
-    return np.sort(np.concatenate([np.zeros(0, np.uint64), *same]))
+def _answered_keys(out: Path, request: PredictionRequest) -> NDArray[np.uint64]:
+    """Sorted keys of the chunks that this model has answered: 8 bytes per image file."""
+    keys = [batch.keys() for batch in all_batches(out) if batch.request.answers == request.answers]
+    return np.sort(np.concatenate([np.zeros(0, np.uint64), *keys]))
 
 
-def _new(
-    lines: Iterable[InputChunk], keys: NDArray[np.uint64], *, once: bool
+def _new_chunks(
+    chunks: Iterable[InputChunk], keys: NDArray[np.uint64], *, unique: bool
 ) -> Iterator[tuple[InputChunk, int]]:
-    """The lines that are not known, with their keys.
+    """The chunks that were not answered before, with their keys.
 
     Args:
-        once: Whether no line comes twice; else those that have come are remembered.
+        chunks: What there is to read.
+        keys: uint64 (n,); sorted keys of the answered chunks.
+        unique: Whether no chunk occurs twice. If not, the keys of all chunks are remembered.
     """
-    come: set[int] = set()
-    for line in lines:
-        key = line.key
-        place = int(np.searchsorted(keys, np.uint64(key)))
-        if key not in come and (place == len(keys) or keys[place] != key):
-            yield line, key
-        if not once:
-            come.add(key)
+    seen: set[int] = set()
+    for chunk in chunks:
+        key = chunk.key
+        index = int(np.searchsorted(keys, np.uint64(key)))
+        if key not in seen and (index == len(keys) or keys[index] != key):
+            yield chunk, key
+        if not unique:
+            seen.add(key)
 
 
-def _plan(
-    out: Path, request: PredictionRequest, lines: Iterator[tuple[InputChunk, int]], part: int
+def _create_batch(
+    out: Path, request: PredictionRequest, chunks: Iterator[tuple[InputChunk, int]], part: int
 ) -> Batch | None:
-    """A new batch of these lines; None if there are none."""
+    """A new batch of these chunks; None if there are none."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
     final = out / f"batch={name}"
     with atomic.staging_directory(final) as staging:
-        parts = _write_lines(staging / INPUTS, lines, part)
+        parts = _write_inputs(staging / INPUTS, chunks, part)
         if not parts:
             return None
         batch = Batch(final, request, parts)
@@ -254,20 +269,20 @@ def _plan(
     return batch
 
 
-def _write_lines(
-    path: Path, lines: Iterator[tuple[InputChunk, int]], part: int
+def _write_inputs(
+    path: Path, chunks: Iterator[tuple[InputChunk, int]], part: int
 ) -> tuple[tuple[int, int], ...]:
     parts: list[tuple[int, int]] = []
     count, images = 0, 0
     rows: list[tuple[Any, ...]] = []
-    with pa.ipc.new_file(path, LINES) as writer:
-        for line, key in lines:
-            rows.append((*line, key))
-            count, images = count + 1, images + line.images
+    with pa.ipc.new_file(path, INPUTS_SCHEMA) as writer:
+        for chunk, key in chunks:
+            rows.append((*chunk, key))
+            count, images = count + 1, images + chunk.images
             if images >= part:
                 parts.append((count, images))
                 count, images = 0, 0
-            if len(rows) == CHUNK:
+            if len(rows) == BLOCK:
                 _flush(writer, rows)
         _flush(writer, rows)
     return (*parts, (count, images)) if count else tuple(parts)
@@ -275,6 +290,6 @@ def _write_lines(
 
 def _flush(writer: pa.RecordBatchFileWriter, rows: list[tuple[Any, ...]]) -> None:
     if rows:
-        columns = map(pa.array, zip(*rows, strict=True), LINES.types)
-        writer.write_batch(pa.record_batch(list(columns), schema=LINES))
+        columns = map(pa.array, zip(*rows, strict=True), INPUTS_SCHEMA.types)
+        writer.write_batch(pa.record_batch(list(columns), schema=INPUTS_SCHEMA))
     rows.clear()

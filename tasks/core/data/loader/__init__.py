@@ -1,4 +1,4 @@
 """How training reads the tensor cache: in shuffled windows that fit into memory.
 
-Start at `shuffle.py`. Modules here may import `tasks.core.data.tensors.cache`.
+Start reading at `shuffle.py`. Modules here may import `tasks.core.data.tensors.cache`.
 """

@@ -1,4 +1,4 @@
-"""Slices of a split that are small enough for one pass of a network."""
+"""Batches of a split that are small enough for one pass of a network."""
 
 from collections.abc import Iterator
 
@@ -7,25 +7,26 @@ from numpy.typing import NDArray
 
 from tasks.core.data.loader import mmap
 
-VALUES = 128 * 32 * 32 * 3  # pixels' values in a batch; bounds the memory of activations for any image size
+# Values (pixels times channels) in a batch; bounds the memory of activations at any image size.
+VALUES = 128 * 32 * 32 * 3
 
 
 def batch_size(images: NDArray[np.uint8]) -> int:
-    """Images of a batch, of uint8 (N, H, W, C)."""
+    """Number of images in a batch of images uint8 (N, H, W, C)."""
     return max(1, VALUES // int(np.prod(images.shape[1:])))
 
 
 def batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """The images in batches, uint8 (n, H, W, C) each, in their order."""
+    """The images in their order, uint8 (n, H, W, C) each."""
     size = batch_size(images)
     for start in range(0, len(images), size):
         yield mmap.read_rows(images, np.arange(start, min(start + size, len(images))))
 
 
 def replica_rounds(images: NDArray[np.uint8], replicas: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Row numbers that several replicas predict at once, a batch each, and how many of them are new.
+    """Row numbers that several replicas predict at once, one batch each, and how many of them are new.
 
-    The last round repeats the last row, so that all replicas have equally many.
+    The last round repeats the last row, so that all replicas have the same number of rows.
     """
     size = batch_size(images) * replicas
     for start in range(0, len(images), size):

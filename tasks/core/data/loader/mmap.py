@@ -1,4 +1,4 @@
-"""Rows of a memory-mapped array as an array, without the file staying in the process's memory."""
+"""Reading rows of a memory-mapped array without keeping the file in the process's memory."""
 
 import mmap
 from typing import Any
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from tasks.core.data.tensors.cache import RowView
 
-# Rows between which pages are given back: a page fault maps 64 KiB around it, so that 4,096 random rows of
-# CIFAR-10 would bring in nearly all of its 138 MB.
+# Rows after which pages are released. A page fault maps 64 KiB around it, so that 4,096 random rows of
+# CIFAR-10 would map nearly all of its 138 MB.
 PART = 256
-PIECE = 128 << 10  # bytes asked for at a time; Linux reads no more of a request than a device's read-ahead
+PIECE = 128 << 10  # bytes per madvise call; Linux reads at most a device's read-ahead for each
 
 
 def read_rows(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -24,7 +24,7 @@ def read_rows(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.
 
 
 def read(images: NDArray[np.uint8], first: int, last: int, out: NDArray[np.uint8]) -> None:
-    """Copy `images[first:last]`, read as one, into an array of the same shape."""
+    """Copy `images[first:last]`, read sequentially, into `out`, an array of the same shape."""
     read_ahead(images, first, last)
     out[:] = images[first:last]
     release_pages(images)
@@ -34,9 +34,9 @@ def read_ahead(images: NDArray[np.uint8], first: int, last: int) -> None:
     """Ask the system to read rows of an array before they are used; returns at once.
 
     Args:
-        images: An array, mapped or not, or a `Selection` of one.
+        images: An array, mapped or not, or a `RowView` of one.
         first: The first row.
-        last: One past the last.
+        last: One past the last row.
     """
     if not isinstance(images.base, mmap.mmap):
         return
@@ -45,11 +45,11 @@ def read_ahead(images: NDArray[np.uint8], first: int, last: int) -> None:
     begin = images.offset + first * images.strides[0]
     begin -= begin % mmap.PAGESIZE
     end = images.offset + last * images.strides[0]
-    for at in range(begin, end, PIECE):
-        images.base.madvise(mmap.MADV_WILLNEED, at, min(PIECE, end - at))
+    for offset in range(begin, end, PIECE):
+        images.base.madvise(mmap.MADV_WILLNEED, offset, min(PIECE, end - offset))
 
 
 def release_pages(images: NDArray[Any]) -> None:
-    """Take a mapped file's pages out of this process's memory; the system's cache keeps them."""
+    """Remove a mapped file's pages from the process's memory; the system's cache keeps them."""
     if isinstance(images.base, mmap.mmap):
         images.base.madvise(mmap.MADV_DONTNEED)

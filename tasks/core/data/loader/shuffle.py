@@ -1,9 +1,9 @@
-"""The order in which training sees the images: a full shuffle, or one of windows where they don't fit memory.
+"""The order in which training reads the images: a full shuffle, or a shuffle in windows for larger splits.
 
-A larger split is shuffled at two levels: blocks of neighbouring rows in random order, and the rows of some
-blocks, a window, among each other. What is read at a time then lies in a few large pieces of the file, and
-only a window has to be in memory. Since normalize writes rows in an order that is random with respect to
-class, little of the randomness is lost.
+A larger split is shuffled at two levels: the blocks of neighbouring rows are in random order, and the rows of
+a window, which consists of some blocks, are shuffled. Each read then covers a few large pieces of the file,
+and only one window must be in memory. The normalize stage writes rows in an order that is random with respect
+to class, so that little of the randomness is lost.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks that a window consists of.
+    """The blocks of a window.
 
     Args:
         numbers: int64 (n,); which blocks, ascending.
-        size: Rows of a block; the last of a split may have fewer.
-        rows: Of the split.
+        size: Rows of a block; the last block of a split may have fewer.
+        rows: Rows of the split.
     """
 
     numbers: NDArray[np.int64]
@@ -29,26 +29,26 @@ class Blocks:
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
-        """First and one-past-last row of each."""
+        """The first row of each block, and the row after its last."""
         firsts = (self.numbers * self.size).tolist()
         return [(first, min(first + self.size, self.rows)) for first in firsts]
 
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where these rows are once the blocks are laid one after the other."""
+        """The positions of these rows in the concatenation of the blocks: int64 (n,)."""
         return np.searchsorted(self.numbers, rows // self.size) * self.size + rows % self.size
 
 
 @dataclass(frozen=True)
 class Shuffle:
-    """The order of a split's images in each epoch: follows from the seed and the epoch alone.
+    """The order of a split's images in each epoch. It depends on the seed and the epoch only.
 
     Args:
-        seed: Everything random follows from it.
+        seed: Seed of all randomness.
         rows: Number of images.
-        row_bytes: Of an image.
-        whole_bytes: A split up to this size is shuffled as a whole,
-        window_bytes: of a larger one, so much among each other,
-        block_bytes: in pieces of neighbouring rows of this size.
+        row_bytes: Bytes of an image.
+        full_shuffle_bytes: A split up to this size gets a full shuffle.
+        window_bytes: Size of a window of a larger split.
+        block_bytes: Size of a block of neighbouring rows, the unit of reading.
     """
 
     seed: int
@@ -59,35 +59,35 @@ class Shuffle:
     block_bytes: int = 4 << 20
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """All row numbers in the order of an epoch, counted from 0; read-only."""
+        """All row numbers in the order of an epoch, int64 (rows,), read-only. Epochs count from 0."""
         return _order(self, epoch)
 
-    def windows(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The window, counted from 0, that each place of an epoch's order lies in."""
-        return places // self.window
+    def windows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The window of each position in an epoch's order, counted from 0: int64 (n,)."""
+        return positions // self.window
 
     def following(self, epoch: int, window: int) -> tuple[int, int]:
-        """The window after that one: the next epoch's first follows the last."""
+        """Epoch and window after this one. The last window is followed by the next epoch's first."""
         return (epoch, window + 1) if (window + 1) * self.window < self.rows else (epoch + 1, 0)
 
     def blocks(self, epoch: int, window: int) -> Blocks:
-        """The blocks that a window consists of."""
+        """The blocks of a window."""
         rows = self.order(epoch)[window * self.window : (window + 1) * self.window]
         return Blocks(np.unique(rows // self.block), self.block, self.rows)
 
     @property
     def is_full_shuffle(self) -> bool:
-        """Whether all rows are shuffled among each other."""
+        """Whether the split is small enough for a full shuffle."""
         return self.rows * self.row_bytes <= self.full_shuffle_bytes
 
     @property
     def block(self) -> int:
-        """Rows of a block."""
+        """Number of rows of a block."""
         return max(1, self.block_bytes // self.row_bytes)
 
     @property
     def window(self) -> int:
-        """Rows of a window."""
+        """Number of rows of a window."""
         return max(1, self.window_bytes // (self.block * self.row_bytes)) * self.block
 
 
@@ -98,8 +98,8 @@ def _order(shuffle: Shuffle, epoch: int) -> NDArray[np.int64]:
         order = generator.permutation(shuffle.rows)
     else:
         starts = generator.permutation(np.arange(0, shuffle.rows, shuffle.block))
-        pieces = starts[:, None] + np.arange(shuffle.block)
-        order = pieces[pieces < shuffle.rows]
+        rows = starts[:, None] + np.arange(shuffle.block)
+        order = rows[rows < shuffle.rows]
         for start in range(0, shuffle.rows, shuffle.window):
             generator.shuffle(order[start : start + shuffle.window])
     order.setflags(write=False)

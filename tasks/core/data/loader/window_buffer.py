@@ -1,8 +1,8 @@
-"""The images of a split as training asks for them; of a large split, two windows are held in memory.
+"""The images of a split in training order. Of a large split, two windows are in memory.
 
-Each window is read once, in whole blocks, by a thread that is a window ahead. Left to the system's cache,
-windows were thrown out again before they were used where memory was short, since the one before it had
-been used and so looked worth keeping: four times as much was read as was needed (docs/experiments.md).
+A thread reads each window once, in whole blocks, one window ahead. The system's page cache is not enough:
+where memory is short it evicted the next window before it was used, since the used one looked worth keeping.
+Four times the necessary bytes were read (docs/experiments.md).
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,9 +20,9 @@ class _Window:
     """A window in memory.
 
     Args:
-        number: Epoch, and the window in it.
-        blocks: What it consists of, ascending.
-        images: uint8 (rows, H, W, C); the blocks' rows, one after the other.
+        number: Epoch, and number of the window in it.
+        blocks: The blocks that it consists of.
+        images: uint8 (rows, H, W, C); the blocks' rows, concatenated.
     """
 
     number: tuple[int, int]
@@ -34,54 +34,54 @@ class _Window:
 
 
 class WindowBuffer:
-    """Gives the images at given places of an epoch's order; meant to be asked for them in their order.
+    """Gives the images at positions of an epoch's order; it is fast if they are requested in that order.
 
     Args:
-        images: uint8 (N, H, W, C); a mapped array or a `Selection` of one.
-        shuffle: Their order in each epoch.
+        images: uint8 (N, H, W, C); a mapped array or a `RowView` of one.
+        shuffle: The order of the images in each epoch.
     """
 
     def __init__(self, images: NDArray[np.uint8], shuffle: Shuffle) -> None:
         self.images, self.shuffle = images, shuffle
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="window")
-        self._coming: Future[_Window] | None = None
-        self._held: _Window | None = None
+        self._next: Future[_Window] | None = None
+        self._current: _Window | None = None
 
-    def take(self, epoch: int, places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A new array of the images at these places of the epoch's order, uint8 (n, H, W, C)."""
-        rows = self.shuffle.order(epoch)[places]
+    def take(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A new array of the images at these positions of the epoch's order, uint8 (n, H, W, C)."""
+        rows = self.shuffle.order(epoch)[positions]
         if self.shuffle.is_full_shuffle:
             return mmap.read_rows(self.images, rows)
         taken = np.empty((len(rows), *self.images.shape[1:]), np.uint8)
-        windows = self.shuffle.windows(places)
+        windows = self.shuffle.windows(positions)
         for window in np.unique(windows).tolist():
-            chosen = windows == window
-            taken[chosen] = self._window(epoch, window).take(rows[chosen])
+            in_window = windows == window
+            taken[in_window] = self._window(epoch, window).take(rows[in_window])
         return taken
 
     def _window(self, epoch: int, window: int) -> _Window:
-        """That window, having the one after it read meanwhile."""
-        if self._held and self._held.number == (epoch, window):
-            return self._held
-        coming = self._coming.result() if self._coming else None
-        if coming and coming.number == (epoch, window):
-            free = self._held
-        else:  # the first window of all, or training went on somewhere else
-            free, coming = coming, self._read((epoch, window), self._held)
-        self._held = coming
-        self._coming = self._reader.submit(self._read, self.shuffle.following(epoch, window), free)
-        return coming
+        """That window. The one after it is then read in the background."""
+        if self._current and self._current.number == (epoch, window):
+            return self._current
+        following = self._next.result() if self._next else None
+        if following and following.number == (epoch, window):
+            reusable = self._current
+        else:  # the first window, or a jump to another position
+            reusable, following = following, self._read((epoch, window), self._current)
+        self._current = following
+        self._next = self._reader.submit(self._read, self.shuffle.following(epoch, window), reusable)
+        return following
 
-    def _read(self, number: tuple[int, int], free: _Window | None) -> _Window:
-        """Read a window, into the memory of another that nobody needs any more."""
+    def _read(self, number: tuple[int, int], reusable: _Window | None) -> _Window:
+        """Read a window, into the memory of another one that is no longer needed."""
         blocks = self.shuffle.blocks(*number)
-        images, place = free.images if free else self._space(), 0
+        images, position = reusable.images if reusable else self._allocate(), 0
         for first, last in blocks.ranges:
-            mmap.read(self.images, first, last, images[place : place + last - first])
-            place += last - first
+            mmap.read(self.images, first, last, images[position : position + last - first])
+            position += last - first
         return _Window(number, blocks, images)
 
-    def _space(self) -> NDArray[np.uint8]:
-        # Behind a short last block windows end within blocks: two more than fit can have a part in one.
+    def _allocate(self) -> NDArray[np.uint8]:
+        # After a short last block, windows no longer end at block ends: one can overlap two blocks more.
         rows = self.shuffle.window + 2 * self.shuffle.block
         return np.empty((rows, *self.images.shape[1:]), np.uint8)

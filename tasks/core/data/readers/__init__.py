@@ -1,5 +1,5 @@
-"""Readers: one file a format, behind one door.
+"""Readers of image sources: one file per format, opened through `factory.py`.
 
-Start at `base.py` (what a reader gives) and `factory.py` (which reader a dataset gets; the place to add a
-format). Modules here may import `tasks.core.data.files`, `decode.py` and `threads.py`.
+Start reading at `base.py` (what a reader gives), then `factory.py` (which reader opens which source; add new
+formats there). Modules here may import `tasks.core.data.files`, `decode.py` and `threads.py`.
 """

@@ -1,7 +1,7 @@
-"""What a dataset's images are like, apart from where they come from.
+"""The format of datasets that store images as arrays: classes, shape and parts.
 
-It goes into the raw dataset's manifest, so that normalize needn't know the table of known datasets: one
-more entry there changes no digest.
+It is written into the raw dataset's manifest. The normalize stage therefore does not read the catalog, and a
+new entry there changes no digest.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ArrayFormat:
-    """The form of a dataset whose images aren't files of their own.
+    """The format of a dataset whose images are not files of their own.
 
     Args:
         classes: Class names in the order of the labels.
         shape: Height, width and channels of an image.
         members: Which part belongs to which split, as (part, split) pairs. A part is a member of a CIFAR
             archive, or "train" for idx files called train-images-... and train-labels-....
-        label_bytes: For CIFAR archives: label bytes in front of an image; the last one counts.
+        label_bytes: Label bytes in front of each image of a CIFAR archive; the last one is the label.
     """
 
     classes: tuple[str, ...]
@@ -30,10 +30,12 @@ class ArrayFormat:
     label_bytes: int = 1
 
     def as_json(self) -> dict[str, Any]:
+        """The fields as JSON values, for the manifest."""
         return asdict(self)
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> "ArrayFormat":
+        """Build from the JSON values that `as_json` gives."""
         height, width, channels = value["shape"]
         return cls(
             classes=tuple(value["classes"]),
@@ -44,10 +46,10 @@ class ArrayFormat:
 
 
 class Block(NamedTuple):
-    """Some images of one part, in their order there.
+    """Consecutive images of one part.
 
     Args:
-        part: The part's name, as in `Form.members`.
+        part: The part's name, as in `ArrayFormat.members`.
         split: "train", "val", "test", or "" where the source has no splits.
         images: uint8 (n, H, W, C).
         labels: int32 (n,), 0..classes-1.

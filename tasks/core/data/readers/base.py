@@ -1,4 +1,4 @@
-"""What every reader of a raw dataset gives, whatever the images come from."""
+"""What the readers of all formats give: an index of the images, and the decoded images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tasks.core.data.decode import Pixels, Target
 from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
-BATCH = 4096  # rows that are Python objects at the same time
+BATCH = 4096  # rows held as Python objects at a time
 SCHEMA = pa.schema({"identity": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
 
 
@@ -24,8 +24,8 @@ class ImageRef(NamedTuple):
     """An image of a raw dataset, not decoded.
 
     Args:
-        identity: The SHA-256 of its content: of the file, or of the pixels where images aren't files.
-        path: Where it is in the source, for a person.
+        image_id: The SHA-256 of its content: of the file, or of the pixels where images are not files.
+        path: Where it is in the source, in a form that users can read.
         split: "train", "val", "test", or "" where the source has no splits.
         label: 0..classes-1, or `UNLABELLED`.
     """
@@ -38,11 +38,11 @@ class ImageRef(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """The images of a raw dataset in the source's own order, as columns: 150 bytes an image, not 400.
+    """The images of a raw dataset in the source's own order, as columns: 150 bytes per image instead of 400.
 
     Args:
-        identity: Strings; fields as in `ImageRef`.
-        path: Strings.
+        image_id: Strings (N,); fields as in `ImageRef`.
+        path: Strings (N,).
         split: Strings (N,).
         label: int32 (N,).
     """
@@ -54,10 +54,10 @@ class ImageIndex:
 
     @classmethod
     def of(cls, rows: Iterable[ImageRef]) -> "ImageIndex":
-        """Collect rows; few at a time are Python objects."""
+        """Collect rows. At most `BATCH` of them are Python objects at a time."""
         rows, batches = iter(rows), []
-        while some := list(islice(rows, BATCH)):
-            columns = zip(*some, strict=True)
+        while batch := list(islice(rows, BATCH)):
+            columns = zip(*batch, strict=True)
             batches.append(pa.record_batch([*map(pa.array, columns, SCHEMA.types)], schema=SCHEMA))
         table = pa.Table.from_batches(batches, SCHEMA).combine_chunks()
         split = np.array(table["split"].to_pylist(), np.str_)
@@ -67,24 +67,24 @@ class ImageIndex:
         return len(self.label)
 
     def __getitem__(self, number: int) -> ImageRef:
-        identity, path = self.image_id[number].as_py(), self.path[number].as_py()
-        return ImageRef(identity, path, str(self.split[number]), int(self.label[number]))
+        image_id, path = self.image_id[number].as_py(), self.path[number].as_py()
+        return ImageRef(image_id, path, str(self.split[number]), int(self.label[number]))
 
     @cached_property
     def duplicated(self) -> list[int]:
-        """Numbers of the images whose content comes more than once, ascending."""
+        """Numbers of the images whose content occurs more than once, ascending."""
         order = pc.sort_indices(self.image_id).to_numpy()
-        laid = self.image_id.take(order)
-        same = pc.equal(laid.slice(0, max(0, len(self) - 1)), laid.slice(1)).to_numpy()
-        twice = np.zeros(len(self), bool)
-        twice[:-1] |= same
-        twice[1:] |= same
-        return np.sort(order[twice]).tolist()
+        sorted_ids = self.image_id.take(order)
+        equals_next = pc.equal(sorted_ids.slice(0, max(0, len(self) - 1)), sorted_ids.slice(1)).to_numpy()
+        is_repeated = np.zeros(len(self), bool)
+        is_repeated[:-1] |= equals_next
+        is_repeated[1:] |= equals_next
+        return np.sort(order[is_repeated]).tolist()
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An image as it came out of the decoder; `image` and `original` as `decode.decode` gives them."""
+    """A decoded image; `image` and `original` as returned by `decode.decode`."""
 
     row: int
     image: Pixels
@@ -93,45 +93,50 @@ class DecodedImage:
 
 @dataclass(frozen=True, slots=True)
 class DecodeFailure:
-    """An image that couldn't be read, and why."""
+    """An image that could not be read, and the reason."""
 
     row: int
     reason: str
 
 
 class Reader(Protocol):
-    """A raw dataset, opened.
+    """An open raw dataset.
 
     Attributes:
-        classes: Class names; their order is the labels' meaning.
-        shape: Height, width, channels if the source fixes them, else None.
-        published: Whether it is a dataset that others report scores on, so that its images stay as they are.
-        random_access: Whether `images` may be asked for in any order, at the same cost, and gives them in
-            that order.
+        classes: Class names; a label is an index into them.
+        shape: Height, width and channels if the source fixes them, else None.
+        published: Whether others report scores on this dataset. If so, no readable image is left out.
+        random_access: Whether `images` accepts numbers in any order at the same cost, and yields the images
+            in that order.
     """
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """See `Reader`."""
 
     @property
-    def shape(self) -> tuple[int, int, int] | None: ...
+    def shape(self) -> tuple[int, int, int] | None:
+        """See `Reader`."""
 
     @property
-    def published(self) -> bool: ...
+    def published(self) -> bool:
+        """See `Reader`."""
 
     @property
-    def random_access(self) -> bool: ...
+    def random_access(self) -> bool:
+        """See `Reader`."""
 
     def index(self) -> ImageIndex:
         """All images, in the source's own order."""
         ...
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
-        """Decode the images with the numbers `wanted` (ascending, but for `random_access`)."""
+        """Decode the images with the numbers `wanted`, which are ascending unless `random_access` is true."""
         ...
 
 
 def decode_image(row: int, content: bytes, target: Target) -> DecodedImage | DecodeFailure:
+    """Decode the image with this number; an error becomes a `DecodeFailure`."""
     try:
         return DecodedImage(row, *decode.decode(content, target))
     except DecodeError as error:

@@ -1,4 +1,4 @@
-"""Classes are matched by name: every split of a dataset must have the same ones."""
+"""Checks of class names: classes are matched by name, and every split must have the same ones."""
 
 from collections.abc import Mapping, Set
 
@@ -6,21 +6,21 @@ from tasks.core.errors import DataError
 
 
 def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -> None:
-    """Refuse splits with different classes, and less than two classes.
+    """Refuse splits with different classes, and fewer than two classes.
 
     Args:
-        source: What the classes are from, for the message.
+        source: The source's name, for the message.
         classes: Class names by split; the split is "" in a source without splits.
         expected: The layout that the source should have.
 
     Raises:
-        DataError: With what differs.
+        DataError: The message names the classes that differ.
     """
     reference = classes.get("train", next(iter(classes.values()), set()))
     for split, names in classes.items():
         if names != reference:
-            lacking = ", ".join(sorted(reference ^ names))
-            found = f"only in one of them: {lacking}"
+            differing = ", ".join(sorted(reference ^ names))
+            found = f"only in one of them: {differing}"
             raise layout_error(source, f"has other classes in {split} than in train", expected, found)
     if not reference:
         raise layout_error(source, "has no classes", expected, "none")
@@ -29,7 +29,14 @@ def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -
 
 
 def layout_error(source: str, what: str, expected: str, found: str) -> DataError:
-    """The error for a person's own data that can't be used as they are."""
+    """The error for a user's data in a wrong layout.
+
+    Args:
+        source: The path that the message starts with.
+        what: What is wrong with it, as the predicate of a sentence.
+        expected: The layout that it should have.
+        found: What it has instead.
+    """
     return DataError(
         f"{source} {what}", expected=expected, found=found, done="nothing was written, the data are unchanged"
     )

@@ -1,10 +1,12 @@
-"""Corrections: labels that a person has put right, laid over the source's own, which stay as they are.
+"""Corrections: labels given by the user that replace those of the source. The source is not changed.
 
-A CSV with a header. The column `label` has a class's name, `id` the image's id (the SHA-256 of its content),
-`path` where the image is in the source; either of the last two will do. Other columns don't count, nor do
-rows without a label: the report's list of suspects becomes corrections when its labels are filled in.
-A corrected raw dataset is a listing of its own with a copy of the corrections beside it, so that its digest,
-and all that follows from it, changes with what they say.
+They are a CSV with a header. The class is in the column `corrected_class_name`, `label` or `class_name`; the
+first of these counts. The image is named by `image_id` or `id` (the SHA-256 of its content) or by `path` (its
+path in the source); the id overrides the path. Other columns are ignored, and so are rows without a class:
+the report's table of label issues becomes a file of corrections when its empty classes are filled in.
+
+A corrected raw dataset is a listing of its own with a copy of the corrections beside it. Its digest, and all
+digests that follow from it, change with the content of the corrections.
 """
 
 import csv
@@ -29,14 +31,14 @@ from tasks.core.workspace import Workspace
 
 NAME = "corrections.csv"
 SHOWN = 5  # rows that an error names
-# Of several columns the first counts: the form of label issues has the class as it is and as it should be.
+# The first column that exists counts: a table of label issues has the given class and the corrected one.
 CLASS_COLUMNS = ("corrected_class_name", "label", "class_name")
 ID_COLUMNS = ("image_id", "id")
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One row: the image by its id or its path (the other is empty), and the name of its class."""
+    """One row: the image by its id or its path (the other is empty), and the correct class."""
 
     image_id: str
     path: str
@@ -47,63 +49,72 @@ def read(path: Path) -> tuple[Correction, ...]:
     """The corrections of a file, in its order.
 
     Raises:
-        UsageError: The file isn't there, has no such columns, or names an image twice.
+        UsageError: The file cannot be read, lacks the columns, or names an image twice.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the corrections {path} cannot be read", found=str(error)) from error
-    names = set(rows[0]) if rows else set()
-    column = next((name for name in CLASS_COLUMNS if name in names), "")
-    if rows and not (column and names & {*ID_COLUMNS, "path"}):
+    columns = set(rows[0]) if rows else set()
+    class_column = next((name for name in CLASS_COLUMNS if name in columns), "")
+    if rows and not (class_column and columns & {*ID_COLUMNS, "path"}):
         raise UsageError(
             f"the corrections {path} have other columns",
             expected="class_name, and image_id or path",
             found=", ".join(map(str, rows[0])),
         )
-    found = tuple(
-        Correction(*_image(row), class_name=row[column].strip())
+    corrections = tuple(
+        Correction(*_image(row), class_name=row[class_column].strip())
         for row in rows
-        if (row[column] or "").strip()
+        if (row[class_column] or "").strip()
     )
-    _refuse_twice(found, path)
-    return found
+    _refuse_repeated(corrections, path)
+    return corrections
 
 
 def digest(corrections: Sequence[Correction]) -> str:
-    """What they say, whatever their order: part of the tensors' digest."""
-    return hashing.digest_of(sorted([each.image_id, each.path, each.class_name] for each in corrections))
+    """A digest of the corrections, in any order: an ingredient of the tensors."""
+    return hashing.digest_of(
+        sorted([correction.image_id, correction.path, correction.class_name] for correction in corrections)
+    )
 
 
 def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Correction]) -> ImageIndex:
-    """The rows with their labels put right; of images with the same content, all are.
+    """The index with corrected labels. All images with the same content are corrected.
 
     Args:
-        rows: Of a raw dataset.
+        rows: The index of a raw dataset.
         classes: Names of its classes, in the order of the labels.
+        corrections: The corrections.
 
     Raises:
-        DataError: A correction of an image that isn't there, or to a class that isn't one.
+        DataError: A correction names an image that does not exist, or a class that the dataset does not have.
     """
-    by_path = [each for each in corrections if not each.image_id]
-    by_identity = [each for each in corrections if each.image_id]
-    absent, label = [], rows.label.copy()
-    # An id counts before a path, so it comes last.
-    for some, column, field in ((by_path, rows.path, "path"), (by_identity, rows.image_id, "image_id")):
-        keys = [getattr(each, field) for each in some]
-        places = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
-        absent += sorted(set(keys) - {keys[place] for place in np.unique(places).tolist() if place >= 0})
-        right = [
-            classes.index(each.class_name) if each.class_name in classes else UNLABELLED for each in some
+    by_path = [correction for correction in corrections if not correction.image_id]
+    by_id = [correction for correction in corrections if correction.image_id]
+    missing, label = [], rows.label.copy()
+    # Ids override paths, so they are applied last.
+    for group, column, field in ((by_path, rows.path, "path"), (by_id, rows.image_id, "image_id")):
+        keys = [getattr(correction, field) for correction in group]
+        indices = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
+        missing += sorted(set(keys) - {keys[index] for index in np.unique(indices).tolist() if index >= 0})
+        labels = [
+            classes.index(correction.class_name) if correction.class_name in classes else UNLABELLED
+            for correction in group
         ]
-        label[places >= 0] = np.array(right, np.int32)[places[places >= 0]]
-    _refuse_strangers(absent, classes, corrections)
+        label[indices >= 0] = np.array(labels, np.int32)[indices[indices >= 0]]
+    _check_known(missing, classes, corrections)
     return replace(rows, label=label)
 
 
 def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) -> RawDataset:
-    """The raw dataset with the corrections of a file; without any, the dataset itself.
+    """The raw dataset with the corrections of a file; without corrections, the dataset itself.
+
+    Args:
+        raw: The dataset.
+        path: The file of corrections, or None.
+        workspace: Where the corrected listing is stored.
 
     Raises:
         UsageError: See `read`.
@@ -111,92 +122,96 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     corrections = read(path) if path is not None else ()
     if not corrections:
         return raw
-    before = raw.manifest
-    made_of = DOWNLOAD.ingredients(
-        before["ingredients"]["inputs"] | {"corrections": digest(corrections)},
-        before["ingredients"]["parameters"],
+    manifest = raw.manifest
+    ingredients = DOWNLOAD.ingredients(
+        manifest["ingredients"]["inputs"] | {"corrections": digest(corrections)},
+        manifest["ingredients"]["parameters"],
     )
 
     def build(staging: Path) -> dict[str, Any]:
-        for name in before["files"]:
+        for name in manifest["files"]:
             shutil.copyfile(raw.directory / name, staging / name)
         rows = [
-            {"image_id": each.image_id, "path": each.path, "class_name": each.class_name}
-            for each in corrections
+            {"image_id": correction.image_id, "path": correction.path, "class_name": correction.class_name}
+            for correction in corrections
         ]
         with (staging / NAME).open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, ["image_id", "path", "class_name"])
             writer.writeheader()
             writer.writerows(rows)
-        return {**before["facts"], "corrections": len(corrections)}
+        return {**manifest["facts"], "corrections": len(corrections)}
 
     values = {name: getattr(raw, name) for name in ("dataset", "format", "root")}
-    return DOWNLOAD.output(made_of, workspace, build, **values)
+    return DOWNLOAD.output(ingredients, workspace, build, **values)
 
 
 @dataclass(frozen=True)
 class RelabelledReader:
-    """A reader whose labels are put right."""
+    """A reader with corrected labels. Everything else is the other reader's."""
 
     reader: Reader
     corrections: Sequence[Correction]
 
     @classmethod
     def of(cls, reader: Reader, raw: RawDataset) -> Reader:
-        """The reader, with the corrections that lie in the raw dataset's directory, if there are any."""
+        """Apply the corrections in the raw dataset's directory; without any, return the reader."""
         path = raw.directory / NAME
         return cls(reader, read(path)) if path.exists() else reader
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """See `Reader`."""
         return self.reader.classes
 
     @property
     def shape(self) -> tuple[int, int, int] | None:
+        """See `Reader`."""
         return self.reader.shape
 
     @property
     def published(self) -> bool:
+        """See `Reader`."""
         return self.reader.published
 
     @property
     def random_access(self) -> bool:
+        """See `Reader`."""
         return self.reader.random_access
 
     def index(self) -> ImageIndex:
+        """All images, with corrected labels."""
         return overlay(self.reader.index(), self.classes, self.corrections)
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader.images`."""
         return self.reader.images(wanted, target)
 
 
 def _image(row: dict[str, str]) -> tuple[str, str]:
-    """Id and path; the path doesn't count where there is an id."""
+    """Id and path of a row; the path is empty where there is an id."""
     image_id = next((row[name].strip() for name in ID_COLUMNS if row.get(name)), "")
     return image_id, "" if image_id else (row.get("path") or "").strip()
 
 
-def _refuse_twice(corrections: Sequence[Correction], path: Path) -> None:
-    counts = Counter((each.image_id, each.path) for each in corrections)
-    twice = [identity or path for (identity, path), count in counts.items() if count > 1]
-    if twice:
+def _refuse_repeated(corrections: Sequence[Correction], path: Path) -> None:
+    counts = Counter((correction.image_id, correction.path) for correction in corrections)
+    repeated = [image_id or path for (image_id, path), count in counts.items() if count > 1]
+    if repeated:
         raise UsageError(
             f"the corrections {path} name an image twice",
-            expected="one row an image",
-            found=", ".join(twice[:SHOWN]),
+            expected="one row per image",
+            found=", ".join(repeated[:SHOWN]),
             done="nothing was written",
         )
 
 
-def _refuse_strangers(
-    absent: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]
-) -> None:
-    other = sorted({each.class_name for each in corrections} - set(classes))
-    if absent or other:
-        found = [f"{len(absent)} images that aren't there: {', '.join(absent[:SHOWN])}"] if absent else []
-        found += [f"no class {', '.join(other[:SHOWN])}"] if other else []
+def _check_known(missing: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]) -> None:
+    unknown = sorted({correction.class_name for correction in corrections} - set(classes))
+    if missing or unknown:
+        found = [f"{len(missing)} images that do not exist: {', '.join(missing[:SHOWN])}"] if missing else []
+        found += [f"no class {', '.join(unknown[:SHOWN])}"] if unknown else []
         raise DataError(
-            "the corrections don't fit the images",
+            "the corrections do not match the dataset",
             expected=f"images of the dataset, classes among {', '.join(classes)}",
             found="; ".join(found),
             done="nothing was written",

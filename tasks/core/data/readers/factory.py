@@ -1,4 +1,4 @@
-"""Which reader understands which format. To add a format, add a module here and a row to `READERS`."""
+"""Which reader opens which format. To add a format, add a module here and a row to `READERS`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,23 +22,24 @@ HERE = "tasks.core.data.readers"
 
 
 class Scan(Protocol):
-    """Looks at the files of a source without reading them; gives a `file_stats.stats_table`."""
+    """Lists the files of a source without reading them, as a `file_stats.stats_table`."""
 
-    def __call__(self, path: Path, /) -> pa.Table: ...
+    def __call__(self, path: Path, /) -> pa.Table:
+        """List the file or folder at `path`."""
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """Images in files of the user's.
+    """A format of files that users provide.
 
     Args:
         scan: Lists the files.
-        open: Makes the reader from the root folder and the listing.
-        count: Number of images; reads what it must, and refuses what cannot be read.
-        suffixes: Of a single file of this format, lower case; empty if it is always a folder.
-        folder_suffixes: Of the files by which a folder is known to be of this format.
-        modules: Modules that decide what the reader gives: ingredients of its datasets' tensors only.
-        libraries: Distributions that do.
+        open: Builds the reader from the root folder and the listing.
+        count: The number of images. Reads what it must, and refuses what cannot be read.
+        suffixes: Of a single file of this format, lower case; empty if a source is always a folder.
+        folder_suffixes: Files with these suffixes mark a folder as being of this format.
+        modules: Modules that decide what the reader gives; ingredients of its datasets' tensors only.
+        libraries: Distributions that decide what the reader gives.
     """
 
     scan: Scan
@@ -52,11 +53,11 @@ class FileFormat:
 
 @dataclass(frozen=True)
 class ArchiveFormat:
-    """Images in the archives of a known dataset, read as a whole in any case.
+    """A format of the catalog's archives, which are always read completely.
 
     Args:
-        open: Makes the reader from the files by name, and what the dataset's images are like.
-        modules, libraries: As of `FileFormat`.
+        open: Builds the reader from the files by name and the dataset's array format.
+        modules, libraries: As in `FileFormat`.
     """
 
     open: Callable[[Mapping[str, Path], ArrayFormat], ArrayReader]
@@ -64,16 +65,16 @@ class ArchiveFormat:
     libraries: tuple[str, ...] = ()
 
 
-def _listed(_: Path, files: pa.Table) -> int:
+def _count_listed(_: Path, files: pa.Table) -> int:
     return len(files)
 
 
 READERS: dict[str, FileFormat | ArchiveFormat] = {
-    # A folder that has images and files of other formats is one of images: the first row counts.
+    # The first matching row counts: a folder with images and other files is a folder of images.
     "folder": FileFormat(
         scan=image_folder.scan,
         open=ImageFolderReader,
-        count=_listed,
+        count=_count_listed,
         folder_suffixes=frozenset(image_folder.SUFFIXES),
         modules=(f"{HERE}.image_folder",),
         libraries=("simplejpeg",),
@@ -81,7 +82,7 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
     "csv": FileFormat(
         scan=csv_table.scan,
         open=ImageFolderReader,
-        count=_listed,
+        count=_count_listed,
         suffixes=(".csv",),
         modules=(f"{HERE}.image_folder",),
         libraries=("simplejpeg",),
@@ -101,26 +102,28 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
     "cifar": ArchiveFormat(open=cifar.open_archive, modules=(f"{HERE}.cifar",)),
     "idx": ArchiveFormat(open=idx.open_files, modules=(f"{HERE}.idx",)),
 }
-FILE_FORMATS = {name: kind for name, kind in READERS.items() if isinstance(kind, FileFormat)}
-SUFFIXES = {suffix: name for name, kind in FILE_FORMATS.items() for suffix in kind.suffixes}
+FILE_FORMATS = {
+    name: file_format for name, file_format in READERS.items() if isinstance(file_format, FileFormat)
+}
+SUFFIXES = {suffix: name for name, file_format in FILE_FORMATS.items() for suffix in file_format.suffixes}
 
 
 def open_raw(raw: RawDataset) -> Reader:
-    """The reader of a raw dataset, its labels put right if there are corrections."""
+    """The reader of a raw dataset, with corrected labels if it has corrections."""
     return RelabelledReader.of(_source_reader(raw), raw)
 
 
-def open_archive(name: str, files: Mapping[str, Path], form: ArrayFormat) -> ArrayReader:
-    """The reader of a known dataset's archives, before they are listed.
+def open_archive(name: str, files: Mapping[str, Path], array_format: ArrayFormat) -> ArrayReader:
+    """The reader of a catalog dataset's archives before they are listed.
 
     Args:
         name: The format, such as "cifar".
         files: The archives by their official names.
-        form: What the dataset's images are like.
+        array_format: What the dataset's images are like.
     """
-    kind = READERS[name]
-    assert isinstance(kind, ArchiveFormat)  # noqa: S101 - the catalog's own declaration
-    return kind.open(files, form)
+    file_format = READERS[name]
+    assert isinstance(file_format, ArchiveFormat)  # noqa: S101 - the catalog declares archive formats only
+    return file_format.open(files, array_format)
 
 
 def modules(raw: RawDataset) -> tuple[str, ...]:
@@ -135,16 +138,16 @@ def libraries(raw: RawDataset) -> tuple[str, ...]:
 
 
 def is_read_whole(raw: RawDataset) -> bool:
-    """Whether the source is read as a whole in any case, so that reusing images saves nothing."""
+    """Whether the reader always reads the complete source, so that reusing images saves nothing."""
     return isinstance(READERS[raw.format], ArchiveFormat)
 
 
 def _source_reader(raw: RawDataset) -> Reader:
     files = listing.read(raw.directory)
-    root = Workspace.active().root / raw.root  # an absolute root stays as it is
-    kind = READERS[raw.format]
-    if isinstance(kind, FileFormat):
-        return kind.open(root, files)
+    root = Workspace.active().root / raw.root  # an absolute `raw.root` replaces the workspace's root
+    file_format = READERS[raw.format]
+    if isinstance(file_format, FileFormat):
+        return file_format.open(root, files)
     parameters: dict[str, Any] = raw.manifest["ingredients"]["parameters"]
     names = {Path(path).name: root / path for path in files["path"].to_pylist()}
-    return kind.open(names, ArrayFormat.of_json(parameters["form"]))
+    return file_format.open(names, ArrayFormat.of_json(parameters["array_format"]))

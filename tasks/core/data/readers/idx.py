@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its kin (http://yann.lecun.com/exdb/mnist, "File formats"), gzipped.
+"""The idx format of MNIST and Fashion-MNIST (http://yann.lecun.com/exdb/mnist, "File formats"), gzipped.
 
 A file is two zero bytes, the type (8 for uint8), the number of dimensions, each dimension as a big-endian
 uint32, then the values. Images and labels are two files.
@@ -19,94 +19,95 @@ from tasks.core.data.readers.arrays import ArrayReader
 from tasks.core.errors import ArchiveError
 
 UINT8 = 8
-MOST = 100_000_000  # images; a header that claims more is taken for damaged
+MAX_IMAGES = 100_000_000  # a header that claims more counts as damaged
 BLOCK = 1 << 22  # bytes of images in memory at a time
 
 
-def open_files(files: Mapping[str, Path], form: ArrayFormat) -> ArrayReader:
-    """The reader of a dataset's idx files; arguments as of `blocks`."""
-    return ArrayReader(form, lambda: blocks(files, form))
+def open_files(files: Mapping[str, Path], array_format: ArrayFormat) -> ArrayReader:
+    """The reader of a dataset's idx files; arguments as in `blocks`."""
+    return ArrayReader(array_format, lambda: blocks(files, array_format))
 
 
-def blocks(files: Mapping[str, Path], form: ArrayFormat) -> Iterator[Block]:
+def blocks(files: Mapping[str, Path], array_format: ArrayFormat) -> Iterator[Block]:
     """The images of a dataset's idx files, some thousand at a time.
 
     Args:
         files: Paths by their official names, {part}-images-idx3-ubyte.gz and {part}-labels-idx1-ubyte.gz.
-        form: Classes, shape and parts.
+        array_format: Classes, shape and parts.
 
     Raises:
-        ArchiveError: A file is truncated, damaged, of another type or shape, or the two don't match.
+        ArchiveError: A file is truncated, damaged, of another type or shape, or images and labels differ in
+            number.
     """
-    for part, split in form.members:
-        labels = _labels(files[f"{part}-labels-idx1-ubyte.gz"], form)
+    for part, split in array_format.members:
+        labels = _labels(files[f"{part}-labels-idx1-ubyte.gz"], array_format)
         start = 0
-        for images in _images(files[f"{part}-images-idx3-ubyte.gz"], form, len(labels)):
+        for images in _images(files[f"{part}-images-idx3-ubyte.gz"], array_format, len(labels)):
             yield Block(part, split, images, labels[start : start + len(images)])
             start += len(images)
 
 
-def _labels(path: Path, form: ArrayFormat) -> NDArray[np.int32]:
-    with _opened(path) as file:
+def _labels(path: Path, array_format: ArrayFormat) -> NDArray[np.int32]:
+    with _open(path) as file:
         (count,) = _shape(path, file, dimensions=1)
-        if not 0 < count <= MOST:
-            raise _refusal(path, f"1..{MOST} labels", str(count))
-        labels = np.frombuffer(_exactly(path, file, count), np.uint8).astype(np.int32)
-        _end(path, file)
-    if labels.max() >= len(form.classes):
-        raise _refusal(path, f"labels 0..{len(form.classes) - 1}", str(labels.max()))
+        if not 0 < count <= MAX_IMAGES:
+            raise _archive_error(path, f"1..{MAX_IMAGES} labels", str(count))
+        labels = np.frombuffer(_read_exactly(path, file, count), np.uint8).astype(np.int32)
+        _check_end(path, file)
+    if labels.max() >= len(array_format.classes):
+        raise _archive_error(path, f"labels 0..{len(array_format.classes) - 1}", str(labels.max()))
     return labels
 
 
-def _images(path: Path, form: ArrayFormat, count: int) -> Iterator[NDArray[np.uint8]]:
-    step = max(1, BLOCK // int(np.prod(form.shape)))
-    with _opened(path) as file:
-        expected, found = (count, *form.shape[:2]), _shape(path, file, dimensions=3)
+def _images(path: Path, array_format: ArrayFormat, count: int) -> Iterator[NDArray[np.uint8]]:
+    step = max(1, BLOCK // int(np.prod(array_format.shape)))
+    with _open(path) as file:
+        expected, found = (count, *array_format.shape[:2]), _shape(path, file, dimensions=3)
         if found != expected:
-            raise _refusal(path, _times(expected) + ", as many as labels", _times(found))
+            raise _archive_error(path, _shape_text(expected) + ", as many as labels", _shape_text(found))
         for start in range(0, count, step):
-            shape = (min(step, count - start), *form.shape)
-            yield np.frombuffer(_exactly(path, file, int(np.prod(shape))), np.uint8).reshape(shape)
-        _end(path, file)
+            shape = (min(step, count - start), *array_format.shape)
+            yield np.frombuffer(_read_exactly(path, file, int(np.prod(shape))), np.uint8).reshape(shape)
+        _check_end(path, file)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[gzip.GzipFile]:
+def _open(path: Path) -> Iterator[gzip.GzipFile]:
     try:
         with gzip.open(path) as file:
             yield file
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise _refusal(path, "a whole gzip file", str(error)) from error
+        raise _archive_error(path, "a complete gzip file", str(error)) from error
 
 
 def _shape(path: Path, file: gzip.GzipFile, dimensions: int) -> tuple[int, ...]:
-    magic, expected = _exactly(path, file, 4), bytes([0, 0, UINT8, dimensions])
+    magic, expected = _read_exactly(path, file, 4), bytes([0, 0, UINT8, dimensions])
     if magic != expected:
-        raise _refusal(path, f"the first bytes {expected.hex()}", magic.hex())
-    return struct.unpack(f">{dimensions}I", _exactly(path, file, 4 * dimensions))
+        raise _archive_error(path, f"the first bytes {expected.hex()}", magic.hex())
+    return struct.unpack(f">{dimensions}I", _read_exactly(path, file, 4 * dimensions))
 
 
-def _exactly(path: Path, file: gzip.GzipFile, count: int) -> bytes:
+def _read_exactly(path: Path, file: gzip.GzipFile, count: int) -> bytes:
     content = file.read(count)
     if len(content) < count:
-        raise _refusal(path, f"{count} more bytes", f"{len(content)}")
+        raise _archive_error(path, f"{count} more bytes", f"{len(content)}")
     return content
 
 
-def _end(path: Path, file: gzip.GzipFile) -> None:
+def _check_end(path: Path, file: gzip.GzipFile) -> None:
     if file.read(1):
-        raise _refusal(path, "the end of the file after its last value", "more bytes")
+        raise _archive_error(path, "the end of the file after its last value", "more bytes")
 
 
-def _times(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...]) -> str:
     return "x".join(str(side) for side in shape)
 
 
-def _refusal(path: Path, expected: str, found: str) -> ArchiveError:
+def _archive_error(path: Path, expected: str, found: str) -> ArchiveError:
     return ArchiveError(
-        f"{path.name} is not a whole idx file of these images",
+        f"{path.name} is not a complete idx file of this dataset",
         expected=expected,
         found=found,
         done="nothing was written",
-        todo="get the file again",
+        todo="download the file again",
     )

@@ -1,4 +1,4 @@
-"""Image folders: `<class>/*` or `{train,val,test}/<class>/*`, looked at and never written to."""
+"""Image folders, `<class>/*` or `{train,val,test}/<class>/*`. They are only read."""
 
 import hashlib
 import logging
@@ -30,45 +30,45 @@ LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or 
 def scan(root: Path) -> pa.Table:
     """Every image file (by its suffix) below the class folders of `root`, as a `file_stats.stats_table`.
 
-    A class folder may have folders of its own. Names that begin with a dot, and `__MACOSX`, don't count;
-    files of other kinds are counted in the log.
+    A class folder may have subfolders. Names that begin with a dot, and `__MACOSX`, are ignored. Other files
+    are counted in the log.
 
     Raises:
         DataError: No class, one class, a class without images, splits with different classes, or a name
-            that is no text.
+            that is not UTF-8.
     """
     splits = [(split, folder, _folders(folder)) for split, folder in _splits(root)]
-    others: Counter[str] = Counter()
-    table = file_stats.stats_table(root, _lines(root, splits, others))
+    skipped: Counter[str] = Counter()
+    table = file_stats.stats_table(root, _file_stats(root, splits, skipped))
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
-    if others:
-        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common())
-        log.warning("%s: left alone, since they are no images by their names: %s", root, kinds)
+    if skipped:
+        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.most_common())
+        log.warning("%s: skipped, the suffix is not one of an image: %s", root, counts)
     return table
 
 
-def _lines(
-    root: Path, splits: list[tuple[str, Path, list[str]]], others: Counter[str]
+def _file_stats(
+    root: Path, splits: list[tuple[str, Path, list[str]]], skipped: Counter[str]
 ) -> Iterator[file_stats.FileStat]:
     for split, folder, names in splits:
         for name in names:
-            place, found = (folder / name).relative_to(root), 0
-            for path, status in _images(folder / name, f"{place.as_posix()}/", others):
+            class_folder, count = (folder / name).relative_to(root), 0
+            for path, status in _images(folder / name, f"{class_folder.as_posix()}/", skipped):
                 yield file_stats.file_stat(path, split, name, status)
-                found += 1
-            if not found:
-                raise layout_error(str(root), "has an empty class", LAYOUTS, f"no image in {place}")
+                count += 1
+            if not count:
+                raise layout_error(str(root), "has an empty class", LAYOUTS, f"no image in {class_folder}")
 
 
 def _splits(root: Path) -> list[tuple[str, Path]]:
     names = _folders(root)
-    inside = {name: set(_folders(root / name)) for name in names}
-    if "train" not in names or not all(inside.values()):
+    subfolders = {name: set(_folders(root / name)) for name in names}
+    if "train" not in names or not all(subfolders.values()):
         return [("", root)]
     unknown = [name for name in names if name not in SPLITS]
-    if unknown and all(inside[name] == inside["train"] for name in unknown):
+    if unknown and all(subfolders[name] == subfolders["train"] for name in unknown):
         found = f"{', '.join(unknown)} with the same folders as train"
-        raise layout_error(str(root), "has a folder beside train that is no split", LAYOUTS, found)
+        raise layout_error(str(root), "has a folder beside train that is not a split", LAYOUTS, found)
     splits = [SPLITS[name] for name in names if name in SPLITS]
     if len(set(splits)) < len(splits):
         raise layout_error(str(root), "has two folders for one split", LAYOUTS, ", ".join(names))
@@ -77,10 +77,10 @@ def _splits(root: Path) -> list[tuple[str, Path]]:
 
 def _folders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and _counts(entry.name))
+        return sorted(entry.name for entry in entries if entry.is_dir() and _is_visible(entry.name))
 
 
-def _counts(name: str) -> bool:
+def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
@@ -89,21 +89,26 @@ def _suffix(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""
 
 
-def _images(folder: Path, prefix: str, others: Counter[str]) -> Iterator[tuple[str, os.stat_result]]:
+def _images(folder: Path, prefix: str, skipped: Counter[str]) -> Iterator[tuple[str, os.stat_result]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not _counts(entry.name):
+            if not _is_visible(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _images(folder / entry.name, f"{prefix}{entry.name}/", others)
+                yield from _images(folder / entry.name, f"{prefix}{entry.name}/", skipped)
             elif (suffix := _suffix(entry.name)) not in SUFFIXES:
-                others[suffix or "without a suffix"] += 1
+                skipped[suffix or "without a suffix"] += 1
             elif entry.is_file():
                 yield prefix + entry.name, entry.stat()
 
 
 class ImageFolderReader:
-    """Image files below one folder, as a listing says."""
+    """Reads the image files of a listing.
+
+    Args:
+        root: The folder that the paths are relative to.
+        files: The listing, a table of `listing.SCHEMA`.
+    """
 
     shape = None
     published = False
@@ -115,27 +120,32 @@ class ImageFolderReader:
 
     @property
     def random_access(self) -> bool:
-        """Small files have just been hashed and are in the page cache; a disk would seek for large ones."""
+        """True for small files: they were just hashed and are in the page cache.
+
+        Large files are read in the order of the listing, which saves disk seeks.
+        """
         return bool(self._bytes.mean() < threads.MIN_THREADED_BYTES)
 
     def index(self) -> ImageIndex:
-        names = pc.index_in(self._files["class_name"], pa.array(self.classes))
+        """All images, in the order of the listing; no file is read."""
+        labels = pc.index_in(self._files["class_name"], pa.array(self.classes))
         split = np.array(self._files["split"].to_pylist(), np.str_)
         return ImageIndex(
-            self._files["sha256"], self._files["path"], split, names.to_numpy().astype(np.int32)
+            self._files["sha256"], self._files["path"], split, labels.to_numpy().astype(np.int32)
         )
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader.images`. A file that was changed or removed becomes a `DecodeFailure`."""
         size = self._bytes[wanted].sum() / max(1, len(wanted))
         return threads.map_threaded(partial(self._image, target), self._listed(wanted), size=size)
 
     def _listed(self, wanted: Sequence[int]) -> Iterator[tuple[int, str, int, str]]:
-        """Number, path, bytes and SHA-256 of each; few at a time are Python objects."""
+        """Number, path, bytes and SHA-256 of each; `listing.BATCH` at a time are Python objects."""
         for start in range(0, len(wanted), listing.BATCH):
             numbers = wanted[start : start + listing.BATCH]
-            some = self._files.take(pa.array(numbers, pa.int64()))
+            batch = self._files.take(pa.array(numbers, pa.int64()))
             yield from zip(
-                numbers, *(some[name].to_pylist() for name in ("path", "bytes", "sha256")), strict=True
+                numbers, *(batch[name].to_pylist() for name in ("path", "bytes", "sha256")), strict=True
             )
 
     def _image(self, target: Target, listed: tuple[int, str, int, str]) -> DecodedImage | DecodeFailure:

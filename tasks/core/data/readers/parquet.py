@@ -1,4 +1,4 @@
-"""Parquet files of images, read in bounded memory, and the splits that their names say."""
+"""Parquet files of images, read in bounded memory; splits are taken from the file names."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from tasks.core.data.readers.class_names import check_classes, layout_error
 from tasks.core.data.readers.parquet_schema import LAYOUT
 from tasks.core.storage import hashing
 
-# What the hub takes for a split in a file's or folder's name, between signs that aren't letters
+# Words in file and folder names that the Hugging Face hub recognises as splits, delimited by non-letters
 # (https://huggingface.co/docs/hub/datasets-file-names-and-splits).
 SPLITS = {
     "train": ("train", "training"),
@@ -29,14 +29,14 @@ SPLITS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 MEMORY = 1 << 24  # bytes of encoded images in memory at a time
-PAGES = {"pre_buffer": False, "buffer_size": 1 << 20}  # read a row group page by page, not as a whole
+PAGES = {"pre_buffer": False, "buffer_size": 1 << 20}  # read a row group page by page
 
 
 def scan(root: Path) -> pa.Table:
     """The parquet files below `root` (or `root` itself) with their splits, as a `file_stats.stats_table`.
 
     Raises:
-        DataError: None, or a split in some names only.
+        DataError: There is no parquet file, or only some names have a split.
     """
     if root.is_file():
         return file_stats.stats_table(root, [file_stats.file_stat(root.name, "", "", root.stat())])
@@ -47,16 +47,18 @@ def scan(root: Path) -> pa.Table:
         if not any(part.startswith(".") for part in name.parts)
     }
     if "" in splits.values() and len(set(splits.values())) > 1:
-        bare = ", ".join(name for name, split in splits.items() if not split)
-        raise layout_error(str(root), "has a split in some names only", "train-*, validation-*, test-*", bare)
+        without_split = ", ".join(name for name, split in splits.items() if not split)
+        raise layout_error(
+            str(root), "has a split in some names only", "train-*, validation-*, test-*", without_split
+        )
     if not splits:
         raise layout_error(str(root), "has no parquet file", LAYOUT, "none")
-    lines = (file_stats.file_stat(name, split, "", (root / name).stat()) for name, split in splits.items())
-    return file_stats.stats_table(root, lines)
+    stats = (file_stats.file_stat(name, split, "", (root / name).stat()) for name, split in splits.items())
+    return file_stats.stats_table(root, stats)
 
 
 def split_of(name: str) -> str:
-    """The split that a file's path names; "" if none.
+    """The split in a file's path; "" if there is none.
 
     >>> split_of("data/validation-00000-of-00002.parquet")
     'val'
@@ -70,13 +72,13 @@ def split_of(name: str) -> str:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on bad bytes into a `DataError`."""
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises on damaged files into a `DataError`."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
-        found = str(error).strip().splitlines() or [type(error).__name__]
-        raise layout_error(str(path), "cannot be read", "a whole parquet file", found[0]) from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise layout_error(str(path), "cannot be read", "a complete parquet file", lines[0]) from error
 
 
 class ParquetFile:
@@ -84,41 +86,41 @@ class ParquetFile:
 
     Args:
         path: The file.
-        split: Its split, "" if its name says none.
+        split: Its split, "" if its name has none.
 
     Raises:
-        DataError: It can't be read, or isn't laid out as it should be.
+        DataError: It cannot be read, or has no clear columns of images and labels.
     """
 
     def __init__(self, path: Path, split: str) -> None:
         self.path, self.split = path, split
-        with reading(path), pq.ParquetFile(path) as file:
+        with parquet_errors(path), pq.ParquetFile(path) as file:
             self.columns = parquet_schema.find(path, file.schema_arrow)
             self.count = file.metadata.num_rows
-        self.size = path.stat().st_size / max(1, self.count)  # bytes of an image, nearly
+        self.size = path.stat().st_size / max(1, self.count)  # bytes per image, approximately
 
     def names(self) -> tuple[str, ...]:
-        """Class names, in the order of the labels where they are numbers."""
+        """Class names: in the order of the labels if the schema has names, else sorted."""
         return self.columns.names or tuple(sorted({name for name in self.labels() if name is not None}))
 
     def labels(self) -> list[str | None]:
         """The class name of each row; None where a row has no label.
 
         Raises:
-            DataError: A label beyond the class names.
+            DataError: A label has no class name.
         """
-        with reading(self.path):
+        with parquet_errors(self.path):
             values = pq.read_table(self.path, columns=[self.columns.label])[self.columns.label]
             if not self.columns.names:
                 return [None if value is None else str(value) for value in values.to_pylist()]
             self._refuse_label(pc.max(values).as_py())
             names = self.columns.names
-            # The hub marks rows without a label by -1.
+            # The hub uses -1 for rows without a label.
             return [None if value is None or value < 0 else names[value] for value in values.to_pylist()]
 
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
-        """Encoded images of the rows `wanted` (ascending), with their row; None where there are no bytes."""
-        with reading(self.path), pq.ParquetFile(self.path, **PAGES) as file:
+        """Row and encoded image of the rows `wanted` (ascending); None where a row has no bytes."""
+        with parquet_errors(self.path), pq.ParquetFile(self.path, **PAGES) as file:
             yield from encoded(file, self.columns.bytes, wanted)
 
     def _refuse_label(self, highest: int | None) -> None:
@@ -129,25 +131,27 @@ class ParquetFile:
 
 
 def encoded(file: pq.ParquetFile, column: str, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
-    """Encoded images of the rows `wanted` (ascending) of an open file, some megabytes at a time.
+    """Row and encoded image of the rows `wanted` (ascending) of an open file, some megabytes at a time.
 
     Args:
+        file: The open file.
         column: Path of the encoded images, see `parquet_schema.bytes_of`.
+        wanted: Row numbers.
     """
     start = 0
     for group in range(file.num_row_groups):
         stop = start + file.metadata.row_group(group).num_rows
-        inside = wanted[bisect_left(wanted, start) : bisect_left(wanted, stop)]
-        if inside:
-            yield from _group(file, column, group, start, set(inside))
+        rows = wanted[bisect_left(wanted, start) : bisect_left(wanted, stop)]
+        if rows:
+            yield from _group(file, column, group, start, set(rows))
         start = stop
 
 
 def _group(
     file: pq.ParquetFile, column: str, group: int, row: int, wanted: set[int]
 ) -> Iterator[tuple[int, bytes | None]]:
-    facts = file.metadata.row_group(group)
-    step = max(1, min(1024, MEMORY * facts.num_rows // max(1, facts.total_byte_size)))
+    metadata = file.metadata.row_group(group)
+    step = max(1, min(1024, MEMORY * metadata.num_rows // max(1, metadata.total_byte_size)))
     for batch in file.iter_batches(step, row_groups=[group], columns=[column]):
         images = batch.column(0)
         values = pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
@@ -162,10 +166,10 @@ class ParquetReader:
 
     Args:
         root: The folder of the files.
-        files: The files, as a listing says.
+        files: The listing, a table of `listing.SCHEMA`.
 
     Raises:
-        DataError: A file isn't as it should be, or the splits' classes differ.
+        DataError: A file cannot be read or lacks a column, or the splits' classes differ.
     """
 
     shape = None
@@ -173,58 +177,59 @@ class ParquetReader:
     random_access = False
 
     def __init__(self, root: Path, files: pa.Table) -> None:
-        self._files = list(listing.lines(files))
-        self._shards = [ParquetFile(root / file.path, file.split) for file in self._files]
-        self.classes = _class_names(root, self._shards)
+        self._listed = list(listing.iter_files(files))
+        self._parquet_files = [ParquetFile(root / file.path, file.split) for file in self._listed]
+        self.classes = _class_names(root, self._parquet_files)
 
     def count(self) -> int:
-        """Read every label, checking it, and count the images."""
-        return sum(len(shard.labels()) for shard in self._shards)
+        """Read and check every label. Returns the number of images."""
+        return sum(len(parquet_file.labels()) for parquet_file in self._parquet_files)
 
     def index(self) -> ImageIndex:
-        """All images, in the source's own order; reads everything once.
+        """All images, in the order of the files; reads everything once.
 
         Raises:
-            DataError: A file was changed after it was listed, or can't be read.
+            DataError: A file was changed after it was listed, or cannot be read.
         """
         return ImageIndex.of(self._rows())
 
     def _rows(self) -> Iterator[ImageRef]:
-        places = {name: label for label, name in enumerate(self.classes)}
-        for shard, file in zip(self._shards, self._files, strict=True):
-            _check_unchanged(shard, file)
-            labels = shard.labels()
-            for row, content in shard.contents(range(shard.count)):
-                name, identity = labels[row], hashlib.sha256(content or b"").hexdigest()
-                label = UNLABELLED if name is None else places[name]
-                yield ImageRef(identity, f"{file.path}#{row}", file.split, label)
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        for parquet_file, listed in zip(self._parquet_files, self._listed, strict=True):
+            _check_unchanged(parquet_file, listed)
+            labels = parquet_file.labels()
+            for row, content in parquet_file.contents(range(parquet_file.count)):
+                name, image_id = labels[row], hashlib.sha256(content or b"").hexdigest()
+                label = UNLABELLED if name is None else label_of[name]
+                yield ImageRef(image_id, f"{listed.path}#{row}", listed.split, label)
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader.images`."""
         start = 0
-        for shard in self._shards:
-            inside = wanted[bisect_left(wanted, start) : bisect_left(wanted, start + shard.count)]
-            contents = shard.contents([number - start for number in inside])
-            yield from threads.map_threaded(partial(_decode_row, start, target), contents, size=shard.size)
-            start += shard.count
+        for parquet_file in self._parquet_files:
+            numbers = wanted[bisect_left(wanted, start) : bisect_left(wanted, start + parquet_file.count)]
+            contents = parquet_file.contents([number - start for number in numbers])
+            yield from threads.map_threaded(
+                partial(_decode_row, start, target), contents, size=parquet_file.size
+            )
+            start += parquet_file.count
 
 
-def _class_names(root: Path, shards: list[ParquetFile]) -> tuple[str, ...]:
-    """The classes of all files, matched by name; in the order of a train file that has them all."""
+def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
+    """The classes of all files, matched by name; in the order of a train file that has all of them."""
     by_split: dict[str, set[str]] = {}
-    orders = []
-    for shard in sorted(shards, key=lambda shard: shard.split != "train"):
-        orders.append(shard.names())
-        by_split.setdefault(shard.split, set()).update(orders[-1])
+    name_orders = []
+    for file in sorted(files, key=lambda file: file.split != "train"):
+        name_orders.append(file.names())
+        by_split.setdefault(file.split, set()).update(name_orders[-1])
     check_classes(str(root), by_split, LAYOUT)
-    every = set().union(*by_split.values())
-    return next((order for order in orders if len(order) == len(every)), tuple(sorted(every)))
+    all_names = set().union(*by_split.values())
+    return next((names for names in name_orders if len(names) == len(all_names)), tuple(sorted(all_names)))
 
 
-def _check_unchanged(shard: ParquetFile, file: listing.ListedFile) -> None:
-    if hashing.sha256_file(shard.path) != file.sha256:
-        raise layout_error(
-            str(shard.path), "was changed after it was listed", "a file that stays as it is", ""
-        )
+def _check_unchanged(parquet_file: ParquetFile, listed: listing.ListedFile) -> None:
+    if hashing.sha256_file(parquet_file.path) != listed.sha256:
+        raise layout_error(str(parquet_file.path), "was changed after it was listed", "an unchanged file", "")
 
 
 def _decode_row(start: int, target: Target, item: tuple[int, bytes | None]) -> DecodedImage | DecodeFailure:

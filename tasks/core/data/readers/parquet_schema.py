@@ -1,9 +1,9 @@
-"""Which columns of a parquet file are the images and the labels, in the layout of the Hugging Face hub.
+"""The columns of images and labels of a parquet file, in the layout of the Hugging Face hub.
 
-A column holds the encoded images, `struct<bytes: binary, path: string>` or plain binary; another the labels,
-whose class names stand in the schema's metadata (key "huggingface", feature type ClassLabel,
-https://huggingface.co/docs/datasets/about_dataset_features). Labels that are strings are class names
-themselves; whole numbers without names are called by their number.
+One column holds the encoded images, as `struct<bytes: binary, path: string>` or plain binary. Another holds
+the labels. Their class names are in the schema's metadata (key "huggingface", feature type ClassLabel,
+https://huggingface.co/docs/datasets/about_dataset_features). String labels are class names themselves;
+integers without names become names such as "3".
 """
 
 import json
@@ -23,7 +23,7 @@ LABELS = ("label", "fine_label", "labels", "class")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column is what.
+    """The columns of images and labels.
 
     Args:
         image: Name of the column of images.
@@ -42,28 +42,30 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     """Find the columns of images and labels.
 
     Raises:
-        DataError: There is none, or more than one and none has a usual name.
+        DataError: There is no such column, or several without a usual name, or the class names do not fit.
     """
     features = _features(path, schema)
     image = image_of(path, schema)
-    classed = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
-    plain = [field.name for field in schema if _holds_labels(field.type) and field.name in LABELS]
-    label = _pick(path, schema, "labels", LABELS, [name for name in classed if name in schema.names] or plain)
-    names = features.get(label, {}).get("names", ()) if label in classed else ()
+    with_names = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
+    without_names = [field.name for field in schema if _holds_labels(field.type) and field.name in LABELS]
+    label = _pick(
+        path, schema, "labels", LABELS, [name for name in with_names if name in schema.names] or without_names
+    )
+    names = features.get(label, {}).get("names", ()) if label in with_names else ()
     if not isinstance(names, list | tuple) or len(set(map(str, names))) != len(names):
         raise layout_error(
-            str(path), "has class names that are no list of different names", LAYOUT, str(names)
+            str(path), "has class names that are not a list of distinct names", LAYOUT, str(names)
         )
     if names and not pa.types.is_integer(schema.field(label).type):
-        raise layout_error(str(path), "has class names for labels that are no numbers", LAYOUT, label)
+        raise layout_error(str(path), "has class names for labels that are not integers", LAYOUT, label)
     return Columns(image, bytes_of(schema, image), label, tuple(map(str, names)))
 
 
 def image_of(path: Path, schema: pa.Schema) -> str:
-    """The name of the column of images, whether there are labels or not.
+    """The name of the column of images. The file needs no labels.
 
     Raises:
-        DataError: There is none, or more than one and none has a usual name.
+        DataError: There is no such column, or several without a usual name.
     """
     return _pick(path, schema, "images", IMAGES, [field.name for field in schema if _holds_bytes(field.type)])
 
@@ -83,28 +85,32 @@ def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}"
         raise layout_error(
-            str(path), "has a description of its columns that isn't one", LAYOUT, found
+            str(path), "has metadata that do not describe its columns", LAYOUT, found
         ) from error
 
 
-def _pick(path: Path, schema: pa.Schema, what: str, usual: Sequence[str], found: list[str]) -> str:
+def _pick(path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candidates: list[str]) -> str:
     for name in usual:
-        if name in found:
+        if name in candidates:
             return name
-    if len(found) == 1:
-        return found[0]
-    there = ", ".join(f"{field.name}: {field.type}" for field in schema)
-    raise layout_error(str(path), f"has no clear column of {what}", f"{LAYOUT} ({' or '.join(usual)})", there)
+    if len(candidates) == 1:
+        return candidates[0]
+    columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
+    raise layout_error(
+        str(path), f"has no clear column of {what}", f"{LAYOUT} ({' or '.join(usual)})", columns
+    )
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and _holds_bytes(kind.field(index).type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _holds_bytes(data_type: pa.DataType) -> bool:
+    if pa.types.is_struct(data_type):
+        index = data_type.get_field_index("bytes")
+        return index >= 0 and _holds_bytes(data_type.field(index).type)
+    return bool(pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type))
 
 
-def _holds_labels(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _holds_labels(kind.value_type)
-    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _holds_labels(data_type: pa.DataType) -> bool:
+    if pa.types.is_dictionary(data_type):
+        return _holds_labels(data_type.value_type)
+    return bool(
+        pa.types.is_integer(data_type) or pa.types.is_string(data_type) or pa.types.is_large_string(data_type)
+    )

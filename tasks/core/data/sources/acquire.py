@@ -1,7 +1,7 @@
-"""The download stage: look at the outside world and say, by content, what is there.
+"""The download stage: list the files of a source, each with the SHA-256 of its content.
 
-A raw dataset is a listing (`listing`), not a copy: a folder stays where it is, an archive lies in the
-workspace's downloads. The digest follows from paths below the root, bytes, splits and class names.
+A raw dataset is a listing, not a copy. A folder stays where it is; an archive is kept in the workspace's
+downloads. The digest depends on the paths below the root, the content, the splits and the class names.
 """
 
 import logging
@@ -32,7 +32,7 @@ log = logging.getLogger("plumbline.data")
 
 DIGITS = Path("datasets/data/digits.csv.gz")  # inside scikit-learn
 DIGITS_IMAGES = 1797
-LISTING = 2  # raise when a listing means something else than before
+LISTING = 2  # an ingredient; increase it when the meaning of a listing changes
 
 
 def acquire(
@@ -42,44 +42,44 @@ def acquire(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> RawDataset:
-    """Get the images' bytes, or look at the folder that has them.
+    """Download an archive or list a folder, and verify the content.
 
     Args:
         source: Which dataset.
-        workspace: Where the listing, and archives, are put.
-        refresh: Read every byte again, also of files that look unchanged. An archive whose SHA-256 is
-            right is not downloaded again.
-        progress: Told bytes while downloading and files while hashing.
+        workspace: Where the listing and the archives are stored.
+        refresh: Read every byte again, also of files whose stat is unchanged. An archive with the right
+            SHA-256 is not downloaded again.
+        progress: Called with bytes while downloading, and with files while hashing.
 
     Raises:
-        UsageError: What was asked for cannot be.
-        DataError, ChecksumError, ArchiveError: The data are not what they should be; nothing was written.
-        NetworkError: The download failed and can be tried again.
+        UsageError: The arguments are invalid.
+        DataError, ChecksumError, ArchiveError: The data are not as expected; nothing was written.
+        NetworkError: The download failed; another attempt may succeed.
     """
     resolve.check_source(source)
-    seen = _look(source, workspace, refresh, progress)
-    return corrections.apply_corrections(seen, source.corrections, workspace)
+    raw = _acquire(source, workspace, refresh, progress)
+    return corrections.apply_corrections(raw, source.corrections, workspace)
 
 
-def _look(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
-    found = resolve.resolve(source.dataset)
-    if isinstance(found, str):
-        copies = remote.mirror(found, workspace, refresh, progress)
-        return _from_files(copies, resolve.name_of(found), "parquet", workspace, refresh, progress)
-    if isinstance(found, Path):
-        name, kind = resolve.name_of(found), resolve.detect_format(found)
-        return _from_files(found, name, kind, workspace, refresh, progress)
-    if not found.files:
-        return _bundled(found, workspace)
-    return _from_archive(found, source, workspace, refresh, progress)
+def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
+    resolved = resolve.resolve(source.dataset)
+    if isinstance(resolved, str):
+        copies = remote.mirror(resolved, workspace, refresh, progress)
+        return _from_files(copies, resolve.name_of(resolved), "parquet", workspace, refresh, progress)
+    if isinstance(resolved, Path):
+        name, format_name = resolve.name_of(resolved), resolve.detect_format(resolved)
+        return _from_files(resolved, name, format_name, workspace, refresh, progress)
+    if not resolved.files:
+        return _bundled(resolved, workspace)
+    return _from_archive(resolved, source, workspace, refresh, progress)
 
 
 def to_download(source: SourceSettings, workspace: Workspace) -> int:
-    """Bytes of a known dataset's files that `acquire` would have to download."""
-    found = resolve.resolve(source.dataset)
+    """Bytes of a catalog dataset's files that `acquire` would download."""
+    resolved = resolve.resolve(source.dataset)
     return (
-        archives.missing_bytes(found, workspace)
-        if isinstance(found, DatasetSpec) and not source.archive
+        archives.missing_bytes(resolved, workspace)
+        if isinstance(resolved, DatasetSpec) and not source.archive
         else 0
     )
 
@@ -87,82 +87,99 @@ def to_download(source: SourceSettings, workspace: Workspace) -> int:
 def _from_files(
     path: Path, name: str, format_name: str, workspace: Workspace, refresh: bool, progress: Progress
 ) -> RawDataset:
-    kind = FILE_FORMATS[format_name]
+    file_format = FILE_FORMATS[format_name]
     root = path if path.is_dir() else path.parent
-    files = _hashed(root, kind.scan(path), workspace, refresh, progress)
-    inside = root.is_relative_to(workspace.root)  # a copy from an address moves with the workspace
-    place = workspace.relative(root) if inside else str(root)
+    files = _hashed(root, file_format.scan(path), workspace, refresh, progress)
+    inside = root.is_relative_to(workspace.root)  # downloaded files are moved with the workspace
+    location = workspace.relative(root) if inside else str(root)
     return _publish(
-        name, format_name, place, None, files, workspace, lambda: {"images": kind.count(root, files)}
+        name,
+        format_name,
+        location,
+        None,
+        files,
+        workspace,
+        lambda: {"images": file_format.count(root, files)},
     )
 
 
-def _hashed(root: Path, seen: pa.Table, workspace: Workspace, refresh: bool, progress: Progress) -> pa.Table:
-    """The listing of files that were seen."""
+def _hashed(root: Path, stats: pa.Table, workspace: Workspace, refresh: bool, progress: Progress) -> pa.Table:
+    """The listing of the files of a `file_stats.stats_table`."""
     hashes = Hashes(root, workspace, ignore_cache=refresh)
-    listed = seen.append_column("sha256", hashes.compute(seen, progress)).select(listing.SCHEMA.names)
+    listed = stats.append_column("sha256", hashes.compute(stats, progress)).select(listing.SCHEMA.names)
     hashes.remember()
-    log.debug("%s: %s files, %s read", root, f"{len(seen):,}", f"{hashes.read:,}")
+    log.debug("%s: %s files, %s read", root, f"{len(stats):,}", f"{hashes.read:,}")
     return listed
 
 
-def _bundled(known: DatasetSpec, workspace: Workspace) -> RawDataset:
-    spec = find_spec("sklearn")
-    if spec is None or spec.origin is None:
+def _bundled(dataset: DatasetSpec, workspace: Workspace) -> RawDataset:
+    module_spec = find_spec("sklearn")
+    if module_spec is None or module_spec.origin is None:
         raise UsageError(
             "scikit-learn, which has the digits, is not installed", todo="pip install scikit-learn"
         )
-    path = Path(spec.origin).parent / DIGITS
+    path = Path(module_spec.origin).parent / DIGITS
     files = listing.table([ListedFile(path.name, path.stat().st_size, hashing.sha256_file(path))])
     return _publish(
-        known.name, known.format, "", known.array_format, files, workspace, lambda: {"images": DIGITS_IMAGES}
+        dataset.name,
+        dataset.format,
+        "",
+        dataset.array_format,
+        files,
+        workspace,
+        lambda: {"images": DIGITS_IMAGES},
     )
 
 
 def _from_archive(
-    known: DatasetSpec, source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress
+    dataset: DatasetSpec, source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress
 ) -> RawDataset:
-    """Verify the archive, count its images, list it; the count is only taken when the listing is new."""
-    found = archives.ensure_available(known, source, workspace, refresh, progress)
+    """Verify the archives, list them, and count the images if the listing is new."""
+    verified = archives.ensure_available(dataset, source, workspace, refresh, progress)
     files = listing.table(
         ListedFile(
-            original.kept.relative_to(workspace.downloads).as_posix(),
-            original.path.stat().st_size,
-            original.sha256,
+            archive.kept.relative_to(workspace.downloads).as_posix(),
+            archive.path.stat().st_size,
+            archive.sha256,
         )
-        for original in found
+        for archive in verified
     )
 
     def count() -> dict[str, Any]:
-        paths = {original.kept.name: original.path for original in found}
-        reader = factory.open_archive(known.format, paths, known.array_format)
-        return {"images": reader.count(), "official": all(original.official for original in found)}
+        paths = {archive.kept.name: archive.path for archive in verified}
+        reader = factory.open_archive(dataset.format, paths, dataset.array_format)
+        return {"images": reader.count(), "official": all(archive.official for archive in verified)}
 
     root = workspace.relative(workspace.downloads)
-    handle = _publish(known.name, known.format, root, known.array_format, files, workspace, count)
-    for original in found:
-        archives.copy_into_workspace(original)
+    handle = _publish(dataset.name, dataset.format, root, dataset.array_format, files, workspace, count)
+    for archive in verified:
+        archives.copy_into_workspace(archive)
     return handle
 
 
 def _publish(
     dataset: str,
-    kind: str,
+    format_name: str,
     root: str,
-    form: ArrayFormat | None,
+    array_format: ArrayFormat | None,
     files: pa.Table,
     workspace: Workspace,
     count: Callable[[], Mapping[str, Any]],
 ) -> RawDataset:
-    made_of = DOWNLOAD.ingredients(
+    ingredients = DOWNLOAD.ingredients(
         {"files": listing.digest(files)},
-        {"dataset": dataset, "format": kind, "form": form and form.as_json(), "listing": LISTING},
+        {
+            "dataset": dataset,
+            "format": format_name,
+            "array_format": array_format and array_format.as_json(),
+            "listing": LISTING,
+        },
     )
-    complete = manifests.is_complete(DOWNLOAD.directory(made_of.digest, workspace))
-    facts = {} if complete else count()  # before anything is written, since it can refuse
+    complete = manifests.is_complete(DOWNLOAD.directory(ingredients.digest, workspace))
+    facts = {} if complete else count()  # counted before anything is written, since it can raise
 
     def build(staging: Path) -> Mapping[str, Any]:
         listing.write(staging, files)
         return facts or count()
 
-    return DOWNLOAD.output(made_of, workspace, build, dataset=dataset, format=kind, root=root)
+    return DOWNLOAD.output(ingredients, workspace, build, dataset=dataset, format=format_name, root=root)

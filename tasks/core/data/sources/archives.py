@@ -1,6 +1,5 @@
-"""The files of a known dataset: downloaded or given by a person, verified, kept in the workspace."""
+"""The files of a catalog dataset: downloaded or given by the user, verified, kept in the workspace."""
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Sequence
@@ -27,8 +26,8 @@ class VerifiedArchive:
     Args:
         path: Where it is.
         sha256: Of its content.
-        kept: Where it is to be in the workspace; `path` itself once it is there.
-        official: Whether it has the bytes that everyone has.
+        kept: Its path in the workspace; equal to `path` once it is there.
+        official: Whether its SHA-256 is the official one.
     """
 
     path: Path
@@ -38,93 +37,85 @@ class VerifiedArchive:
 
 
 def ensure_available(
-    known: DatasetSpec, source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress
+    dataset: DatasetSpec, source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress
 ) -> list[VerifiedArchive]:
-    """Download what isn't there, or verify what a person gives; the latter is not copied yet.
+    """Download missing files, or verify the files given by the user. The latter are not copied yet.
 
     Raises:
-        ChecksumError: Given files are neither the official ones nor those declared.
-        NetworkError: The download failed and can be tried again.
+        ChecksumError: The given files are neither the official nor the declared ones.
+        NetworkError: The download failed; another attempt may succeed.
     """
     if source.archive is not None:
-        given = source.archive.expanduser().resolve()
-        return _given(known, given, source.archive_sha256, workspace, refresh)
+        path = source.archive.expanduser().resolve()
+        return _given(dataset, path, source.archive_sha256, workspace, refresh)
     return [
         VerifiedArchive(
-            _downloaded(file, workspace, refresh, progress), file.sha256, _kept(file, workspace), True
+            _downloaded(remote_file, workspace, refresh, progress),
+            remote_file.sha256,
+            _path_in_workspace(remote_file, workspace),
+            True,
         )
-        for file in known.files
+        for remote_file in dataset.files
     ]
 
 
-def missing_bytes(known: DatasetSpec, workspace: Workspace) -> int:
-    """Bytes that `ensure_available` would have to download if no archive is given."""
-    return sum(file.bytes for file in known.files if not _kept(file, workspace).exists())
+def missing_bytes(dataset: DatasetSpec, workspace: Workspace) -> int:
+    """Bytes that `ensure_available` would download if no archive is given."""
+    return sum(file.bytes for file in dataset.files if not _path_in_workspace(file, workspace).exists())
 
 
-def copy_into_workspace(original: VerifiedArchive) -> None:
-    """Copy a given file into the workspace unless it is there."""
-    if original.path == original.kept:
+def copy_into_workspace(archive: VerifiedArchive) -> None:
+    """Copy a given file into the workspace if it is not there yet."""
+    if archive.path == archive.kept:
         return
-    destination = original.kept
-    if destination.exists() and hashing.sha256_file(destination) == original.sha256:
+    destination = archive.kept
+    if destination.exists() and hashing.sha256_file(destination) == archive.sha256:
         return
     with atomic.replacing(destination) as staging:
-        shutil.copyfile(original.path, staging)
-        if hashing.sha256_file(staging) != original.sha256:
+        shutil.copyfile(archive.path, staging)
+        if hashing.sha256_file(staging) != archive.sha256:
             raise ChecksumError(
-                f"{original.path} changed while it was copied", expected=f"SHA-256 {original.sha256}"
+                f"{archive.path} changed while it was being copied", expected=f"SHA-256 {archive.sha256}"
             )
 
 
-def combined_sha256(hashes: Sequence[str], names: Sequence[str]) -> str:
-    """One SHA-256 for several files: of what `sha256sum` prints for them in the order of their names.
-
-    For a single file it is the file's own.
-    """
-    if len(hashes) == 1:
-        return hashes[0]
-    lines = sorted(zip(names, hashes, strict=True))
-    return hashlib.sha256("".join(f"{sha256}  {name}\n" for name, sha256 in lines).encode()).hexdigest()
-
-
-def _downloaded(official: RemoteFile, workspace: Workspace, refresh: bool, progress: Progress) -> Path:
-    path = _kept(official, workspace)
+def _downloaded(remote_file: RemoteFile, workspace: Workspace, refresh: bool, progress: Progress) -> Path:
+    path = _path_in_workspace(remote_file, workspace)
     if path.exists():
         sha256, hashes = _hashed(path, workspace, refresh)
         hashes.remember()
-        if sha256 != official.sha256:
-            log.warning("%s has been changed and is downloaded again", path)
+        if sha256 != remote_file.sha256:
+            log.warning("%s was changed; downloading it again", path)
             path.unlink()
-    download.fetch(official, path, progress=progress)
+    download.fetch(remote_file, path, progress=progress)
     return path
 
 
 def _given(
-    known: DatasetSpec, given: Path, declared: str | None, workspace: Workspace, refresh: bool
+    dataset: DatasetSpec, given: Path, declared: str | None, workspace: Workspace, refresh: bool
 ) -> list[VerifiedArchive]:
-    paths = [given] if given.is_file() else [given / file.name for file in known.files]
-    found, looks = zip(*(_hashed(path, workspace, refresh) for path in paths), strict=True)
-    _refuse_others(known, given, found, declared)
-    for look in looks:
-        look.remember()
+    paths = [given] if given.is_file() else [given / file.name for file in dataset.files]
+    sha256s, caches = zip(*(_hashed(path, workspace, refresh) for path in paths), strict=True)
+    _check_sha256(dataset, given, sha256s, declared)
+    for cache in caches:
+        cache.remember()
     return [
-        VerifiedArchive(path, sha256, _kept(file, workspace, sha256), sha256 == file.sha256)
-        for path, sha256, file in zip(paths, found, known.files, strict=True)
+        VerifiedArchive(path, sha256, _path_in_workspace(file, workspace, sha256), sha256 == file.sha256)
+        for path, sha256, file in zip(paths, sha256s, dataset.files, strict=True)
     ]
 
 
-def _refuse_others(known: DatasetSpec, given: Path, found: Sequence[str], declared: str | None) -> None:
-    names = [file.name for file in known.files]
-    official = combined_sha256([file.sha256 for file in known.files], names)
-    sha256 = combined_sha256(found, names)
+def _check_sha256(dataset: DatasetSpec, given: Path, sha256s: Sequence[str], declared: str | None) -> None:
+    file_names = [file.name for file in dataset.files]
+    official = hashing.combined_sha256([file.sha256 for file in dataset.files], file_names)
+    sha256 = hashing.combined_sha256(sha256s, file_names)
     log.info("%s has SHA-256 %s%s", given.name, sha256, " (official)" if sha256 == official else "")
     expected = declared.lower() if declared else official
     if sha256 == expected:
         return
     raise ChecksumError(
         f"{given} is not the expected archive",
-        expected=f"SHA-256 {expected} ({'as declared' if declared else f'the official {known.name}'})",
+        expected=f"SHA-256 {expected} ({'as declared' if declared else f'the official {dataset.name}'})",
         found=f"SHA-256 {sha256}",
         done="nothing was written",
         todo=f"if you trust it, pass --archive-sha256 {sha256}",
@@ -132,7 +123,7 @@ def _refuse_others(known: DatasetSpec, given: Path, found: Sequence[str], declar
 
 
 def _hashed(path: Path, workspace: Workspace, refresh: bool) -> tuple[str, Hashes]:
-    """The SHA-256 of a single file, whose path below itself is empty, and what remembers it."""
+    """The SHA-256 of a single file, and the cache to remember it in. Its path relative to itself is ""."""
     hashes = Hashes(path, workspace, ignore_cache=refresh)
     (sha256,) = hashes.compute(
         file_stats.stats_table(path, [file_stats.file_stat("", "", "", path.stat())])
@@ -140,5 +131,5 @@ def _hashed(path: Path, workspace: Workspace, refresh: bool) -> tuple[str, Hashe
     return sha256, hashes
 
 
-def _kept(file: RemoteFile, workspace: Workspace, sha256: str = "") -> Path:
+def _path_in_workspace(file: RemoteFile, workspace: Workspace, sha256: str = "") -> Path:
     return workspace.downloads / (sha256 or file.sha256) / file.name

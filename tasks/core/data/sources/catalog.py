@@ -1,7 +1,7 @@
-"""The datasets that Plumbline knows by name, declared as data.
+"""The built-in datasets, declared as data.
 
-The next one is one more constant, listed in `DATASETS`. Sizes and hashes of the files are those that
-tensorflow/datasets keeps in `url_checksums`.
+A new dataset is one more constant, listed in `DATASETS`. Sizes and hashes of the files are those in
+tensorflow/datasets' `url_checksums`.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class RemoteFile:
 
     Args:
         name: The name under which it is kept.
-        urls: Addresses of the very same bytes, the preferred one first.
+        urls: Addresses of identical bytes, the preferred one first.
         bytes: Its size.
         sha256: 64 hexadecimal digits.
     """
@@ -49,12 +49,12 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset that Plumbline knows by name.
+    """A built-in dataset.
 
     Args:
-        name: What a person types and what models and tables are filed under.
-        kind: The reader that understands its files: "digits", "cifar", "idx".
-        form: Classes, shape and, for archives, their parts.
+        name: The value of `--dataset`; models and tables are filed under it.
+        format: The format of its files: "digits", "cifar" or "idx".
+        array_format: Classes, shape and, for archives, their parts.
         files: What to download; empty for bundled data.
     """
 
@@ -65,7 +65,7 @@ class DatasetSpec:
 
 
 def _files(lines: str, *bases: str) -> tuple[RemoteFile, ...]:
-    """Remote files from lines of name, bytes and SHA-256, each under every one of `bases`."""
+    """Remote files from lines of name, bytes and SHA-256; each is available under every one of `bases`."""
     entries = [line.split() for line in lines.strip().splitlines()]
     return tuple(
         RemoteFile(name, tuple(base + name for base in bases), int(size), sha256)
@@ -141,4 +141,4 @@ t10k-labels-idx1-ubyte.gz 5148 67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35df
     ),
 )
 
-DATASETS = {known.name: known for known in (DIGITS, CIFAR_10, CIFAR_100, MNIST, FASHION_MNIST)}
+DATASETS = {dataset.name: dataset for dataset in (DIGITS, CIFAR_10, CIFAR_100, MNIST, FASHION_MNIST)}

@@ -1,4 +1,4 @@
-"""One HTTP request for the rest of a file, and how long to bear with the host."""
+"""One HTTP request for the rest of a file, and the limits on how slow a host may be."""
 
 import re
 import time
@@ -9,21 +9,26 @@ import httpx
 from tasks.core.data.sources.partial_file import Partial
 from tasks.core.progress import Progress
 
-GONE = {401, 403, 404, 410, 451}  # statuses that another try does not change
+PERMANENT_STATUSES = {401, 403, 404, 410, 451}  # HTTP statuses that another attempt does not change
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to bear with an address.
+    """When an address is retried and when it is left.
+
+    Three layers of retries have different purposes. The `tries` here resume at the same address after a lost
+    connection. The list of addresses in `download` replaces an address that is slow or lacks the file. The 4
+    retries of the Prefect task (after about 2, 4, 8 and 16 s) are for a network that fails for all addresses.
+    All of them resume the same partial file.
 
     Args:
-        silence: Seconds without a byte after which a line counts as dropped.
-        slow_rate: Bytes per second below which an address is left for the next one.
-        slow_seconds: Over how many seconds that rate is measured.
-        dead_rate: Bytes per second below which even the last address left counts as dropped.
-        tries: Failures in a row, without headway between them, after which an address is left.
-        headway: Bytes that count as headway; for small files 1 % of their size.
-        pause: Seconds before the second try at an address; doubles with each failure in a row.
+        read_timeout: Seconds without a byte after which the connection counts as lost.
+        slow_rate: Bytes per second; a slower address is left for the next one.
+        slow_seconds: Seconds over which that rate is measured.
+        dead_rate: Bytes per second; below it the connection counts as lost, even of the last address.
+        tries: Consecutive failures without progress after which an address is left.
+        min_progress: Bytes that count as progress; for small files 1 % of their size.
+        backoff: Seconds before the second attempt at an address; doubles with each consecutive failure.
     """
 
     read_timeout: float = 20.0
@@ -35,16 +40,16 @@ class RetryPolicy:
     backoff: float = 1.0
 
 
-class ConnectionLost(Exception):  # noqa: N818 - events, handled in `download`, not errors for a person
-    """The line broke; the bytes so far are kept."""
+class ConnectionLost(Exception):  # noqa: N818 - handled in `download`, never shown to the user
+    """The connection broke; the bytes so far are kept."""
 
 
 class TooSlow(Exception):  # noqa: N818
-    """Under the set rate; another address may do better."""
+    """The rate is below the limit; another address may be faster."""
 
 
 class MirrorUnusable(Exception):  # noqa: N818
-    """This address doesn't have the file."""
+    """This address does not have the file."""
 
 
 class WrongFile(MirrorUnusable):
@@ -52,15 +57,15 @@ class WrongFile(MirrorUnusable):
 
 
 class Meter:
-    """The rate of a transfer, over its latest `seconds`."""
+    """Measures the rate of a transfer over windows of `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.rate = 0.0  # bytes per second; over the first seconds of a window, that of the one before
+        self.rate = 0.0  # bytes per second over the last complete window
         self._start, self._bytes = time.monotonic(), 0
 
     def add(self, count: int) -> bool:
-        """Count bytes; True when a window is over and `rate` is new."""
+        """Count bytes. Returns True when a window is complete and `rate` is new."""
         self._bytes += count
         elapsed = time.monotonic() - self._start
         if elapsed < self.seconds:
@@ -74,10 +79,10 @@ class Transfer:
     """Fills a partial file, one request after the other.
 
     Args:
-        client: Its read timeout is the patience's `silence`.
-        partial: What is to be filled.
-        patience: How slow is too slow.
-        progress: Told bytes so far, bytes in all, rate and time left.
+        client: Its read timeout is the policy's `read_timeout`.
+        partial: The file to fill.
+        retry_policy: The limits on slow hosts.
+        progress: Called with bytes so far and in all, and a note of the rate and the time left.
     """
 
     def __init__(
@@ -87,10 +92,14 @@ class Transfer:
         self.received = 0
 
     def run(self, url: str, accept_slow: bool) -> None:
-        """Ask `url` for what is missing; returns when nothing is.
+        """Request what is missing from `url`; returns when the file is complete.
+
+        Args:
+            url: One address of the file.
+            accept_slow: Whether a rate below `slow_rate` is acceptable.
 
         Raises:
-            Dropped, Slow, Useless: The address did not deliver.
+            ConnectionLost, TooSlow, MirrorUnusable: The address did not deliver.
         """
         self.partial.prepare(url)
         if self.partial.size == self.partial.file.bytes:
@@ -108,11 +117,11 @@ class Transfer:
             raise ConnectionLost(f"ended after {self.partial.size} of {self.partial.file.bytes} bytes")
 
     def _begin(self, response: httpx.Response) -> int:
-        """Look at status and announced size; the byte of the file at which the response begins."""
+        """Check status and announced size. Returns the byte of the file at which the response starts."""
         status, expected = response.status_code, self.partial.file.bytes
-        if status in GONE:
+        if status in PERMANENT_STATUSES:
             raise MirrorUnusable(f"HTTP {status}")
-        if status == 416:  # more bytes are here than the host has
+        if status == 416:  # the partial file is larger than the host's file
             self.partial.restart()
         if status not in (200, 206):
             raise ConnectionLost(f"HTTP {status}")
@@ -120,23 +129,23 @@ class Transfer:
         if total not in (None, expected):
             raise WrongFile(f"{total} bytes")
         if start > self.partial.size:
-            raise MirrorUnusable(f"a part from byte {start} on, which was not asked for")
+            raise MirrorUnusable(f"a part from byte {start} on, which was not requested")
         return start
 
     def _take(self, url: str, response: httpx.Response, start: int, accept_slow: bool) -> None:
-        """Append what is new; a host that ignores Range sends again what is here, which is passed over."""
+        """Append the new bytes. A host that ignores Range sends known bytes again, which are skipped."""
         size, expected = self.partial.size, self.partial.file.bytes
-        meter, display, known = Meter(self.retry_policy.slow_seconds), Meter(1.0), size - start
+        meter, display, to_skip = Meter(self.retry_policy.slow_seconds), Meter(1.0), size - start
         with self.partial.path.open("ab", buffering=0) as sink:
             for chunk in response.iter_raw():
                 self.received += len(chunk)
-                fresh, known = chunk[known:], max(0, known - len(chunk))
-                size += len(fresh)
+                new_bytes, to_skip = chunk[to_skip:], max(0, to_skip - len(chunk))
+                size += len(new_bytes)
                 if size > expected:
                     raise WrongFile(f"more than {expected} bytes")
-                if fresh:
+                if new_bytes:
                     self.partial.contribute(url)
-                    sink.write(fresh)
+                    sink.write(new_bytes)
                 if display.add(len(chunk)):
                     self.progress(size, expected, _note(display.rate, expected - size))
                 if meter.add(len(chunk)):
@@ -145,23 +154,23 @@ class Transfer:
 
     def _check_rate(self, rate: float, accept_slow: bool) -> None:
         if rate < self.retry_policy.dead_rate:
-            raise ConnectionLost(f"only {rate:.0f} bytes a second")
+            raise ConnectionLost(f"only {rate:.0f} bytes per second")
         if rate < self.retry_policy.slow_rate and not accept_slow:
             raise TooSlow(f"only {rate / 1e3:.0f} kB/s")
 
 
 def _announced(response: httpx.Response) -> tuple[int, int | None]:
-    """First byte of a response and size of the whole file, None if the host doesn't say."""
+    """First byte of a response, and size of the complete file; None if the host does not announce it."""
     if response.status_code == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if not match:
-            raise MirrorUnusable("a partial answer that does not say which part")
+            raise MirrorUnusable("a partial response without a valid Content-Range")
         return int(match[1]), None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
 
-def _note(rate: float, left: int) -> str:
-    seconds = left / rate if rate else 0
+def _note(rate: float, remaining: int) -> str:
+    seconds = remaining / rate if rate else 0
     wait = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     return f"{rate / 1e6:.2f} MB/s, {wait} left"

@@ -1,4 +1,4 @@
-"""What a person means by `--dataset` and `--archive`, and what cannot be meant."""
+"""What the values of `--dataset` and `--archive` mean, and checks of them."""
 
 import difflib
 import os
@@ -17,13 +17,13 @@ EXPECTED = (
 
 
 def resolve(dataset: str) -> DatasetSpec | Path | str:
-    """What a `dataset` argument means: a known name comes first, then an address, then a path.
+    """What a `dataset` argument means: a built-in dataset comes first, then an address, then a path.
 
     Returns:
-        A known dataset, an absolute path (what is there is told by `detect_format`), or an address.
+        A built-in dataset, an absolute path (`detect_format` tells its format), or an address.
 
     Raises:
-        UsageError: None of these.
+        UsageError: It is none of these.
     """
     if dataset in DATASETS:
         return DATASETS[dataset]
@@ -35,36 +35,36 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
         return path.resolve()
     if "/" in dataset or path.exists():
         raise UsageError(
-            f"{dataset} is nothing that images can be read from",
+            f"No images can be read from {dataset}",
             expected=EXPECTED,
-            found="a file of another kind" if path.exists() else "nothing at this path",
-            todo=f"give an existing path, or one of the known datasets: {', '.join(DATASETS)}",
+            found="a file of an unsupported type" if path.exists() else "nothing at this path",
+            todo=f"give an existing path, or one of the built-in datasets: {', '.join(DATASETS)}",
         )
     close = difflib.get_close_matches(dataset.lower(), DATASETS, cutoff=0.5)
     raise UsageError(
         f'There is no dataset "{dataset}"',
         expected=f"one of {', '.join(DATASETS)}, or {EXPECTED}",
-        found="neither a known name nor a path",
+        found="neither a built-in dataset nor a path",
         done="nothing was started",
         todo=f"did you mean {' or '.join(close)}?" if close else "",
     )
 
 
 def detect_format(path: Path) -> str:
-    """The format of an existing file or folder, as `factory.FILE_FORMATS` names it.
+    """The format of an existing file or folder: a key of `factory.FILE_FORMATS`.
 
-    A folder is of the first format of which it has a file; one without any counts as a folder of images.
+    A folder has the first format of which it contains a file. A folder without any counts as an image folder.
     """
     if path.is_file():
         return SUFFIXES[path.suffix.lower()]
-    for name, kind in FILE_FORMATS.items():
-        if any(_first(place, kind.folder_suffixes) for place in _places(path)):
+    for name, file_format in FILE_FORMATS.items():
+        if any(_has_suffix(folder, file_format.folder_suffixes) for folder in _searched_folders(path)):
             return name
     return "folder"
 
 
-def _places(root: Path) -> Iterator[Path]:
-    """A folder and those below it, two levels deep: deep enough for <split>/<class>/* and data/*.parquet."""
+def _searched_folders(root: Path) -> Iterator[Path]:
+    """A folder and its subfolders, two levels deep: enough for <split>/<class>/* and data/*.parquet."""
     yield root
     for child in _folders(root):
         yield child
@@ -76,14 +76,14 @@ def _folders(root: Path) -> list[Path]:
         return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
-def _first(folder: Path, suffixes: Set[str]) -> bool:
+def _has_suffix(folder: Path, suffixes: Set[str]) -> bool:
     """Whether a folder has a file with one of the suffixes; stops at the first."""
     with os.scandir(folder) as entries:
         return any(Path(entry.name).suffix.lower() in suffixes and entry.is_file() for entry in entries)
 
 
 def name_of(source: Path | str) -> str:
-    """The name of a path or address as it can be filed: lower case letters, digits, "." "_" and "-".
+    """The dataset name of a path or address: lower case letters, digits, "." "_" and "-".
 
     >>> name_of(Path("/data/My Photos (2024)"))
     'my-photos-2024'
@@ -96,31 +96,31 @@ def name_of(source: Path | str) -> str:
 
 
 def dataset_name(dataset: str) -> str:
-    """The name under which a dataset's runs and models are filed; arguments as `resolve`."""
-    found = resolve(dataset)
-    return found.name if isinstance(found, DatasetSpec) else name_of(found)
+    """The name under which a dataset's runs and models are filed; argument as in `resolve`."""
+    resolved = resolve(dataset)
+    return resolved.name if isinstance(resolved, DatasetSpec) else name_of(resolved)
 
 
 def check_source(source: SourceSettings) -> None:
-    """Refuse what cannot be before anything starts; looks at paths, reads no file.
+    """Check the arguments before anything starts. Paths are checked, no file is read.
 
     Raises:
-        UsageError: Unknown dataset, missing folder, or an archive that is missing or makes no sense.
+        UsageError: Unknown dataset, missing folder, or an archive that is missing or not applicable.
     """
-    found = resolve(source.dataset)
+    resolved = resolve(source.dataset)
     if source.archive is None:
         if source.archive_sha256 is not None:
-            raise UsageError("--archive-sha256 says what --archive must be, but there is no --archive")
+            raise UsageError("--archive-sha256 is the SHA-256 of --archive, but there is no --archive")
         return
-    if not isinstance(found, DatasetSpec) or not found.files:
+    if not isinstance(resolved, DatasetSpec) or not resolved.files:
         raise UsageError(
             f"--archive cannot be used with {source.dataset}",
-            expected=f"one of {', '.join(known.name for known in DATASETS.values() if known.files)}",
+            expected=f"one of {', '.join(dataset.name for dataset in DATASETS.values() if dataset.files)}",
             found="a bundled dataset without an archive"
-            if isinstance(found, DatasetSpec)
-            else "data of your own",
+            if isinstance(resolved, DatasetSpec)
+            else "your own data",
         )
-    _check_archive(found, source.archive.expanduser())
+    _check_archive(resolved, source.archive.expanduser())
     if source.archive_sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", source.archive_sha256):
         raise UsageError(
             "--archive-sha256 is not a SHA-256",
@@ -129,14 +129,14 @@ def check_source(source: SourceSettings) -> None:
         )
 
 
-def _check_archive(known: DatasetSpec, given: Path) -> None:
-    names = [file.name for file in known.files]
-    if len(names) == 1 and not given.is_file():
-        raise UsageError(f"The archive {given} is not there", expected=f"an existing file, {names[0]}")
-    missing = [name for name in names if len(names) > 1 and not (given / name).is_file()]
+def _check_archive(dataset: DatasetSpec, path: Path) -> None:
+    names = [file.name for file in dataset.files]
+    if len(names) == 1 and not path.is_file():
+        raise UsageError(f"The archive {path} does not exist", expected=f"an existing file, {names[0]}")
+    missing = [name for name in names if len(names) > 1 and not (path / name).is_file()]
     if missing:
         raise UsageError(
-            f"The archive {given} is not there as a whole",
+            f"The archive {path} is incomplete",
             expected=f"a folder with {', '.join(names)}",
-            found=f"no {', '.join(missing)}" if given.is_dir() else "no folder of this name",
+            found=f"no {', '.join(missing)}" if path.is_dir() else "no folder of this name",
         )

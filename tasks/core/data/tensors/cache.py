@@ -1,4 +1,8 @@
-"""Reading the tensor cache. (Writing it is `tensors`; what only reads is not touched by its changes.)"""
+"""Reading the tensor cache.
+
+Writing it is in `normalize`, apart from this module: a change of the writing code is then no ingredient of
+the stages that only read.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +17,7 @@ from numpy.typing import NDArray
 from tasks.core.stage.handles import TensorCache
 
 SPLITS = ("train", "val", "test")
-ROWS = "rows.parquet"  # which image each row is; `normalize.ROW_SCHEMA` has the columns
+ROWS = "rows.parquet"  # the image of each row; columns as in `normalize.ROW_SCHEMA`
 
 
 @dataclass(frozen=True)
@@ -30,37 +34,41 @@ class Split:
 
 
 class RowView:
-    """Some rows of a memory-mapped array, taken when they are asked for: used like the array of these rows.
+    """Some rows of a memory-mapped array, read when they are indexed.
+
+    It is used like the array of these rows.
 
     Args:
-        whole: The array.
+        array: The array.
         rows: int64 (n,); which of its rows, ascending.
     """
 
-    def __init__(self, whole: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-        self.whole, self.rows = whole, rows
-        self.shape, self.dtype = (len(rows), *whole.shape[1:]), whole.dtype
-        self.base, self.strides, self.offset = whole.base, whole.strides, getattr(whole, "offset", 0)
+    def __init__(self, array: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+        self.array, self.rows = array, rows
+        self.shape, self.dtype = (len(rows), *array.shape[1:]), array.dtype
+        self.base, self.strides, self.offset = array.base, array.strides, getattr(array, "offset", 0)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        return self.whole[self.rows[key]]
+        return self.array[self.rows[key]]
 
 
 def open_split(cache: TensorCache, split: str, *, without: NDArray[np.bool_] | None = None) -> Split:
-    """Map one of "train", "val", "test" into memory; nothing is read before it is used.
+    """Map one of "train", "val", "test" into memory. Nothing is read before it is used.
 
     Args:
-        without: bool (N,); rows to leave out. The others are numbered anew, in their order.
+        cache: The tensors.
+        split: Which split.
+        without: bool (N,); rows to leave out. The others are renumbered, in their order.
     """
-    opened = _open(cache, split)
+    data = _open(cache, split)
     if without is None or not without.any():
-        return opened
+        return data
     rows = np.flatnonzero(~without)
-    images = cast(NDArray[np.uint8], RowView(opened.images, rows))
-    return Split(images, opened.labels[rows])
+    images = cast(NDArray[np.uint8], RowView(data.images, rows))
+    return Split(images, data.labels[rows])
 
 
 def _open(cache: TensorCache, split: str) -> Split:
@@ -71,7 +79,7 @@ def _open(cache: TensorCache, split: str) -> Split:
 
 
 def read_rows(cache: TensorCache, columns: Sequence[str], split: str | None = None) -> pa.Table:
-    """Which image each row of the tensors is.
+    """The table of which image each row of the tensors is.
 
     Args:
         cache: The tensors.
@@ -80,5 +88,5 @@ def read_rows(cache: TensorCache, columns: Sequence[str], split: str | None = No
     """
     if split is None:
         return pq.read_table(cache.directory / ROWS, columns=list(columns))
-    wanted = pq.read_table(cache.directory / ROWS, columns=list({*columns, "split", "row"}))
-    return wanted.filter(pc.field("split") == split).sort_by("row").select(list(columns))
+    table = pq.read_table(cache.directory / ROWS, columns=list({*columns, "split", "row"}))
+    return table.filter(pc.field("split") == split).sort_by("row").select(list(columns))

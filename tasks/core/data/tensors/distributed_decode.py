@@ -1,8 +1,8 @@
-"""Decoding in portions, by whoever works for this process: a machine of a cluster, or another process here.
+"""Distributed decoding: portions of the images are decoded by other processes or machines.
 
-A portion's numbers and its decoded images lie as files in the workspace, which all workers share; only names
-travel. What is decoded and where it goes is decided here as ever, so that the tensors are the same to the
-byte whoever decodes, in however many portions.
+The numbers of a portion's images, and the decoded images, are files in the workspace, which all workers
+share. Only their names are transferred. This process decides what is decoded and where it is stored, so that
+the tensors are byte-identical for any workers and any number of portions.
 """
 
 import json
@@ -25,21 +25,24 @@ from tasks.core.stage.handles import RawDataset
 from tasks.core.storage import atomic
 from tasks.core.workspace import Workspace
 
-IMAGES = 4096  # in a portion, at most
-BYTES = 1 << 28  # of encoded images in a portion, about: some seconds of a worker's time
+MAX_IMAGES = 4096  # in a portion
+BYTES = 1 << 28  # of encoded images in a portion, approximately: some seconds of a worker's time
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Some images to decode.
+    """Images that a worker decodes.
+
+    The workspace has these files for it: `<number>.numbers.npy`, int64 (n,), the numbers of the images,
+    ascending; and once decoded `<number>.images.npy`, uint8 (k, H, W, C), `<number>.rows.npy`, int64 (k, 4),
+    each image's number and its original height, width and channels, and `<number>.failed.json`, which is
+    written last.
 
     Args:
         raw: The source.
-        folder: Where its files are, relative to the workspace.
-        number: Names them: `<number>.numbers.npy`, int64 (n,), which images, ascending; and once decoded
-            `<number>.images.npy`, uint8 (k, H, W, C), `<number>.rows.npy`, int64 (k, 4), each image's number
-            and its own height, width and channels, and `<number>.failed.json`, written last.
-        target: What the images are to become.
+        folder: Where the files are, relative to the workspace.
+        number: The portion's number.
+        target: The size and channels of the decoded images.
     """
 
     raw: RawDataset
@@ -47,20 +50,22 @@ class Portion:
     number: int
     target: Target
 
-    def path(self, kind: str, workspace: Workspace) -> Path:
-        return workspace.root / self.folder / f"{self.number:06}.{kind}"
+    def path(self, suffix: str, workspace: Workspace) -> Path:
+        """The path of one of its files."""
+        return workspace.root / self.folder / f"{self.number:06}.{suffix}"
 
 
-Work = Callable[[Sequence[Portion]], Iterator[Portion]]  # has `decode` called somewhere; gives what is done
+# Calls `decode` in workers; yields portions once they are decoded.
+Work = Callable[[Sequence[Portion]], Iterator[Portion]]
 
 
 def decode(portion: Portion, workspace: Workspace) -> None:
-    """Decode a portion; needs the source, and the workspace.
+    """Decode a portion. It needs access to the source and the workspace.
 
     Raises:
-        FormatError: The workspace is not the one of who asks.
+        FormatError: The worker's workspace is not that of the calling process.
     """
-    numbers = _load(portion.path("numbers.npy", workspace))
+    numbers = _load_portion(portion.path("numbers.npy", workspace))
     images, rows, failed = [], [], {}
     for image in _reader(portion.raw, workspace).images(numbers.tolist(), portion.target):
         if isinstance(image, DecodeFailure):
@@ -74,51 +79,56 @@ def decode(portion: Portion, workspace: Workspace) -> None:
 
 
 class DistributedReader:
-    """A reader whose images are decoded by others.
+    """A reader whose images are decoded by workers.
 
     Args:
-        reader: The source, opened here: its rows are told by this one.
+        reader: The source, opened in this process; gives the index.
         raw: The source.
         work: Has portions decoded.
-        directory: Of the tensors to be; the portions' files lie beside it meanwhile.
-        images: In a portion; None chooses.
+        directory: The future directory of the tensors; the portions' files are beside it meanwhile.
+        images: Number of images in a portion; None chooses one.
     """
 
-    random_access = False  # portions take files in the order of their paths, which is kinder to disks
+    random_access = False  # portions read files in the order of their paths, which saves disk seeks
 
     def __init__(
         self, reader: Reader, raw: RawDataset, work: Work, directory: Path, images: int | None = None
     ) -> None:
         self.reader, self.raw, self.work, self.directory = reader, raw, work, directory
         self.workspace = Workspace.active()
-        mean = pc.sum(listing.read(raw.directory)["bytes"]).as_py() / max(1, raw.images)
-        self.size = images or min(IMAGES, max(1, int(BYTES / max(1, mean))))
+        mean_bytes = pc.sum(listing.read(raw.directory)["bytes"]).as_py() / max(1, raw.images)
+        self.size = images or min(MAX_IMAGES, max(1, int(BYTES / max(1, mean_bytes))))
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """See `Reader`."""
         return self.reader.classes
 
     @property
     def shape(self) -> tuple[int, int, int] | None:
+        """See `Reader`."""
         return self.reader.shape
 
     @property
     def published(self) -> bool:
+        """See `Reader`."""
         return self.reader.published
 
     def index(self) -> ImageIndex:
+        """All images, from the local reader."""
         return self.reader.index()
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader.images`. A single portion is decoded in this process."""
         if len(wanted) <= self.size:
             yield from self.reader.images(wanted, target)
             return
         with atomic.staging_directory(self.directory.with_name(f"{self.directory.name}.portions")) as folder:
-            portions = list(self._cut(wanted, target, self.workspace.relative(folder)))
+            portions = list(self._portions(wanted, target, self.workspace.relative(folder)))
             for portion in self.work(portions):
-                yield from _taken(portion, self.workspace)
+                yield from _collect(portion, self.workspace)
 
-    def _cut(self, wanted: Sequence[int], target: Target, folder: str) -> Iterator[Portion]:
+    def _portions(self, wanted: Sequence[int], target: Target, folder: str) -> Iterator[Portion]:
         for number, start in enumerate(range(0, len(wanted), self.size)):
             portion = Portion(self.raw, folder, number, target)
             numbers = np.array(wanted[start : start + self.size], np.int64)
@@ -126,20 +136,20 @@ class DistributedReader:
             yield portion
 
 
-def _taken(portion: Portion, workspace: Workspace) -> Iterator[DecodedImage | DecodeFailure]:
-    """A decoded portion's images; its files are not needed any more."""
-    images, rows = (_load(portion.path(f"{kind}.npy", workspace)) for kind in ("images", "rows"))
+def _collect(portion: Portion, workspace: Workspace) -> Iterator[DecodedImage | DecodeFailure]:
+    """The images of a decoded portion; its files are then removed."""
+    images, rows = (_load_portion(portion.path(f"{suffix}.npy", workspace)) for suffix in ("images", "rows"))
     for image, (number, height, width, channels) in zip(images, rows.tolist(), strict=True):
         yield DecodedImage(number, image, (height, width, channels))
     for number, reason in json.loads(portion.path("failed.json", workspace).read_bytes()).items():
         yield DecodeFailure(int(number), reason)
-    for kind in ("images.npy", "rows.npy", "failed.json", "numbers.npy"):
-        portion.path(kind, workspace).unlink()
+    for suffix in ("images.npy", "rows.npy", "failed.json", "numbers.npy"):
+        portion.path(suffix, workspace).unlink()
 
 
 @lru_cache(maxsize=1)
 def _reader(raw: RawDataset, workspace: Workspace) -> Reader:
-    """A worker opens a source once; its paths are relative to the workspace, which is the active one."""
+    """A worker opens a source once. Its paths are relative to the active workspace, which is `workspace`."""
     return factory.open_raw(raw)
 
 
@@ -148,12 +158,12 @@ def _save(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array)
 
 
-def _load(path: Path) -> NDArray[Any]:
+def _load_portion(path: Path) -> NDArray[Any]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except FileNotFoundError as error:
         raise FormatError(
-            "a portion of images is not there",
+            "a portion of the images is missing",
             expected=f"{path}",
-            found="no such file: the workers must share this workspace",
+            found="no such file; all workers must share this workspace",
         ) from error

@@ -1,6 +1,6 @@
-"""Folds: the train images in parts, so that each image can be predicted by a model that has not seen it.
+"""Folds of the train images, so that each image can be predicted by a model that was not trained on it.
 
-A fold is a tensor cache without tables: its test images are one part of the train images, its train images
+A fold is a tensor cache without tables. Its test images are one part of the train images, its train images
 all others.
 """
 
@@ -22,39 +22,40 @@ BLOCK = 1024  # images copied at a time
 def members(count: int, number: int, folds: int) -> NDArray[np.bool_]:
     """Which of the train images are the fold's test images, bool (count,).
 
-    A block of rows: their order is random with respect to class, and exact copies stand side by side, so
-    that a model hardly ever has seen a copy of what it predicts.
+    A fold is a block of consecutive rows. Rows are in random order with respect to class, and exact copies
+    are adjacent, so that a model is hardly ever trained on a copy of an image that it predicts.
     """
     return np.arange(count) * folds // count == number
 
 
 def fold(tensors: TensorCache, number: int, folds: int, workspace: Workspace) -> TensorCache:
-    """Make one fold.
+    """Write one fold, or reuse it.
 
     Args:
         tensors: The images.
         number: Which fold, 0..folds-1.
         folds: Number of folds, 2 or more.
+        workspace: Where the fold is stored.
     """
-    made_of = FOLD.ingredients({"tensors": tensors.digest}, {"number": number, "folds": folds})
-    held = members(tensors.train, number, folds)
+    ingredients = FOLD.ingredients({"tensors": tensors.digest}, {"number": number, "folds": folds})
+    is_test = members(tensors.train, number, folds)
     return FOLD.output(
-        made_of,
+        ingredients,
         workspace,
-        lambda staging: _write(staging, tensors, held),
+        lambda staging: _write(staging, tensors, is_test),
         dataset=tensors.dataset,
         classes=tensors.classes,
         shape=tensors.shape,
-        train=int((~held).sum()),
+        train=int((~is_test).sum()),
         val=tensors.val,
-        test=int(held.sum()),
+        test=int(is_test.sum()),
         quarantined=0,
     )
 
 
-def _write(staging: Path, tensors: TensorCache, held: NDArray[np.bool_]) -> dict[str, Any]:
+def _write(staging: Path, tensors: TensorCache, is_test: NDArray[np.bool_]) -> dict[str, Any]:
     train, val = open_split(tensors, "train"), open_split(tensors, "val")
-    for split, rows in (("train", np.flatnonzero(~held)), ("test", np.flatnonzero(held))):
+    for split, rows in (("train", np.flatnonzero(~is_test)), ("test", np.flatnonzero(is_test))):
         _copy(staging / f"{split}.images.npy", train.images, rows)
         np.save(staging / f"{split}.labels.npy", train.labels[rows])
     _copy(staging / "val.images.npy", val.images, np.arange(len(val.labels)))
@@ -63,8 +64,8 @@ def _write(staging: Path, tensors: TensorCache, held: NDArray[np.bool_]) -> dict
 
 
 def _copy(path: Path, images: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-    """In blocks, so that the memory stays small."""
-    made = RowFile(path, len(rows), images.shape[1:])
+    """Copy rows in blocks, so that little memory is needed."""
+    file = RowFile(path, len(rows), images.shape[1:])
     for start in range(0, len(rows), BLOCK):
-        made.write(start, np.ascontiguousarray(images[rows[start : start + BLOCK]]))
-    made.close()
+        file.write(start, np.ascontiguousarray(images[rows[start : start + BLOCK]]))
+    file.close()

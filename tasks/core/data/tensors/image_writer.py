@@ -1,4 +1,4 @@
-"""The images of a tensor cache: each decoded, or copied from an earlier cache, into its row."""
+"""Writes the images of a tensor cache: each is decoded, or copied from an earlier cache."""
 
 import logging
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ log = logging.getLogger("plumbline.data")
 
 
 @dataclass
-class Pixels:
-    """What became of the images.
+class WrittenImages:
+    """The result of writing the images.
 
     Args:
-        plan: What all of them became.
-        originals: int32 (images, 3): height, width and channels of each before; 0 where it failed.
-        failed: Reasons by number.
+        target_shape: The shape of all of them.
+        originals: int32 (images, 3): original height, width and channels of each; 0 where decoding failed.
+        failed: Reasons by image number.
         decoded: How many were decoded.
     """
 
-    plan: TargetShape
+    target_shape: TargetShape
     originals: NDArray[np.int32]
     failed: dict[int, str] = field(default_factory=dict)
     decoded: int = 0
@@ -39,122 +39,128 @@ class Pixels:
 def write(
     directory: Path,
     reader: Reader,
-    rows: ImageIndex,
-    layout: Splits,
-    plan: TargetShape,
-    earlier: ReusableCache,
+    index: ImageIndex,
+    splits: Splits,
+    target_shape: TargetShape,
+    reusable: ReusableCache,
     progress: Progress,
-) -> Pixels:
-    """Write `{train,val,test}.images.npy`; begin again when an image changes the plan (at most twice).
+) -> WrittenImages:
+    """Write `{train,val,test}.images.npy`.
+
+    Writing restarts, at most twice, when an image does not fit the inferred shape.
 
     Args:
-        directory: Where.
+        directory: Where the files are written.
         reader: The source.
-        rows: All its images.
-        layout: Which of them go where.
-        plan: What they are to become.
-        earlier: Rows that can be copied, if they have the plan's shape.
-        progress: Told images done.
+        index: All its images.
+        splits: Which image belongs to which row.
+        target_shape: The shape of all images.
+        reusable: An earlier cache. Its rows are copied if they have the target shape.
+        progress: Called with images done.
     """
     while True:
         try:
-            return _Writing(directory, reader, rows, layout, plan, earlier).run(progress)
-        except ShapeMismatch as other:
-            log.info("images differ: all become %dx%dx%d", *other.plan.shape)
-            plan = other.plan
+            return _Pass(directory, reader, index, splits, target_shape, reusable).run(progress)
+        except ShapeMismatch as mismatch:
+            log.info(
+                "images differ in size or channels; all are converted to %dx%dx%d",
+                *mismatch.target_shape.shape,
+            )
+            target_shape = mismatch.target_shape
 
 
-class _Writing:
-    """One pass over all images on one plan."""
+class _Pass:
+    """One pass over all images with one target shape."""
 
     def __init__(
         self,
         directory: Path,
         reader: Reader,
-        rows: ImageIndex,
-        layout: Splits,
-        plan: TargetShape,
-        earlier: ReusableCache,
+        index: ImageIndex,
+        splits: Splits,
+        target_shape: TargetShape,
+        reusable: ReusableCache,
     ) -> None:
-        self.reader, self.rows, self.layout = reader, rows, layout
-        self.plan, self.earlier = plan, earlier
-        self.split, self.row = layout.split_and_row(len(rows))
-        self.files = {split: self._file(directory, split, len(layout.splits[split])) for split in SPLITS}
-        self.pixels = Pixels(plan, np.zeros((len(rows), 3), np.int32))
+        self.reader, self.index, self.splits = reader, index, splits
+        self.target_shape, self.reusable = target_shape, reusable
+        self.split, self.row = splits.split_and_row(len(index))
+        self.files = {split: self._file(directory, split, len(splits.numbers[split])) for split in SPLITS}
+        self.written = WrittenImages(target_shape, np.zeros((len(index), 3), np.int32))
 
-    def run(self, progress: Progress) -> Pixels:
-        pace = ProgressMeter(sum(map(len, self.layout.splits.values())), "img", progress)
+    def run(self, progress: Progress) -> WrittenImages:
+        meter = ProgressMeter(sum(map(len, self.splits.numbers.values())), "img", progress)
         try:
-            self._decode(self._copy(pace), pace)
+            self._decode(self._copy(meter), meter)
         finally:
             self._close()
-        return self.pixels
+        return self.written
 
-    def _copy(self, pace: ProgressMeter) -> NDArray[np.int64]:
-        """Copy what an earlier cache has; the numbers that are left to decode, ascending."""
-        known = np.full(len(self.rows), -1)
-        if self.earlier.shape == self.plan.shape:
-            known = self.earlier.lookup(self.rows.image_id)
-        with self.earlier.opened() as images:
-            for split, numbers in self.layout.splits.items():
-                places = known[numbers]
-                here = places >= 0
-                self._note_copied(numbers[here], places[here])
-                for row, place, count in _runs(places, self.earlier):
-                    start = str(self.earlier.split[place]), int(self.earlier.row[place])
+    def _copy(self, meter: ProgressMeter) -> NDArray[np.int64]:
+        """Copy the images of an earlier cache. Returns the numbers of the others, ascending."""
+        cached_rows = np.full(len(self.index), -1)
+        if self.reusable.shape == self.target_shape.shape:
+            cached_rows = self.reusable.lookup(self.index.image_id)
+        with self.reusable.opened() as images:
+            for split, numbers in self.splits.numbers.items():
+                cached = cached_rows[numbers]
+                is_cached = cached >= 0
+                self._note_copied(numbers[is_cached], cached[is_cached])
+                for row, cached_row, count in _runs(cached, self.reusable):
+                    start = str(self.reusable.split[cached_row]), int(self.reusable.row[cached_row])
                     self._copy_run(images.read(*start, count), split, row)
-                    pace.step(count)
-        return np.flatnonzero((known < 0) & (self.row >= 0))
+                    meter.step(count)
+        return np.flatnonzero((cached_rows < 0) & (self.row >= 0))
 
     def _copy_run(self, blocks: Iterator[NDArray[np.uint8]], split: str, row: int) -> None:
         for block in blocks:
             self.files[split].write(row, block)
             row += len(block)
 
-    def _decode(self, numbers: NDArray[np.int64], pace: ProgressMeter) -> None:
-        self.pixels.decoded = len(numbers)
-        if self.reader.random_access:  # in the order of their rows, so that they are written together
+    def _decode(self, numbers: NDArray[np.int64], meter: ProgressMeter) -> None:
+        self.written.decoded = len(numbers)
+        if self.reader.random_access:  # consecutive rows can then be written together
             numbers = numbers[np.lexsort((self.row[numbers], self.split[numbers]))]
-        for image in self.reader.images(numbers.tolist(), self.plan.target):
+        for image in self.reader.images(numbers.tolist(), self.target_shape.target):
             if isinstance(image, DecodeFailure):
-                self.pixels.failed[image.row] = image.reason
+                self.written.failed[image.row] = image.reason
             else:
                 self._put(image.row, image.image, image.original)
-            pace.step()
+            meter.step()
 
     def _put(self, number: int, image: NDArray[np.uint8], original: tuple[int, int, int]) -> None:
-        self.plan.check(original)
-        self.pixels.originals[number] = original
+        self.target_shape.check(original)
+        self.written.originals[number] = original
         self.files[SPLITS[self.split[number]]].write(int(self.row[number]), image)
 
-    def _note_copied(self, numbers: NDArray[np.int64], places: NDArray[np.int64]) -> None:
-        originals = self.earlier.originals[places]
+    def _note_copied(self, numbers: NDArray[np.int64], cached_rows: NDArray[np.int64]) -> None:
+        originals = self.reusable.originals[cached_rows]
         for height, width, channels in np.unique(originals, axis=0).tolist():
-            self.plan.check((height, width, channels))
-        self.pixels.originals[numbers] = originals
+            self.target_shape.check((height, width, channels))
+        self.written.originals[numbers] = originals
 
     def _close(self) -> None:
-        gone = np.fromiter(self.pixels.failed, np.int64, len(self.pixels.failed))
+        failed = np.fromiter(self.written.failed, np.int64, len(self.written.failed))
         for number, split in enumerate(SPLITS):
-            self.files[split].close(without=self.row[gone[self.split[gone] == number]].tolist())
+            self.files[split].close(without=self.row[failed[self.split[failed] == number]].tolist())
 
     def _file(self, directory: Path, split: str, count: int) -> RowFile:
         path = directory / f"{split}.images.npy"
         path.unlink(missing_ok=True)
-        return RowFile(path, count, self.plan.shape)
+        return RowFile(path, count, self.target_shape.shape)
 
 
-def _runs(places: NDArray[np.int64], earlier: ReusableCache) -> Iterator[tuple[int, int, int]]:
-    """Rows that follow each other in an earlier cache as well: first row, its place there, and how many.
+def _runs(cached_rows: NDArray[np.int64], reusable: ReusableCache) -> Iterator[tuple[int, int, int]]:
+    """Runs of rows that are consecutive in an earlier cache too: first row, its row there, and their number.
 
-    The order follows from the content, so a few changed images leave long runs.
+    The order depends on the content only, so that a few changed images leave long runs.
 
     Args:
-        places: Of the rows of a split; -1 for one that isn't there.
+        cached_rows: int64 (n,); for each row of a split its row in the earlier cache, or -1.
+        reusable: The earlier cache.
     """
-    rows = np.flatnonzero(places >= 0)
-    split, row = earlier.split[places[rows]], earlier.row[places[rows]]
-    follows = (np.diff(rows) == 1) & (np.diff(row) == 1) & (split[1:] == split[:-1])
-    for run in np.split(rows, np.flatnonzero(~follows) + 1):
+    index = np.flatnonzero(cached_rows >= 0)
+    split, row = reusable.split[cached_rows[index]], reusable.row[cached_rows[index]]
+    is_consecutive = (np.diff(index) == 1) & (np.diff(row) == 1) & (split[1:] == split[:-1])
+    for run in np.split(index, np.flatnonzero(~is_consecutive) + 1):
         if len(run):
-            yield int(run[0]), int(places[run[0]]), len(run)
+            yield int(run[0]), int(cached_rows[run[0]]), len(run)

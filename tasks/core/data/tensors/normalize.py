@@ -1,8 +1,8 @@
 """The normalize stage: images of any source become the tensor cache, in bounded memory.
 
 A directory has `{train,val,test}.images.npy` (uint8 N, H, W, C), `{train,val,test}.labels.npy` (int32 N),
-`rows.parquet` (which image each row is) and `quarantine.parquet` (which were left out, or kept with a
-remark, and why).
+`rows.parquet` (the image of each row) and `quarantine.parquet` (images that were left out, or kept with a
+remark, and the reasons).
 """
 
 import logging
@@ -41,15 +41,15 @@ ROW_SCHEMA = pa.schema(
         "path": pa.string(),
         "label": pa.int32(),
         "class_name": pa.string(),
-        "height": pa.int32(),  # of the image as it came, after orientation
+        "height": pa.int32(),  # of the original image, after orientation
         "width": pa.int32(),
-        "channels": pa.int32(),  # 1 if it came grey, else 3
+        "channels": pa.int32(),  # of the original image: 1 if it is grey, else 3
     }
 )
 
 
 def ingredients(raw: RawDataset, settings: NormalizeSettings) -> Ingredients:
-    """What a tensor cache follows from."""
+    """The ingredients: the raw dataset, the settings, and the reader's modules and libraries."""
     return NORMALIZE.ingredients(
         {"raw": raw.digest}, vars(settings), factory.modules(raw), factory.libraries(raw)
     )
@@ -67,33 +67,37 @@ def normalize(
 ) -> TensorCache:
     """Decode, orient, convert and resize every image (rules: `decode`), and split them (`splits`).
 
-    Images that an earlier cache of the dataset has are copied from there (`earlier`).
+    Images that an earlier cache of the dataset contains are copied from it (`reuse`).
 
     Args:
         raw: The images.
-        settings: Size, share of validation images, share of unreadable files to bear.
-        workspace: Where the tensor cache is put.
-        refresh: Make it again from scratch even if it is there.
-        progress: Told images done.
-        work: Has portions of the images decoded elsewhere; the tensors are the same to the byte.
-        portion: Images in one; None chooses.
+        settings: Image size, fraction of validation images, largest share of unreadable files.
+        workspace: Where the tensor cache is stored.
+        refresh: Build it again from scratch even if it exists.
+        progress: Called with images done.
+        work: Has portions of the images decoded by workers; the tensors are byte-identical.
+        portion: Images in a portion; None chooses.
 
     Raises:
-        QuarantineError: More unreadable files than `settings.max_quarantine` allows.
+        QuarantineError: More files are unreadable than `settings.max_quarantine` allows.
         DataError: A split would be empty.
     """
-    made_of = ingredients(raw, settings)
-    directory = NORMALIZE.directory(made_of.digest, workspace)
+    stage_ingredients = ingredients(raw, settings)
+    directory = NORMALIZE.directory(stage_ingredients.digest, workspace)
 
     def build(staging: Path) -> dict[str, Any]:
-        scratch = refresh or factory.is_read_whole(raw)
-        earlier = ReusableCache() if scratch else ReusableCache.find(workspace, raw.dataset, made_of.record())
+        from_scratch = refresh or factory.is_read_whole(raw)
+        reusable = (
+            ReusableCache()
+            if from_scratch
+            else ReusableCache.find(workspace, raw.dataset, stage_ingredients.record())
+        )
         reader = factory.open_raw(raw)
         if work and not factory.is_read_whole(raw):
             reader = DistributedReader(reader, raw, work, directory, portion)
-        return _build(staging, reader, raw, settings, earlier, progress)
+        return _build(staging, reader, raw, settings, reusable, progress)
 
-    return NORMALIZE.output(made_of, workspace, build, refresh=refresh)
+    return NORMALIZE.output(stage_ingredients, workspace, build, refresh=refresh)
 
 
 def _build(
@@ -101,48 +105,48 @@ def _build(
     reader: Reader,
     raw: RawDataset,
     settings: NormalizeSettings,
-    earlier: ReusableCache,
+    reusable: ReusableCache,
     progress: Progress,
 ) -> dict[str, Any]:
-    rows = reader.index()
-    doubtful = quarantine.find_label_conflicts(rows, reader.classes)
-    left_out = {} if reader.published else doubtful
-    layout = Splits.of(rows, settings.val_fraction).without(left_out)
-    plan = TargetShape.of(reader, settings.image_size, layout.splits["train"], rows, earlier)
-    written = image_writer.write(directory, reader, rows, layout, plan, earlier, progress)
+    index = reader.index()
+    conflicts = quarantine.find_label_conflicts(index, reader.classes)
+    left_out = {} if reader.published else conflicts
+    splits = Splits.of(index, settings.val_fraction).without(left_out)
+    target_shape = TargetShape.of(reader, settings.image_size, splits.numbers["train"], index, reusable)
+    written = image_writer.write(directory, reader, index, splits, target_shape, reusable, progress)
     left_out |= written.failed
-    quarantine.check_share(left_out, rows, settings.max_quarantine)
-    layout = layout.without(written.failed)
-    _refuse_empty(layout, raw, settings)
-    quarantine.write(directory, rows, left_out, quarantine.copies(rows) | doubtful)
-    _write_tables(directory, reader, rows, layout, written.originals)
+    quarantine.check_share(left_out, index, settings.max_quarantine)
+    splits = splits.without(written.failed)
+    _refuse_empty(splits, raw, settings)
+    quarantine.write(directory, index, left_out, quarantine.copies(index) | conflicts)
+    _write_tables(directory, reader, index, splits, written.originals)
     mean, std = channel_stats.channel_stats(directory / "train.images.npy")
     return {
         "dataset": raw.dataset,
         "classes": list(reader.classes),
-        "shape": list(written.plan.shape),
-        **{split: len(numbers) for split, numbers in layout.splits.items()},
+        "shape": list(written.target_shape.shape),
+        **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
         "decoded": written.decoded,
         "mean": mean,
         "std": std,
-        "class_counts": _class_counts(reader, rows, layout),
+        "class_counts": _class_counts(reader, index, splits),
     }
 
 
 def _write_tables(
-    directory: Path, reader: Reader, rows: ImageIndex, layout: Splits, originals: NDArray[np.int32]
+    directory: Path, reader: Reader, index: ImageIndex, splits: Splits, originals: NDArray[np.int32]
 ) -> None:
-    for split, numbers in layout.splits.items():
-        np.save(directory / f"{split}.labels.npy", rows.label[numbers])
-    members = [layout.splits[split] for split in SPLITS]
-    numbers = np.concatenate(members)
-    labels = pa.array(rows.label[numbers])
+    for split, numbers in splits.numbers.items():
+        np.save(directory / f"{split}.labels.npy", index.label[numbers])
+    numbers_by_split = [splits.numbers[split] for split in SPLITS]
+    numbers = np.concatenate(numbers_by_split)
+    labels = pa.array(index.label[numbers])
     columns = {
-        "split": pa.array(SPLITS).take(np.repeat(range(len(SPLITS)), list(map(len, members)))),
-        "row": np.concatenate([np.arange(len(some)) for some in members]),
-        "image_id": rows.image_id.take(numbers),
-        "path": rows.path.take(numbers),
+        "split": pa.array(SPLITS).take(np.repeat(range(len(SPLITS)), list(map(len, numbers_by_split)))),
+        "row": np.concatenate([np.arange(len(numbers_of_split)) for numbers_of_split in numbers_by_split]),
+        "image_id": index.image_id.take(numbers),
+        "path": index.path.take(numbers),
         "label": labels,
         "class_name": pa.array(reader.classes).take(labels),
         **dict(zip(("height", "width", "channels"), originals[numbers].T, strict=True)),
@@ -151,15 +155,15 @@ def _write_tables(
     pq.write_table(table, directory / ROWS, use_dictionary=names, row_group_size=file_stats.ROW_GROUP)
 
 
-def _class_counts(reader: Reader, rows: ImageIndex, layout: Splits) -> dict[str, list[int]]:
+def _class_counts(reader: Reader, index: ImageIndex, splits: Splits) -> dict[str, list[int]]:
     return {
-        split: np.bincount(rows.label[numbers], minlength=len(reader.classes)).tolist()
-        for split, numbers in layout.splits.items()
+        split: np.bincount(index.label[numbers], minlength=len(reader.classes)).tolist()
+        for split, numbers in splits.numbers.items()
     }
 
 
-def _refuse_empty(layout: Splits, raw: RawDataset, settings: NormalizeSettings) -> None:
-    counts = {split: len(numbers) for split, numbers in layout.splits.items()}
+def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings) -> None:
+    counts = {split: len(numbers) for split, numbers in splits.numbers.items()}
     empty = [split for split, count in counts.items() if not count]
     if empty:
         raise DataError(

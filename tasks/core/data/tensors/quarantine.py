@@ -1,9 +1,9 @@
-"""What is wrong with single images, and what was done about it: `quarantine.parquet`.
+"""Problems of single images and what was done about them: `quarantine.parquet`.
 
-An image is left out if it cannot be decoded, has no label, or lies in two classes (the same bytes, and no
-telling which class is right: all copies go). An exact copy within one class is reported and kept: it
-repeats an image, it doesn't contradict one, and copies always fall into the same split. In a published
-dataset nothing is left out but what can't be read, so that scores stay comparable.
+An image is left out if it cannot be decoded, has no label, or belongs to two classes. In the last case the
+same bytes have two labels, and all copies are left out since the right class is unknown. An exact copy within
+one class is reported and kept, because copies always belong to the same split. In a published dataset only
+unreadable images are left out, so that scores stay comparable.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,74 +18,80 @@ from tasks.core.errors import QuarantineError
 
 NAME = "quarantine.parquet"
 SCHEMA = pa.schema({"path": pa.string(), "reason": pa.string(), "done": pa.string()})
-SHOWN = 5  # left out images that an error names
+SHOWN = 5  # images that an error names
 LEFT_OUT = "left out; the file is unchanged"
 KEPT = "kept"
 
 
-def find_label_conflicts(rows: ImageIndex, classes: tuple[str, ...]) -> dict[int, str]:
-    """Images without a label or in two classes: reasons by number."""
-    found = dict.fromkeys(np.flatnonzero(rows.label == UNLABELLED).tolist(), "no label")
-    alike = {number: row for number, row in _conflicting(rows) if row.label != UNLABELLED}
+def find_label_conflicts(index: ImageIndex, classes: tuple[str, ...]) -> dict[int, str]:
+    """Images without a label or in two classes: reasons by image number."""
+    reasons = dict.fromkeys(np.flatnonzero(index.label == UNLABELLED).tolist(), "no label")
+    labelled = {number: image for number, image in _duplicated(index) if image.label != UNLABELLED}
     first: dict[str, ImageRef] = {}
-    torn: dict[str, ImageRef] = {}  # identity -> the first image that contradicts the first one
-    for row in alike.values():
-        if first.setdefault(row.image_id, row).label != row.label:
-            torn.setdefault(row.image_id, row)
-    for number, row in alike.items():
-        if row.image_id in torn:
-            one, other = first[row.image_id], torn[row.image_id]
-            rival = other if one.label == row.label else one
-            where = f"{classes[rival.label]} as {rival.path}"
-            found[number] = f"in two classes: {classes[row.label]}, and {where}"
-    return found
+    contradicting: dict[str, ImageRef] = {}  # image_id -> the first image with another label
+    for image in labelled.values():
+        if first.setdefault(image.image_id, image).label != image.label:
+            contradicting.setdefault(image.image_id, image)
+    for number, image in labelled.items():
+        if image.image_id in contradicting:
+            first_image, second_image = first[image.image_id], contradicting[image.image_id]
+            contradictor = second_image if first_image.label == image.label else first_image
+            where = f"{classes[contradictor.label]} as {contradictor.path}"
+            reasons[number] = f"in two classes: {classes[image.label]}, and {where}"
+    return reasons
 
 
-def copies(rows: ImageIndex) -> dict[int, str]:
-    """Exact copies of an earlier image of the same class: reasons by number."""
+def copies(index: ImageIndex) -> dict[int, str]:
+    """Exact copies of an earlier image of the same class: reasons by image number."""
     first: dict[str, ImageRef] = {}
-    found = {}
-    for number, row in _conflicting(rows):
-        other = first.setdefault(row.image_id, row)
-        if other is not row and other.label == row.label:
-            found[number] = f"exact copy of {other.path}"
-    return found
+    reasons = {}
+    for number, image in _duplicated(index):
+        original = first.setdefault(image.image_id, image)
+        if original is not image and original.label == image.label:
+            reasons[number] = f"exact copy of {original.path}"
+    return reasons
 
 
-def _conflicting(rows: ImageIndex) -> Iterator[tuple[int, ImageRef]]:
-    """The images whose content comes more than once."""
-    return ((number, rows[number]) for number in rows.duplicated)
+def _duplicated(index: ImageIndex) -> Iterator[tuple[int, ImageRef]]:
+    """Number and reference of the images whose content occurs more than once."""
+    return ((number, index[number]) for number in index.duplicated)
 
 
-def write(directory: Path, rows: ImageIndex, left_out: Mapping[int, str], kept: Mapping[int, str]) -> None:
-    """Write the table, left out images first, each part in the source's order."""
-    lines = [
-        {"path": rows.path[number].as_py(), "reason": reason, "done": done}
-        for found, done in ((left_out, LEFT_OUT), (kept, KEPT))
-        for number, reason in sorted(found.items())
-        if done is LEFT_OUT or number not in left_out
-    ]
-    pq.write_table(pa.Table.from_pylist(lines, SCHEMA), directory / NAME)
-
-
-def check_share(left_out: Mapping[int, str], rows: ImageIndex, allowed: float) -> None:
-    """Fail if too large a share is left out.
+def write(directory: Path, index: ImageIndex, left_out: Mapping[int, str], kept: Mapping[int, str]) -> None:
+    """Write the table: images that are left out, then those that are kept, each part in the source's order.
 
     Args:
-        left_out: Reasons by number.
-        rows: All images.
-        allowed: The largest share, 0..1.
+        directory: Where the table is written.
+        index: All images.
+        left_out, kept: Reasons by image number.
+    """
+    rows = [
+        {"path": index.path[number].as_py(), "reason": reason, "done": action}
+        for reasons, action in ((left_out, LEFT_OUT), (kept, KEPT))
+        for number, reason in sorted(reasons.items())
+        if action is LEFT_OUT or number not in left_out
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), directory / NAME)
+
+
+def check_share(left_out: Mapping[int, str], index: ImageIndex, allowed: float) -> None:
+    """Fail if the share of images that are left out is too large.
+
+    Args:
+        left_out: Reasons by image number.
+        index: All images.
+        allowed: The largest allowed share, 0..1.
 
     Raises:
-        QuarantineError: With the first few of them.
+        QuarantineError: It names the first few images.
     """
-    share = len(left_out) / len(rows)
+    share = len(left_out) / len(index)
     if share <= allowed:
         return
-    first = "; ".join(f"{rows.path[number]}: {left_out[number]}" for number in sorted(left_out)[:SHOWN])
+    first = "; ".join(f"{index.path[number]}: {left_out[number]}" for number in sorted(left_out)[:SHOWN])
     more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
     raise QuarantineError(
-        f"{len(left_out)} of {len(rows)} images cannot be used ({share:.1%})",
+        f"{len(left_out)} of {len(index)} images cannot be used ({share:.1%})",
         expected=f"at most {allowed:.1%} (--max-quarantine {allowed:g})",
         found=first + more,
         done="nothing was written, the files are unchanged",

@@ -1,6 +1,6 @@
-"""Which split an image belongs to, and its place there: both follow from its content and a salt.
+"""Which split an image belongs to, and its row there. Both depend on the image's content and a salt only.
 
-A growing folder never moves an old image to another split, and exact copies always fall together.
+When a folder grows, no old image changes its split. Exact copies always belong to the same split.
 """
 
 import hashlib
@@ -15,41 +15,41 @@ from numpy.typing import NDArray
 from tasks.core.data.readers.base import BATCH, ImageIndex
 from tasks.core.data.tensors.cache import SPLITS
 
-TEST_FRACTION = 0.2  # of a source without test images
+TEST_FRACTION = 0.2  # share of test images of a source without a test split
 
 
-def fraction(salt: str, identity: str) -> float:
-    """A number in [0, 1), uniform over images, fixed for an image.
+def fraction(salt: str, image_id: str) -> float:
+    """A number in [0, 1), uniform over images and fixed for an image.
 
     Args:
-        salt: Makes independent numbers out of one identity.
-        identity: The SHA-256 of the image's content.
+        salt: Different salts give independent numbers for one image.
+        image_id: The SHA-256 of the image's content.
     """
-    digest = hashlib.sha256(f"{salt}:{identity}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48  # exact in a float
+    digest = hashlib.sha256(f"{salt}:{image_id}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48  # exact in float64
 
 
-def choose_split(identity: str, split: str, has: frozenset[str], val_fraction: float) -> str:
+def choose_split(image_id: str, split: str, source_splits: frozenset[str], val_fraction: float) -> str:
     """The split of an image.
 
     Args:
-        identity: The SHA-256 of its content.
-        split: What its source says; "" if the source has no splits.
-        has: The splits that the source has.
-        val_fraction: Share of the train images that is held out where the source has no val.
+        image_id: The SHA-256 of its content.
+        split: Its split in the source; "" if the source has no splits.
+        source_splits: The splits that the source has.
+        val_fraction: Share of the train images that become validation images if the source has no val split.
     """
     if split in ("val", "test"):
         return split
-    if "test" not in has and fraction("plumbline test", identity) < TEST_FRACTION:
+    if "test" not in source_splits and fraction("plumbline test", image_id) < TEST_FRACTION:
         return "test"
-    if "val" not in has and fraction("plumbline val", identity) < val_fraction:
+    if "val" not in source_splits and fraction("plumbline val", image_id) < val_fraction:
         return "val"
     return "train"
 
 
-def order_key(identity: str) -> float:
-    """Sort by this, then by identity and path, for a fixed order that is random with respect to class."""
-    return fraction("plumbline order", identity)
+def order_key(image_id: str) -> float:
+    """Sort key for a fixed order that is random with respect to class; image id and path break ties."""
+    return fraction("plumbline order", image_id)
 
 
 Numbers = NDArray[np.int64]
@@ -57,52 +57,57 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Splits:
-    """Numbers of the source's images by split, in their final order, int64 (n,)."""
+    """Numbers of the source's images by split, in their final order, int64 (n,) each."""
 
-    splits: dict[str, Numbers]
+    numbers: dict[str, Numbers]
 
     @classmethod
-    def of(cls, rows: ImageIndex, val_fraction: float) -> "Splits":
-        """Split and order `rows` by their content."""
-        split, order = _assign(rows, val_fraction)
+    def of(cls, index: ImageIndex, val_fraction: float) -> "Splits":
+        """Assign the images to splits and order them by their content."""
+        split, order = _assign(index, val_fraction)
         members = {}
         for number, name in enumerate(SPLITS):
             numbers = np.flatnonzero(split == number)
             columns = {"order": order[numbers]}
-            columns |= {"identity": rows.image_id.take(numbers), "path": rows.path.take(numbers)}
+            columns |= {"identity": index.image_id.take(numbers), "path": index.path.take(numbers)}
             keys = [(key, "ascending") for key in columns]
             members[name] = numbers[pc.sort_indices(pa.table(columns), keys).to_numpy()]
         return cls(members)
 
     def split_and_row(self, count: int) -> tuple[NDArray[np.int8], Numbers]:
-        """The number in `SPLITS` of each image's split, and its row there; -1 for one that is in none.
+        """Each image's split, as an index into `SPLITS` (int8), and its row there (int64).
+
+        Both are -1 for an image in no split.
 
         Args:
-            count: Images of the source.
+            count: Number of images of the source.
         """
         split, row = np.full(count, -1, np.int8), np.full(count, -1, np.int64)
         for number, name in enumerate(SPLITS):
-            split[self.splits[name]] = number
-            row[self.splits[name]] = np.arange(len(self.splits[name]))
+            split[self.numbers[name]] = number
+            row[self.numbers[name]] = np.arange(len(self.numbers[name]))
         return split, row
 
-    def without(self, gone: Collection[int]) -> "Splits":
-        """The layout when some numbers are left out."""
-        left_out = np.fromiter(gone, np.int64, len(gone))
-        return Splits({split: numbers[~np.isin(numbers, left_out)] for split, numbers in self.splits.items()})
+    def without(self, left_out: Collection[int]) -> "Splits":
+        """The splits without the images that have these numbers."""
+        numbers_left_out = np.fromiter(left_out, np.int64, len(left_out))
+        return Splits(
+            {split: numbers[~np.isin(numbers, numbers_left_out)] for split, numbers in self.numbers.items()}
+        )
 
 
-def _assign(rows: ImageIndex, val_fraction: float) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """The number in `SPLITS` of each image's split, and what to sort it by there."""
-    has = frozenset(np.unique(rows.split).tolist())
-    codes = {name: number for number, name in enumerate(SPLITS)}
-    split, order = np.empty(len(rows), np.int8), np.empty(len(rows), np.float64)
-    for start in range(0, len(rows), BATCH):
-        some = slice(start, start + BATCH)
-        identities = rows.image_id[some].to_pylist()
-        said = rows.split[some].tolist()
-        split[some] = [
-            codes[choose_split(*pair, has, val_fraction)] for pair in zip(identities, said, strict=True)
+def _assign(index: ImageIndex, val_fraction: float) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Each image's split, as an index into `SPLITS`, and its sort key."""
+    source_splits = frozenset(np.unique(index.split).tolist())
+    split_numbers = {name: number for number, name in enumerate(SPLITS)}
+    split, order = np.empty(len(index), np.int8), np.empty(len(index), np.float64)
+    for start in range(0, len(index), BATCH):
+        batch = slice(start, start + BATCH)
+        image_ids = index.image_id[batch].to_pylist()
+        given_splits = index.split[batch].tolist()
+        split[batch] = [
+            split_numbers[choose_split(*pair, source_splits, val_fraction)]
+            for pair in zip(image_ids, given_splits, strict=True)
         ]
-        order[some] = list(map(order_key, identities))
+        order[batch] = list(map(order_key, image_ids))
     return split, order

@@ -1,8 +1,8 @@
-"""What all images of a dataset become: decided by the source, the settings, or the images themselves.
+"""The shape that all images of a dataset are converted to. The source, the settings or the images decide it.
 
-A folder keeps its images' own size if all have the same one, between 8 and 224 pixels; else they become
-32x32. It is grey if all its images are. To find out, the first images are looked at and the rest is
-decoded on the assumption that they are alike; the first that isn't changes the plan.
+If all images of a folder have the same size, between 8 and 224 pixels a side, they keep it; else they become
+32x32. The folder is grey if all its images are grey. The shape is inferred from the first images. The others
+are decoded on the assumption that they are alike; the first exception changes the target shape.
 """
 
 from dataclasses import dataclass, replace
@@ -15,19 +15,19 @@ from tasks.core.data.readers.base import DecodedImage, ImageIndex, Reader
 from tasks.core.data.tensors.reuse import ReusableCache
 
 DEFAULT_SIZE = (32, 32)
-SIDES = range(8, 225)  # pixels; sides that a folder's own size may have
-PROBES = 32
+SIDES = range(8, 225)  # pixels; a folder's own size is kept if its sides are in this range
+PROBES = 32  # images from which the shape is inferred
 
 
 @dataclass(frozen=True)
 class TargetShape:
-    """Height and width in pixels, channels, and which of them were found by looking at images.
+    """Height, width and channels of all images, and which of them were inferred from images.
 
     Args:
-        size: Height and width.
+        size: Height and width in pixels.
         channels: 1 or 3.
-        found_size: Whether an image of another size changes the plan.
-        found_grey: Whether a colour image changes the plan.
+        inferred_size: Whether an image of another size changes the target shape.
+        inferred_grey: Whether a colour image changes the target shape.
     """
 
     size: tuple[int, int]
@@ -41,65 +41,67 @@ class TargetShape:
         reader: Reader,
         image_size: int | None,
         sample: NDArray[np.int64],
-        rows: ImageIndex,
-        earlier: ReusableCache,
+        index: ImageIndex,
+        reusable: ReusableCache,
     ) -> "TargetShape":
-        """The plan for a source.
+        """The target shape of a source.
 
         Args:
             reader: The source.
-            image_size: What the settings ask for.
-            sample: Numbers of some of its images, int64 (n,).
-            rows: All its images.
-            earlier: Knows the sizes of some.
+            image_size: The size in the settings, if any.
+            sample: int64 (n,); numbers of some of its images.
+            index: All its images.
+            reusable: An earlier cache, which has the original sizes of some images.
         """
-        asked = (image_size, image_size) if image_size else None
+        requested = (image_size, image_size) if image_size else None
         if reader.shape:
-            return cls(asked or reader.shape[:2], reader.shape[2])
-        probed = np.sort(sample[:PROBES])
-        places = earlier.lookup(rows.image_id.take(probed))
-        unknown = probed[places < 0].tolist()
-        # The sizes stand in the headers: a small target spares decoding photos in full (64 ms each).
-        probes = reader.images(unknown, Target(asked or DEFAULT_SIZE, 3))
-        originals = set(map(tuple, earlier.originals[places[places >= 0]].tolist()))
+            return cls(requested or reader.shape[:2], reader.shape[2])
+        sampled = np.sort(sample[:PROBES])
+        cached_rows = reusable.lookup(index.image_id.take(sampled))
+        uncached = sampled[cached_rows < 0].tolist()
+        # Only the sizes are needed. A small target avoids decoding photos in full (64 ms each).
+        probes = reader.images(uncached, Target(requested or DEFAULT_SIZE, 3))
+        originals = set(map(tuple, reusable.originals[cached_rows[cached_rows >= 0]].tolist()))
         originals |= {image.original for image in probes if isinstance(image, DecodedImage)}
         grey = all(channels == 1 for _, _, channels in originals)
         sizes = {(height, width) for height, width, _ in originals}
-        own = sizes.pop() if len(sizes) == 1 else DEFAULT_SIZE
-        kept = not sizes and own[0] in SIDES and own[1] in SIDES
+        common = sizes.pop() if len(sizes) == 1 else DEFAULT_SIZE
+        is_kept = not sizes and common[0] in SIDES and common[1] in SIDES
         return cls(
-            size=asked or (own if kept else DEFAULT_SIZE),
+            size=requested or (common if is_kept else DEFAULT_SIZE),
             channels=1 if grey else 3,
-            inferred_size=kept and not asked,
+            inferred_size=is_kept and not requested,
             inferred_grey=grey,
         )
 
     @property
     def target(self) -> Target:
+        """Size and channels for the decoder."""
         return Target(self.size, self.channels)
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
         return (*self.size, self.channels)
 
     def check(self, original: tuple[int, int, int]) -> None:
-        """Hold an image's own height, width and channels against the plan.
+        """Check that an image's original height, width and channels agree with what was inferred.
 
         Raises:
-            Differs: With the plan that has room for it.
+            ShapeMismatch: They do not. It has a target shape that fits the image.
         """
-        plan = self
+        target_shape = self
         if self.inferred_size and original[:2] != self.size:
-            plan = replace(plan, size=DEFAULT_SIZE, inferred_size=False)
+            target_shape = replace(target_shape, size=DEFAULT_SIZE, inferred_size=False)
         if self.inferred_grey and original[2] != 1:
-            plan = replace(plan, channels=3, inferred_grey=False)
-        if plan is not self:
-            raise ShapeMismatch(plan)
+            target_shape = replace(target_shape, channels=3, inferred_grey=False)
+        if target_shape is not self:
+            raise ShapeMismatch(target_shape)
 
 
-class ShapeMismatch(Exception):  # noqa: N818 - an event, handled in `image_writer`
-    """An image that the plan has no room for; `plan` has."""
+class ShapeMismatch(Exception):  # noqa: N818 - handled in `image_writer`, never shown to the user
+    """An image does not fit the inferred shape; `target_shape` fits it."""
 
-    def __init__(self, plan: TargetShape) -> None:
-        super().__init__(plan)
-        self.plan = plan
+    def __init__(self, target_shape: TargetShape) -> None:
+        super().__init__(target_shape)
+        self.target_shape = target_shape

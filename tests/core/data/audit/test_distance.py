@@ -17,59 +17,59 @@ from tests.support.synthetic_photos import Picture, brightened, mirrored, moved,
 
 MOVES = [(down, across) for down in (-2, 0, 2) for across in (-2, 0, 2) if (down, across) != (0, 0)]
 COPIES: dict[str, Callable[[Picture], Picture]] = {
-    "recompressed": lambda picture: recompressed(picture, 50),
-    "shifted": lambda picture: moved(picture, *MOVES[int(picture.sum()) % len(MOVES)]),
+    "recompressed": lambda image: recompressed(image, 50),
+    "shifted": lambda image: moved(image, *MOVES[int(image.sum()) % len(MOVES)]),
     "brightened": brightened,
     "mirrored": mirrored,
-    "all of it": lambda picture: recompressed(brightened(moved(mirrored(picture), -2, 1)), 75),
+    "all of it": lambda image: recompressed(brightened(moved(mirrored(image), -2, 1)), 75),
 }
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (20, 48, 3), (96, 64, 3)])
-def test_a_mirrored_picture_has_the_same_even_and_the_opposite_odd_numbers(
+def test_describe_mirrored_image_keeps_even_and_negates_odd_numbers(
     shape: tuple[int, int, int],
 ) -> None:
-    pictures = scenes(5, side=max(shape), channels=shape[2])[:, : shape[0], : shape[1]]
-    own, turned = descriptors.describe(pictures), descriptors.describe(pictures[:, :, ::-1])
-    np.testing.assert_allclose(turned.even, own.even, atol=2e-3)
-    np.testing.assert_allclose(turned.odd, -own.odd, atol=2e-3)
-    assert np.abs(own.odd).max() > 0.1
+    images = scenes(5, side=max(shape), channels=shape[2])[:, : shape[0], : shape[1]]
+    original, mirror_image = descriptors.describe(images), descriptors.describe(images[:, :, ::-1])
+    np.testing.assert_allclose(mirror_image.even, original.even, atol=2e-3)
+    np.testing.assert_allclose(mirror_image.odd, -original.odd, atol=2e-3)
+    assert np.abs(original.odd).max() > 0.1
 
 
-def test_the_layout_is_scipys_cosine_transform() -> None:
-    light = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
-    light -= light.mean()
-    expected = dctn(light / (light.std() + descriptors.FLOOR), norm="ortho")[:8, :8]
-    even = descriptors.describe(light[None, :, :, None])  # a grey picture
+def test_describe_layout_equals_scipys_cosine_transform() -> None:
+    lightness = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
+    lightness -= lightness.mean()
+    expected = dctn(lightness / (lightness.std() + descriptors.FLOOR), norm="ortho")[:8, :8]
+    features = descriptors.describe(lightness[None, :, :, None])  # a grey image
     down, across = np.indices((8, 8))
-    kept = (down + across > 0) & (down + across <= 7) & (across % 2 == 0)
-    np.testing.assert_allclose(even.even[0, : kept.sum()], expected[kept], atol=1e-4)
+    is_kept = (down + across > 0) & (down + across <= 7) & (across % 2 == 0)
+    np.testing.assert_allclose(features.even[0, : is_kept.sum()], expected[is_kept], atol=1e-4)
 
 
 @pytest.mark.parametrize("side", [64, 96])
-def test_large_pictures_are_averaged_as_pillow_does(side: int) -> None:
-    picture = scenes(1, side=side)[0]
-    expected = np.asarray(Image.fromarray(picture).resize((32, 32), Image.Resampling.BOX))
-    np.testing.assert_allclose(descriptors.reduced(picture[None])[0], expected, atol=1)
+def test_reduced_large_images_equals_pillows_box_filter(side: int) -> None:
+    image = scenes(1, side=side)[0]
+    expected = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BOX))
+    np.testing.assert_allclose(descriptors.reduced(image[None])[0], expected, atol=1)
 
 
-@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("perturbation", COPIES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_copies_of_other_pictures_lie_within_the_learned_radius(kind: str, channels: int) -> None:
-    likeness = LearnedDistance.learn(scenes(600, seed=0, channels=channels))
-    pictures = scenes(300, seed=1, channels=channels)
-    copies = np.stack([COPIES[kind](picture) for picture in pictures])
-    apart = likeness.distance(descriptors.describe(pictures), descriptors.describe(copies))
-    others = likeness.distance(
-        descriptors.describe(pictures), descriptors.describe(np.roll(copies, 1, axis=0))
+def test_learned_radius_contains_copies_of_unseen_images(perturbation: str, channels: int) -> None:
+    learned = LearnedDistance.learn(scenes(600, seed=0, channels=channels))
+    images = scenes(300, seed=1, channels=channels)
+    copies = np.stack([COPIES[perturbation](image) for image in images])
+    to_copies = learned.distance(descriptors.describe(images), descriptors.describe(copies))
+    to_others = learned.distance(
+        descriptors.describe(images), descriptors.describe(np.roll(copies, 1, axis=0))
     )
-    assert np.mean(apart <= likeness.radius) >= 0.95
-    assert np.mean(others <= likeness.radius) <= 0.02
-    assert alignment.correlation(pictures.astype(np.float32), copies.astype(np.float32)).min() > 0.9
+    assert np.mean(to_copies <= learned.radius) >= 0.95
+    assert np.mean(to_others <= learned.radius) <= 0.02
+    assert alignment.correlation(images.astype(np.float32), copies.astype(np.float32)).min() > 0.9
 
 
-def test_drawings_allow_less_than_photos() -> None:
-    """Handwritten digits, as large as MNIST's: different ones are more alike than photos ever are."""
+def test_pixel_tolerance_of_drawings_is_smaller_than_of_photos() -> None:
+    """Handwritten digits of MNIST's size: different digits correlate more than different photos."""
     pixels, _ = load_digits(return_X_y=True)
     small = (pixels.reshape(-1, 8, 8) * 15).astype(np.uint8)
     large = [
@@ -77,87 +77,87 @@ def test_drawings_allow_less_than_photos() -> None:
         for digit in small
     ]
     digits = np.stack(large)[..., None]
-    likeness = LearnedDistance.learn(digits[:1000])
-    assert likeness.pixel_tolerance < 0.003 < LearnedDistance.learn(scenes(200)).pixel_tolerance
-    close = neighbours.within(likeness.project(descriptors.describe(digits)), likeness.radius)
-    assert len(close.a) > 500
-    lack = 1 - alignment.correlation(
-        descriptors.reduced(digits[close.a]), descriptors.reduced(digits[close.b])
+    learned = LearnedDistance.learn(digits[:1000])
+    assert learned.pixel_tolerance < 0.003 < LearnedDistance.learn(scenes(200)).pixel_tolerance
+    pairs = neighbours.within(learned.project(descriptors.describe(digits)), learned.radius)
+    assert len(pairs.a) > 500
+    difference = 1 - alignment.correlation(
+        descriptors.reduced(digits[pairs.a]), descriptors.reduced(digits[pairs.b])
     )
-    allowed = duplicates.allowance(likeness, close.distance / likeness.radius)
-    assert np.sum(lack <= allowed) <= 2
-    assert np.sum(lack <= 0.1 * (1 - close.distance / likeness.radius / 2)) > 500
+    allowed = duplicates.allowance(learned, pairs.distance / learned.radius)
+    assert np.sum(difference <= allowed) <= 2
+    assert np.sum(difference <= 0.1 * (1 - pairs.distance / learned.radius / 2)) > 500
 
 
-def test_the_same_pictures_teach_the_same_distance() -> None:
+def test_learn_same_images_give_the_same_distance() -> None:
     one, other = (LearnedDistance.learn(scenes(200)) for _ in range(2))
     assert one.radius == other.radius
     np.testing.assert_array_equal(one.even, other.even)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(7, 13), (256, 2048)])
-def test_close_pairs_are_scipys(monkeypatch: pytest.MonkeyPatch, rows: int, columns: int) -> None:
+def test_within_pairs_equal_scipys(monkeypatch: pytest.MonkeyPatch, rows: int, columns: int) -> None:
     monkeypatch.setattr(neighbours, "ROWS", rows)
     monkeypatch.setattr(neighbours, "COLUMNS", columns)
     generator = np.random.default_rng(0)
     even, odd = (generator.normal(size=(120, width)).astype(np.float32) for width in (4, 3))
-    straight = cdist(np.hstack([even, odd]), np.hstack([even, odd]))
-    turned = cdist(np.hstack([even, odd]), np.hstack([even, -odd]))
-    expected = np.minimum(straight, turned)
-    found = neighbours.within(Features(even, odd), 1.5)
+    plain_distance = cdist(np.hstack([even, odd]), np.hstack([even, odd]))
+    mirrored_distance = cdist(np.hstack([even, odd]), np.hstack([even, -odd]))
+    expected = np.minimum(plain_distance, mirrored_distance)
+    pairs = neighbours.within(Features(even, odd), 1.5)
     a, b = np.nonzero(np.triu(expected <= 1.5, 1))
-    assert set(zip(found.a.tolist(), found.b.tolist(), strict=True)) == set(
+    assert set(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)) == set(
         zip(a.tolist(), b.tolist(), strict=True)
     )
-    np.testing.assert_allclose(found.distance, expected[found.a, found.b], atol=1e-3)
-    assert (np.diff(found.distance) >= 0).all()
+    np.testing.assert_allclose(pairs.distance, expected[pairs.a, pairs.b], atol=1e-3)
+    assert (np.diff(pairs.distance) >= 0).all()
 
 
-def test_of_too_many_pairs_the_closest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_within_too_many_pairs_keeps_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "ROWS", 10)
     generator = np.random.default_rng(0)
-    places = Features(*(generator.normal(size=(200, width)).astype(np.float32) for width in (4, 3)))
-    everything = neighbours.within(places, 100.0)
-    assert len(everything.a) == 200 * 199 // 2
-    found = neighbours.within(places, 100.0, most=50)
-    np.testing.assert_array_equal(found.a, everything.a[:50])
-    np.testing.assert_array_equal(found.b, everything.b[:50])
+    coordinates = Features(*(generator.normal(size=(200, width)).astype(np.float32) for width in (4, 3)))
+    all_pairs = neighbours.within(coordinates, 100.0)
+    assert len(all_pairs.a) == 200 * 199 // 2
+    closest = neighbours.within(coordinates, 100.0, most=50)
+    np.testing.assert_array_equal(closest.a, all_pairs.a[:50])
+    np.testing.assert_array_equal(closest.b, all_pairs.b[:50])
 
 
-def test_alignment_finds_a_move_and_a_mirror() -> None:
-    pictures = scenes(20).astype(np.float32)
+def test_correlation_shifted_and_mirrored_copies_are_aligned() -> None:
+    images = scenes(20).astype(np.float32)
     for down, across in [(0, 0), (2, -3), (-3, 1)]:
-        copies = np.stack([moved(picture, down, across)[:, ::-1] for picture in pictures]) * 0.7 + 12
-        np.testing.assert_allclose(alignment.correlation(pictures, copies), 1, atol=1e-4)
+        copies = np.stack([moved(image, down, across)[:, ::-1] for image in images]) * 0.7 + 12
+        np.testing.assert_allclose(alignment.correlation(images, copies), 1, atol=1e-4)
 
 
-def test_the_correlation_of_different_pictures_is_numpys_at_the_best_place() -> None:
+def test_correlation_of_different_images_equals_numpys_at_the_best_offset() -> None:
     one, other = scenes(2, seed=5, channels=1).astype(np.float32)[..., 0]
-    moves = range(-alignment.REACH, alignment.REACH + 1)
+    offsets = range(-alignment.MAX_OFFSET, alignment.MAX_OFFSET + 1)
     expected = max(
         np.corrcoef(
             one[max(0, y) : 32 + min(0, y), max(0, x) : 32 + min(0, x)].ravel(),
-            turned[max(0, -y) : 32 + min(0, -y), max(0, -x) : 32 + min(0, -x)].ravel(),
+            oriented[max(0, -y) : 32 + min(0, -y), max(0, -x) : 32 + min(0, -x)].ravel(),
         )[0, 1]
-        for turned in (other, other[:, ::-1])
-        for y in moves
-        for x in moves
+        for oriented in (other, other[:, ::-1])
+        for y in offsets
+        for x in offsets
     )
-    (found,) = alignment.correlation(one[None, :, :, None], other[None, :, :, None])
-    assert found == pytest.approx(expected, abs=1e-4)
+    (correlation,) = alignment.correlation(one[None, :, :, None], other[None, :, :, None])
+    assert correlation == pytest.approx(expected, abs=1e-4)
 
 
-def test_an_empty_picture_is_like_nothing() -> None:
-    empty, picture = np.full((1, 32, 32, 3), 77, np.float32), scenes(1).astype(np.float32)
-    assert alignment.correlation(empty, picture) == [0]
+def test_correlation_of_an_empty_image_is_zero() -> None:
+    empty, image = np.full((1, 32, 32, 3), 77, np.float32), scenes(1).astype(np.float32)
+    assert alignment.correlation(empty, image) == [0]
     assert alignment.correlation(empty, empty) == [0]
 
 
-def test_pictures_are_not_held_in_full() -> None:
-    """Of 30 pictures 480 and four copies of each are made twice: in full they would take 184 MB each time."""
-    pictures = scenes(60, side=160)
+def test_learn_holds_few_full_size_images_in_memory() -> None:
+    """480 images and four copies of each are made twice; at full size they would take 184 MB each time."""
+    images = scenes(60, side=160)
     tracemalloc.start()
-    LearnedDistance.learn(pictures)
+    LearnedDistance.learn(images)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 480 * 5 * pictures[0].nbytes / 2
+    assert peak < 480 * 5 * images[0].nbytes / 2

@@ -8,10 +8,10 @@ from tests.support.sample_files import noise
 SIZES = np.array([[20, 40]])
 
 
-def test_of_one_colour_by_hand() -> None:
+def test_image_stats_of_one_colour_equal_hand_computed_values() -> None:
     images = np.tile(np.array([200, 100, 50], np.uint8), (1, 8, 8, 1))
-    found = {name: float(values[0]) for name, values in image_stats.of(images, SIZES).items()}
-    assert found == pytest.approx(
+    stats = {name: float(values[0]) for name, values in image_stats.of(images, SIZES).items()}
+    assert stats == pytest.approx(
         {
             "brightness": 0.299 * 200 + 0.587 * 100 + 0.114 * 50,
             "contrast": 0,
@@ -26,17 +26,17 @@ def test_of_one_colour_by_hand() -> None:
     )
 
 
-def test_sharpness_is_the_spread_of_scipys_laplacian() -> None:
+def test_sharpness_equals_the_deviation_of_scipys_laplacian() -> None:
     images = noise(1, 12, 9, 1)[None, :, :, None]
     expected = ndimage.laplace(images[0, :, :, 0].astype(float))[1:-1, 1:-1].std()
-    found = image_stats.of(images, SIZES)
-    assert found["sharpness"][0] == pytest.approx(expected, rel=1e-5)
-    assert "red" not in found
-    assert found["brightness"][0] == pytest.approx(images.mean(), rel=1e-5)
+    stats = image_stats.of(images, SIZES)
+    assert stats["sharpness"][0] == pytest.approx(expected, rel=1e-5)
+    assert "red" not in stats
+    assert stats["brightness"][0] == pytest.approx(images.mean(), rel=1e-5)
 
 
-def test_blocks_make_no_difference() -> None:
+def test_image_stats_do_not_depend_on_blocks() -> None:
     images = np.stack([noise(seed, 8, 8) for seed in range(image_stats.BLOCK + 3)])
     sizes = np.full((len(images), 2), 8)
-    whole, last = image_stats.of(images, sizes), image_stats.of(images[-1:], sizes[-1:])
-    assert all(values[-1] == last[name][0] for name, values in whole.items())
+    all_stats, last_stats = image_stats.of(images, sizes), image_stats.of(images[-1:], sizes[-1:])
+    assert all(values[-1] == last_stats[name][0] for name, values in all_stats.items())

@@ -12,15 +12,15 @@ from tasks.core.workspace import Workspace
 from tests.support.sample_files import put
 
 
-def look(root: Path, workspace: Workspace, *, forget: bool = False) -> tuple[dict[str, str], int]:
-    """Hash every file of `root`; the hashes and how many files were read for it."""
-    hashes = Hashes(root, workspace, ignore_cache=forget)
+def hash_files(root: Path, workspace: Workspace, *, ignore_cache: bool = False) -> tuple[dict[str, str], int]:
+    """Hash every file of `root`. Returns the hashes and how many files were read."""
+    hashes = Hashes(root, workspace, ignore_cache=ignore_cache)
     files = file_stats.stats_table(
         root, (file_stats.file_stat(path.name, "", "", path.stat()) for path in root.iterdir())
     )
-    found = dict(zip(files["path"].to_pylist(), hashes.compute(files).to_pylist(), strict=True))
+    digests = dict(zip(files["path"].to_pylist(), hashes.compute(files).to_pylist(), strict=True))
     hashes.remember()
-    return found, hashes.read
+    return digests, hashes.read
 
 
 @pytest.fixture
@@ -32,42 +32,43 @@ def old_files(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
-def test_hashes_are_sha256_and_remembered(old_files: Path, workspace: Workspace) -> None:
-    first, read = look(old_files, workspace)
+def test_hashes_of_unchanged_files_are_cached(old_files: Path, workspace: Workspace) -> None:
+    first, read = hash_files(old_files, workspace)
     assert first == {name: hashlib.sha256(name.encode()).hexdigest() for name in "abc"}
     assert read == 3
-    assert look(old_files, workspace) == (first, 0)
-    assert look(old_files, workspace, forget=True) == (first, 3)
+    assert hash_files(old_files, workspace) == (first, 0)
+    assert hash_files(old_files, workspace, ignore_cache=True) == (first, 3)
 
 
-def test_a_changed_file_is_read_again(old_files: Path, workspace: Workspace) -> None:
-    first, _ = look(old_files, workspace)
+def test_hashes_of_a_changed_file_are_computed_again(old_files: Path, workspace: Workspace) -> None:
+    first, _ = hash_files(old_files, workspace)
     status = (old_files / "b").stat()
     (old_files / "b").write_bytes(b"B")  # same size
-    os.utime(old_files / "b", ns=(status.st_atime_ns, status.st_mtime_ns))  # and the old time, as rsync -t
-    second, read = look(old_files, workspace)
+    # The old time, as rsync -t sets it.
+    os.utime(old_files / "b", ns=(status.st_atime_ns, status.st_mtime_ns))
+    second, read = hash_files(old_files, workspace)
     assert read == 1
     assert second["b"] == hashlib.sha256(b"B").hexdigest()
     assert {**second, "b": ""} == {**first, "b": ""}
 
 
-def test_a_file_modified_just_now_is_not_trusted(tmp_path: Path, workspace: Workspace) -> None:
+def test_hashes_of_a_recently_modified_file_are_not_cached(tmp_path: Path, workspace: Workspace) -> None:
     put(tmp_path / "files" / "fresh", b"1")
-    look(tmp_path / "files", workspace)
-    _, read = look(tmp_path / "files", workspace)
+    hash_files(tmp_path / "files", workspace)
+    _, read = hash_files(tmp_path / "files", workspace)
     assert read == 1
 
 
-def test_damaged_memory_only_costs_time(old_files: Path, workspace: Workspace) -> None:
-    first, _ = look(old_files, workspace)
+def test_hashes_with_a_damaged_cache_are_computed_again(old_files: Path, workspace: Workspace) -> None:
+    first, _ = hash_files(old_files, workspace)
     for path in (workspace.root / "raw" / ".hashes").iterdir():
         path.write_bytes(b"PAR1 no parquet")
-    assert look(old_files, workspace) == (first, 3)
+    assert hash_files(old_files, workspace) == (first, 3)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, workspace: Workspace) -> None:
-    there = put(tmp_path / "there", b"x").stat()
+def test_hashes_of_a_missing_file_raise_with_its_name(tmp_path: Path, workspace: Workspace) -> None:
+    status = put(tmp_path / "there", b"x").stat()
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
         Hashes(tmp_path, workspace).compute(
-            file_stats.stats_table(tmp_path, [file_stats.file_stat("gone.png", "", "", there)])
+            file_stats.stats_table(tmp_path, [file_stats.file_stat("gone.png", "", "", status)])
         )

@@ -7,7 +7,7 @@ from tasks.core.data.tensors.cache import RowView
 
 
 def resident(path: Path) -> int:
-    """kB of the file that are in this process's memory, as the kernel counts them."""
+    """Resident size of the mapped file in this process, in kB."""
     lines = Path("/proc/self/smaps").read_text().splitlines()
     starts = [number for number, line in enumerate(lines) if line.endswith(str(path))]
     return sum(
@@ -15,7 +15,7 @@ def resident(path: Path) -> int:
     )
 
 
-def test_rows_are_gathered_and_the_file_leaves_memory(tmp_path: Path) -> None:
+def test_read_rows_of_a_mapped_file_releases_its_pages(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3000, 32, 32, 3), np.uint8)
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
@@ -28,20 +28,20 @@ def test_rows_are_gathered_and_the_file_leaves_memory(tmp_path: Path) -> None:
     assert resident(tmp_path / "images.npy") < 500
 
 
-def test_arrays_in_memory_are_gathered_too() -> None:
+def test_read_rows_of_an_array_in_memory() -> None:
     images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
     assert np.array_equal(mmap.read_rows(images, np.array([3, 1])), images[[3, 1]])
 
 
-def test_rows_are_read_as_one_and_the_file_leaves_memory(tmp_path: Path) -> None:
+def test_read_of_consecutive_rows_releases_their_pages(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3000, 32, 32, 3), np.uint8)
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    some = np.arange(0, 3000, 3)
+    rows = np.arange(0, 3000, 3)
     out = np.empty((500, 32, 32, 3), np.uint8)
-    for given in (images, mapped):
-        mmap.read(given, 2500, 3000, out)
+    for array in (images, mapped):
+        mmap.read(array, 2500, 3000, out)
         assert np.array_equal(out, images[2500:])
-    mmap.read(RowView(mapped, some), 500, 1000, out)
-    assert np.array_equal(out, images[some][500:])
+    mmap.read(RowView(mapped, rows), 500, 1000, out)
+    assert np.array_equal(out, images[rows][500:])
     assert resident(tmp_path / "images.npy") < 500

@@ -1,4 +1,4 @@
-"""Images in the order of training, of which only two windows are in memory."""
+"""Images in training order, of which only two windows are in memory."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -29,48 +29,48 @@ def shuffled(images: Any) -> WindowBuffer:
 
 
 @pytest.mark.parametrize("step", [1, 5, 16, 40])
-def test_images_come_in_the_order_of_the_epoch(images: Images, step: int) -> None:
-    """However they are asked for; steps of 5 and 40 lie across windows."""
-    some = images[:ROWS]
-    buffer = shuffled(some)
+def test_take_returns_images_in_the_order_of_the_epoch(images: Images, step: int) -> None:
+    """The requested number of images does not matter; steps of 5 and 40 cross windows."""
+    split_images = images[:ROWS]
+    buffer = shuffled(split_images)
     for epoch in (0, 1, 2):
         taken = [
             buffer.take(epoch, np.arange(start, min(start + step, ROWS))) for start in range(0, ROWS, step)
         ]
-        assert np.array_equal(np.concatenate(taken), some[buffer.shuffle.order(epoch)])
+        assert np.array_equal(np.concatenate(taken), split_images[buffer.shuffle.order(epoch)])
 
 
-def test_a_process_may_take_its_share_of_each_batch_only(images: Images) -> None:
+def test_take_of_one_process_share_of_each_batch(images: Images) -> None:
     buffer = shuffled(images[:ROWS])
-    places = np.arange(160).reshape(20, 8)[:, 4:].ravel()
-    assert np.array_equal(buffer.take(3, places), images[buffer.shuffle.order(3)[places]])
+    positions = np.arange(160).reshape(20, 8)[:, 4:].ravel()
+    assert np.array_equal(buffer.take(3, positions), images[buffer.shuffle.order(3)[positions]])
 
 
-def test_a_selection_is_read_like_an_array_of_its_rows(images: Images) -> None:
+def test_take_from_a_row_view_equals_an_array_of_its_rows(images: Images) -> None:
     rows = np.arange(0, 2 * ROWS, 2)
     buffer = shuffled(RowView(images, rows))
     assert np.array_equal(buffer.take(0, np.arange(ROWS)), images[rows][buffer.shuffle.order(0)])
 
 
-def test_training_can_go_on_anywhere(images: Images) -> None:
-    """As it does from a checkpoint, or where it ended early: what was read ahead is not what is wanted."""
+def test_take_from_any_position_after_a_jump(images: Images) -> None:
+    """As after resuming from a checkpoint or stopping early: the window that was read ahead is not needed."""
     buffer = shuffled(images[:ROWS])
-    for epoch, place in [(2, 100), (0, 3), (0, 170), (1, 0), (1, 33), (5, 20)]:
-        places = np.arange(place, place + 5)
-        assert np.array_equal(buffer.take(epoch, places), images[buffer.shuffle.order(epoch)[places]])
+    for epoch, position in [(2, 100), (0, 3), (0, 170), (1, 0), (1, 33), (5, 20)]:
+        positions = np.arange(position, position + 5)
+        assert np.array_equal(buffer.take(epoch, positions), images[buffer.shuffle.order(epoch)[positions]])
 
 
-def test_what_was_taken_stays_as_it_is(images: Images) -> None:
+def test_take_result_is_not_changed_by_later_reads(images: Images) -> None:
     buffer = shuffled(images[:ROWS])
     first = buffer.take(0, np.arange(16))
-    kept = first.copy()
+    copy = first.copy()
     for start in range(16, ROWS, 16):
         buffer.take(0, np.arange(start, min(start + 16, ROWS)))
-    assert np.array_equal(first, kept)
+    assert np.array_equal(first, copy)
 
 
-class Torn:
-    """An array whose rows from `first` on can't be read."""
+class Unreadable:
+    """An array whose rows from `first` on cannot be read."""
 
     base, strides = None, (12,)
 
@@ -82,18 +82,18 @@ class Torn:
 
     def __getitem__(self, key: slice) -> Images:
         if key.stop > self.first:
-            raise OSError("torn")
+            raise OSError("unreadable")
         return self.images[key]
 
 
-def test_a_window_that_cannot_be_read_is_an_error_where_it_is_wanted(images: Images) -> None:
-    """Not where it is read, a window ahead."""
-    whole = images[:160]
-    buffer = shuffled(Torn(whole, 156))
+def test_take_unreadable_window_raises_when_it_is_requested(images: Images) -> None:
+    """It does not raise when it is read, one window ahead."""
+    split_images = images[:160]
+    buffer = shuffled(Unreadable(split_images, 156))
     order = buffer.shuffle.order(0)
     window = int(np.flatnonzero(order == 159)[0]) // 16
     assert window > 0
     before = np.arange(16 * window)
-    assert np.array_equal(buffer.take(0, before), whole[order[before]])
-    with pytest.raises(OSError, match="torn"):
+    assert np.array_equal(buffer.take(0, before), split_images[order[before]])
+    with pytest.raises(OSError, match="unreadable"):
         buffer.take(0, np.arange(16 * window, 16 * window + 5))

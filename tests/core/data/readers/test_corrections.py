@@ -22,36 +22,36 @@ ROWS = ImageIndex.of(
 CLASSES = ("cat", "dog")
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_csv(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "corrections.csv"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_ids_and_paths_name_images_and_rows_without_a_label_dont_count(tmp_path: Path) -> None:
-    path = written(tmp_path, "id,path,given,label\naa,cat/1.png,cat,dog\n,cat/2.png,cat, dog \nbb,,cat,\n")
-    found = corrections.read(path)
-    assert found == (Correction("aa", "", "dog"), Correction("", "cat/2.png", "dog"))
-    assert corrections.overlay(ROWS, CLASSES, found).label.tolist() == [1, 1, 1]
+def test_read_accepts_ids_and_paths_and_skips_rows_without_label(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, "id,path,given,label\naa,cat/1.png,cat,dog\n,cat/2.png,cat, dog \nbb,,cat,\n")
+    read = corrections.read(path)
+    assert read == (Correction("aa", "", "dog"), Correction("", "cat/2.png", "dog"))
+    assert corrections.overlay(ROWS, CLASSES, read).label.tolist() == [1, 1, 1]
     assert ROWS.label.tolist() == [0, 0, 1]
 
 
-def test_a_spreadsheets_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
-    assert corrections.read(written(tmp_path, "\ufefflabel,path\r\ndog,cat/2.png\r\n")) == (
+def test_read_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    assert corrections.read(write_csv(tmp_path, "\ufefflabel,path\r\ndog,cat/2.png\r\n")) == (
         Correction("", "cat/2.png", "dog"),
     )
 
 
-def test_order_and_other_columns_dont_change_the_digest(tmp_path: Path) -> None:
-    one = corrections.read(written(tmp_path, "id,label,note\naa,dog,sure\nbb,dog,\n"))
-    two = corrections.read(written(tmp_path, "label,id\ndog,bb\ndog,aa\n"))
-    other = corrections.read(written(tmp_path, "label,id\ndog,bb\ncat,aa\n"))
+def test_digest_ignores_order_and_other_columns(tmp_path: Path) -> None:
+    one = corrections.read(write_csv(tmp_path, "id,label,note\naa,dog,sure\nbb,dog,\n"))
+    two = corrections.read(write_csv(tmp_path, "label,id\ndog,bb\ndog,aa\n"))
+    other = corrections.read(write_csv(tmp_path, "label,id\ndog,bb\ncat,aa\n"))
     assert corrections.digest(one) == corrections.digest(two) != corrections.digest(other)
 
 
-def test_a_file_without_rows_corrects_nothing(tmp_path: Path) -> None:
-    assert corrections.read(written(tmp_path, "id,label\n")) == ()
-    assert corrections.read(written(tmp_path, "")) == ()
+def test_read_file_without_rows_is_empty(tmp_path: Path) -> None:
+    assert corrections.read(write_csv(tmp_path, "id,label\n")) == ()
+    assert corrections.read(write_csv(tmp_path, "")) == ()
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_a_file_without_rows_corrects_nothing(tmp_path: Path) -> None:
         ("id,label\naa,dog\naa,cat\n", "name an image twice"),
     ],
 )
-def test_a_file_that_cannot_be_understood_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_read_invalid_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        corrections.read(written(tmp_path, text))
+        corrections.read(write_csv(tmp_path, text))
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_read_missing_file_raises_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.csv cannot be read"):
         corrections.read(tmp_path / "nowhere.csv")
 
@@ -75,36 +75,36 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("correction", "words"),
     [
-        (Correction("cc", "", "dog"), "1 images that aren't there: cc"),
-        (Correction("", "cat/9.png", "dog"), "1 images that aren't there: cat/9.png"),
+        (Correction("cc", "", "dog"), "1 images that do not exist: cc"),
+        (Correction("", "cat/9.png", "dog"), "1 images that do not exist: cat/9.png"),
         (Correction("aa", "", "eel"), "no class eel"),
     ],
 )
-def test_what_fits_no_image_or_class_is_refused(correction: Correction, words: str) -> None:
+def test_overlay_unknown_image_or_class_is_refused(correction: Correction, words: str) -> None:
     with pytest.raises(DataError) as caught:
         corrections.overlay(ROWS, CLASSES, [correction])
     assert words in caught.value.parts["found"]
 
 
-def test_corrections_are_part_of_the_datas_digest_and_reach_the_labels(tmp_path: Path, workspace) -> None:
-    """Two of the bundled digits get another label; the source, and all other labels, stay."""
+def test_acquire_corrections_change_the_digest_and_the_labels(tmp_path: Path, workspace) -> None:
+    """Two of the bundled digits get another label; the source and all other labels are unchanged."""
     plain = acquire.acquire(SourceSettings("digits"), workspace)
     before = normalize.normalize(plain, NormalizeSettings(), workspace)
     rows = pd.read_parquet(before.directory / "rows.parquet")
-    wrong = rows.iloc[[3, 700]]
-    path = written(tmp_path, "id,label\n")
+    corrected_rows = rows.iloc[[3, 700]]
+    path = write_csv(tmp_path, "id,label\n")
     assert acquire.acquire(SourceSettings("digits", corrections=path), workspace) == plain
-    wrong[["image_id"]].assign(label=["7", "8"]).to_csv(path, index=False)
+    corrected_rows[["image_id"]].assign(label=["7", "8"]).to_csv(path, index=False)
 
     corrected = acquire.acquire(SourceSettings("digits", corrections=path), workspace)
     assert corrected.digest != plain.digest
-    path.unlink()  # what was read lies beside the listing
+    path.unlink()  # a copy of the corrections is beside the listing
     after = normalize.normalize(corrected, NormalizeSettings(), workspace)
     assert after.digest != before.digest
-    now = pd.read_parquet(after.directory / "rows.parquet")
-    assert list(now["image_id"]) == list(rows["image_id"])
-    assert list(now.iloc[[3, 700]]["class_name"]) == ["7", "8"]
-    others = ~rows["image_id"].isin(wrong["image_id"])
-    assert (now["label"] == rows["label"])[others].all()
-    row = wrong.iloc[0]
+    new_rows = pd.read_parquet(after.directory / "rows.parquet")
+    assert list(new_rows["image_id"]) == list(rows["image_id"])
+    assert list(new_rows.iloc[[3, 700]]["class_name"]) == ["7", "8"]
+    others = ~rows["image_id"].isin(corrected_rows["image_id"])
+    assert (new_rows["label"] == rows["label"])[others].all()
+    row = corrected_rows.iloc[0]
     assert np.load(after.directory / f"{row['split']}.labels.npy")[row["row"]] == 7

@@ -1,9 +1,10 @@
-"""Mutated real files: every reader ends with a result or a typed error, whatever the bytes.
+"""Mutated real files: every reader ends with a result or a typed error.
 
-    make stress ARGS="tests/core/data/test_fuzz_stress.py"
+    make stress ARGS="tests/core/data/readers/test_fuzz_stress.py"
 
 10,000 files for the decoders and 2,000 each for the archive, idx and parquet readers, from fixed seeds. A
-crash ends the run at the batch that the last line names; a case that takes `PATIENCE` seconds is a hang.
+crash ends the run at the batch in the last line of output. A case that takes `TIME_LIMIT` seconds counts as a
+hang.
 """
 
 import gzip
@@ -39,21 +40,21 @@ from tests.support.sample_files import (
 
 pytestmark = pytest.mark.stress
 
-PATIENCE = 60  # seconds; the slowest good file takes a hundredth of one
+TIME_LIMIT = 60  # seconds; the slowest good file takes a hundredth of one
 BATCH = 500
 EXTREMES = (b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\x00", b"\x00\x00\x00\x00")
 
 
 def mutated(content: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One to four changes: bits, bytes, extreme values, pieces lost, doubled, moved or taken from `other`."""
+    """One to four changes: bits, bytes, extreme values, pieces removed, doubled, or taken from `other`."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         rng.choice(MUTATIONS)(changed, other, rng)
     return bytes(changed)
 
 
-def _place(changed: bytearray, rng: random.Random) -> int:
-    """A place, half the time among the first 200 bytes, where headers are."""
+def _position(changed: bytearray, rng: random.Random) -> int:
+    """A position; half of the time it is in the first 200 bytes, where headers are."""
     end = min(200, len(changed)) if rng.random() < 0.5 else len(changed)
     return rng.randrange(max(1, end))
 
@@ -61,36 +62,36 @@ def _place(changed: bytearray, rng: random.Random) -> int:
 def _flip(changed: bytearray, other: bytes, rng: random.Random) -> None:
     for _ in range(rng.choice((1, 1, 8))):
         if changed:
-            changed[_place(changed, rng) % len(changed)] ^= 1 << rng.randrange(8)
+            changed[_position(changed, rng) % len(changed)] ^= 1 << rng.randrange(8)
 
 
 def _extreme(changed: bytearray, other: bytes, rng: random.Random) -> None:
-    value, place = rng.choice(EXTREMES), _place(changed, rng)
-    changed[place : place + len(value)] = value
+    value, position = rng.choice(EXTREMES), _position(changed, rng)
+    changed[position : position + len(value)] = value
 
 
 def _random_bytes(changed: bytearray, other: bytes, rng: random.Random) -> None:
-    place, count = _place(changed, rng), rng.randint(1, 64)
-    changed[place : place + count] = rng.randbytes(count)
+    position, count = _position(changed, rng), rng.randint(1, 64)
+    changed[position : position + count] = rng.randbytes(count)
 
 
 def _lose(changed: bytearray, other: bytes, rng: random.Random) -> None:
-    place = _place(changed, rng)
-    del changed[place : place + rng.choice((1, 4, 100, 1000))]
+    position = _position(changed, rng)
+    del changed[position : position + rng.choice((1, 4, 100, 1000))]
 
 
 def _cut(changed: bytearray, other: bytes, rng: random.Random) -> None:
-    del changed[_place(changed, rng) :]
+    del changed[_position(changed, rng) :]
 
 
 def _double(changed: bytearray, other: bytes, rng: random.Random) -> None:
-    place, count = _place(changed, rng), rng.choice((1, 16, 300))
-    changed[place:place] = changed[place : place + count] * rng.choice((1, 3))
+    position, count = _position(changed, rng), rng.choice((1, 16, 300))
+    changed[position:position] = changed[position : position + count] * rng.choice((1, 3))
 
 
 def _splice(changed: bytearray, other: bytes, rng: random.Random) -> None:
-    place = _place(changed, rng)
-    changed[place:] = other[place if rng.random() < 0.5 else rng.randrange(len(other)) :]
+    position = _position(changed, rng)
+    changed[position:] = other[position if rng.random() < 0.5 else rng.randrange(len(other)) :]
 
 
 MUTATIONS: tuple[Callable[[bytearray, bytes, random.Random], None], ...] = (
@@ -105,12 +106,12 @@ MUTATIONS: tuple[Callable[[bytearray, bytes, random.Random], None], ...] = (
 
 
 @contextmanager
-def patience(case: str) -> Iterator[None]:
+def time_limit(case: str) -> Iterator[None]:
     def give_up(*_: object) -> None:
         raise AssertionError(f"{case} hangs")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(PATIENCE)
+    signal.alarm(TIME_LIMIT)
     try:
         yield
     finally:
@@ -119,7 +120,7 @@ def patience(case: str) -> Iterator[None]:
 
 
 def images() -> list[bytes]:
-    """A file of every kind that the decoder reads."""
+    """A file of every format that the decoder reads."""
     colour, grey = smooth(48, 64), noise(1, 40, 40, 1)
     wide = np.random.default_rng(2).integers(0, 65536, (30, 30), dtype=np.uint16)
     alpha = np.dstack([noise(3), noise(4, channels=1)])
@@ -151,27 +152,27 @@ def images() -> list[bytes]:
 
 
 @pytest.mark.parametrize("batch", range(20))
-def test_decoders(batch: int) -> None:
-    """10,000 mutated images: an array of the asked shape, or a `DecodeError`."""
+def test_decoders_with_mutated_images(batch: int) -> None:
+    """10,000 mutated images: an array of the requested shape, or a `DecodeError`."""
     good = images()
     rng = random.Random(batch)
-    whole = 0
+    readable = 0
     for number in range(BATCH):
         content = mutated(rng.choice(good), rng.choice(good), rng)
         target = rng.choice((Target((32, 32), 3), Target((16, 24), 1), Target(None, 3)))
-        with patience(f"batch {batch}, case {number}"):
+        with time_limit(f"batch {batch}, case {number}"):
             try:
                 image, original = decode.decode(content, target)
             except DecodeError:
                 continue
-        whole += 1
+        readable += 1
         assert image.dtype == np.uint8
         assert image.shape == ((*target.size, target.channels) if target.size else (*original[:2], 3))
-    assert 0 < whole < BATCH  # the mutations are neither harmless nor all deadly
+    assert 0 < readable < BATCH  # some mutations are harmless and some are not
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_archive_reader(tmp_path: Path, batch: int) -> None:
+def test_cifar_reader_with_mutated_archives(tmp_path: Path, batch: int) -> None:
     """2,000 mutated archives, half of them mutated inside the gzip: blocks, or an `ArchiveError`."""
     members = {
         "small/readme.txt": b"two members",
@@ -180,67 +181,67 @@ def test_archive_reader(tmp_path: Path, batch: int) -> None:
     }
     good = tar_gz(tmp_path / "good.tar.gz", members).read_bytes()
     tar = gzip.decompress(good)
-    rng, whole = random.Random(1000 + batch), 0
+    rng, readable = random.Random(1000 + batch), 0
     for number in range(BATCH):
         inside = rng.random() < 0.5
         content = gzip.compress(mutated(tar, tar, rng), 1) if inside else mutated(good, good, rng)
         path = put(tmp_path / "case.tar.gz", content)
-        with patience(f"batch {batch}, case {number}"):
+        with time_limit(f"batch {batch}, case {number}"):
             try:
                 blocks = list(cifar.blocks(path, SMALL_CIFAR))
             except ArchiveError:
                 continue
-        whole += 1
+        readable += 1
         assert {block.part for block in blocks} == {"small/train.bin", "small/test.bin"}
         assert all(block.labels.max() <= 1 for block in blocks)
-    assert 0 < whole < BATCH
+    assert 0 < readable < BATCH
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_idx_reader(tmp_path: Path, batch: int) -> None:
+def test_idx_reader_with_mutated_files(tmp_path: Path, batch: int) -> None:
     """2,000 mutated idx files, half of them mutated inside the gzip: blocks, or an `ArchiveError`."""
     files = {path.name: path for path in mnist(tmp_path / "good").iterdir()}
     contents = {name: path.read_bytes() for name, path in files.items()}
-    rng, whole = random.Random(2000 + batch), 0
+    rng, readable = random.Random(2000 + batch), 0
     for number in range(BATCH):
         name = rng.choice(sorted(contents))
         good, plain = contents[name], gzip.decompress(contents[name])
         inside = rng.random() < 0.5
         content = gzip.compress(mutated(plain, plain, rng), 1) if inside else mutated(good, good, rng)
         case = {**files, name: put(tmp_path / name, content)}
-        with patience(f"batch {batch}, case {number}"):
+        with time_limit(f"batch {batch}, case {number}"):
             try:
                 blocks = list(idx.blocks(case, DATASETS["mnist"].array_format))
             except ArchiveError:
                 continue
-        whole += 1
+        readable += 1
         assert all(len(block.images) == len(block.labels) for block in blocks)
         assert sum(len(block.labels) for block in blocks) == 50
-    assert 0 < whole < BATCH
+    assert 0 < readable < BATCH
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_parquet_reader(tmp_path: Path, batch: int) -> None:
+def test_parquet_reader_with_mutated_files(tmp_path: Path, batch: int) -> None:
     """2,000 mutated parquet files: rows and images, or a `DataError`."""
     names = ("cat", "dog")
     good = parquet(tmp_path / "good.parquet", [0, 1] * 10, names=names).read_bytes()
     other = parquet(tmp_path / "other.parquet", ["cat", "dog"] * 10, seed=50).read_bytes()
-    rng, whole = random.Random(3000 + batch), 0
+    rng, readable = random.Random(3000 + batch), 0
     for number in range(BATCH):
         base = rng.choice((good, other))
-        footer = rng.random() < 0.5  # the schema and the places of the pages
+        footer = rng.random() < 0.5  # the footer has the schema and the positions of the pages
         cut = len(base) - int.from_bytes(base[-8:-4], "little") - 8 if footer else 0
         content = base[:cut] + mutated(base[cut:], other, rng)
         path = put(tmp_path / "case.parquet", content)
-        with patience(f"batch {batch}, case {number}"):
+        with time_limit(f"batch {batch}, case {number}"):
             try:
                 file = listing.ListedFile(path.name, len(content), sha256_file(path))
                 reader = ParquetReader(tmp_path, listing.table([file]))
                 count = reader.count()
                 rows = reader.index()
-                found = list(reader.images(range(len(rows)), Target((32, 32), 3)))
+                images = list(reader.images(range(len(rows)), Target((32, 32), 3)))
             except DataError:
                 continue
-        whole += 1
-        assert len(rows) == count == len(found)
-    assert 0 < whole < BATCH
+        readable += 1
+        assert len(rows) == count == len(images)
+    assert 0 < readable < BATCH

@@ -1,4 +1,4 @@
-"""Parquet files of images as the Hugging Face hub keeps them."""
+"""Parquet files of images in the layout of the Hugging Face hub."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from tasks.core.errors import DataError
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage.hashing import sha256_file
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import below, encoded, noise, parquet, put
+from tests.support.sample_files import encoded, files_below, noise, parquet, put
 
 CATS = ("cat", "dog", "eel")
 
@@ -32,7 +32,7 @@ def normalized(source: Path, workspace: Workspace, settings: NormalizeSettings |
 
 
 def check(cache: TensorCache, split: str, seed: int, labels: list[str], file: str) -> None:
-    """Every row of a split is the image and the label that its path says."""
+    """Every row of a split has the image and the label that its path refers to."""
     rows = pd.read_parquet(cache.directory / "rows.parquet").query(f"split == '{split}'")
     opened = open_split(cache, split)
     assert len(rows) > 0
@@ -43,7 +43,7 @@ def check(cache: TensorCache, split: str, seed: int, labels: list[str], file: st
         assert cache.classes[opened.labels[row.row]] == row.class_name == labels[int(number)]
 
 
-def test_one_file(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_single_file_is_read(tmp_path: Path, workspace: Workspace) -> None:
     labels = [number % 3 for number in range(60)]
     path = parquet(tmp_path / "pets.parquet", labels, names=CATS)
     handle = acquire.acquire(SourceSettings(str(path)), workspace)
@@ -67,11 +67,11 @@ def test_one_file(tmp_path: Path, workspace: Workspace) -> None:
         ("part-0.parquet", ""),
     ],
 )
-def test_splits_by_name(name: str, split: str) -> None:
+def test_split_of_file_name(name: str, split: str) -> None:
     assert split_of(name) == split
 
 
-def test_a_folder_of_shards(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_folder_of_shards_is_read(tmp_path: Path, workspace: Workspace) -> None:
     root = tmp_path / "pets"
     parquet(root / "data" / "train-00000-of-00002.parquet", [0, 1, 2] * 10, names=CATS)
     parquet(root / "data" / "train-00001-of-00002.parquet", [0, 1, 2] * 10, names=CATS, seed=1000)
@@ -82,8 +82,8 @@ def test_a_folder_of_shards(tmp_path: Path, workspace: Workspace) -> None:
     check(cache, "test", 2000, list(CATS) * 4, "data/test-00000-of-00001.parquet")
 
 
-def test_classes_are_matched_by_name(tmp_path: Path, workspace: Workspace) -> None:
-    """The test file numbers the same classes another way."""
+def test_parquet_classes_are_matched_by_name(tmp_path: Path, workspace: Workspace) -> None:
+    """The test file has the same classes in another order."""
     parquet(tmp_path / "pets" / "train.parquet", [0, 1, 2] * 20, names=CATS)
     parquet(tmp_path / "pets" / "test.parquet", [0, 1, 2] * 5, names=("eel", "cat", "dog"), seed=1000)
     cache = normalized(tmp_path / "pets", workspace)
@@ -91,14 +91,14 @@ def test_classes_are_matched_by_name(tmp_path: Path, workspace: Workspace) -> No
     check(cache, "test", 1000, ["eel", "cat", "dog"] * 5, "test.parquet")
 
 
-def test_labels_that_are_strings(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_string_labels_are_class_names(tmp_path: Path, workspace: Workspace) -> None:
     labels = ["dog", "cat"] * 30
     cache = normalized(parquet(tmp_path / "pets.parquet", labels), workspace)
     assert cache.classes == ("cat", "dog")
     check(cache, "train", 0, labels, "pets.parquet")
 
 
-def test_numbers_without_names_are_called_by_their_number(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_numbers_without_names_become_names(tmp_path: Path, workspace: Workspace) -> None:
     cache = normalized(parquet(tmp_path / "pets.parquet", [7, 3] * 30), workspace)
     assert cache.classes == ("3", "7")
 
@@ -106,12 +106,14 @@ def test_numbers_without_names_are_called_by_their_number(tmp_path: Path, worksp
 @pytest.mark.parametrize(
     ("image", "label"), [("img", "label"), ("image", "fine_label"), ("picture", "species")]
 )
-def test_other_names_of_the_columns(tmp_path: Path, workspace: Workspace, image: str, label: str) -> None:
+def test_parquet_other_column_names_are_found(
+    tmp_path: Path, workspace: Workspace, image: str, label: str
+) -> None:
     path = parquet(tmp_path / "pets.parquet", [0, 1, 2] * 20, names=CATS, image=image, label=label)
     assert normalized(path, workspace).classes == CATS
 
 
-def test_plain_binary_and_dictionary_columns(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_plain_binary_and_dictionary_columns_are_read(tmp_path: Path, workspace: Workspace) -> None:
     images = pa.array([encoded(noise(number)) for number in range(60)], pa.large_binary())
     labels = pa.array(["dog", "cat"] * 30).dictionary_encode()
     pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "pets.parquet")
@@ -119,7 +121,7 @@ def test_plain_binary_and_dictionary_columns(tmp_path: Path, workspace: Workspac
     check(cache, "train", 0, ["dog", "cat"] * 30, "pets.parquet")
 
 
-def test_the_digest_follows_from_the_bytes(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_digest_depends_on_the_bytes(tmp_path: Path, workspace: Workspace) -> None:
     path = parquet(tmp_path / "pets.parquet", [0, 1, 2] * 20, names=CATS)
     first = acquire.acquire(SourceSettings(str(path)), workspace).digest
     parquet(path, [0, 1, 2] * 20, names=CATS)
@@ -129,7 +131,7 @@ def test_the_digest_follows_from_the_bytes(tmp_path: Path, workspace: Workspace)
 
 
 @pytest.mark.parametrize("row_group_size", [1, 7, 1000])
-def test_single_rows_are_found_in_any_row_group(tmp_path: Path, row_group_size: int) -> None:
+def test_parquet_images_of_single_rows_from_any_row_group(tmp_path: Path, row_group_size: int) -> None:
     for name, seed in (("a", 0), ("b", 1000)):
         parquet(
             tmp_path / f"{name}.parquet", [0, 1, 2] * 10, names=CATS, seed=seed, row_group_size=row_group_size
@@ -151,10 +153,10 @@ def test_single_rows_are_found_in_any_row_group(tmp_path: Path, row_group_size: 
         assert np.array_equal(image.image, noise(image.row % 30 + 1000 * (image.row >= 30)))
 
 
-# --- what is refused, by its content ---
+# --- files that are refused ---
 
 
-def _no_parquet(path: Path) -> None:
+def _not_parquet(path: Path) -> None:
     put(path, b"PAR1 and no more")
 
 
@@ -181,7 +183,7 @@ def _two_image_columns(path: Path) -> None:
     pq.write_table(pa.table({"left": [b"a", b"b"], "right": [b"a", b"b"], "label": [0, 1]}), path)
 
 
-def _label_beyond(path: Path) -> None:
+def _label_without_name(path: Path) -> None:
     parquet(path, [0, 1, 3], names=CATS)
 
 
@@ -193,7 +195,7 @@ def _no_rows(path: Path) -> None:
     parquet(path, [], contents=[])
 
 
-def _twice_the_same_name(path: Path) -> None:
+def _repeated_class_name(path: Path) -> None:
     parquet(path, [0, 1], names=("cat", "cat"))
 
 
@@ -207,40 +209,40 @@ def _odd_metadata(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "message"),
     [
-        (_no_parquet, "cannot be read"),
+        (_not_parquet, "cannot be read"),
         (_truncated, "cannot be read"),
         (_no_images, "no clear column of images"),
         (_no_labels, "no clear column of labels"),
         (_two_image_columns, "no clear column of images"),
-        (_label_beyond, "label without a class name"),
+        (_label_without_name, "label without a class name"),
         (_one_class, "only one class"),
         (_no_rows, "has no classes"),
-        (_twice_the_same_name, "no list of different names"),
-        (_names_for_strings, "labels that are no numbers"),
-        (_odd_metadata, "description of its columns"),
+        (_repeated_class_name, "not a list of distinct names"),
+        (_names_for_strings, "labels that are not integers"),
+        (_odd_metadata, "metadata that do not describe its columns"),
     ],
 )
-def test_refused_and_nothing_written(
-    tmp_path: Path, workspace: Workspace, fault: Callable[[Path], None], says: str
+def test_parquet_invalid_file_is_refused_and_nothing_is_written(
+    tmp_path: Path, workspace: Workspace, fault: Callable[[Path], None], message: str
 ) -> None:
     path = parquet(tmp_path / "pets.parquet", [0, 1, 2] * 5, names=CATS)
     fault(path)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         acquire.acquire(SourceSettings(str(path)), workspace)
-    assert [name for name in below(workspace.root) if ".hashes" not in name] == []
+    assert [name for name in files_below(workspace.root) if ".hashes" not in name] == []
 
 
-def test_a_damaged_page_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_damaged_page_is_refused(tmp_path: Path, workspace: Workspace) -> None:
     path = parquet(tmp_path / "pets.parquet", [0, 1, 2] * 20, names=CATS)
     _bad_page(path)
     with pytest.raises(DataError, match="cannot be read"):
         normalized(path, workspace)
-    assert below(workspace.root / "tensors") == []
+    assert files_below(workspace.root / "tensors") == []
 
 
-def test_a_file_that_changed_after_the_look_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_file_changed_after_listing_is_refused(tmp_path: Path, workspace: Workspace) -> None:
     path = parquet(tmp_path / "pets.parquet", [0, 1, 2] * 20, names=CATS)
     handle = acquire.acquire(SourceSettings(str(path)), workspace)
     parquet(path, [0, 1, 2] * 20, names=CATS, seed=5)
@@ -249,19 +251,19 @@ def test_a_file_that_changed_after_the_look_is_refused(tmp_path: Path, workspace
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "says"),
+    ("train", "test", "message"),
     [(CATS, ("cat", "dog", "fox"), "other classes in test"), (CATS, ("cat", "dog"), "other classes in test")],
 )
-def test_other_classes_in_a_split(
-    tmp_path: Path, workspace: Workspace, train: tuple[str, ...], test: tuple[str, ...], says: str
+def test_parquet_split_with_other_classes_is_refused(
+    tmp_path: Path, workspace: Workspace, train: tuple[str, ...], test: tuple[str, ...], message: str
 ) -> None:
     parquet(tmp_path / "pets" / "train.parquet", [0, 1, 2] * 5, names=train)
     parquet(tmp_path / "pets" / "test.parquet", [0, 1] * 5, names=test, seed=100)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         acquire.acquire(SourceSettings(str(tmp_path / "pets")), workspace)
 
 
-def test_a_split_in_some_names_only(tmp_path: Path, workspace: Workspace) -> None:
+def test_parquet_split_in_some_names_only_is_refused(tmp_path: Path, workspace: Workspace) -> None:
     parquet(tmp_path / "pets" / "train.parquet", [0, 1, 2] * 5, names=CATS)
     parquet(tmp_path / "pets" / "more.parquet", [0, 1, 2] * 5, names=CATS, seed=100)
     with pytest.raises(DataError, match="split in some names only") as error:

@@ -1,4 +1,4 @@
-"""The download stage: what a digest follows from, and what is refused with nothing written."""
+"""The download stage: what the digest depends on, and which sources are refused with nothing written."""
 
 import gzip
 import io
@@ -18,7 +18,7 @@ from tasks.core.data.sources.catalog import DATASETS
 from tasks.core.errors import ArchiveError, ChecksumError, DataError, UsageError
 from tasks.core.storage.hashing import sha256_file
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import SMALL_CIFAR, below, encoded, noise, photos, put, records, tar_gz
+from tests.support.sample_files import SMALL_CIFAR, encoded, files_below, noise, photos, put, records, tar_gz
 
 
 def digest(root: Path, workspace: Workspace) -> str:
@@ -33,7 +33,7 @@ def animals(tmp_path: Path) -> Path:
     return photos(tmp_path / "animals", {"cat": 3, "dog": 3})
 
 
-def test_a_folder_stays_where_it_is(animals: Path, workspace: Workspace) -> None:
+def test_acquire_folder_is_listed_in_place(animals: Path, workspace: Workspace) -> None:
     before = {path: path.stat().st_mtime_ns for path in animals.rglob("*")}
     handle = acquire.acquire(SourceSettings(str(animals)), workspace)
     assert (handle.dataset, handle.format, handle.root, handle.images) == (
@@ -42,18 +42,18 @@ def test_a_folder_stays_where_it_is(animals: Path, workspace: Workspace) -> None
         str(animals),
         6,
     )
-    files = list(listing.lines(listing.read(handle.directory)))
+    files = list(listing.iter_files(listing.read(handle.directory)))
     assert [file.sha256 for file in files] == [sha256_file(animals / file.path) for file in files]
     assert {path: path.stat().st_mtime_ns for path in animals.rglob("*")} == before
 
 
-def test_touching_a_file_changes_nothing(animals: Path, workspace: Workspace) -> None:
+def test_acquire_touched_file_keeps_the_digest(animals: Path, workspace: Workspace) -> None:
     first = digest(animals, workspace)
     os.utime(animals / "cat" / "000.png", (1, 1))
     assert digest(animals, workspace) == first
 
 
-def test_copying_the_folder_changes_nothing(animals: Path, tmp_path: Path, workspace: Workspace) -> None:
+def test_acquire_moved_folder_keeps_the_digest(animals: Path, tmp_path: Path, workspace: Workspace) -> None:
     first = digest(animals, workspace)
     (tmp_path / "moved").mkdir()
     animals.rename(tmp_path / "moved" / "animals")
@@ -87,7 +87,7 @@ def _renamed_class(root: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_one_pixel, _one_more, _one_less, _renamed, _other_class, _renamed_class])
-def test_a_change_of_content_changes_the_digest(
+def test_acquire_changed_content_changes_the_digest(
     animals: Path, workspace: Workspace, change: Callable[[Path], None]
 ) -> None:
     first = digest(animals, workspace)
@@ -95,43 +95,43 @@ def test_a_change_of_content_changes_the_digest(
     assert digest(animals, workspace) != first
 
 
-def test_a_name_that_is_no_text_is_refused(animals: Path, workspace: Workspace) -> None:
+def test_acquire_file_name_that_is_not_utf8_is_refused(animals: Path, workspace: Workspace) -> None:
     Path(os.fsdecode(os.fsencode(animals / "cat") + b"/\xff.png")).write_bytes(encoded(noise(5)))
     with pytest.raises(DataError, match="name is not UTF-8") as error:
         digest(animals, workspace)
     assert error.value.parts["found"] == r"b'cat/\xff.png'"
-    assert below(workspace.root) == []
+    assert files_below(workspace.root) == []
 
 
-# --- archives of known datasets ---
+# --- archives of built-in datasets ---
 
 
 def cifar(path: Path, *, train: int = 20, test: int = 10, first_label: int = 0) -> Path:
     """An archive in the real format of cifar10, with few images."""
-    form = DATASETS["cifar10"].array_format
+    array_format = DATASETS["cifar10"].array_format
     members = {}
-    for number, (name, split) in enumerate(form.members):
+    for number, (name, split) in enumerate(array_format.members):
         count = train if split == "train" else test
         labels = [(first_label + k) % 10 if first_label < 10 else first_label for k in range(count)]
-        members[name] = records(form, labels, seed=1000 * number)
+        members[name] = records(array_format, labels, seed=1000 * number)
     return tar_gz(path, members)
 
 
-def given(path: Path, sha256: str | None = None) -> SourceSettings:
+def archive_settings(path: Path, sha256: str | None = None) -> SourceSettings:
     return SourceSettings("cifar10", archive=path, archive_sha256=sha256 or sha256_file(path))
 
 
-def test_an_archive_is_verified_counted_and_kept(tmp_path: Path, workspace: Workspace) -> None:
+def test_acquire_archive_is_verified_counted_and_kept(tmp_path: Path, workspace: Workspace) -> None:
     path = cifar(tmp_path / "mine.tar.gz")
-    handle = acquire.acquire(given(path), workspace)
+    handle = acquire.acquire(archive_settings(path), workspace)
     assert (handle.dataset, handle.format, handle.images) == ("cifar10", "cifar", 110)
     assert handle.manifest["facts"] == {"images": 110, "official": False}
-    (file,) = listing.lines(listing.read(handle.directory))
+    (file,) = listing.iter_files(listing.read(handle.directory))
     path.unlink()  # the workspace has its own copy
     assert sha256_file(workspace.downloads / file.path) == file.sha256
 
 
-def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+def test_cifar_blocks_equal_the_written_records(tmp_path: Path) -> None:
     path = tar_gz(
         tmp_path / "small.tar.gz",
         {"small/train.bin": records(SMALL_CIFAR, [0, 1, 1]), "small/test.bin": records(SMALL_CIFAR, [1], 50)},
@@ -139,25 +139,25 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     train, test = blocks(path, SMALL_CIFAR)
     assert (train.part, train.split, test.part) == ("small/train.bin", "train", "small/test.bin")
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 1], [1])
-    expected = np.random.default_rng(1).integers(0, 256, (4, 4, 3), np.uint8)  # as `records` makes them
+    expected = np.random.default_rng(1).integers(0, 256, (4, 4, 3), np.uint8)  # as written by `records`
     assert np.array_equal(train.images[1], expected)
 
 
-def _whole(path: Path) -> bytes:
+def _valid_archive(path: Path) -> bytes:
     return cifar(path).read_bytes()
 
 
 def _truncated(path: Path) -> bytes:
-    return _whole(path)[:-2000]
+    return _valid_archive(path)[:-2000]
 
 
 def _one_byte_changed(path: Path) -> bytes:
-    content = bytearray(_whole(path))
+    content = bytearray(_valid_archive(path))
     content[len(content) // 2] ^= 0xFF
     return bytes(content)
 
 
-def _no_archive(path: Path) -> bytes:
+def _not_an_archive(path: Path) -> bytes:
     return b"<html>404 not found</html>" * 100
 
 
@@ -165,7 +165,7 @@ def _gzip_without_tar(path: Path) -> bytes:
     return gzip.compress(b"hello " * 1000)
 
 
-def _leading_out(path: Path) -> bytes:
+def _member_outside(path: Path) -> bytes:
     return tar_gz(path, {"cifar-10-batches-bin/../../../evil.bin": b"x"}).read_bytes()
 
 
@@ -182,9 +182,11 @@ def _link(path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _member_lacks(path: Path) -> bytes:
-    form = DATASETS["cifar10"].array_format
-    return tar_gz(path, {name: records(form, [0, 1]) for name, _ in form.members[:-1]}).read_bytes()
+def _missing_member(path: Path) -> bytes:
+    array_format = DATASETS["cifar10"].array_format
+    return tar_gz(
+        path, {name: records(array_format, [0, 1]) for name, _ in array_format.members[:-1]}
+    ).read_bytes()
 
 
 def _member_empty(path: Path) -> bytes:
@@ -192,89 +194,95 @@ def _member_empty(path: Path) -> bytes:
 
 
 def _half_a_record(path: Path) -> bytes:
-    form = DATASETS["cifar10"].array_format
-    return tar_gz(path, {name: records(form, [0, 1])[:-7] for name, _ in form.members}).read_bytes()
+    array_format = DATASETS["cifar10"].array_format
+    return tar_gz(
+        path, {name: records(array_format, [0, 1])[:-7] for name, _ in array_format.members}
+    ).read_bytes()
 
 
-def _label_beyond(path: Path) -> bytes:
+def _label_outside_classes(path: Path) -> bytes:
     return cifar(path, first_label=10).read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (_truncated, "cannot be read to its end"),
         (_one_byte_changed, "cannot be read to its end"),
-        (_no_archive, "cannot be read to its end"),
+        (_not_an_archive, "cannot be read to its end"),
         (_gzip_without_tar, "cannot be read to its end"),
-        (_leading_out, "no use for"),
-        (_absolute, "no use for"),
-        (_link, "no use for"),
-        (_member_lacks, "does not have the expected members"),
+        (_member_outside, "must not have"),
+        (_absolute, "must not have"),
+        (_link, "must not have"),
+        (_missing_member, "does not have the expected members"),
         (_member_empty, "wrong record size"),
         (_half_a_record, "wrong record size"),
-        (_label_beyond, "label outside"),
+        (_label_outside_classes, "label outside"),
     ],
 )
-def test_a_bad_archive_is_refused_and_nothing_is_written(
-    tmp_path: Path, workspace: Workspace, content: Callable[[Path], bytes], says: str
+def test_acquire_invalid_archive_is_refused_and_nothing_is_written(
+    tmp_path: Path, workspace: Workspace, content: Callable[[Path], bytes], message: str
 ) -> None:
     path = put(tmp_path / "given" / "bad.tar.gz", content(tmp_path / "made.tar.gz"))
-    with pytest.raises(ArchiveError, match=says) as error:
-        acquire.acquire(given(path), workspace)
+    with pytest.raises(ArchiveError, match=message) as error:
+        acquire.acquire(archive_settings(path), workspace)
     assert error.value.parts["done"] == "nothing was written"
-    assert [name for name in below(workspace.root) if ".hashes" not in name] == []
+    assert [name for name in files_below(workspace.root) if ".hashes" not in name] == []
     assert not (tmp_path / "evil.bin").exists()
 
 
-def test_another_hash_than_declared(tmp_path: Path, workspace: Workspace) -> None:
+def test_acquire_archive_with_other_hash_than_declared_is_refused(
+    tmp_path: Path, workspace: Workspace
+) -> None:
     path = cifar(tmp_path / "mine.tar.gz")
     with pytest.raises(ChecksumError) as error:
-        acquire.acquire(given(path, "ab" * 32), workspace)
+        acquire.acquire(archive_settings(path, "ab" * 32), workspace)
     assert "ab" * 32 in error.value.parts["expected"]
     assert sha256_file(path) in error.value.parts["to do"]
-    assert below(workspace.root) == []
+    assert files_below(workspace.root) == []
 
 
-def test_a_file_that_is_not_the_official_one_must_be_declared(tmp_path: Path, workspace: Workspace) -> None:
+def test_acquire_unofficial_archive_must_be_declared(tmp_path: Path, workspace: Workspace) -> None:
     path = cifar(tmp_path / "mine.tar.gz")
     with pytest.raises(ChecksumError, match="is not the expected archive"):
         acquire.acquire(SourceSettings("cifar10", archive=path), workspace)
-    assert below(workspace.root) == []
+    assert files_below(workspace.root) == []
 
 
-# --- what cannot be asked for ---
+# --- invalid settings ---
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         (SourceSettings("cifar01"), "There is no dataset"),
-        (SourceSettings("./nowhere/photos"), "is not"),
+        (SourceSettings("./nowhere/photos"), "No images can be read"),
         (SourceSettings("digits", archive=Path("x.tar.gz")), "--archive cannot be used with digits"),
-        (SourceSettings("cifar10", archive=Path("nowhere.tar.gz")), "is not there"),
+        (SourceSettings("cifar10", archive=Path("nowhere.tar.gz")), "does not exist"),
         (SourceSettings("cifar10", archive_sha256="ab" * 32), "there is no --archive"),
     ],
 )
-def test_what_cannot_be_asked_for(workspace: Workspace, settings: SourceSettings, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_acquire_invalid_settings_are_refused(
+    workspace: Workspace, settings: SourceSettings, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
         acquire.acquire(settings, workspace)
-    assert below(workspace.root) == []
+    assert files_below(workspace.root) == []
 
 
-def test_a_near_miss_is_suggested(workspace: Workspace) -> None:
+def test_acquire_misspelled_dataset_gets_a_suggestion(workspace: Workspace) -> None:
     with pytest.raises(UsageError) as error:
         acquire.acquire(SourceSettings("cifar01"), workspace)
     assert "cifar10" in error.value.parts["to do"]
 
 
-def test_a_hash_that_is_none(tmp_path: Path, workspace: Workspace) -> None:
+def test_acquire_invalid_sha256_is_refused(tmp_path: Path, workspace: Workspace) -> None:
     path = cifar(tmp_path / "mine.tar.gz")
     with pytest.raises(UsageError, match="not a SHA-256"):
-        acquire.acquire(given(path, "c4a38c50"), workspace)
+        acquire.acquire(archive_settings(path, "c4a38c50"), workspace)
 
 
-def test_the_bundled_digits_are_scikit_learns(workspace: Workspace) -> None:
+def test_acquire_digits_are_scikit_learns(workspace: Workspace) -> None:
     handle = acquire.acquire(SourceSettings("digits"), workspace)
     assert (handle.format, handle.images) == ("digits", 1797)
     assert isinstance(handle.digest, str)

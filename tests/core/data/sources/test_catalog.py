@@ -1,4 +1,4 @@
-"""The known datasets: their declarations, and their formats on small files in the real wire format."""
+"""The built-in datasets: their declarations, and their formats on small files."""
 
 import gzip
 import re
@@ -19,60 +19,64 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import ArchiveError, ChecksumError, UsageError
 from tasks.core.storage.hashing import sha256_file
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import below, mnist, noise, put, records, tar_gz
+from tests.support.sample_files import files_below, mnist, noise, put, records, tar_gz
 from tests.support.sample_files import idx as idx_file
 
-DIGIT_FORM = DATASETS["mnist"].array_format
+DIGITS_FORMAT = DATASETS["mnist"].array_format
 
 
-@pytest.mark.parametrize("known", DATASETS.values(), ids=DATASETS)
-def test_declarations_are_complete(known: DatasetSpec) -> None:
-    assert len(set(known.array_format.classes)) == len(known.array_format.classes) >= 2
-    assert not known.files or {split for _, split in known.array_format.members} == {"train", "test"}
-    for file in known.files:
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+def test_catalog_entries_are_complete(dataset: DatasetSpec) -> None:
+    assert len(set(dataset.array_format.classes)) == len(dataset.array_format.classes) >= 2
+    assert not dataset.files or {split for _, split in dataset.array_format.members} == {"train", "test"}
+    for file in dataset.files:
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         assert file.bytes > 0
         assert all(url.startswith("http") and url.endswith("/" + file.name) for url in file.urls)
 
 
-def test_cifar100_takes_the_fine_label(tmp_path: Path, workspace: Workspace) -> None:
-    form = DATASETS["cifar100"].array_format
-    assert (len(form.classes), form.classes[0], form.classes[99]) == (100, "apple", "worm")
-    content = {name: records(form, [0, 99, 50, 7, 8, 9]) for name, _ in form.members}
+def test_cifar100_uses_the_fine_label(tmp_path: Path, workspace: Workspace) -> None:
+    array_format = DATASETS["cifar100"].array_format
+    assert (len(array_format.classes), array_format.classes[0], array_format.classes[99]) == (
+        100,
+        "apple",
+        "worm",
+    )
+    content = {name: records(array_format, [0, 99, 50, 7, 8, 9]) for name, _ in array_format.members}
     path = tar_gz(tmp_path / "cifar100.tar.gz", content)
     settings = SourceSettings("cifar100", path, sha256_file(path))
     handle = acquire.acquire(settings, workspace)
     cache = normalize.normalize(handle, NormalizeSettings(val_fraction=0.5), workspace)
     rows = pd.read_parquet(cache.directory / "rows.parquet").query("split == 'test'")
-    assert sorted(rows["class_name"]) == sorted(form.classes[label] for label in [0, 99, 50, 7, 8, 9])
+    assert sorted(rows["class_name"]) == sorted(array_format.classes[label] for label in [0, 99, 50, 7, 8, 9])
 
 
 def files(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in folder.iterdir()}
 
 
-def test_idx_values_come_back(tmp_path: Path) -> None:
-    train, test = idx.blocks(files(mnist(tmp_path, 40, 10)), DIGIT_FORM)
+def test_idx_blocks_equal_the_written_values(tmp_path: Path) -> None:
+    train, test = idx.blocks(files(mnist(tmp_path, 40, 10)), DIGITS_FORMAT)
     assert (train.part, train.split, test.part, test.split) == ("train", "train", "t10k", "test")
     assert np.array_equal(train.images, noise(40, 40, 28 * 28, 1).reshape(40, 28, 28, 1))
     assert train.labels.tolist() == [n % 10 for n in range(40)]
 
 
-def test_idx_files_larger_than_a_block(tmp_path: Path) -> None:
+def test_idx_blocks_of_a_file_larger_than_a_block(tmp_path: Path) -> None:
     count = 2 * idx.BLOCK // 784 + 5
-    blocks = list(idx.blocks(files(mnist(tmp_path, count, 10)), DIGIT_FORM))[:-1]
+    blocks = list(idx.blocks(files(mnist(tmp_path, count, 10)), DIGITS_FORMAT))[:-1]
     assert len(blocks) == 3
     assert np.concatenate([block.labels for block in blocks]).tolist() == [n % 10 for n in range(count)]
-    whole = noise(count, count, 28 * 28, 1).reshape(count, 28, 28, 1)
-    assert np.array_equal(np.concatenate([block.images for block in blocks]), whole)
+    expected = noise(count, count, 28 * 28, 1).reshape(count, 28, 28, 1)
+    assert np.array_equal(np.concatenate([block.images for block in blocks]), expected)
 
 
-def test_a_folder_of_mnist_files_is_read_and_kept(tmp_path: Path, workspace: Workspace) -> None:
+def test_acquire_folder_of_mnist_files_is_read_and_kept(tmp_path: Path, workspace: Workspace) -> None:
     given = mnist(tmp_path / "mnist")
     with pytest.raises(ChecksumError, match="not the expected archive") as error:
         acquire.acquire(SourceSettings("mnist", archive=given), workspace)
     declared = error.value.parts["to do"].split()[-1]
-    assert below(workspace.root) == []
+    assert files_below(workspace.root) == []
     handle = acquire.acquire(SourceSettings("mnist", given, declared), workspace)
     assert (handle.format, handle.images) == ("idx", 50)
     for path in given.iterdir():
@@ -88,9 +92,7 @@ def test_a_folder_of_mnist_files_is_read_and_kept(tmp_path: Path, workspace: Wor
         assert test.labels[row.row] == number % 10
 
 
-def test_the_hash_of_several_files_can_be_had_on_the_command_line(
-    tmp_path: Path, workspace: Workspace
-) -> None:
+def test_combined_sha256_equals_that_of_sha256sum(tmp_path: Path, workspace: Workspace) -> None:
     given = mnist(tmp_path / "mnist")
     printed = subprocess.run(
         "LC_ALL=C; sha256sum *.gz | sha256sum",
@@ -159,37 +161,40 @@ FAULTS = (
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_idx_file_is_refused(tmp_path: Path, fault: Callable[[bytes], bytes], name: str) -> None:
+def test_idx_faulty_file_is_refused(tmp_path: Path, fault: Callable[[bytes], bytes], name: str) -> None:
     folder = mnist(tmp_path)
     put(folder / name, fault((folder / name).read_bytes()))
     with pytest.raises(ArchiveError) as error:
-        list(idx.blocks(files(folder), DIGIT_FORM))
-    assert name in str(error.value) or fault is _another_count  # which of the two is wrong cannot be known
+        list(idx.blocks(files(folder), DIGITS_FORMAT))
+    # With another count it is unknown which of the two files is wrong.
+    assert name in str(error.value) or fault is _another_count
 
 
-def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
+def test_idx_label_outside_the_classes_is_refused(tmp_path: Path) -> None:
     folder = mnist(tmp_path)
     put(folder / "t10k-labels-idx1-ubyte.gz", idx_file(np.full(10, 10, np.uint8)))
     with pytest.raises(ArchiveError, match="t10k-labels"):
-        list(idx.blocks(files(folder), DIGIT_FORM))
+        list(idx.blocks(files(folder), DIGITS_FORMAT))
 
 
-def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+def test_idx_images_of_another_size_are_refused(tmp_path: Path) -> None:
     folder = mnist(tmp_path)
     put(folder / "t10k-images-idx3-ubyte.gz", idx_file(noise(1, 10, 27 * 28, 1).reshape(10, 27, 28)))
     with pytest.raises(ArchiveError) as error:
-        list(idx.blocks(files(folder), DIGIT_FORM))
+        list(idx.blocks(files(folder), DIGITS_FORMAT))
     assert error.value.parts["found"] == "10x27x28"
 
 
-@pytest.mark.parametrize("there", ["nothing", "a file", "three of four"])
-def test_what_archive_means_for_several_files(tmp_path: Path, workspace: Workspace, there: str) -> None:
+@pytest.mark.parametrize("existing", ["nothing", "a file", "three of four"])
+def test_acquire_incomplete_folder_of_files_is_refused(
+    tmp_path: Path, workspace: Workspace, existing: str
+) -> None:
     given = tmp_path / "mnist"
-    if there == "a file":
+    if existing == "a file":
         put(given, b"x")
-    if there == "three of four":
+    if existing == "three of four":
         (mnist(given) / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(UsageError, match="not there as a whole") as error:
+    with pytest.raises(UsageError, match="is incomplete") as error:
         acquire.acquire(SourceSettings("mnist", archive=given), workspace)
     assert "t10k-labels-idx1-ubyte.gz" in error.value.parts["expected"]
-    assert ("t10k-labels" in error.value.parts["found"]) == (there == "three of four")
+    assert ("t10k-labels" in error.value.parts["found"]) == (existing == "three of four")

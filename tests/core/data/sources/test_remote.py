@@ -16,7 +16,7 @@ from tasks.core.data.sources import resolve
 from tasks.core.errors import NetworkError, UsageError
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import below, parquet, photos, put
+from tests.support.sample_files import files_below, parquet, photos, put
 
 CATS = ("cat", "dog", "eel")
 
@@ -41,14 +41,16 @@ def memory(pets: Path) -> Iterator[str]:
     system.rm("/pets", recursive=True)
 
 
-def test_a_folder_at_an_address_is_like_the_folder(pets: Path, memory: str, workspace: Workspace) -> None:
-    there, here = acquire(memory, workspace), acquire(str(pets), workspace)
-    assert there.digest == here.digest
-    assert not there.root.startswith("/")  # the copies move with the workspace
-    assert (there.dataset, there.format, there.images) == ("pets", "parquet", 42)
+def test_acquire_folder_at_an_address_equals_the_local_folder(
+    pets: Path, memory: str, workspace: Workspace
+) -> None:
+    remote, local = acquire(memory, workspace), acquire(str(pets), workspace)
+    assert remote.digest == local.digest
+    assert not remote.root.startswith("/")  # the copies are moved with the workspace
+    assert (remote.dataset, remote.format, remote.images) == ("pets", "parquet", 42)
 
 
-def test_what_has_not_changed_is_not_copied_again(memory: str, workspace: Workspace) -> None:
+def test_acquire_unchanged_address_is_not_copied_again(memory: str, workspace: Workspace) -> None:
     first = acquire(memory, workspace)
     copies = {path: path.stat().st_ino for path in workspace.downloads.rglob("*.parquet")}
     assert len(copies) == 2
@@ -56,7 +58,7 @@ def test_what_has_not_changed_is_not_copied_again(memory: str, workspace: Worksp
     assert {path: path.stat().st_ino for path in workspace.downloads.rglob("*.parquet")} == copies
 
 
-def test_what_has_changed_is_copied_again(pets: Path, memory: str, workspace: Workspace) -> None:
+def test_acquire_changed_address_is_copied_again(pets: Path, memory: str, workspace: Workspace) -> None:
     first = acquire(memory, workspace)
     other = parquet(pets / "data" / "test-0.parquet", [0, 1, 2] * 4, names=CATS, seed=5000)
     fsspec.filesystem("memory").put(str(other), "/pets/data/test-0.parquet")
@@ -65,24 +67,26 @@ def test_what_has_changed_is_copied_again(pets: Path, memory: str, workspace: Wo
     assert second.digest == acquire(str(pets), workspace).digest
 
 
-def test_what_is_gone_there_goes_here(pets: Path, memory: str, workspace: Workspace) -> None:
+def test_acquire_removed_remote_file_is_removed_locally(
+    pets: Path, memory: str, workspace: Workspace
+) -> None:
     acquire(memory, workspace)
     fsspec.filesystem("memory").rm("/pets/data/test-0.parquet")
     assert acquire(memory, workspace).images == 30
 
 
-def test_a_single_file(memory: str, workspace: Workspace) -> None:
+def test_acquire_single_file_at_an_address(memory: str, workspace: Workspace) -> None:
     assert acquire(f"{memory}/data/train-0.parquet", workspace).images == 30
 
 
-def test_file_addresses_are_paths(pets: Path, workspace: Workspace) -> None:
+def test_acquire_file_address_is_a_path(pets: Path, workspace: Workspace) -> None:
     assert acquire(f"file://{pets}", workspace).root == str(pets)
 
 
-def test_nothing_there(workspace: Workspace) -> None:
+def test_acquire_empty_address_is_refused(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match=r"has no \.parquet file|nothing at"):
         acquire("memory://nowhere", workspace)
-    assert below(workspace.root) == []
+    assert files_below(workspace.root) == []
 
 
 @pytest.mark.parametrize(
@@ -93,22 +97,22 @@ def test_nothing_there(workspace: Workspace) -> None:
         ("gs://bucket/pets", "gcsfs"),
     ],
 )
-def test_a_missing_package_is_named(
+def test_acquire_missing_package_raises_with_its_name(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, address: str, package: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, package, None)  # as Python has it for a module that isn't there
+    monkeypatch.setitem(sys.modules, package, None)  # importing it then raises ImportError
     with pytest.raises(UsageError, match=f"not installed: {package}") as error:
         acquire(address, workspace)
     assert error.value.parts["to do"] == f"pip install {package}"
 
 
-def test_an_unknown_kind_of_address(workspace: Workspace) -> None:
-    with pytest.raises(UsageError, match="unknown kind"):
+def test_acquire_unknown_scheme_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match="unknown scheme"):
         acquire("carrier-pigeon://loft/pets.parquet", workspace)
 
 
 class Pages(SimpleHTTPRequestHandler):
-    """Serves a folder; /broken/* announces more than it sends, /busy/* answers 503, both without end."""
+    """Serves a folder. /broken/* announces more than it sends, /busy/* always responds with 503."""
 
     def do_HEAD(self) -> None:
         if not self._fault(b""):
@@ -142,51 +146,51 @@ def server(tmp_path: Path) -> Iterator[str]:
         httpd.shutdown()
 
 
-def test_a_file_over_http(pets: Path, server: str, workspace: Workspace) -> None:
-    there = acquire(f"{server}/pets/data/train-0.parquet", workspace)
-    assert there.digest == acquire(str(pets / "data" / "train-0.parquet"), workspace).digest
+def test_acquire_http_file_is_copied_once(pets: Path, server: str, workspace: Workspace) -> None:
+    remote = acquire(f"{server}/pets/data/train-0.parquet", workspace)
+    assert remote.digest == acquire(str(pets / "data" / "train-0.parquet"), workspace).digest
     (copy,) = workspace.downloads.rglob("*.parquet")
     inode = copy.stat().st_ino
     acquire(f"{server}/pets/data/train-0.parquet", workspace)
-    assert copy.stat().st_ino == inode  # Last-Modified is as it was
+    assert copy.stat().st_ino == inode  # Last-Modified is unchanged
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "says"),
+    ("path", "error_type", "message"),
     [
-        ("/pets/none.parquet", UsageError, "does not give a file"),
+        ("/pets/none.parquet", UsageError, "does not return a file"),
         ("/pets/data/", UsageError, "not the address of a parquet file"),
         ("/broken/x.parquet", NetworkError, "could not be read"),
-        ("/busy/x.parquet", NetworkError, "does not answer as it should"),
+        ("/busy/x.parquet", NetworkError, "does not respond as expected"),
     ],
 )
-def test_faults_over_http(
-    server: str, workspace: Workspace, path: str, kind: type[Exception], says: str
+def test_acquire_http_fault_raises(
+    server: str, workspace: Workspace, path: str, error_type: type[Exception], message: str
 ) -> None:
-    with pytest.raises(kind, match=says):
+    with pytest.raises(error_type, match=message):
         acquire(server + path, workspace)
-    assert below(workspace.root) == []
+    assert files_below(workspace.root) == []
 
 
-def test_nobody_answers(workspace: Workspace) -> None:
+def test_acquire_unreachable_host_raises_network_error(workspace: Workspace) -> None:
     with pytest.raises(NetworkError, match="could not be read"):
         acquire("http://127.0.0.1:9/pets.parquet", workspace)  # the discard port: nothing listens
 
 
-# --- what a path is ---
+# --- formats and names of paths ---
 
 
-def test_what_a_folder_is(tmp_path: Path) -> None:
+def test_detect_format_of_folders(tmp_path: Path) -> None:
     parquet(tmp_path / "hub" / "data" / "train-0.parquet", [0, 1], names=CATS)
     photos(tmp_path / "flat", {"cat": 1, "dog": 1})
     photos(tmp_path / "split", {"train/cat": 1, "train/dog": 1})
     photos(tmp_path / "both", {"cat": 1, "dog": 1})
     parquet(tmp_path / "both" / "extra.parquet", [0, 1], names=CATS)
     (tmp_path / "empty").mkdir()
-    kinds = {
+    formats = {
         name: resolve.detect_format(tmp_path / name) for name in ("hub", "flat", "split", "both", "empty")
     }
-    assert kinds == {
+    assert formats == {
         "hub": "parquet",
         "flat": "folder",
         "split": "folder",
@@ -207,5 +211,5 @@ def test_what_a_folder_is(tmp_path: Path) -> None:
         (Path("/"), "folder"),
     ],
 )
-def test_names(source: Path | str, name: str) -> None:
+def test_name_of_paths_and_addresses(source: Path | str, name: str) -> None:
     assert resolve.name_of(source) == name

@@ -17,7 +17,17 @@ from tasks.core.errors import DataError, QuarantineError
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import ALL_BEAR, below, encoded, noise, photos, put, records, smooth, tar_gz
+from tests.support.sample_files import (
+    ALLOW_ALL_UNREADABLE,
+    encoded,
+    files_below,
+    noise,
+    photos,
+    put,
+    records,
+    smooth,
+    tar_gz,
+)
 
 
 def normalized(root: Path, workspace: Workspace, settings: NormalizeSettings | None = None) -> TensorCache:
@@ -31,7 +41,7 @@ def left_out(cache: TensorCache) -> dict[str, str]:
     return dict(zip(table["path"], table["reason"], strict=True))
 
 
-def test_every_row_is_the_image_that_it_says(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_every_row_is_the_image_in_the_table(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 40, "dog": 40, "eel": 20})
     cache = normalized(root, workspace)
     assert (cache.classes, cache.shape) == (("cat", "dog", "eel"), (32, 32, 3))
@@ -46,7 +56,7 @@ def test_every_row_is_the_image_that_it_says(tmp_path: Path, workspace: Workspac
     assert [len(split.labels) for split in opened.values()] == [cache.train, cache.val, cache.test]
 
 
-def test_facts_of_the_train_split(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_facts_describe_the_train_split(tmp_path: Path, workspace: Workspace) -> None:
     cache = normalized(photos(tmp_path / "animals", {"cat": 40, "dog": 20}), workspace)
     facts, train = cache.manifest["facts"], open_split(cache, "train")
     assert facts["mean"] == pytest.approx(train.images.mean(axis=(0, 1, 2)), abs=1e-6)
@@ -54,37 +64,40 @@ def test_facts_of_the_train_split(tmp_path: Path, workspace: Workspace) -> None:
     assert facts["class_counts"]["train"] == np.bincount(train.labels, minlength=2).tolist()
 
 
-def test_digits_are_scikit_learns(workspace: Workspace) -> None:
+def test_normalize_digits_equal_scikit_learns(workspace: Workspace) -> None:
     cache = normalized(Path("digits"), workspace)
     expected = {(image.tobytes(), label) for image, label in zip(*load_digits(return_X_y=True), strict=True)}
-    found = set()
+    actual = set()
     for split in SPLITS:
         opened = open_split(cache, split)
         for image, label in zip(opened.images, opened.labels, strict=True):
-            found.add((np.rint(image.reshape(64) * (16 / 255)).tobytes(), label))
-    assert found == expected
+            actual.add((np.rint(image.reshape(64) * (16 / 255)).tobytes(), label))
+    assert actual == expected
     assert cache.train + cache.val + cache.test == 1797
 
 
-def test_a_cifar_archive_keeps_its_test_images(tmp_path: Path, workspace: Workspace) -> None:
-    form = DATASETS["cifar10"].array_format
+def test_normalize_cifar_keeps_its_test_split(tmp_path: Path, workspace: Workspace) -> None:
+    array_format = DATASETS["cifar10"].array_format
     path = tar_gz(
         tmp_path / "cifar.tar.gz",
-        {name: records(form, [0, 9, 5, 5], seed=10 * k) for k, (name, _) in enumerate(form.members)},
+        {
+            name: records(array_format, [0, 9, 5, 5], seed=10 * k)
+            for k, (name, _) in enumerate(array_format.members)
+        },
     )
     settings = SourceSettings("cifar10", path, hashing.sha256_file(path))
     handle = acquire.acquire(settings, workspace)
     cache = normalize.normalize(handle, NormalizeSettings(val_fraction=0.3), workspace)
     assert (cache.test, cache.train + cache.val) == (4, 20)
     rows = pd.read_parquet(cache.directory / "rows.parquet").query("split == 'test'").sort_values("row")
-    blocks = {block.part: block.images for block in cifar.blocks(path, form)}
+    blocks = {block.part: block.images for block in cifar.blocks(path, array_format)}
     test = open_split(cache, "test")
     for row in rows.itertuples():
         member, number = row.path.split("#")
         assert np.array_equal(test.images[row.row], blocks[member][int(number)])
 
 
-def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_same_folder_is_byte_identical(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 20, "dog": 20})
     handle = acquire.acquire(SourceSettings(str(root)), workspace)
     first = normalize.normalize(handle, NormalizeSettings(), workspace)
@@ -93,72 +106,74 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, workspace: Workspa
     assert {name: entry["sha256"] for name, entry in again.manifest["files"].items()} == files
 
 
-def test_broken_images_are_set_aside_with_their_reason(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_unreadable_images_are_quarantined_with_reasons(
+    tmp_path: Path, workspace: Workspace
+) -> None:
     root = photos(tmp_path / "animals", {"cat": 30, "dog": 30})
     put(root / "cat" / "empty.png", b"")
     put(root / "cat" / "text.jpg", b"no image at all")
     put(root / "dog" / "tiny.png", encoded(noise(1, 2, 2)))
     put(root / "dog" / "half.jpg", encoded(smooth(64, 64), "JPEG")[:500])
-    cache = normalized(root, workspace, ALL_BEAR)
+    cache = normalized(root, workspace, ALLOW_ALL_UNREADABLE)
     assert cache.quarantined == 4
-    found = left_out(cache)
-    assert sorted(found) == ["cat/empty.png", "cat/text.jpg", "dog/half.jpg", "dog/tiny.png"]
-    assert found["cat/empty.png"] == "empty file"
-    assert found["cat/text.jpg"] == "not an image"
-    assert found["dog/tiny.png"] == "tiny: 2x2 pixels"
-    assert found["dog/half.jpg"].startswith("broken JPEG")
+    reasons = left_out(cache)
+    assert sorted(reasons) == ["cat/empty.png", "cat/text.jpg", "dog/half.jpg", "dog/tiny.png"]
+    assert reasons["cat/empty.png"] == "empty file"
+    assert reasons["cat/text.jpg"] == "not an image"
+    assert reasons["dog/tiny.png"] == "tiny: 2x2 pixels"
+    assert reasons["dog/half.jpg"].startswith("broken JPEG")
     rows = pd.read_parquet(cache.directory / "rows.parquet")
     assert len(rows) == 60
-    assert not set(rows["path"]) & set(found)
+    assert not set(rows["path"]) & set(reasons)
 
 
-def test_what_is_set_aside_moves_nothing_else(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_quarantined_images_do_not_move_others(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 30, "dog": 30})
     clean = normalized(root, workspace)
     for number in range(9):
         put(root / "cat" / f"broken{number}.png", bytes([number]))
-    other = normalized(root, workspace, ALL_BEAR)
+    other = normalized(root, workspace, ALLOW_ALL_UNREADABLE)
     for split in SPLITS:
         assert np.array_equal(open_split(clean, split).images, open_split(other, split).images)
         assert np.array_equal(open_split(clean, split).labels, open_split(other, split).labels)
 
 
-def test_too_many_broken_images_fail_the_stage(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_too_many_unreadable_images_raise(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 20, "dog": 19})
     put(root / "dog" / "broken.png", b"x")
     with pytest.raises(QuarantineError, match=r"1 of 40 images cannot be used \(2\.5%\)") as error:
         normalized(root, workspace, NormalizeSettings(max_quarantine=0.024))
     assert "dog/broken.png: not an image" in error.value.parts["found"]
-    assert below(workspace.root / "tensors") == []
+    assert files_below(workspace.root / "tensors") == []
     assert normalized(root, workspace, NormalizeSettings(max_quarantine=0.025)).quarantined == 1
 
 
-def test_a_file_that_vanished_is_set_aside(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_removed_file_is_quarantined(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 20, "dog": 20})
     handle = acquire.acquire(SourceSettings(str(root)), workspace)
     (root / "cat" / "003.png").unlink()
-    cache = normalize.normalize(handle, ALL_BEAR, workspace)
+    cache = normalize.normalize(handle, ALLOW_ALL_UNREADABLE, workspace)
     assert left_out(cache) == {"cat/003.png": "not readable: No such file or directory"}
 
 
-def test_a_file_that_changed_after_the_look_is_set_aside(tmp_path: Path, workspace: Workspace) -> None:
-    """Its pixels would be filed under the old content's name, and an incremental run would believe it."""
+def test_normalize_file_changed_after_listing_is_quarantined(tmp_path: Path, workspace: Workspace) -> None:
+    """Otherwise its pixels would be stored under the old image id, and a later run would reuse them."""
     root = photos(tmp_path / "animals", {"cat": 20, "dog": 20})
     handle = acquire.acquire(SourceSettings(str(root)), workspace)
     put(root / "cat" / "003.png", encoded(noise(77)))
-    cache = normalize.normalize(handle, ALL_BEAR, workspace)
+    cache = normalize.normalize(handle, ALLOW_ALL_UNREADABLE, workspace)
     assert left_out(cache) == {"cat/003.png": "changed after it was listed"}
 
 
-def test_an_empty_split_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_empty_split_is_refused(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 1, "dog": 1})
     with pytest.raises(DataError, match="animals has too few images: none for") as error:
         normalized(root, workspace)
     assert "--val-fraction" in error.value.parts["to do"]
-    assert below(workspace.root / "tensors") == []
+    assert files_below(workspace.root / "tensors") == []
 
 
-def test_a_late_image_of_another_size_changes_all(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_late_image_of_another_size_changes_the_shape(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 100, "dog": 100}, size=40)
     assert normalized(root, workspace).shape == (40, 40, 3)
     put(root / "dog" / "other.png", encoded(noise(5000, 50, 60)))
@@ -167,7 +182,9 @@ def test_a_late_image_of_another_size_changes_all(tmp_path: Path, workspace: Wor
     assert cache.train + cache.val + cache.test == 201
 
 
-def test_grey_folders_stay_grey_until_a_colour_image_comes(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_grey_folder_becomes_colour_with_a_colour_image(
+    tmp_path: Path, workspace: Workspace
+) -> None:
     for number in range(60):
         put(tmp_path / "scans" / "ab"[number % 2] / f"{number}.png", encoded(noise(number, 28, 28, 1)))
     assert normalized(tmp_path / "scans", workspace).shape == (28, 28, 1)
@@ -175,7 +192,7 @@ def test_grey_folders_stay_grey_until_a_colour_image_comes(tmp_path: Path, works
     assert normalized(tmp_path / "scans", workspace).shape == (28, 28, 3)
 
 
-def test_a_set_size(tmp_path: Path, workspace: Workspace) -> None:
+def test_normalize_image_size_in_settings_is_used(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 20, "dog": 20})
     cache = normalized(root, workspace, NormalizeSettings(image_size=16))
     assert cache.shape == (16, 16, 3)

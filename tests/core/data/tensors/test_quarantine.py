@@ -1,4 +1,4 @@
-"""Images left out or remarked upon: copies, contradictions, missing labels."""
+"""Images that are left out or kept with a remark: copies, label conflicts, missing labels."""
 
 from pathlib import Path
 
@@ -14,49 +14,64 @@ from tasks.core.errors import QuarantineError
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import ALL_BEAR, encoded, noise, parquet, photos, put, records, tar_gz
+from tests.support.sample_files import (
+    ALLOW_ALL_UNREADABLE,
+    encoded,
+    noise,
+    parquet,
+    photos,
+    put,
+    records,
+    tar_gz,
+)
 
 CLASSES = ("cat", "dog", "eel")
 
 
-def normalized(root: Path, workspace: Workspace, settings: NormalizeSettings = ALL_BEAR) -> TensorCache:
+def normalized(
+    root: Path, workspace: Workspace, settings: NormalizeSettings = ALLOW_ALL_UNREADABLE
+) -> TensorCache:
     return normalize.normalize(acquire.acquire(SourceSettings(str(root)), workspace), settings, workspace)
 
 
 def table(cache: TensorCache) -> list[tuple[str, str, str]]:
-    found = pd.read_parquet(cache.directory / "quarantine.parquet")
-    return list(found[["path", "reason", "done"]].itertuples(index=False, name=None))
+    quarantined = pd.read_parquet(cache.directory / "quarantine.parquet")
+    return list(quarantined[["path", "reason", "done"]].itertuples(index=False, name=None))
 
 
 def paths(cache: TensorCache) -> set[str]:
     return set(pd.read_parquet(cache.directory / "rows.parquet")["path"])
 
 
-def test_the_same_bytes_in_two_classes_are_left_out(tmp_path: Path, workspace: Workspace) -> None:
+def test_quarantine_same_bytes_in_two_classes_are_left_out(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 30, "dog": 30})
-    for name in ("cat/torn.png", "dog/torn.png", "dog/torn-again.png"):
+    for name in ("cat/conflict.png", "dog/conflict.png", "dog/conflict-2.png"):
         put(root / name, encoded(noise(900)))
     cache = normalized(root, workspace)
     assert table(cache) == [
         (
-            "cat/torn.png",
-            "in two classes: cat, and dog as dog/torn-again.png",
+            "cat/conflict.png",
+            "in two classes: cat, and dog as dog/conflict-2.png",
             "left out; the file is unchanged",
         ),
         (
-            "dog/torn-again.png",
-            "in two classes: dog, and cat as cat/torn.png",
+            "dog/conflict-2.png",
+            "in two classes: dog, and cat as cat/conflict.png",
             "left out; the file is unchanged",
         ),
-        ("dog/torn.png", "in two classes: dog, and cat as cat/torn.png", "left out; the file is unchanged"),
+        (
+            "dog/conflict.png",
+            "in two classes: dog, and cat as cat/conflict.png",
+            "left out; the file is unchanged",
+        ),
     ]
     assert cache.quarantined == 3
     assert len(paths(cache)) == 60
-    assert not any("torn" in path for path in paths(cache))
+    assert not any("conflict" in path for path in paths(cache))
     assert all((root / name).exists() for name, _, _ in table(cache))
 
 
-def test_copies_within_a_class_are_kept_and_reported(tmp_path: Path, workspace: Workspace) -> None:
+def test_quarantine_copies_within_a_class_are_kept_and_reported(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 30, "dog": 30})
     for name in ("cat/b.png", "cat/c.png"):
         put(root / name, (root / "cat" / "000.png").read_bytes())
@@ -69,23 +84,25 @@ def test_copies_within_a_class_are_kept_and_reported(tmp_path: Path, workspace: 
     assert len(paths(cache)) == 62
 
 
-def test_what_is_left_out_counts_against_the_limit(tmp_path: Path, workspace: Workspace) -> None:
+def test_quarantine_label_conflicts_count_towards_the_limit(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 30, "dog": 30})
-    for name in ("cat/torn.png", "dog/torn.png"):
+    for name in ("cat/conflict.png", "dog/conflict.png"):
         put(root / name, encoded(noise(900)))
     with pytest.raises(QuarantineError, match="2 of 62 images") as error:
         normalized(root, workspace, NormalizeSettings())
-    assert "cat/torn.png: in two classes" in error.value.parts["found"]
+    assert "cat/conflict.png: in two classes" in error.value.parts["found"]
 
 
-def test_a_broken_image_in_two_classes_is_named_once(tmp_path: Path, workspace: Workspace) -> None:
+def test_quarantine_unreadable_image_in_two_classes_is_listed_once(
+    tmp_path: Path, workspace: Workspace
+) -> None:
     root = photos(tmp_path / "animals", {"cat": 30, "dog": 30})
     for name in ("cat/x.png", "dog/x.png"):
         put(root / name, b"broken")
     assert [path for path, _, _ in table(normalized(root, workspace))] == ["cat/x.png", "dog/x.png"]
 
 
-def test_rows_without_a_label_or_bytes(tmp_path: Path, workspace: Workspace) -> None:
+def test_quarantine_rows_without_label_or_bytes_are_left_out(tmp_path: Path, workspace: Workspace) -> None:
     contents: list[bytes | None] = [encoded(noise(number)) for number in range(60)]
     contents[8] = None
     labels = [number % 3 for number in range(60)]
@@ -100,11 +117,14 @@ def test_rows_without_a_label_or_bytes(tmp_path: Path, workspace: Workspace) -> 
     assert len(paths(cache)) == 57
 
 
-def test_a_published_dataset_stays_as_it_is(tmp_path: Path, workspace: Workspace) -> None:
-    """The first record again, once in its class and once in another."""
-    form = DATASETS["cifar10"].array_format
-    content = {name: records(form, [0, 1, 2], seed=10 * k) for k, (name, _) in enumerate(form.members)}
-    (test, _) = form.members[-1]
+def test_quarantine_published_dataset_keeps_conflicting_images(tmp_path: Path, workspace: Workspace) -> None:
+    """The first record is repeated, once with its class and once with another."""
+    array_format = DATASETS["cifar10"].array_format
+    content = {
+        name: records(array_format, [0, 1, 2], seed=10 * k)
+        for k, (name, _) in enumerate(array_format.members)
+    }
+    (test, _) = array_format.members[-1]
     pixels = content[test][1 : 1 + 3072]
     content[test] += b"\0" + pixels + b"\7" + pixels
     path = tar_gz(tmp_path / "cifar.tar.gz", content)
@@ -118,14 +138,14 @@ def test_a_published_dataset_stays_as_it_is(tmp_path: Path, workspace: Workspace
     ]
 
 
-def test_an_unlabelled_copy_contradicts_nothing() -> None:
+def test_find_label_conflicts_unlabelled_copy_is_no_conflict() -> None:
     rows = ImageIndex.of(
         [ImageRef("a", "1", "", 0), ImageRef("a", "2", "", UNLABELLED), ImageRef("b", "3", "", UNLABELLED)]
     )
     assert quarantine.find_label_conflicts(rows, CLASSES) == {1: "no label", 2: "no label"}
 
 
-def test_an_unlabelled_copy_hides_no_contradiction() -> None:
+def test_find_label_conflicts_unlabelled_copy_hides_no_conflict() -> None:
     rows = ImageIndex.of(
         [ImageRef("a", "1", "", UNLABELLED), ImageRef("a", "2", "", 0), ImageRef("a", "3", "", 2)]
     )
@@ -136,7 +156,7 @@ def test_an_unlabelled_copy_hides_no_contradiction() -> None:
     }
 
 
-def test_three_classes_each_name_a_rival() -> None:
+def test_find_label_conflicts_three_classes_name_another_class() -> None:
     rows = ImageIndex.of(ImageRef("a", str(label), "", label) for label in range(3))
     assert quarantine.find_label_conflicts(rows, CLASSES) == {
         0: "in two classes: cat, and dog as 1",

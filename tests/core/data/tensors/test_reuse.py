@@ -1,4 +1,4 @@
-"""Incremental normalize: only new content is decoded, and the bytes are those of a run from scratch."""
+"""Reuse of an earlier tensor cache: only new content is decoded, and the result is byte-identical."""
 
 import shutil
 from pathlib import Path
@@ -11,10 +11,12 @@ from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import ALL_BEAR, encoded, noise, parquet, photos, put, smooth
+from tests.support.sample_files import ALLOW_ALL_UNREADABLE, encoded, noise, parquet, photos, put, smooth
 
 
-def normalized(source: Path, workspace: Workspace, settings: NormalizeSettings = ALL_BEAR) -> TensorCache:
+def normalized(
+    source: Path, workspace: Workspace, settings: NormalizeSettings = ALLOW_ALL_UNREADABLE
+) -> TensorCache:
     return normalize.normalize(acquire.acquire(SourceSettings(str(source)), workspace), settings, workspace)
 
 
@@ -37,7 +39,7 @@ def decoded(cache: TensorCache) -> int:
 
 @pytest.fixture
 def animals(tmp_path: Path) -> Path:
-    """200 images, two of them broken, one twice."""
+    """200 images; two of them are unreadable and one is a copy."""
     root = photos(tmp_path / "animals", {"cat": 99, "dog": 98})
     put(root / "cat" / "broken.png", b"x")
     put(root / "dog" / "tiny.png", encoded(noise(1, 2, 2)))
@@ -46,7 +48,7 @@ def animals(tmp_path: Path) -> Path:
 
 
 def change(root: Path) -> None:
-    """1 % and a little of everything: changed, added, removed, renamed, moved to another class."""
+    """Change one image each: new content, added, removed, renamed, moved to another class."""
     put(root / "cat" / "005.png", encoded(noise(7001)))
     put(root / "dog" / "new.png", encoded(noise(7002)))
     (root / "dog" / "007.png").unlink()
@@ -54,16 +56,16 @@ def change(root: Path) -> None:
     (root / "cat" / "011.png").rename(root / "dog" / "moved.png")
 
 
-def test_only_new_content_is_decoded_and_the_bytes_are_the_same(animals: Path, workspace: Workspace) -> None:
+def test_reuse_decodes_new_content_only_and_is_byte_identical(animals: Path, workspace: Workspace) -> None:
     assert decoded(normalized(animals, workspace)) == 200
     change(animals)
     cache = normalized(animals, workspace)
-    assert decoded(cache) == 2 + 2  # two new ones, and the broken two, which are looked at each time
+    assert decoded(cache) == 2 + 2  # two new images, and the two unreadable ones, which are tried each time
     files = contents(cache)
-    assert files == from_scratch(cache, animals, workspace, ALL_BEAR)
+    assert files == from_scratch(cache, animals, workspace, ALLOW_ALL_UNREADABLE)
 
 
-def test_an_unchanged_folder_under_other_settings(animals: Path, workspace: Workspace) -> None:
+def test_reuse_of_an_unchanged_folder_with_other_settings(animals: Path, workspace: Workspace) -> None:
     normalized(animals, workspace)
     settings = NormalizeSettings(val_fraction=0.3, max_quarantine=1)
     cache = normalized(animals, workspace, settings)
@@ -72,13 +74,13 @@ def test_an_unchanged_folder_under_other_settings(animals: Path, workspace: Work
     assert files == from_scratch(cache, animals, workspace, settings)
 
 
-def test_another_size_is_decoded_anew(animals: Path, workspace: Workspace) -> None:
+def test_reuse_other_image_size_decodes_all(animals: Path, workspace: Workspace) -> None:
     normalized(animals, workspace)
     assert decoded(normalized(animals, workspace, NormalizeSettings(image_size=16, max_quarantine=1))) == 200
 
 
 @pytest.mark.parametrize("late", ["colour", "size"])
-def test_an_image_that_changes_the_plan_makes_all_be_decoded(
+def test_reuse_image_that_changes_the_shape_decodes_all(
     tmp_path: Path, workspace: Workspace, late: str
 ) -> None:
     root = tmp_path / "scans"
@@ -90,10 +92,10 @@ def test_an_image_that_changes_the_plan_makes_all_be_decoded(
     assert cache.shape == ((28, 28, 3) if late == "colour" else (32, 32, 1))
     assert decoded(cache) == 101
     files = contents(cache)
-    assert files == from_scratch(cache, root, workspace, ALL_BEAR)
+    assert files == from_scratch(cache, root, workspace, ALLOW_ALL_UNREADABLE)
 
 
-def test_taking_the_odd_one_out_brings_the_old_plan_back(tmp_path: Path, workspace: Workspace) -> None:
+def test_reuse_removed_exception_restores_the_shape(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 50, "dog": 50}, size=40)
     put(root / "cat" / "odd.jpg", encoded(smooth(60, 50), "JPEG"))
     assert normalized(root, workspace).shape == (32, 32, 3)
@@ -101,10 +103,10 @@ def test_taking_the_odd_one_out_brings_the_old_plan_back(tmp_path: Path, workspa
     cache = normalized(root, workspace)
     assert cache.shape == (40, 40, 3)
     files = contents(cache)
-    assert files == from_scratch(cache, root, workspace, ALL_BEAR)
+    assert files == from_scratch(cache, root, workspace, ALLOW_ALL_UNREADABLE)
 
 
-def test_a_damaged_earlier_cache_is_not_used(animals: Path, workspace: Workspace) -> None:
+def test_reuse_damaged_cache_is_not_used(animals: Path, workspace: Workspace) -> None:
     first = normalized(animals, workspace)
     (first.directory / "val.images.npy").write_bytes(b"damaged")
     change(animals)
@@ -114,7 +116,7 @@ def test_a_damaged_earlier_cache_is_not_used(animals: Path, workspace: Workspace
     assert contents(normalized(animals, workspace)) == contents(cache)
 
 
-def test_another_dataset_of_the_same_name_only_gives_the_same_content(
+def test_reuse_other_dataset_of_the_same_name_shares_equal_content_only(
     tmp_path: Path, workspace: Workspace
 ) -> None:
     normalized(photos(tmp_path / "one" / "animals", {"cat": 50, "dog": 50}), workspace)
@@ -122,10 +124,10 @@ def test_another_dataset_of_the_same_name_only_gives_the_same_content(
     cache = normalized(other, workspace)
     assert decoded(cache) == 100
     files = contents(cache)
-    assert files == from_scratch(cache, other, workspace, ALL_BEAR)
+    assert files == from_scratch(cache, other, workspace, ALLOW_ALL_UNREADABLE)
 
 
-def test_a_shard_more(tmp_path: Path, workspace: Workspace) -> None:
+def test_reuse_additional_shard_decodes_its_images_only(tmp_path: Path, workspace: Workspace) -> None:
     names = ("cat", "dog")
     parquet(tmp_path / "pets" / "part-0.parquet", [0, 1] * 30, names=names)
     normalized(tmp_path / "pets", workspace)
@@ -133,17 +135,17 @@ def test_a_shard_more(tmp_path: Path, workspace: Workspace) -> None:
     cache = normalized(tmp_path / "pets", workspace)
     assert decoded(cache) == 10
     files = contents(cache)
-    assert files == from_scratch(cache, tmp_path / "pets", workspace, ALL_BEAR)
+    assert files == from_scratch(cache, tmp_path / "pets", workspace, ALLOW_ALL_UNREADABLE)
 
 
-def test_corrections_change_labels_and_decode_no_image_again(
+def test_reuse_corrections_change_labels_and_decode_no_image(
     animals: Path, workspace: Workspace, tmp_path: Path
 ) -> None:
     normalized(animals, workspace)
     path = tmp_path / "corrections.csv"
     path.write_text("path,class_name\ncat/003.png,dog\n")
     raw = acquire.acquire(SourceSettings(str(animals), corrections=path), workspace)
-    cache = normalize.normalize(raw, ALL_BEAR, workspace)
-    assert decoded(cache) == 2  # the broken ones
+    cache = normalize.normalize(raw, ALLOW_ALL_UNREADABLE, workspace)
+    assert decoded(cache) == 2  # the unreadable ones
     rows = read_rows(cache, ["path", "class_name"]).to_pandas().set_index("path")
     assert rows["class_name"]["cat/003.png"] == "dog"

@@ -15,31 +15,31 @@ def row(number: int, split: str = "", label: int = 0, path: str = "") -> ImageRe
 
 
 def members(rows: list[ImageRef], val_fraction: float = 0.1) -> dict[str, set[str]]:
-    layout = Splits.of(ImageIndex.of(rows), val_fraction)
-    return {split: {rows[number].path for number in numbers} for split, numbers in layout.splits.items()}
+    assigned = Splits.of(ImageIndex.of(rows), val_fraction)
+    return {split: {rows[number].path for number in numbers} for split, numbers in assigned.numbers.items()}
 
 
-def test_a_growing_folder_never_moves_an_image() -> None:
+def test_splits_growing_folder_moves_no_image() -> None:
     before = members([row(number) for number in range(500)])
     after = members([row(number) for number in range(5000)])
     for split in before:
         assert before[split] <= after[split]
 
 
-def test_the_order_of_old_images_stays_when_new_ones_come() -> None:
+def test_splits_new_images_keep_the_order_of_old_ones() -> None:
     old, new = [row(n) for n in range(200)], [row(n) for n in range(400)]
-    kept = [new[n].path for n in Splits.of(ImageIndex.of(new), 0.1).splits["train"] if n < 200]
-    assert kept == [old[n].path for n in Splits.of(ImageIndex.of(old), 0.1).splits["train"]]
+    kept = [new[n].path for n in Splits.of(ImageIndex.of(new), 0.1).numbers["train"] if n < 200]
+    assert kept == [old[n].path for n in Splits.of(ImageIndex.of(old), 0.1).numbers["train"]]
 
 
-def test_exact_copies_fall_together() -> None:
+def test_splits_exact_copies_share_a_split() -> None:
     rows = [row(number, path=f"{copy}/{number}.png") for number in range(1000) for copy in "ab"]
     for paths in members(rows, 0.5).values():
         copies = [{path[2:] for path in paths if path[0] == copy} for copy in "ab"]
         assert copies[0] == copies[1]
 
 
-def test_shares_are_as_asked() -> None:
+def test_splits_fractions_are_as_requested() -> None:
     """Within four standard deviations of the binomial distribution: sqrt(n p (1 - p))."""
     n = 20_000
     sizes = {split: len(paths) for split, paths in members([row(k) for k in range(n)], 0.25).items()}
@@ -49,39 +49,39 @@ def test_shares_are_as_asked() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_what_the_source_says_stands(split: str) -> None:
+def test_choose_split_keeps_the_source_splits(split: str) -> None:
     has = frozenset({"train", "val", "test"})
     assert {splits.choose_split(row(n).image_id, split, has, 0.5) for n in range(100)} == {split}
 
 
-def test_only_a_missing_split_is_made_out_of_train() -> None:
+def test_splits_only_missing_splits_are_taken_from_train() -> None:
     rows = [row(n, "test" if n < 100 else "train") for n in range(1000)]
-    made = members(rows, 0.2)
-    assert made["test"] == {f"{n}.png" for n in range(100)}
-    assert 100 < len(made["val"]) < 260  # 900 * 0.2 = 180
+    paths = members(rows, 0.2)
+    assert paths["test"] == {f"{n}.png" for n in range(100)}
+    assert 100 < len(paths["val"]) < 260  # 900 * 0.2 = 180
 
 
-def test_rows_are_in_random_order_with_respect_to_class() -> None:
+def test_splits_order_is_random_with_respect_to_class() -> None:
     """Sorted by class there are 2 runs of equal labels; at random about n / 2 (Wald, Wolfowitz, 1940)."""
     rows = [row(n, "train", label=int(n >= 500)) for n in range(1000)]
-    labels = [rows[n].label for n in Splits.of(ImageIndex.of(rows), 0.1).splits["train"]]
+    labels = [rows[n].label for n in Splits.of(ImageIndex.of(rows), 0.1).numbers["train"]]
     runs = 1 + sum(a != b for a, b in pairwise(labels))
     assert abs(runs - len(labels) / 2) < 4 * sqrt(len(labels)) / 2
 
 
-def test_copies_are_in_the_order_of_their_paths() -> None:
+def test_splits_copies_are_in_the_order_of_their_paths() -> None:
     """As text: 10 comes before 9."""
     rows = [row(number, "train", path=f"{copy}.png") for copy in (9, 10, 1) for number in range(50)]
-    order = [rows[n] for n in Splits.of(ImageIndex.of(rows), 0).splits["train"]]
-    assert len({each.image_id for each in order[:3]}) == 1
-    assert [each.path for each in order] == ["1.png", "10.png", "9.png"] * (len(order) // 3)
+    order = [rows[n] for n in Splits.of(ImageIndex.of(rows), 0).numbers["train"]]
+    assert len({image.image_id for image in order[:3]}) == 1
+    assert [image.path for image in order] == ["1.png", "10.png", "9.png"] * (len(order) // 3)
 
 
-def test_places_and_layout_without() -> None:
+def test_split_and_row_and_without() -> None:
     numbers = {"train": [4, 2, 0], "val": [1], "test": [3]}
-    layout = Splits({split: np.array(members) for split, members in numbers.items()})
-    split, place = layout.split_and_row(6)
+    assigned = Splits({split: np.array(members) for split, members in numbers.items()})
+    split, row_in_split = assigned.split_and_row(6)
     assert split.tolist() == [0, 1, 0, 2, 0, -1]  # of train, val, test
-    assert place.tolist() == [2, 0, 1, 0, 0, -1]
-    left = {split: members.tolist() for split, members in layout.without([2, 3]).splits.items()}
-    assert left == {"train": [4, 0], "val": [1], "test": []}
+    assert row_in_split.tolist() == [2, 0, 1, 0, 0, -1]
+    remaining = {split: members.tolist() for split, members in assigned.without([2, 3]).numbers.items()}
+    assert remaining == {"train": [4, 0], "val": [1], "test": []}

@@ -12,7 +12,7 @@ from tasks.core.data.tensors.target_shape import ShapeMismatch, TargetShape
 
 @dataclass
 class Source:
-    """Images by their own height, width and channels; None for one that cannot be read."""
+    """Images by their original height, width and channels; None for one that cannot be read."""
 
     originals: list[tuple[int, int, int] | None]
     shape: tuple[int, int, int] | None = None
@@ -31,11 +31,11 @@ class Source:
                 yield DecodedImage(number, np.zeros((1, 1, target.channels), np.uint8), original)
 
 
-def plan(originals: list[tuple[int, int, int] | None], image_size: int | None = None) -> TargetShape:
-    return made(Source(originals), image_size)
+def inferred(originals: list[tuple[int, int, int] | None], image_size: int | None = None) -> TargetShape:
+    return shape_of(Source(originals), image_size)
 
 
-def made(source: Source, image_size: int | None = None) -> TargetShape:
+def shape_of(source: Source, image_size: int | None = None) -> TargetShape:
     return TargetShape.of(
         source, image_size, np.arange(len(source.originals)), source.rows(), ReusableCache()
     )
@@ -54,32 +54,34 @@ def made(source: Source, image_size: int | None = None) -> TargetShape:
         pytest.param([None], (32, 32, 1), id="nothing readable"),
     ],
 )
-def test_what_images_show(originals: list[tuple[int, int, int] | None], shape: tuple[int, int, int]) -> None:
-    assert plan(originals).shape == shape
+def test_target_shape_is_inferred_from_images(
+    originals: list[tuple[int, int, int] | None], shape: tuple[int, int, int]
+) -> None:
+    assert inferred(originals).shape == shape
 
 
-def test_the_asked_size_comes_first() -> None:
-    assert plan([(48, 64, 3)] * 3, image_size=96).shape == (96, 96, 3)
-    fixed = made(Source([(8, 8, 1)], shape=(8, 8, 1)), 16)
-    assert fixed.shape == (16, 16, 1)
+def test_target_shape_requested_size_overrides() -> None:
+    assert inferred([(48, 64, 3)] * 3, image_size=96).shape == (96, 96, 3)
+    requested = shape_of(Source([(8, 8, 1)], shape=(8, 8, 1)), 16)
+    assert requested.shape == (16, 16, 1)
 
 
-def test_a_fixed_shape_stands() -> None:
-    assert made(Source([], shape=(32, 32, 3))).shape == (32, 32, 3)
+def test_target_shape_of_a_fixed_source_is_kept() -> None:
+    assert shape_of(Source([], shape=(32, 32, 3))).shape == (32, 32, 3)
 
 
-def test_a_late_image_of_another_size_changes_the_plan() -> None:
-    found = plan([(48, 64, 3)] * 3)
-    found.check((48, 64, 3))
-    with pytest.raises(ShapeMismatch) as differs:
-        found.check((48, 65, 3))
-    assert differs.value.plan.shape == (32, 32, 3)
-    differs.value.plan.check((1000, 1000, 3))  # and nothing changes it again
+def test_check_image_of_another_size_changes_the_shape() -> None:
+    target_shape = inferred([(48, 64, 3)] * 3)
+    target_shape.check((48, 64, 3))
+    with pytest.raises(ShapeMismatch) as mismatch:
+        target_shape.check((48, 65, 3))
+    assert mismatch.value.target_shape.shape == (32, 32, 3)
+    mismatch.value.target_shape.check((1000, 1000, 3))  # no image changes it again
 
 
-def test_a_late_colour_image_changes_the_plan() -> None:
-    found = plan([(28, 28, 1)] * 3)
-    with pytest.raises(ShapeMismatch) as differs:
-        found.check((28, 28, 3))
-    assert differs.value.plan.shape == (28, 28, 3)
-    differs.value.plan.check((28, 28, 1))
+def test_check_colour_image_changes_the_shape() -> None:
+    target_shape = inferred([(28, 28, 1)] * 3)
+    with pytest.raises(ShapeMismatch) as mismatch:
+        target_shape.check((28, 28, 3))
+    assert mismatch.value.target_shape.shape == (28, 28, 3)
+    mismatch.value.target_shape.check((28, 28, 1))
