@@ -59,7 +59,7 @@ class Subject:
         if projection is None:
             raise SystemExit(f"{dataset} {self.version.version} has no profile: train it again")
         self.projection = projection
-        self.stored = drift_report.profile_of(self.version)
+        self.stored = drift_report.profile_features(self.version)
 
     def images(self, split: str) -> Images:
         facts = self.version.manifest["facts"]

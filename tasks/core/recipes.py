@@ -1,7 +1,7 @@
-"""Recipes: ways to train, with what each is expected to reach and to cost.
+"""Training recipes, with the test accuracy and the cost that each was measured at.
 
-Accuracies are on CIFAR-10 from JPEG copies of its images (means of 3 seeds unless said otherwise), costs on 2
-CPU cores that calculate in bfloat16; `make bench-training` prints both anew.
+Accuracies are on CIFAR-10 from JPEG copies of its images, means of 3 seeds unless stated otherwise. Costs are
+on 2 CPU cores that calculate in bfloat16. `make bench-training` measures both again.
 """
 
 import math
@@ -13,31 +13,34 @@ from tasks.core.config import Precision, RecipeName, TrainSettings
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to train.
+    """Architecture and hyperparameters of a training.
 
     Args:
-        name: Its name.
+        name: Name of the recipe.
         architecture: "textbook" or "whitened"; `tasks.core.model.architectures.build` builds them.
-        stem: "coarse" patches (4x4, every second pixel) or "fine" ones (2x2), of a whitened net.
-        stem_filters: Of the stem, at most, even: half are the principal components of the patches.
-        block_widths: Channels of a whitened net's convolutions, by group; each group halves height and width.
+        stem: Patches that a whitened network's first layer reads: "coarse" (4x4, stride 2) or "fine" (2x2,
+            stride 1).
+        stem_filters: Maximum number of filters in the stem, even: half are the principal components of the
+            patches.
+        block_widths: Channels of a whitened network's convolutions, by group. Each group halves height and
+            width.
         drop_odd_edge: Whether pools leave out a map's odd last row and column: 15, 7 and 3 pixels a side
             instead of 16, 8 and 4, which is an eighth cheaper.
         epochs: Passes over the training images.
-        batch_size: Images a step.
-        learning_rate: The peak.
+        batch_size: Images per step.
+        learning_rate: Peak learning rate.
         optimizer: "adam" (constant learning rate), "nesterov" or "muon" (one cycle).
         augment: "none", "rotate" (Keras flip, rotation 0.1, zoom 0.1) or "shift" (mirror colour images,
-            shift all by a few pixels).
-        max_shift: Largest shift in pixels, for sides of 32 and more.
-        label_smoothing: Share of the target spread over all classes, 0..1.
-        tta_views: Views of a colour image that the published model averages; 2 means also mirrored.
-        min_steps: Small datasets get more epochs until they have this many steps.
+            shift all images by a few pixels).
+        max_shift: Largest shift in pixels, for images with sides of 32 pixels and more.
+        label_smoothing: Share of the target that is spread over all classes, 0..1.
+        tta_views: Views of a colour image that the published model averages; 2 adds the mirrored image.
+        min_steps: Small datasets get more epochs until training has this many steps.
         logit_adjustment: Whether rare classes must win by a margin in training when classes are unequal in
             size.
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights; 0 never stops early.
-        precision: What to calculate in.
+        precision: Floating-point precision to calculate in.
     """
 
     name: RecipeName
@@ -60,26 +63,27 @@ class Recipe:
     precision: Precision = Precision.auto
 
     def parameters(self) -> dict[str, Any]:
-        """JSON values, for digests and manifests."""
+        """All fields as JSON values, for digests and manifests."""
         widths = [list(group) for group in self.block_widths]
         values = {"name": self.name.value, "block_widths": widths, "precision": str(self.precision)}
         return asdict(self) | values
 
 
 TEXTBOOK = Recipe(
-    # The textbook CNN, 67-72 % test: the yardstick. As a tutorial's script 66.7 % for 282 CPU-seconds.
+    # The textbook CNN is the baseline: 67-72 % test. The tutorial's own script reaches 66.7 % for 282
+    # CPU-seconds.
     name=RecipeName.textbook,
     architecture="textbook",
     epochs=10,
     batch_size=32,
     learning_rate=1e-3,
     optimizer="adam",
-    # Without batch norms bfloat16 is too coarse: 71 and 72 instead of 81 and 82 % on photos (2 seeds).
+    # Without batch norm bfloat16 is too coarse: 71 and 72 % instead of 81 and 82 % on photos (2 seeds).
     precision=Precision.float32,
 )
 FLASH = Recipe(
-    # The textbook's accuracy as cheaply as it can be had: 70.3 % test for 10.7 CPU-seconds, a 26th of the
-    # textbook script's.
+    # The textbook's accuracy at the lowest cost: 70.3 % test for 10.7 CPU-seconds, 1/26 of the textbook
+    # script's cost.
     name=RecipeName.flash,
     architecture="whitened",
     block_widths=((16,), (64, 128)),
@@ -94,7 +98,7 @@ FLASH = Recipe(
     logit_adjustment=True,
 )
 FAST = Recipe(
-    # 80.4 % test for 93 CPU-seconds, a third of the textbook script's.
+    # 80.4 % test for 93 CPU-seconds, a third of the textbook script's cost.
     name=RecipeName.fast,
     architecture="whitened",
     stem_filters=48,
@@ -112,8 +116,8 @@ FAST = Recipe(
 )
 GOOD = replace(
     # Fine patches and a third group keep what the coarse stem loses: 86.2 % test for 346 CPU-seconds, 1.23
-    # times the textbook script's. A lower peak than fast's: at 0.6 training fell back from 61 to 59 % in the
-    # third of twelve epochs.
+    # times the textbook script's cost. The peak learning rate is lower than in `fast`: at 0.6, accuracy fell
+    # from 61 to 59 % in the third of twelve epochs.
     FAST,
     name=RecipeName.good,
     stem="fine",
@@ -125,9 +129,9 @@ GOOD = replace(
     learning_rate=0.12,
 )
 BEST = replace(
-    # The widths of Jordan's net for 94 % (arXiv 2404.00498, 2024), which it reaches on the original images.
-    # On JPEG copies 90.4 % test (one seed) in 28 minutes of 2 cores; 96.8 % of the training images were right
-    # by then, so that more of regularization and not of width would be next.
+    # The widths of Jordan's network for 94 % (arXiv 2404.00498, 2024), which it reaches on the original
+    # images. On JPEG copies it reaches 90.4 % test (one seed) in 28 minutes on 2 cores. Training accuracy was
+    # 96.8 % at the end, so more regularization would help, and more width would not.
     GOOD,
     name=RecipeName.best,
     block_widths=((64, 64), (256, 256), (256, 256)),
@@ -139,21 +143,25 @@ RECIPES = {recipe.name: recipe for recipe in (TEXTBOOK, FLASH, FAST, GOOD, BEST)
 
 
 def resolve(settings: TrainSettings, images: int) -> Recipe:
-    """The recipe with the user's values in place of its own, fitted to a small dataset.
+    """Apply the user's settings to the chosen recipe and fit it to the size of the dataset.
 
-    A batch is at most a twentieth of the training images (at least 16); without epochs of the user's, a
-    small dataset gets as many as make up the recipe's least number of steps. Without a learning rate of the
-    user's, another batch size than the recipe's scales it, by the square root of their ratio: the steps of
-    small batches are noisier. The textbook recipe stays the textbook.
+    What the user leaves open is fitted as follows. A batch has at most a twentieth of the training images,
+    but at least 16. A small dataset gets enough epochs for the recipe's `min_steps`. The learning rate is
+    scaled by the square root of the ratio of the batch size to the recipe's, since steps of small batches
+    are noisier. The textbook recipe keeps its batch size and learning rate.
 
     Args:
+        settings: The user's settings; None or "auto" leaves a value open.
         images: Number of training images.
+
+    Returns:
+        The recipe to train with; no batch is larger than the dataset.
     """
     recipe = RECIPES[settings.recipe]
     batch_size = min(settings.batch_size or _fitted_batch(recipe, images), images)
     learning_rate = settings.learning_rate or _fitted_rate(recipe, batch_size)
     if settings.augment is not None:
-        recipe = replace(recipe, augment=_augmentation(recipe, settings.augment))
+        recipe = replace(recipe, augment=_fitted_augmentation(recipe, settings.augment))
     if settings.patience is not None:
         recipe = replace(recipe, patience=settings.patience)
     if settings.precision != Precision.auto:
@@ -175,11 +183,11 @@ def _fitted_rate(recipe: Recipe, batch_size: int) -> float:
 
 
 def _fitted_epochs(recipe: Recipe, batch_size: int, images: int) -> float:
-    needed = recipe.min_steps * batch_size / images
-    return recipe.epochs if recipe.epochs >= needed else math.ceil(needed)
+    min_epochs = recipe.min_steps * batch_size / images
+    return recipe.epochs if recipe.epochs >= min_epochs else math.ceil(min_epochs)
 
 
-def _augmentation(recipe: Recipe, wanted: bool) -> Literal["none", "rotate", "shift"]:
-    if not wanted:
+def _fitted_augmentation(recipe: Recipe, enabled: bool) -> Literal["none", "rotate", "shift"]:
+    if not enabled:
         return "none"
     return "rotate" if recipe.architecture == "textbook" else "shift"

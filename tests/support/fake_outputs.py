@@ -1,9 +1,11 @@
-"""Finished stages as the other rooms leave them, small and made up: only their files are read."""
+"""Small invented stage outputs for tests that only read the files of other stages."""
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate
+from tasks.core.metrics import classification
 from tasks.core.stage import publish
 from tasks.core.stage.handles import (
     Audit,
@@ -24,13 +27,15 @@ from tasks.core.stage.handles import (
     TrainedModel,
 )
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import EVALUATE
 from tasks.core.workspace import Workspace
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
+_EVALUATIONS = TemporaryDirectory(prefix="plumbline-evaluations-")  # of this process
 
 
 def blurred(labels: NDArray[np.integer], classes: int, skill: float, seed: int) -> NDArray[np.float32]:
-    """Probabilities float32 (N, C) that are right the more often the larger `skill` is."""
+    """Random probabilities float32 (N, C); a larger `skill` gives more correct predictions."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(len(labels), classes))
     logits[np.arange(len(labels)), labels] += skill
@@ -40,11 +45,14 @@ def blurred(labels: NDArray[np.integer], classes: int, skill: float, seed: int) 
 
 @dataclass(frozen=True)
 class FakeOutputs:
-    """Makes tensors, models and predictions in a workspace.
+    """Writes fake outputs of the stages to a workspace.
 
     Args:
+        workspace: The workspace.
         classes: Names of the classes.
-        images: Test images; val has a fifth of them.
+        images: Number of test images; train and val have a fifth of them each.
+        shape: Height, width and channels of the images.
+        dataset: Name of the dataset.
     """
 
     workspace: Workspace
@@ -53,26 +61,29 @@ class FakeOutputs:
     shape: tuple[int, int, int] = (8, 8, 3)
     dataset: str = "animals"
 
-    def made(self, **changed: object) -> "FakeOutputs":
+    def with_fields(self, **changed: object) -> "FakeOutputs":
+        """A copy with changed fields."""
         return replace(self, **changed)
 
     def _count(self, split: str) -> int:
         return self.images if split == "test" else self.images // 5
 
     def labels(self, split: str) -> NDArray[np.int32]:
+        """The random labels of a split, int32 (N,), the same in every call."""
         count = self._count(split)
         generator = np.random.default_rng([len(split), len(self.classes)])
         return generator.integers(0, len(self.classes), count).astype(np.int32)
 
     def tensors(self) -> TensorCache:
-        made_of = Ingredients(
+        """Random images and labels of the three splits."""
+        ingredients = Ingredients(
             "normalize", {}, {"classes": self.classes, "images": self.images, "shape": self.shape}
         )
-        directory = self.workspace.root / "tensors" / made_of.digest
-        facts = publish.publish(directory, made_of, self._write_tensors)["facts"]
+        directory = self.workspace.root / "tensors" / ingredients.digest
+        facts = publish.publish(directory, ingredients, self._write_tensors)["facts"]
         return TensorCache(
             path=self.workspace.relative(directory),
-            digest=made_of.digest,
+            digest=ingredients.digest,
             dataset=self.dataset,
             classes=self.classes,
             shape=self.shape,
@@ -95,7 +106,7 @@ class FakeOutputs:
         return {split: len(self.labels(split)) for split in ("train", "val", "test")}
 
     def trained(self, name: str) -> TrainedModel:
-        """A model directory; what is in `model.keras` is `name`."""
+        """A model whose file `model.keras` has the text `name`."""
 
         def write(staging: Path) -> dict[str, object]:
             (staging / "model.keras").write_text(name)
@@ -110,30 +121,46 @@ class FakeOutputs:
                 "val_accuracy": 0.75,
             }
 
-        made_of = Ingredients("train", {"tensors": self.tensors().digest}, {"name": name})
-        directory = self.workspace.root / "training" / made_of.digest
-        facts = publish.publish(directory, made_of, write)["facts"]
-        return TrainedModel(path=self.workspace.relative(directory), digest=made_of.digest, **facts)
+        ingredients = Ingredients("train", {"tensors": self.tensors().digest}, {"name": name})
+        directory = self.workspace.root / "training" / ingredients.digest
+        facts = publish.publish(directory, ingredients, write)["facts"]
+        return TrainedModel(path=self.workspace.relative(directory), digest=ingredients.digest, **facts)
 
     def predictions(self, name: str, skill: float, seed: int = 0) -> Predictions:
+        """Random predictions for val and test, see `blurred`."""
+
         def write(staging: Path) -> dict[str, object]:
             for split in ("val", "test"):
                 probabilities = blurred(self.labels(split), len(self.classes), skill, seed + len(split))
                 np.save(staging / f"{split}.probabilities.npy", probabilities)
             return {"model_sha256": sha256(name.encode()).hexdigest(), "tensors": self.tensors().digest}
 
-        made_of = Ingredients(
+        ingredients = Ingredients(
             "predict", {"tensors": self.tensors().digest}, {"name": name, "skill": skill, "seed": seed}
         )
-        directory = self.workspace.root / "predictions" / made_of.digest
-        facts = publish.publish(directory, made_of, write)["facts"]
-        return Predictions(path=self.workspace.relative(directory), digest=made_of.digest, **facts)
+        directory = self.workspace.root / "predictions" / ingredients.digest
+        facts = publish.publish(directory, ingredients, write)["facts"]
+        return Predictions(path=self.workspace.relative(directory), digest=ingredients.digest, **facts)
 
     def evaluation(self, name: str, skill: float, seed: int = 0) -> Evaluation:
-        return evaluate.evaluate(self.predictions(name, skill, seed), self.tensors(), self.workspace)
+        """The real evaluation of the random predictions.
+
+        It is copied if another test has computed it: its 10,000 resamples take 0.3 s.
+        """
+        predictions, tensors = self.predictions(name, skill, seed), self.tensors()
+        digest = evaluate.ingredients(predictions, tensors).digest
+        directory = EVALUATE.directory(digest, self.workspace)
+        # The metrics are part of the key, because a test may replace them.
+        cached = Path(_EVALUATIONS.name) / f"{digest}-{classification.score.__qualname__}"
+        if cached.exists() and not directory.exists():
+            shutil.copytree(cached, directory)
+        evaluation = evaluate.evaluate(predictions, tensors, self.workspace)
+        if not cached.exists():
+            shutil.copytree(directory, cached)
+        return evaluation
 
     def _write_audit(self, staging: Path) -> None:
-        """The first train image and the second test image are a pair, and so are the first two val images."""
+        """Two pairs: the first train image with the second test image, and the first two val images."""
         columns = [["train", "val"], [0, 0], ["test", "val"], [1, 1], ["near", "exact"], [0.5, 0.0]]
         pq.write_table(pa.table(columns, schema=duplicate_table.SCHEMA), staging / duplicate_table.NAME)
         leaks = {"train": [0], "val": [], "test": [1]}
@@ -141,46 +168,47 @@ class FakeOutputs:
             np.save(staging / duplicate_table.leaks_of(split), np.isin(np.arange(self._count(split)), rows))
 
     def exported(self, name: str) -> Exports:
-        """A certified ONNX file and a refused int8 one, as the export stage leaves them."""
-        common = {"images": self.images, "agreement": 1.0, "largest_difference": 2e-6, "bytes": 2_500_000}
-        common |= {"accuracy": 0.7, "expected_accuracy": 0.7, "p50_ms": 0.12, "p95_ms": 0.31}
-        lines = [
-            common
+        """A certified ONNX file and a refused int8 file, as the export stage writes them."""
+        figures = {"images": self.images, "agreement": 1.0, "largest_difference": 2e-6, "bytes": 2_500_000}
+        figures |= {"accuracy": 0.7, "expected_accuracy": 0.7, "p50_ms": 0.12, "p95_ms": 0.31}
+        certificate = [
+            figures
             | {"format": "litert-int8", "file": "model_int8.tflite", "passed": False}
             | {"accuracy": 0.6, "reasons": ["10.00 points of accuracy are lost"]},
-            common | {"format": "onnx", "file": "model.onnx", "passed": True, "reasons": []},
+            figures | {"format": "onnx", "file": "model.onnx", "passed": True, "reasons": []},
         ]
 
         def write(staging: Path) -> dict[str, object]:
             (staging / "model.onnx").write_text(name)
-            (staging / "certificate.json").write_text(json.dumps(lines))
+            (staging / "certificate.json").write_text(json.dumps(certificate))
             return {}
 
-        made_of = Ingredients("export", {"model": sha256(name.encode()).hexdigest()}, {})
-        directory = self.workspace.root / "exports" / made_of.digest
-        publish.publish(directory, made_of, write)
+        ingredients = Ingredients("export", {"model": sha256(name.encode()).hexdigest()}, {})
+        directory = self.workspace.root / "exports" / ingredients.digest
+        publish.publish(directory, ingredients, write)
         model = sha256(name.encode()).hexdigest()
         path = self.workspace.relative(directory)
-        return Exports(path, made_of.digest, model, passed=("onnx",), refused=("litert-int8",))
+        return Exports(path, ingredients.digest, model, passed=("onnx",), refused=("litert-int8",))
 
     def profiled(self, name: str) -> Profile:
-        """A profile of a single number."""
+        """A profile with a single feature."""
 
         def write(staging: Path) -> dict[str, object]:
             pq.write_table(pa.table({"brightness": [1.0, 2.0]}), staging / "profile.parquet")
             return {}
 
         model = sha256(name.encode()).hexdigest()
-        made_of = Ingredients("profile", {"model": model}, {})
-        directory = self.workspace.root / "profiles" / made_of.digest
-        publish.publish(directory, made_of, write)
-        return Profile(self.workspace.relative(directory), made_of.digest, model, split="val", images=2)
+        ingredients = Ingredients("profile", {"model": model}, {})
+        directory = self.workspace.root / "profiles" / ingredients.digest
+        publish.publish(directory, ingredients, write)
+        return Profile(self.workspace.relative(directory), ingredients.digest, model, split="val", images=2)
 
     def audit(self) -> Audit:
+        """An audit with two pairs of duplicates and one finding."""
         findings = ("1 test image is also in train",)
-        made_of = Ingredients("audit", {"tensors": self.tensors().digest}, {})
-        directory = self.workspace.root / "audits" / made_of.digest
+        ingredients = Ingredients("audit", {"tensors": self.tensors().digest}, {})
+        directory = self.workspace.root / "audits" / ingredients.digest
         publish.publish(
-            directory, made_of, lambda staging: self._write_audit(staging) or {"findings": findings}
+            directory, ingredients, lambda staging: self._write_audit(staging) or {"findings": findings}
         )
-        return Audit(path=self.workspace.relative(directory), digest=made_of.digest, findings=findings)
+        return Audit(path=self.workspace.relative(directory), digest=ingredients.digest, findings=findings)

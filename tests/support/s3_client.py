@@ -1,4 +1,4 @@
-"""Machines that share a workspace in a store, each with a mirror of its own, all in this process."""
+"""Machines in this process that share a workspace in a store, each with its own mirror."""
 
 from pathlib import Path
 
@@ -14,38 +14,48 @@ from tests.support.s3_server import ADDRESS
 
 
 class Machine:
-    """A machine with a mirror of its own."""
+    """A simulated machine with its own mirror.
 
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._place, self._patch = place, monkeypatch
+    Args:
+        mirrors: Directory of the machine's mirrors.
+        monkeypatch: Sets the environment variable of the mirror.
+    """
+
+    def __init__(self, mirrors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._mirrors, self._patch = mirrors, monkeypatch
 
     def fake(self) -> FakeOutputs:
-        """Work on this machine from now on."""
-        self._patch.setenv(MIRRORS, str(self._place))
+        """Switch this process to the machine; returns fake outputs in the shared workspace."""
+        self._patch.setenv(MIRRORS, str(self._mirrors))
         return FakeOutputs(open_workspace(ADDRESS), classes=("no", "yes"), images=60)
 
     def publish(self, name: str) -> ModelVersion:
+        """Publish a model from this machine."""
         fake = self.fake()
         facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
-        scored = fake.evaluation(name, skill=2.0)
-        return registry.publish(fake.trained(name), scored, "animals", facts, fake.workspace, who="ann")
+        evaluation = fake.evaluation(name, skill=2.0)
+        return registry.publish(fake.trained(name), evaluation, "animals", facts, fake.workspace, who="ann")
 
     def promote(self, version: str) -> None:
+        """Promote a version from this machine."""
         registry.promote("animals", version, self.fake().workspace, who="ann", why="good")
 
     def names(self) -> list[str]:
+        """Names of the versions that this machine sees."""
         return layout.version_names(layout.synced_folder("animals", self.fake().workspace))
 
     def aliases(self) -> dict[str, str]:
+        """The aliases that this machine sees."""
         return registry.aliases("animals", self.fake().workspace)
 
-    def decide(self, name: str, skill: float, rival: str = "", rival_skill: float = 0.0) -> Decision:
-        fake = self.fake().made(images=200)
+    def decide(self, name: str, skill: float, champion: str = "", champion_skill: float = 0.0) -> Decision:
+        """Publish a model from this machine, compare it with `champion`, and decide."""
+        fake = self.fake().with_fields(images=200)
         facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
         return promotion.promote(
             fake.trained(name),
             fake.evaluation(name, skill),
-            fake.evaluation(rival, rival_skill) if rival else None,
+            fake.evaluation(champion, champion_skill) if champion else None,
             PromotePolicy.better,
             fake.tensors(),
             facts,

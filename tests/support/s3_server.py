@@ -1,8 +1,8 @@
-"""A real S3 server on the loopback (moto), that counts what is asked of it and can be made to hang.
+"""A real S3 server on the loopback (moto) that counts its requests and can be made to fail or to hang.
 
-moto looks and writes in two steps, so two conditional writes at once may both succeed there, and a listing
-beside a deletion may fail; S3 does each in one. So requests are carried out one after the other here. A
-request whose body is cut off is answered 400 and changes nothing, as on S3.
+moto checks a condition and writes in two steps, so that two conditional writes at once may both succeed, and
+a listing during a deletion may fail. S3 does each in one step. Therefore this server carries out one request
+after the other. A request whose body is cut off is answered 400 and changes nothing, as on S3.
 """
 
 import io
@@ -37,10 +37,10 @@ class Bucket:
     Attributes:
         requests: (method, name of the object relative to the workspace) of every request, in order.
         received, sent: Bytes of the objects' content in requests and answers.
-        gate: Called with method and name before a request is carried out; may block. It tells whether the
-            request shall be carried out, else it is answered 503.
-        losing: Names of which the next answer is lost: the request is carried out, and answered 503.
-        conditional: Whether conditions of requests are heeded; older stores of S3's kind pass them over.
+        gate: Called with method and name before a request is carried out; it may block. If it returns False,
+            the request is not carried out and the answer is 503.
+        losing: Names of objects whose next answer is lost: the request is carried out and answered 503.
+        conditional: Whether conditions of requests are obeyed; older S3-compatible stores ignore them.
         pause: Seconds to wait after each 64 KiB of an upload.
     """
 
@@ -60,7 +60,7 @@ class Bucket:
         self.reset()
 
     def reset(self) -> None:
-        """An empty bucket on a server without faults."""
+        """Empty the bucket, end all faults and set the counts to 0."""
         self.gate = lambda *_: True
         self.losing: set[str] = set()
         self.conditional = True
@@ -74,7 +74,7 @@ class Bucket:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client of this server needs, by the names that are usual with S3."""
+        """Environment variables that lead an S3 client to this server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
@@ -83,28 +83,31 @@ class Bucket:
         }
 
     def close(self) -> None:
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 
     def forget(self) -> None:
-        """Begin to count anew."""
+        """Set the counts to 0."""
         self.requests, self.received, self.sent = [], 0, 0
 
     def count(self, method: str, pattern: str = "") -> int:
-        """Requests of a method whose object's name has the pattern."""
-        return sum(one == method and re.search(pattern, name) is not None for one, name in self.requests)
+        """Returns the number of requests of a method whose object name matches the pattern."""
+        matching = [name for verb, name in self.requests if verb == method and re.search(pattern, name)]
+        return len(matching)
 
     def methods(self) -> Counter[str]:
+        """Returns the number of requests of each method."""
         return Counter(method for method, _ in self.requests)
 
     def objects(self) -> dict[str, bytes]:
-        """Every object of the workspace with its content, read past this class's counting."""
-        found = {}
+        """Returns the content of every object of the workspace by name."""
+        contents = {}
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=NAME, Prefix=PREFIX):
             for entry in page.get("Contents", []):
                 body = self.client.get_object(Bucket=NAME, Key=entry["Key"])["Body"].read()
-                found[entry["Key"].removeprefix(f"{PREFIX}/")] = body
-        return found
+                contents[entry["Key"].removeprefix(f"{PREFIX}/")] = body
+        return contents
 
     def _serve(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
@@ -147,22 +150,22 @@ class Bucket:
 
 
 def half_visible(objects: Mapping[str, bytes]) -> list[str]:
-    """What a reader that believes manifests would miss: files that are absent or have another SHA-256.
+    """Returns the files that a manifest names and that are missing or have another SHA-256.
 
-    It reads the objects' names and bytes only, and shares no code with what wrote them.
+    The check reads only the objects' names and bytes, and shares no code with what wrote them.
     """
     problems = []
-    for name, content in objects.items():
+    for name, manifest in objects.items():
         if not name.endswith("/manifest.json"):
             continue
         directory = str(PurePosixPath(name).parent)
-        files = json.loads(content)["files"]
+        files = json.loads(manifest)["files"]
         hashes = {file: entry["sha256"] for file, entry in files.items()}
         text = json.dumps(hashes, sort_keys=True, separators=(",", ":"))
-        place = sha256(text.encode()).hexdigest()[:16]
+        content_digest = sha256(text.encode()).hexdigest()[:16]
         for file, entry in files.items():
-            found = objects.get(f"{directory}/{place}/{file}")
-            if found is None or sha256(found).hexdigest() != entry["sha256"]:
+            content = objects.get(f"{directory}/{content_digest}/{file}")
+            if content is None or sha256(content).hexdigest() != entry["sha256"]:
                 problems.append(f"{directory}: {file}")
     return problems
 

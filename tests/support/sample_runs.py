@@ -1,4 +1,4 @@
-"""Three runs of CIFAR-10 in the table of runs, made up."""
+"""Three invented runs of CIFAR-10 for the table of runs."""
 
 import json
 
@@ -10,8 +10,8 @@ from tasks.core.workspace import Workspace
 RUNS = [("r1", "fast", 0.71, 40.0, 2), ("r2", "textbook", 0.69, 600.0, 10), ("r3", "fast", 0.74, 90.0, 5)]
 
 
-def made_up(workspace: Workspace) -> None:
-    """Three runs; in each, training was cached, and the champion was scored besides."""
+def append_sample_runs(workspace: Workspace) -> None:
+    """Append three runs; in each of them training was cached, and the champion was evaluated too."""
     for number, (run_id, recipe, accuracy, cost, epochs) in enumerate(RUNS):
         stages = {
             "train": {"state": "cached", "cpu_seconds": cost},

@@ -1,4 +1,4 @@
-"""Striped pictures whose class shows in the stripes' direction and width, as the tensor cache has them."""
+"""A tensor cache of striped images, whose class decides the stripes' direction and width."""
 
 from pathlib import Path
 
@@ -12,13 +12,24 @@ from tasks.core.workspace import Workspace
 
 
 def striped(labels: NDArray[np.int32], shape: tuple[int, int, int], seed: int) -> NDArray[np.uint8]:
-    """uint8 (N, H, W, C): even classes have horizontal stripes, odd ones vertical; later ones are wider."""
+    """Noisy striped images of these labels.
+
+    Even classes have horizontal stripes and odd classes vertical ones; higher labels have wider stripes.
+
+    Args:
+        labels: int32 (N,).
+        shape: Height, width and channels.
+        seed: Seed of the noise and of the stripes' offsets.
+
+    Returns:
+        uint8 (N, H, W, C).
+    """
     generator = np.random.default_rng(seed)
-    down, across = np.indices(shape[:2])
+    row_indices, column_indices = np.indices(shape[:2])
     images = generator.integers(0, 120, (len(labels), *shape))
     for image, label in zip(images, labels, strict=True):
-        place = (across if label % 2 else down) + generator.integers(0, 8)
-        image += (place // (1 + label // 2) % 2 * 120)[..., None]
+        position = (column_indices if label % 2 else row_indices) + generator.integers(0, 8)
+        image += (position // (1 + label // 2) % 2 * 120)[..., None]
     return images.astype(np.uint8)
 
 
@@ -29,11 +40,14 @@ def cache(
     val: int = 20,
     seed: int = 0,
 ) -> TensorCache:
-    """A tensor cache of striped pictures.
+    """Publish a tensor cache of striped images.
 
     Args:
-        train: Training images of each class.
-        val: Validation images of each class; test has as many.
+        workspace: Where the cache is written.
+        shape: Height, width and channels.
+        train: Number of training images of each class.
+        val: Number of validation images of each class; test has the same number.
+        seed: Seed of the images and of their order.
     """
     classes = tuple(f"class {number}" for number in range(len(train)))
 
@@ -46,12 +60,12 @@ def cache(
             np.save(staging / f"{split}.images.npy", striped(labels, shape, seed + number))
         return {split: sum(counts) for split, counts in sizes.items()}
 
-    made_of = Ingredients("normalize", {}, {"shape": shape, "train": train, "val": val, "seed": seed})
-    directory = workspace.root / "tensors" / made_of.digest
-    counts = publish.publish(directory, made_of, write)["facts"]
+    ingredients = Ingredients("normalize", {}, {"shape": shape, "train": train, "val": val, "seed": seed})
+    directory = workspace.root / "tensors" / ingredients.digest
+    counts = publish.publish(directory, ingredients, write)["facts"]
     return TensorCache(
         path=workspace.relative(directory),
-        digest=made_of.digest,
+        digest=ingredients.digest,
         dataset="stripes",
         classes=classes,
         shape=shape,

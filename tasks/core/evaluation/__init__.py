@@ -1,4 +1,4 @@
-"""The evaluate and label_issues stages: predictions become scores on disk.
+"""The evaluate and label_issues stages: they turn predictions into scores on disk.
 
 Start at `evaluate.py`. Modules here may import `tasks.core.metrics` and `tasks.core.data`.
 """

@@ -1,4 +1,4 @@
-"""Evaluation: the scores of predictions, on disk, without the model."""
+"""The evaluate stage: computes the scores of predictions and writes them; the model is not needed."""
 
 import json
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Scored:
 
     Args:
         labels: int32 (N,), 0..C-1.
-        probabilities: float32 (N, C).
+        probabilities: float32 (N, C), 0..1.
     """
 
     labels: NDArray[np.int32]
@@ -37,18 +37,21 @@ class Scored:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
+        """The predicted classes, int64 (N,), 0..C-1."""
         return classification.predicted_classes(self.probabilities)
 
 
 def ingredients(predictions: Predictions, tensors: TensorCache) -> Ingredients:
+    """What decides the evaluation: the predictions and the tensors."""
     return ingredients_of_digest(predictions.digest, tensors)
 
 
 def ingredients_of_digest(predictions: str, tensors: TensorCache) -> Ingredients:
-    """The same before the predictions exist.
+    """The ingredients of an evaluation whose predictions do not exist yet.
 
     Args:
         predictions: The digest that the predictions will have.
+        tensors: The tensors with the labels.
     """
     return EVALUATE.ingredients({"predictions": predictions, "tensors": tensors.digest}, {})
 
@@ -56,9 +59,15 @@ def ingredients_of_digest(predictions: str, tensors: TensorCache) -> Ingredients
 def evaluate(
     predictions: Predictions, tensors: TensorCache, workspace: Workspace, *, refresh: bool = False
 ) -> Evaluation:
-    """Score the val and test images.
+    """Score the predictions of the val and test images.
 
-    Writes `metrics.json`, `classes.parquet`, `calibration.json`, and `confusion.npy` of the test images.
+    Writes `metrics.json`, `classes.parquet`, `calibration.json`, and the `confusion.npy` of the test images.
+
+    Args:
+        predictions: The probabilities of both splits.
+        tensors: The tensors with the labels.
+        workspace: Where the evaluation is published.
+        refresh: Whether to compute an existing evaluation again.
 
     Raises:
         DataError: The predictions are of other tensors, or cannot be scored.
@@ -72,41 +81,41 @@ def evaluate(
 
 
 def read_scored(predictions: Predictions, tensors: TensorCache, split: str) -> Scored:
-    """The labels and probabilities of one split, memory-mapped.
+    """The labels and probabilities of one split; the probabilities are memory-mapped.
 
     Raises:
-        DataError: The predictions are of other tensors, or of another number of images.
+        DataError: The predictions are of other tensors.
     """
     return _scored(predictions.directory, predictions.tensors, tensors, split)
 
 
 def scored_of(evaluation: Evaluation, tensors: TensorCache, split: str) -> Scored:
-    """The labels and probabilities that an evaluation was computed from."""
+    """The labels and probabilities of one split that an evaluation was computed from."""
     directory = Workspace.active().root / evaluation.predictions
     return _scored(directory, evaluation.tensors, tensors, split)
 
 
 def accuracy_of(evaluation: Evaluation) -> str:
-    """The test accuracy with its interval, as `accuracy_text` gives it."""
+    """The test accuracy with its interval as text, see `accuracy_text`."""
     return accuracy_text(classification.Estimate(**scores.read_metrics(evaluation)["test"]["accuracy"]))
 
 
 def read_classes(evaluation: Evaluation) -> pd.DataFrame:
-    """`classification.per_class` of both splits, with a column `split`."""
+    """The rows of `classification.per_class` for both splits, with a column `split`."""
     return pd.read_parquet(evaluation.directory / CLASSES)
 
 
 def read_confusion(evaluation: Evaluation) -> NDArray[np.int64]:
-    """Counts of (label, predicted class) on the test images, int64 (C, C)."""
+    """The confusion matrix of the test images: counts of (label, predicted class), int64 (C, C)."""
     return np.asarray(np.load(evaluation.directory / CONFUSION, allow_pickle=False))
 
 
-def _scored(directory: Path, made_on: str, tensors: TensorCache, split: str) -> Scored:
-    if made_on != tensors.digest:
+def _scored(directory: Path, tensors_digest: str, tensors: TensorCache, split: str) -> Scored:
+    if tensors_digest != tensors.digest:
         raise DataError(
             "predictions and tensors don't belong together",
             expected=f"predictions of tensors {tensors.digest}",
-            found=f"predictions of tensors {made_on}",
+            found=f"predictions of tensors {tensors_digest}",
         )
     probabilities = np.load(directory / f"{split}.probabilities.npy", mmap_mode="r", allow_pickle=False)
     return Scored(open_split(tensors, split).labels, probabilities)
@@ -114,37 +123,39 @@ def _scored(directory: Path, made_on: str, tensors: TensorCache, split: str) -> 
 
 def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dict[str, Any]:
     splits = {split: read_scored(predictions, tensors, split) for split in SPLITS}
-    made = {split: classification.score(part.labels, part.probabilities) for split, part in splits.items()}
+    estimates_of = {
+        split: classification.score(scored.labels, scored.probabilities) for split, scored in splits.items()
+    }
     record = {
         split: {"images": len(splits[split].labels)}
         | {name: estimate.record() for name, estimate in estimates.items()}
-        for split, estimates in made.items()
+        for split, estimates in estimates_of.items()
     }
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
-    tables = [
-        classification.per_class(part.labels, part.predicted, tensors.classes).assign(split=split)
-        for split, part in splits.items()
+    class_tables = [
+        classification.per_class(scored.labels, scored.predicted, tensors.classes).assign(split=split)
+        for split, scored in splits.items()
     ]
-    pd.concat(tables, ignore_index=True).to_parquet(staging / CLASSES, index=False)
+    pd.concat(class_tables, ignore_index=True).to_parquet(staging / CLASSES, index=False)
     test, val = splits["test"], splits["val"]
-    calibrated = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
-    (staging / scores.CALIBRATION).write_text(json.dumps(calibrated))
+    calibration_facts = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
+    (staging / scores.CALIBRATION).write_text(json.dumps(calibration_facts))
     np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(tensors.classes)))
     return {
         "predictions": predictions.path,
         "model_sha256": predictions.model_sha256,
         "tensors": tensors.digest,
-        "accuracy": made["test"]["accuracy"].value,
-        "macro_f1": made["test"]["macro_f1"].value,
-        "log_loss": made["test"]["log_loss"].value,
+        "accuracy": estimates_of["test"]["accuracy"].value,
+        "macro_f1": estimates_of["test"]["macro_f1"].value,
+        "log_loss": estimates_of["test"]["log_loss"].value,
         "images": len(test.labels),
     }
 
 
 def accuracy_text(rate: classification.Estimate) -> str:
-    """A rate with its interval, in per cent.
+    """A rate with its interval in per cent.
 
-    >>> in_words(metrics.Estimate(0.7012, 0.6921, 0.7101, "wilson"))
+    >>> accuracy_text(classification.Estimate(0.7012, 0.6921, 0.7101, "wilson"))
     '70.12 % (95 % interval 69.21 to 71.01)'
     """
     return f"{rate.value:.2%} (95 % interval {rate.low * 100:.2f} to {rate.high * 100:.2f})".replace(

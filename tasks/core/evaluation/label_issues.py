@@ -1,9 +1,10 @@
-"""Label suspects: images whose label is likely wrong, by confident learning on out-of-sample probabilities.
+"""The label_issues stage: finds likely wrong labels by confident learning on out-of-sample probabilities.
 
 Source: C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels",
-JAIR 70, 2021: the confident joint (its section 3.1) says how many labels of each class are likely wrong
-("prune by class", section 3.2), the probability of the given label which ones. A directory has
-`suspects.parquet`, the least likely label first, and `suspects.csv`, the same as a form for corrections.
+JAIR 70, 2021. The confident joint (section 3.1) gives the number of likely wrong labels of each class ("prune
+by class", section 3.2). The probability of the given label ranks them. The stage's directory has
+`label_issues.parquet`, least likely label first, and `label_issues.csv`, the same rows as a form for
+corrections.
 """
 
 from collections.abc import Mapping
@@ -26,10 +27,13 @@ TABLE = "label_issues.parquet"
 CORRECTIONS_FORM = "label_issues.csv"
 
 
-def ingredients(evaluation: Evaluation, tensors: TensorCache, folded: Predictions | None) -> Ingredients:
+def ingredients(
+    evaluation: Evaluation, tensors: TensorCache, cross_predictions: Predictions | None
+) -> Ingredients:
+    """What decides the label issues; see `find_label_issues` for the arguments."""
     return LABEL_ISSUES.ingredients(
         {"evaluation": evaluation.digest, "tensors": tensors.digest}
-        | ({CROSS_PREDICT.role: folded.digest} if folded else {}),
+        | ({CROSS_PREDICT.role: cross_predictions.digest} if cross_predictions else {}),
         {},
     )
 
@@ -37,41 +41,45 @@ def ingredients(evaluation: Evaluation, tensors: TensorCache, folded: Prediction
 def find_label_issues(
     evaluation: Evaluation,
     tensors: TensorCache,
-    folded: Predictions | None,
+    cross_predictions: Predictions | None,
     workspace: Workspace,
     *,
     refresh: bool = False,
 ) -> LabelIssues:
-    """Look for wrong labels among the val and test images, and the train images if there are folds.
+    """Find likely wrong labels among the val and test images, and among the train images if possible.
 
     Args:
-        evaluation: Of a model that was trained on the train images.
-        folded: Probabilities of the train images by models that have not seen them.
+        evaluation: Evaluation of a model that was trained on the train images.
+        tensors: The tensors with the labels.
+        cross_predictions: Probabilities of the train images from models that were not trained on them
+            (`--folds`); None leaves the train images out.
+        workspace: Where the stage's output is published.
+        refresh: Whether to compute an existing output again.
     """
     splits = {split: evaluate.scored_of(evaluation, tensors, split) for split in evaluate.SPLITS}
-    if folded is not None:
-        splits["train"] = evaluate.read_scored(folded, tensors, "train")
+    if cross_predictions is not None:
+        splits["train"] = evaluate.read_scored(cross_predictions, tensors, "train")
     return LABEL_ISSUES.output(
-        ingredients(evaluation, tensors, folded),
+        ingredients(evaluation, tensors, cross_predictions),
         workspace,
-        lambda staging: _write(staging, splits, tensors),
+        lambda staging: _write_issues(staging, splits, tensors),
         refresh=refresh,
     )
 
 
-def read_label_issues(suspects: LabelIssues) -> pd.DataFrame:
-    """One row a suspect, the least likely label first.
+def read_label_issues(issues: LabelIssues) -> pd.DataFrame:
+    """The label issues, one row per image, least likely label first.
 
     Returns:
-        Columns split, row, id, path, label, given (class names), suggested, suggested_label, probability
-        (of the given label), suggested_probability.
+        Columns split, row, image_id, path, label, class_name (of the given label), suggested_label,
+        suggested_class_name, probability (of the given label, 0..1), suggested_probability (0..1).
     """
-    return pd.read_parquet(suspects.directory / TABLE)
+    return pd.read_parquet(issues.directory / TABLE)
 
 
-def _write(staging: Path, splits: Mapping[str, Scored], tensors: TensorCache) -> dict[str, Any]:
+def _write_issues(staging: Path, splits: Mapping[str, Scored], tensors: TensorCache) -> dict[str, Any]:
     rows = read_rows(tensors, ["split", "row", "image_id", "path"]).to_pandas()
-    parts = [_part(split, scored, tensors.classes) for split, scored in splits.items()]
+    parts = [_issues_of_split(split, scored, tensors.classes) for split, scored in splits.items()]
     table = pd.concat(parts, ignore_index=True).merge(rows, on=["split", "row"], how="left")
     table = table.sort_values("probability", kind="stable", ignore_index=True)
     table.to_parquet(staging / TABLE, index=False)
@@ -81,10 +89,10 @@ def _write(staging: Path, splits: Mapping[str, Scored], tensors: TensorCache) ->
     return {"counts": {split: int(counts.get(split, 0)) for split in splits}}
 
 
-def _part(split: str, scored: Scored, classes: tuple[str, ...]) -> pd.DataFrame:
+def _issues_of_split(split: str, scored: Scored, classes: tuple[str, ...]) -> pd.DataFrame:
     rows = confident_learning.find_issues(scored.labels, scored.probabilities)
     labels, others = scored.labels[rows], np.array(scored.probabilities[rows], np.float64)
-    own = others[np.arange(len(rows)), labels].copy()
+    label_probability = others[np.arange(len(rows)), labels].copy()
     others[np.arange(len(rows)), labels] = -1
     suggested, names = others.argmax(axis=1), np.array(classes)
     return pd.DataFrame(
@@ -95,7 +103,7 @@ def _part(split: str, scored: Scored, classes: tuple[str, ...]) -> pd.DataFrame:
             "class_name": names[labels],
             "suggested_label": suggested,
             "suggested_class_name": names[suggested],
-            "probability": own,
+            "probability": label_probability,
             "suggested_probability": others.max(axis=1),
         }
     )

@@ -1,4 +1,4 @@
-"""The scores of an evaluation as it wrote them: JSON, readable without the libraries that computed it."""
+"""Reads the JSON files of an evaluation, without importing the libraries that computed them."""
 
 import json
 from typing import Any
@@ -10,10 +10,10 @@ CALIBRATION = "calibration.json"
 
 
 def read_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """`metrics.json`: "test" and "val", each with `images` and the metrics' value, low, high, method."""
+    """`metrics.json`: "test" and "val", each with `images`, and value, low, high, method of each metric."""
     return dict(json.loads((evaluation.directory / METRICS).read_bytes()))
 
 
 def read_calibration(evaluation: Evaluation) -> dict[str, Any]:
-    """What `calibration.calibrate` gave: fitted on the validation images, measured on the test images."""
+    """`calibration.json`, the result of `calibration.calibrate`."""
     return dict(json.loads((evaluation.directory / CALIBRATION).read_bytes()))

@@ -1,9 +1,9 @@
-"""Calibration: whether a probability of 0.8 means right in 8 of 10, and when to say nothing instead.
+"""Calibration: whether predictions with a probability of 0.8 are correct in 8 of 10 cases.
 
-Sources: reliability and equal-mass ECE: A. Niculescu-Mizil and R. Caruana, ICML 2005, and C. Guo et al.,
-"On Calibration of Modern Neural Networks", ICML 2017, which also has temperature scaling; Brier score:
-G. W. Brier, Monthly Weather Review 78, 1950; abstention with a guarantee: Y. Geifman and R. El-Yaniv,
-"Selective Classification for Deep Neural Networks", NeurIPS 2017.
+Sources: reliability diagram and equal-mass expected calibration error (ECE): A. Niculescu-Mizil and
+R. Caruana, ICML 2005, and C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, which also
+has temperature scaling; Brier score: G. W. Brier, Monthly Weather Review 78, 1950; abstention with a
+guarantee: Y. Geifman and R. El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
 """
 
 from dataclasses import asdict
@@ -18,31 +18,40 @@ from tasks.core.metrics.intervals import Floats
 from tasks.core.metrics.temperature import fit
 
 BINS = 15
-TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is sought
-MIN_PROBABILITY = (
-    1e-30  # a probability of 0 has this one instead; float32 knows smaller ones than it can tell from 1
-)
-POINTS = 200  # of the risk-coverage curve
+TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is searched
+# Floor for probabilities before the logarithm. It is far below `classification.FLOOR`: float32 distinguishes
+# probabilities that are much smaller than its rounding error at 1 (1e-7).
+MIN_PROBABILITY = 1e-30
+POINTS = 200  # points of the stored risk-coverage curve
 
 
 def confidences(probabilities: NDArray[np.floating]) -> Floats:
-    """Probability of the predicted class, float64 (N,)."""
+    """Probability of the predicted class.
+
+    Args:
+        probabilities: Floats (N, C), 0..1.
+
+    Returns:
+        float64 (N,), 0..1.
+    """
     return probabilities.max(axis=1).astype(np.float64)
 
 
-def reliability(right: NDArray[np.bool_], confidence: Floats, bins: int = BINS) -> list[dict[str, Any]]:
-    """Confidence against accuracy in bins of equally many images, the least confident first.
+def reliability(correct: NDArray[np.bool_], confidence: Floats, bins: int = BINS) -> list[dict[str, Any]]:
+    """Confidence and accuracy in bins with an equal number of images, least confident bin first.
 
     Args:
-        right: bool (N,), whether each prediction is right.
+        correct: bool (N,), whether each prediction is correct.
         confidence: float64 (N,), 0..1.
+        bins: Number of bins; at most N are used.
 
     Returns:
-        For each bin: images, confidence (mean), accuracy, low, high (Wilson).
+        One dictionary per bin: images, confidence (mean), accuracy, low and high (Wilson interval of the
+        accuracy).
     """
     rows = []
-    for members in np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(right))):
-        hits = int(right[members].sum())
+    for members in np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(correct))):
+        hits = int(correct[members].sum())
         low, high = intervals.wilson(np.asarray(hits), np.asarray(len(members)))
         rows.append(
             {
@@ -56,25 +65,36 @@ def reliability(right: NDArray[np.bool_], confidence: Floats, bins: int = BINS) 
     return rows
 
 
-def expected_error(right: NDArray[np.bool_], confidence: Floats, bins: int = BINS) -> Estimate:
-    """Expected calibration error with its interval.
+def expected_error(correct: NDArray[np.bool_], confidence: Floats, bins: int = BINS) -> Estimate:
+    """Expected calibration error with its interval, both 0..1.
 
-    The plain estimate is too large by what chance alone makes of the bins' gaps; the bootstrap is too
-    large by as much again, so the interval is the bootstrap's turned around ("basic"), cut off at 0.
+    The plain estimate is biased upwards, because chance alone makes gaps in the bins. The bootstrap is biased
+    by the same amount once more. The interval is therefore the reflected ("basic") bootstrap interval, cut
+    off at 0.
+
+    Args:
+        correct: bool (N,), whether each prediction is correct.
+        confidence: float64 (N,), 0..1.
+        bins: Number of bins with an equal number of images; at most N are used.
     """
     order = np.argsort(confidence, kind="stable")
     parts = np.array_split(np.arange(len(order)), min(bins, len(order)))
     bin_of = np.empty(len(order), np.int32)
     for number, part in enumerate(parts):
         bin_of[order[part]] = number
-    gaps = right.astype(np.float64) - confidence
+    gaps = correct.astype(np.float64) - confidence
     value = float(np.abs(np.bincount(bin_of, weights=gaps)).sum() / len(gaps))
     low, high = intervals.percentiles(_resampled_error(gaps, bin_of, len(parts)))
     return Estimate(value, max(0.0, 2 * value - float(high)), max(0.0, 2 * value - float(low)), "bootstrap")
 
 
 def brier(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Estimate:
-    """Mean squared distance of the probabilities to the truth, 0..2, with its interval."""
+    """Brier score: the mean squared distance of the probabilities to the one-hot labels, 0..2.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+    """
     distances = probabilities.astype(np.float64)
     distances[np.arange(len(labels)), labels] -= 1
     squares = (distances**2).sum(axis=1)
@@ -83,20 +103,29 @@ def brier(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> E
 
 
 def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
-    """The temperature that gives held-out images the least log loss: above 1 for an over-confident model.
+    """The temperature with the lowest log loss on held-out images; above 1 for an over-confident model.
 
     Args:
-        labels, probabilities: Of images that training has not seen, and that are not the test images.
+        labels: Integers (N,), of images that are neither training nor test images.
+        probabilities: Floats (N, C) of the same images.
 
     Returns:
-        0.05..20; 1 leaves the probabilities as they are.
+        0.05..20; 1 leaves the probabilities unchanged.
     """
     return fit(labels, np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY)))
 
 
 def tempered(probabilities: NDArray[np.floating], temperature: float) -> Floats:
-    """Probabilities at another temperature, float64 (N, C); the order of the classes stays."""
-    from scipy.special import softmax  # late: scipy takes half a second that a reused stage doesn't need
+    """Probabilities at another temperature; the ranking of the classes does not change.
+
+    Args:
+        probabilities: Floats (N, C), 0..1.
+        temperature: Divisor of the logits, above 0.
+
+    Returns:
+        float64 (N, C), 0..1.
+    """
+    from scipy.special import softmax  # imported here: scipy takes 0.5 s, and a reused stage needs none of it
 
     logits = np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY))
     return np.asarray(softmax(logits / temperature, axis=1), np.float64)
@@ -108,35 +137,43 @@ def calibrate(
     labels: NDArray[np.integer],
     probabilities: NDArray[np.floating],
 ) -> dict[str, Any]:
-    """Everything above: fitted and chosen on val, measured on test; JSON values.
+    """All calibration figures of a model; fitted and chosen on val, measured on test.
+
+    Args:
+        val_labels: Integers (M,), 0..C-1, of the validation images.
+        val_probabilities: Floats (M, C) of the validation images.
+        labels: Integers (N,), 0..C-1, of the test images.
+        probabilities: Floats (N, C) of the test images.
 
     Returns:
-        ece, brier (estimates); temperature, and `tempered` with the ece and the log loss at it;
-        reliability (bins), risk_coverage (points), aurc (area under it), abstention (one an error rate).
+        JSON values: ece and brier (estimates); temperature; tempered (ece and log_loss at that temperature);
+        reliability (one row per bin); risk_coverage (points of the curve); aurc (area under the curve);
+        abstention (one row per error rate in `TARGETS`).
     """
-    right, confidence = classification.predicted_classes(probabilities) == labels, confidences(probabilities)
-    val_right = classification.predicted_classes(val_probabilities) == val_labels
+    correct = classification.predicted_classes(probabilities) == labels
+    confidence = confidences(probabilities)
+    val_correct = classification.predicted_classes(val_probabilities) == val_labels
     temperature = fit_temperature(val_labels, val_probabilities)
-    warm = tempered(probabilities, temperature)
-    coverage, risk = selective.risk_coverage(right, confidence)
+    scaled = tempered(probabilities, temperature)
+    coverage, risk = selective.risk_coverage(correct, confidence)
     points = np.unique(np.linspace(0, len(risk) - 1, POINTS).astype(int))
     return {
-        "ece": expected_error(right, confidence).record(),
+        "ece": expected_error(correct, confidence).record(),
         "brier": brier(labels, probabilities).record(),
         "temperature": temperature,
         "tempered": {
-            "ece": expected_error(right, confidences(warm)).record(),
-            "log_loss": float(classification.log_losses(labels, warm).mean()),
+            "ece": expected_error(correct, confidences(scaled)).record(),
+            "log_loss": float(classification.log_losses(labels, scaled).mean()),
         },
-        "reliability": reliability(right, confidence),
+        "reliability": reliability(correct, confidence),
         "risk_coverage": [[float(coverage[i]), float(risk[i])] for i in points],
         "aurc": float(risk.mean()),
         "abstention": [
             asdict(
                 selective.abstention(
                     target,
-                    selective.abstain_at(val_right, confidences(val_probabilities), target),
-                    right,
+                    selective.abstain_at(val_correct, confidences(val_probabilities), target),
+                    correct,
                     confidence,
                 )
             )
@@ -146,9 +183,10 @@ def calibrate(
 
 
 def _resampled_error(gaps: Floats, bin_of: NDArray[np.int32], bins: int) -> Floats:
+    """The calibration error of each bootstrap resample, float64 (resamples,)."""
     blocks = []
-    for rows in intervals.resampled_rows(len(gaps)):
-        place = bin_of[rows] + bins * np.arange(len(rows), dtype=np.int32)[:, None]
-        sums = np.bincount(place.ravel(), weights=gaps[rows].ravel(), minlength=bins * len(rows))
-        blocks.append(np.abs(sums.reshape(len(rows), bins)).sum(axis=1) / len(gaps))
+    for resample in intervals.resampled_rows(len(gaps)):
+        flat_bin = bin_of[resample] + bins * np.arange(len(resample), dtype=np.int32)[:, None]
+        sums = np.bincount(flat_bin.ravel(), weights=gaps[resample].ravel(), minlength=bins * len(resample))
+        blocks.append(np.abs(sums.reshape(len(resample), bins)).sum(axis=1) / len(gaps))
     return np.concatenate(blocks)

@@ -1,9 +1,10 @@
-"""What a classifier's probabilities are worth: the metrics, each defined for the degenerate cases too.
+"""Classification metrics with their intervals; each is defined for the degenerate cases too.
 
-A ratio 0/0 is NaN, never a made-up 0 or 1: precision of a class that was never predicted, recall of a
-class without images, F1 of a class with neither. Macro-F1 is the mean over the classes that occur among
-the labels or the predictions, balanced accuracy that over the classes that occur among the labels: both
-as scikit-learn defines them. Equal probabilities: the class of the lower number is predicted.
+A ratio 0/0 is NaN, never 0 or 1: the precision of a class that was never predicted, the recall of a class
+without images, the F1 of a class with neither. Macro-F1 is the mean over the classes that occur among the
+labels or the predictions; balanced accuracy is the mean over the classes that occur among the labels. Both
+follow scikit-learn's definitions. Among classes with equal probabilities, the lowest class number is
+predicted.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,17 +19,20 @@ from tasks.core.metrics import intervals
 from tasks.core.metrics.intervals import Floats, Ints
 
 TOP = 5
-# A probability of 0 for the true class would cost infinitely much. scikit-learn clips at the same place
-# for float32, the type that models give.
+# A probability of 0 for the true class would have an infinite loss. scikit-learn clips at the same value for
+# float32, the type of a model's output.
 FLOOR = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its interval at 95 %; all three NaN where the metric is undefined.
+    """A metric with its 95 % interval; all three are NaN where the metric is undefined.
 
     Args:
-        method: "wilson" or "bootstrap".
+        value: The metric on the images.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        method: How the interval was computed: "wilson" or "bootstrap".
     """
 
     value: float
@@ -37,20 +41,20 @@ class Estimate:
     method: str
 
     def record(self) -> dict[str, Any]:
-        """As JSON: an undefined figure is null."""
+        """The estimate as JSON values; an undefined value is null."""
         return {name: None if figure != figure else figure for name, figure in asdict(self).items()}
 
 
 def check(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
-    """Refuse what no metric can be computed from.
+    """Raise if no metric can be computed from these predictions.
 
     Args:
         labels: Integers (N,), 0..C-1.
-        probabilities: Floats (N, C), each row adding up to 1.
+        probabilities: Floats (N, C), 0..1; each row adds up to 1.
 
     Raises:
-        DataError: No image, shapes that don't match, a label without a class, or rows that are not
-            probabilities (NaN included).
+        DataError: There is no image, the shapes don't match, a label is out of range, or a row is not a
+            probability distribution (NaN included).
     """
     problem = ""
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
@@ -72,58 +76,99 @@ def check(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> N
 
 
 def predicted_classes(probabilities: NDArray[np.floating]) -> Ints:
-    """The most probable class of each row, int64 (N,); of equal ones the first."""
+    """The most probable class of each row; the lowest class number among equal ones.
+
+    Args:
+        probabilities: Floats (N, C), 0..1.
+
+    Returns:
+        int64 (N,), 0..C-1.
+    """
     return np.asarray(probabilities.argmax(axis=1), np.int64)
 
 
 def in_top(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], k: int = TOP
 ) -> NDArray[np.bool_]:
-    """Whether the label is among the k most probable classes, bool (N,); ties go to the lower number."""
-    own = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)
-    earlier = np.arange(probabilities.shape[1]) < labels[:, None]
-    ahead = (probabilities > own) | ((probabilities == own) & earlier)
+    """Whether the label is among the k most probable classes; the lower class number wins a tie.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+        k: Number of classes that count.
+
+    Returns:
+        bool (N,).
+    """
+    label_probability = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)
+    lower_number = np.arange(probabilities.shape[1]) < labels[:, None]
+    ahead = (probabilities > label_probability) | ((probabilities == label_probability) & lower_number)
     return np.asarray(ahead.sum(axis=1) < k)
 
 
 def log_losses(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Floats:
-    """Cross-entropy of each image in nats, float64 (N,), 0..15.9 (probabilities are clipped at 1.2e-7)."""
-    own = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
-    return -np.log(np.clip(own.astype(np.float64), FLOOR, 1.0))
+    """Cross-entropy of each image in nats; probabilities are clipped at 1.2e-7.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+
+    Returns:
+        float64 (N,), 0..15.9.
+    """
+    label_probability = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
+    return -np.log(np.clip(label_probability.astype(np.float64), FLOOR, 1.0))
 
 
 def margins(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Floats:
-    """Probability of the label minus the largest of the other classes, float64 (N,), -1..1.
+    """Probability of the label minus the largest probability of the other classes.
 
-    Negative: a mistake; the nearer to -1, the more confident.
+    A negative margin is a mistake; a margin near -1 is a confident mistake.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+
+    Returns:
+        float64 (N,), -1..1.
     """
     rows = np.arange(len(labels))
     others = probabilities.astype(np.float64)
-    own = others[rows, labels].copy()
+    label_probability = others[rows, labels].copy()
     others[rows, labels] = -np.inf
-    return np.asarray(own - others.max(axis=1))
+    return np.asarray(label_probability - others.max(axis=1))
 
 
 def confusion(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> Ints:
-    """Counts of (label, predicted class), int64 (classes, classes)."""
-    from sklearn.metrics import confusion_matrix  # late: half a second that a reused stage doesn't need
+    """The confusion matrix: counts of (label, predicted class).
+
+    Args:
+        labels: Integers (N,), 0..classes-1.
+        predicted: Integers (N,), 0..classes-1.
+        classes: Number of classes.
+
+    Returns:
+        int64 (classes, classes).
+    """
+    # Imported here: scikit-learn takes 0.5 s, and a reused stage needs none of it.
+    from sklearn.metrics import confusion_matrix
 
     return np.asarray(confusion_matrix(labels, predicted, labels=np.arange(classes)), np.int64)
 
 
 def f1_of(matrices: Ints) -> Floats:
-    """F1 of each class: float64 (..., C) from confusion matrices (..., C, C); NaN where 0/0."""
+    """F1 of each class: float64 (..., C) from confusion matrices int64 (..., C, C); NaN where 0/0."""
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     return _ratio(2 * hits, matrices.sum(axis=-1) + matrices.sum(axis=-2))
 
 
 def recall_of(matrices: Ints) -> Floats:
-    """Recall of each class: float64 (..., C) from confusion matrices (..., C, C); NaN where 0/0."""
+    """Recall of each class: float64 (..., C) from confusion matrices int64 (..., C, C); NaN where 0/0."""
     return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-1))
 
 
 def precision_of(matrices: Ints) -> Floats:
-    """Precision of each class: float64 (..., C) from confusion matrices (..., C, C); NaN where 0/0."""
+    """Precision of each class: float64 (..., C) from confusion matrices int64 (..., C, C); NaN where 0/0."""
     return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-2))
 
 
@@ -136,22 +181,23 @@ def score(
 
     Args:
         labels: Integers (N,), 0..C-1.
-        probabilities: Floats (N, C), each row adding up to 1.
-        resamples: Of the bootstrap.
+        probabilities: Floats (N, C), 0..1; each row adds up to 1.
+        resamples: Number of bootstrap resamples.
 
     Returns:
-        accuracy, top5_accuracy (only for more than 5 classes), macro_f1, balanced_accuracy, log_loss.
+        By name: accuracy, top5_accuracy (only for more than 5 classes), macro_f1, balanced_accuracy,
+        log_loss.
 
     Raises:
-        DataError: See `check`.
+        DataError: `check` refuses the labels or the probabilities.
     """
     check(labels, probabilities)
-    right = predicted_classes(probabilities) == labels
-    scores = {"accuracy": _rate(right)}
+    correct = predicted_classes(probabilities) == labels
+    scores = {"accuracy": _rate(correct)}
     if probabilities.shape[1] > TOP:
         scores["top5_accuracy"] = _rate(in_top(labels, probabilities))
     matrix = confusion(labels, predicted_classes(probabilities), probabilities.shape[1])
-    scores |= _of_matrix(matrix, resamples)
+    scores |= _matrix_metrics(matrix, resamples)
     losses = log_losses(labels, probabilities)
     low, high = intervals.percentiles(intervals.bootstrap_means(losses[:, None], resamples)[:, 0])
     scores["log_loss"] = Estimate(float(losses.mean()), float(low), float(high), "bootstrap")
@@ -161,23 +207,29 @@ def score(
 def per_class(
     labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """One row a class, in the classes' order.
+    """Metrics of each class; one row per class, in class order.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        predicted: Integers (N,), 0..C-1.
+        classes: Names of the C classes.
 
     Returns:
-        Columns label, class, support (images of the class), predicted (images called so), and precision,
-        recall, f1, each with `_low` and `_high`: Wilson's interval for the first two, the bootstrap's for F1.
+        Columns label, class_name, support (images with this label), predicted_count (images with this
+        prediction), precision, recall and f1. The last three have interval columns `_low` and `_high`: Wilson
+        for precision and recall, bootstrap for F1.
     """
     matrix = confusion(labels, predicted, len(classes))
-    hits, support, called = np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    hits, support, predicted_count = np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     recall_ends = intervals.wilson(hits, support)
-    precision_ends = intervals.wilson(hits, called)
+    precision_ends = intervals.wilson(hits, predicted_count)
     f1_ends = intervals.percentiles(intervals.bootstrap_table(matrix, f1_of))
     return pd.DataFrame(
         {
             "label": np.arange(len(classes), dtype=np.int32),
             "class_name": list(classes),
             "support": support,
-            "predicted_count": called,
+            "predicted_count": predicted_count,
             "precision": precision_of(matrix),
             "precision_low": precision_ends[0],
             "precision_high": precision_ends[1],
@@ -191,22 +243,25 @@ def per_class(
     )
 
 
-def _ratio(part: Ints, whole: Ints) -> Floats:
+def _ratio(numerator: Ints, denominator: Ints) -> Floats:
+    """Elementwise ratio, float64; NaN where 0/0."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(part / whole, np.float64)
+        return np.asarray(numerator / denominator, np.float64)
 
 
-def _rate(right: NDArray[np.bool_]) -> Estimate:
-    low, high = intervals.wilson(np.asarray(right.sum()), np.asarray(len(right)))
-    return Estimate(float(np.mean(right)), float(low), float(high), "wilson")
+def _rate(correct: NDArray[np.bool_]) -> Estimate:
+    """The share of true values with its Wilson interval."""
+    low, high = intervals.wilson(np.asarray(correct.sum()), np.asarray(len(correct)))
+    return Estimate(float(np.mean(correct)), float(low), float(high), "wilson")
 
 
 def _macro(matrices: Ints) -> Floats:
-    """Macro-F1 and balanced accuracy, float64 (some, 2); both are defined for every matrix with a count."""
+    """Macro-F1 and balanced accuracy, float64 (K, 2); both are defined for every matrix with a count."""
     return np.stack([np.nanmean(f1_of(matrices), axis=-1), np.nanmean(recall_of(matrices), axis=-1)], axis=-1)
 
 
-def _of_matrix(matrix: Ints, resamples: int) -> dict[str, Estimate]:
+def _matrix_metrics(matrix: Ints, resamples: int) -> dict[str, Estimate]:
+    """Macro-F1 and balanced accuracy with bootstrap intervals."""
     values = _macro(matrix[None])[0]
     low, high = intervals.percentiles(intervals.bootstrap_table(matrix, _macro, resamples))
     return {

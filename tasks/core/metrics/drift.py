@@ -1,13 +1,12 @@
-"""Drift: whether a batch of images is like those that a model was validated on.
+"""Drift: whether a batch of images resembles the images that a model was validated on.
 
-Each number that is known of an image (`model.profile`) is compared by a two-sample Kolmogorov-Smirnov test,
-and the tests share one error rate by Holm's method (S. Holm, "A Simple Sequentially Rejective Multiple Test
-Procedure", 1979): with images of the same kind, no more than one batch in a hundred is called drifted,
-however many numbers there are and however they hang together. Univariate tests of what a model says,
-corrected for their number, did best in S. Rabanser et al., "Failing Loudly: An Empirical Study of Methods for
-Detecting Dataset Shift", NeurIPS 2019. A difference that is proven but tiny, as any is between batches large
-enough, is not called drift: the tests' own distance is the effect size, and must be at least
-`MIN_KS_DISTANCE`.
+Each feature of the images (see `model.inference.profile`) is compared by a two-sample Kolmogorov-Smirnov
+test. The tests share one error rate by Holm's method (S. Holm, "A Simple Sequentially Rejective Multiple Test
+Procedure", 1979): among batches of the same kind, at most one in a hundred is reported as drifted, for any
+number of features and any correlation between them. Univariate tests of a model's outputs, corrected for
+their number, did best in S. Rabanser et al., "Failing Loudly: An Empirical Study of Methods for Detecting
+Dataset Shift", NeurIPS 2019. Between large batches even a tiny difference is significant. The distance of the
+test is the effect size: a difference counts as drift only if the distance is at least `MIN_KS_DISTANCE`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,42 +16,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ALPHA = 0.01  # false alarms among batches of the same kind; a nightly one is wrong about four times a year
-MIN_KS_DISTANCE = 0.1  # Kolmogorov-Smirnov distance
-FEWEST = 20  # images of a sample; fewer show hardly anything
-EXACT = 500  # images up to which the test's distribution is computed instead of its limit
+ALPHA = 0.01  # rate of false alarms; a nightly batch then raises about four a year
+MIN_KS_DISTANCE = 0.1  # Kolmogorov-Smirnov distance, 0..1
+FEWEST = 20  # images of a sample; the test of a smaller one has hardly any power
+EXACT = 500  # images up to which the exact distribution of the test is computed, not its limit
 METHOD = "two-sample Kolmogorov-Smirnov tests, Holm's correction (Rabanser et al., 2019)"
-# Least difference of the means besides, where the unit is known: of a model that is nearly always sure, the
-# confidences lie so close together that their order alone says nothing. 2 points of expected accuracy.
+# Smallest difference of the means that counts as drift. The confidences of a model that is nearly always
+# certain lie so close together that their order alone means nothing. 0.02 is 2 points of expected accuracy.
 MIN_MEAN_CHANGE = {"confidence": 0.02}
 UNITS = {
-    "brightness": "mean light, 0..255",
-    "contrast": "standard deviation of the light",
+    "brightness": "mean luma, 0..255",
+    "contrast": "standard deviation of the luma",
     "red": "mean red, 0..255",
     "green": "mean green, 0..255",
     "blue": "mean blue, 0..255",
-    "sharpness": "deviation of the Laplacian",
-    "pixels": "height times width as it came",
-    "shape": "width by height as it came",
+    "sharpness": "standard deviation of the Laplacian",
+    "pixels": "height times width of the original image",
+    "shape": "width divided by height of the original image",
     "confidence": "probability of the predicted class",
-    "embedding_distance": "from the centre of the training images, as the model sees them",
+    "embedding_distance": "distance from the centre of the training images in the embedding space",
 }
 
 Values = NDArray[np.floating]
-Numbers = Mapping[str, Values]
+Features = Mapping[str, Values]
 
 
 @dataclass(frozen=True)
 class FeatureShift:
-    """One number of the images, compared.
+    """The comparison of one feature of the images.
 
     Args:
-        feature: Its name.
-        distance: Kolmogorov-Smirnov: the largest difference between the shares of images below any value,
-            0..1; the least share of images that must differ.
-        p_value: Of the test, corrected for the number of tests.
-        before, now: Medians of the profile and of the batch.
-        drifted: Whether the difference is proven and large enough.
+        feature: Name of the feature.
+        distance: Kolmogorov-Smirnov distance, 0..1: the largest difference between the shares of images below
+            any value. At least this share of the images differs.
+        p_value: P-value of the test, 0..1, corrected for the number of tests.
+        before: Median of the profile.
+        now: Median of the batch.
+        drifted: Whether the difference is significant and large enough.
     """
 
     feature: str
@@ -65,12 +65,13 @@ class FeatureShift:
 
 @dataclass(frozen=True)
 class Drift:
-    """A batch against a profile.
+    """The comparison of a batch with a profile.
 
     Args:
-        shifts: The numbers compared, the largest distance first; empty if nothing could be compared.
-        profile, images: Images of the profile and of the batch that were compared.
-        why_not: Why nothing could be compared; else empty.
+        shifts: One comparison per feature, largest distance first; empty if nothing could be compared.
+        profile: Number of images in the profile.
+        images: Number of images of the batch that were compared.
+        why_not: Why nothing could be compared; otherwise empty.
     """
 
     shifts: tuple[FeatureShift, ...]
@@ -80,6 +81,7 @@ class Drift:
 
     @property
     def drifted(self) -> tuple[FeatureShift, ...]:
+        """The features that drifted, largest distance first."""
         return tuple(shift for shift in self.shifts if shift.drifted)
 
     def __str__(self) -> str:
@@ -87,13 +89,13 @@ class Drift:
             return f"not compared: {self.why_not}"
         compared = f"{self.images:,} images against {self.profile:,}"
         if not self.drifted:
-            return f"no drift: none of {len(self.shifts)} numbers differs by more than chance ({compared})"
-        parts = [f"{in_words(shift)}" for shift in self.drifted[:3]]
+            return f"no drift: none of {len(self.shifts)} features differs by more than chance ({compared})"
+        parts = [f"{shift_text(shift)}" for shift in self.drifted[:3]]
         more = len(self.drifted) - len(parts)
         return f"DRIFT: {'; '.join(parts)}{f'; and {more} more' if more else ''} ({compared})"
 
     def record(self) -> dict[str, Any]:
-        """JSON values."""
+        """The content of `_drift.json`: JSON values."""
         return {
             "detected": bool(self.drifted),
             "words": str(self),
@@ -106,17 +108,20 @@ class Drift:
         }
 
 
-def compare(profile: Numbers, batch: Numbers) -> Drift:
-    """Compare the numbers of a batch's images with those of a model's profile.
+def compare(profile: Features, batch: Features) -> Drift:
+    """Compare the features of a batch's images with the features in a model's profile.
 
     Args:
-        profile, batch: By name, one value an image; images of which nothing is known are left out before.
+        profile: By feature name, floats (N,), one value per validation image.
+        batch: By feature name, floats (M,), one value per readable image.
     """
     names = [name for name in profile if name in batch]
     sizes = _images(profile), _images(batch)
     if min(sizes) < FEWEST:
-        what = "validation images" if sizes[0] < FEWEST else "readable images"
-        return Drift((), *sizes, why_not=f"{min(sizes)} {what} are too few, at least {FEWEST} are needed")
+        kind_of_images = "validation images" if sizes[0] < FEWEST else "readable images"
+        return Drift(
+            (), *sizes, why_not=f"{min(sizes)} {kind_of_images} are too few, at least {FEWEST} are needed"
+        )
     tested = [_kolmogorov_smirnov(profile[name], batch[name]) for name in names]
     corrected = holm([p_value for _, p_value in tested])
     shifts = [
@@ -127,17 +132,23 @@ def compare(profile: Numbers, batch: Numbers) -> Drift:
 
 
 def _shift(name: str, before: Values, now: Values, distance: float, p_value: float) -> FeatureShift:
-    moved = abs(float(np.mean(now, dtype=np.float64) - np.mean(before, dtype=np.float64)))
-    drifted = p_value <= ALPHA and distance >= MIN_KS_DISTANCE and moved >= MIN_MEAN_CHANGE.get(name, 0)
+    mean_change = abs(float(np.mean(now, dtype=np.float64) - np.mean(before, dtype=np.float64)))
+    drifted = p_value <= ALPHA and distance >= MIN_KS_DISTANCE and mean_change >= MIN_MEAN_CHANGE.get(name, 0)
     return FeatureShift(name, distance, p_value, float(np.median(before)), float(np.median(now)), drifted)
 
 
-def _images(numbers: Numbers) -> int:
+def _images(numbers: Features) -> int:
+    """Number of images that the features were computed from."""
     return len(next(iter(numbers.values()), ()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number: each is below a rate if Holm's method rejects at that rate."""
+    """P-values corrected by Holm's method (1979).
+
+    Returns:
+        In the order of `p_values`, 0..1 each: a corrected value is below a rate if Holm's method rejects at
+        that rate.
+    """
     order = np.argsort(p_values, kind="stable")
     scaled = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
     corrected = np.empty(len(order))
@@ -145,21 +156,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def in_words(shift: FeatureShift) -> str:
-    """One number's drift in words.
+def shift_text(shift: FeatureShift) -> str:
+    """A feature's drift as text.
 
-    >>> in_words(Shift("brightness", 0.42, 1e-9, 121.25, 163.0, True))
+    >>> shift_text(FeatureShift("brightness", 0.42, 1e-9, 121.25, 163.0, True))
     'brightness 121 -> 163 (distance 0.42)'
     """
     return f"{shift.feature} {shift.before:.3g} -> {shift.now:.3g} (distance {shift.distance:.2f})"
 
 
-def _kolmogorov_smirnov(one: Values, other: Values) -> tuple[float, float]:
-    """Distance and p-value; equal values make the test only more careful."""
-    from scipy.stats import (
-        ks_2samp,  # late: scipy takes half a second that a run with nothing new doesn't need
-    )
+def _kolmogorov_smirnov(first: Values, second: Values) -> tuple[float, float]:
+    """Distance and p-value; ties make the test more conservative."""
+    # Imported here: scipy takes 0.5 s, and an unchanged run needs none of it.
+    from scipy.stats import ks_2samp
 
-    method = "exact" if max(len(one), len(other)) <= EXACT else "asymp"
-    found = ks_2samp(one, other, method=method)
-    return float(found.statistic), float(found.pvalue)
+    method = "exact" if max(len(first), len(second)) <= EXACT else "asymp"
+    result = ks_2samp(first, second, method=method)
+    return float(result.statistic), float(result.pvalue)

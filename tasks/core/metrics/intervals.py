@@ -1,4 +1,4 @@
-"""Intervals at 95 %: Wilson for rates, the percentile bootstrap for everything else.
+"""95 % intervals: Wilson for rates, the percentile bootstrap for everything else.
 
 Sources: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
 (1927); B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979).
@@ -11,42 +11,42 @@ from numpy.typing import NDArray
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-SEED = 2025  # resampling is part of the method: the same images always give the same interval
-BLOCK = 4_000_000  # numbers drawn at a time; bounds the memory at some 64 MB
+SEED = 2025  # fixed: the same images always give the same interval
+BLOCK = 4_000_000  # random numbers drawn at a time; limits the memory to about 64 MB
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 def wilson(successes: NDArray[np.integer], trials: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """Wilson's score interval of a rate, for any number of rates at once.
+    """Wilson's score interval of each rate successes / trials.
 
     Args:
         successes: Integers of any shape, 0..trials.
-        trials: Integers of the same shape; 0 gives NaN, since nothing was observed.
+        trials: Integers of the same shape; 0 trials give NaN, because nothing was observed.
 
     Returns:
         The lower and upper ends, float64 of the same shape, 0..1.
     """
-    from scipy.special import ndtri  # late: scipy takes half a second that a reused stage doesn't need
+    from scipy.special import ndtri  # imported here: scipy takes 0.5 s, and a reused stage needs none of it
 
     hits, n = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
     z = ndtri(0.5 + LEVEL / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = hits / n
         centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-        reach = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    # At 0 and n successes the ends are 0 and 1 exactly; rounding would leave 1e-17 and 0.9999.
-    low = np.where(hits == 0, np.where(n > 0, 0.0, np.nan), centre - reach)
-    high = np.where((hits == n) & (n > 0), 1.0, centre + reach)
+        half_width = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    # With 0 or n successes an end is exactly 0 or 1; rounding would leave 1e-17 or 0.9999.
+    low = np.where(hits == 0, np.where(n > 0, 0.0, np.nan), centre - half_width)
+    high = np.where((hits == n) & (n > 0), 1.0, centre + half_width)
     return low, high
 
 
 def percentiles(resampled: Floats) -> tuple[Floats, Floats]:
-    """The middle 95 % of resampled statistics.
+    """The central 95 % of resampled statistics.
 
     Args:
-        resampled: float64 (resamples, ...); NaN where a resample leaves a statistic undefined.
+        resampled: float64 (resamples, ...); NaN where a statistic is undefined for a resample.
 
     Returns:
         Lower and upper ends, float64 (...); NaN where no resample defines the statistic.
@@ -61,10 +61,12 @@ def percentiles(resampled: Floats) -> tuple[Floats, Floats]:
 
 
 def bootstrap_means(values: Floats, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
-    """Means of resampled rows.
+    """Means of rows drawn with replacement.
 
     Args:
-        values: float64 (N, K), one row an image: K per-image figures that are resampled together.
+        values: float64 (N, K), one row per image: K figures per image that are resampled together.
+        resamples: Number of resamples.
+        seed: Seed of the random generator.
 
     Returns:
         float64 (resamples, K).
@@ -75,7 +77,16 @@ def bootstrap_means(values: Floats, resamples: int = RESAMPLES, seed: int = SEED
 
 
 def resampled_rows(count: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[NDArray[np.int32]]:
-    """Row numbers drawn with replacement, in blocks: int32 (some, count), `resamples` rows in all."""
+    """Row numbers drawn with replacement, in blocks.
+
+    Args:
+        count: Number N of rows to draw from, and to draw in each resample.
+        resamples: Number of resamples.
+        seed: Seed of the random generator.
+
+    Yields:
+        int32 (K, N), 0..N-1, one resample per row; the blocks have `resamples` rows in total.
+    """
     generator = np.random.default_rng(seed)
     step = max(1, BLOCK // count)
     for start in range(0, resamples, step):
@@ -88,12 +99,14 @@ def bootstrap_table(
 ) -> Floats:
     """A statistic of resampled contingency tables, such as confusion matrices.
 
-    Drawing N images with replacement and counting them is one multinomial draw of the cells, so the
-    images themselves are not needed: 10,000 resamples of 10,000 images in 10 classes take 0.2 s.
+    Drawing N images with replacement and counting them is one multinomial draw of the cells. The images
+    themselves are not needed: 10,000 resamples of 10,000 images in 10 classes take 0.2 s.
 
     Args:
         table: int64 (...), counts that add up to N > 0.
-        statistic: From int64 (some, ...) to float64 (some, K).
+        statistic: Function from int64 (B, ...), a block of tables, to float64 (B, K).
+        resamples: Number of resamples.
+        seed: Seed of the random generator.
 
     Returns:
         float64 (resamples, K).
@@ -104,8 +117,8 @@ def bootstrap_table(
     step = max(1, BLOCK // table.size)
     blocks = []
     for start in range(0, resamples, step):
-        some = min(step, resamples - start)
-        drawn = np.zeros((some, table.size), np.int64)
-        drawn[:, cells] = generator.multinomial(table.sum(), shares, size=some)
-        blocks.append(statistic(drawn.reshape(some, *table.shape)))
+        count = min(step, resamples - start)
+        tables = np.zeros((count, table.size), np.int64)
+        tables[:, cells] = generator.multinomial(table.sum(), shares, size=count)
+        blocks.append(statistic(tables.reshape(count, *table.shape)))
     return np.concatenate(blocks)

@@ -1,4 +1,7 @@
-"""Selective classification: answering only where the model is sure enough."""
+"""Selective classification: the model answers only where its confidence is high enough.
+
+Source: Y. Geifman and R. El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
+"""
 
 from dataclasses import dataclass
 
@@ -8,19 +11,21 @@ from numpy.typing import NDArray
 from tasks.core.metrics import intervals
 from tasks.core.metrics.intervals import Floats
 
-COVERAGES = np.arange(1, 51) / 50
+COVERAGES = np.arange(1, 51) / 50  # shares of the images for which a threshold is tried
 
 
 @dataclass(frozen=True)
 class Abstention:
-    """From which confidence on the errors stay below a rate.
+    """The confidence threshold for an error rate, and its effect on the test images.
 
     Args:
-        max_error: The rate, 0..1.
-        threshold: The least probability of the predicted class that is answered; None if no threshold is
-            proven to keep the rate.
-        coverage: Share of the test images answered.
-        error, low, high: Share of wrong answers among these, with its Wilson interval; None without answers.
+        max_error: The highest accepted error rate among the answers, 0..1.
+        threshold: Lowest probability of the predicted class at which the model answers, 0..1; None if no
+            threshold is proven to keep the error rate.
+        coverage: Share of the test images that are answered, 0..1.
+        error: Share of wrong answers among them, 0..1; None without answers.
+        low: Lower end of its Wilson interval; None without answers.
+        high: Upper end of its Wilson interval; None without answers.
     """
 
     max_error: float
@@ -31,38 +36,44 @@ class Abstention:
     high: float | None = None
 
 
-def risk_coverage(right: NDArray[np.bool_], confidence: Floats) -> tuple[Floats, Floats]:
-    """Share of wrong answers if only the surest images are answered.
+def risk_coverage(correct: NDArray[np.bool_], confidence: Floats) -> tuple[Floats, Floats]:
+    """The risk-coverage curve: the share of wrong answers if only the most confident images are answered.
+
+    Args:
+        correct: bool (N,), whether each prediction is correct.
+        confidence: float64 (N,), 0..1.
 
     Returns:
-        coverage and risk, float64 (N,) each: after the surest 1, 2, ... N images.
+        Coverage and risk, float64 (N,) each, 0..1: for the most confident 1, 2, ... N images.
     """
-    wrong = ~right[np.argsort(-confidence, kind="stable")]
+    wrong = ~correct[np.argsort(-confidence, kind="stable")]
     answered = np.arange(1, len(wrong) + 1)
     return answered / len(wrong), np.cumsum(wrong) / answered
 
 
-def abstain_at(right: NDArray[np.bool_], confidence: Floats, max_error: float) -> float | None:
+def abstain_at(correct: NDArray[np.bool_], confidence: Floats, max_error: float) -> float | None:
     """The threshold with the largest coverage that is proven to keep an error rate.
 
-    Fifty coverages are tried; the exact (Clopper-Pearson) upper bounds share 5 % between them, so with
-    95 % probability the rate on new images of the same kind stays below `max_error`.
+    50 coverages are tried. Their exact (Clopper-Pearson) upper bounds share an error probability of 5 %, so
+    with 95 % probability the error rate on new images of the same kind stays below `max_error`.
 
     Args:
-        right, confidence: Of held-out images that are not the test images.
+        correct: bool (N,), whether each prediction is correct; of held-out images that are not test images.
+        confidence: float64 (N,), 0..1, of the same images.
+        max_error: The highest accepted error rate, 0..1.
 
     Returns:
-        The least confidence to be answered; None if these images prove none.
+        The lowest confidence at which the model answers; None if no threshold is proven.
     """
-    from scipy.stats import beta  # late: scipy takes half a second that a reused stage doesn't need
+    from scipy.stats import beta  # imported here: scipy takes 0.5 s, and a reused stage needs none of it
 
     order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(~right[order])
+    errors_so_far = np.cumsum(~correct[order])
     proven = None
     for coverage in COVERAGES:
         threshold = confidence[order[max(1, int(coverage * len(order))) - 1]]
-        answered = int(np.sum(confidence >= threshold))  # with equals of the threshold's own image
-        errors = int(wrong[answered - 1])
+        answered = int(np.sum(confidence >= threshold))  # includes ties
+        errors = int(errors_so_far[answered - 1])
         bound = beta.ppf(1 - 0.05 / len(COVERAGES), errors + 1, answered - errors) if errors < answered else 1
         if bound <= max_error:
             proven = float(threshold)
@@ -70,14 +81,21 @@ def abstain_at(right: NDArray[np.bool_], confidence: Floats, max_error: float) -
 
 
 def abstention(
-    max_error: float, threshold: float | None, right: NDArray[np.bool_], confidence: Floats
+    max_error: float, threshold: float | None, correct: NDArray[np.bool_], confidence: Floats
 ) -> Abstention:
-    """What a threshold does on the test images."""
+    """The effect of a threshold on the test images.
+
+    Args:
+        max_error: The error rate that the threshold was chosen for, 0..1.
+        threshold: See `Abstention`.
+        correct: bool (N,), whether each prediction on the test images is correct.
+        confidence: float64 (N,), 0..1, of the test images.
+    """
     if threshold is None:
         return Abstention(max_error, None)
     answered = confidence >= threshold
     if not answered.any():
         return Abstention(max_error, threshold)
-    wrong, count = int(np.sum(~right & answered)), int(answered.sum())
+    wrong, count = int(np.sum(~correct & answered)), int(answered.sum())
     low, high = intervals.wilson(np.asarray(wrong), np.asarray(count))
-    return Abstention(max_error, threshold, count / len(right), wrong / count, float(low), float(high))
+    return Abstention(max_error, threshold, count / len(correct), wrong / count, float(low), float(high))

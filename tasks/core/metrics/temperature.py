@@ -1,27 +1,28 @@
-"""Temperature scaling: one number by which logits are divided, so that a probability means what it says.
+"""Temperature scaling: one number divides the logits, so that confidence agrees with accuracy.
 
-Sources: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; targets a little below 1:
+Sources: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; targets slightly below 1:
 J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures between which the fit looks
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # limits of the search
 
 
 def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
-    """The temperature that gives held-out images the least log loss: above 1 for an over-confident model.
+    """The temperature with the lowest log loss on held-out images; above 1 for an over-confident model.
 
-    The target of each label is (N + 1) / (N + 2), the rule of succession: N images that are all right don't
-    prove that the next one is, and without this the best temperature would be as cold as can be.
+    The target of each label is (N + 1) / (N + 2), the rule of succession: N correct images do not prove that
+    the next one is correct. With a target of 1, the best temperature of a model without mistakes would be the
+    lower limit.
 
     Args:
-        labels: Integers (N,), of images that training has not seen, and that are not the test images.
-        logits: Floats (N, C); logarithms of probabilities serve as well.
+        labels: Integers (N,), 0..C-1, of images that are neither training nor test images.
+        logits: Floats (N, C); logarithms of probabilities work too.
 
     Returns:
-        0.05..20; 1 leaves the probabilities as they are.
+        0.05..20; 1 leaves the probabilities unchanged.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
@@ -29,14 +30,16 @@ def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
     values = logits - logits.max(axis=1, keepdims=True)
     values = values.astype(np.float64)
     count, classes = values.shape
-    spread = 1 / (count + 2)
-    own = values[np.arange(count), labels]
-    others = (values.sum(axis=1) - own) / max(classes - 1, 1)
-    wanted = (1 - spread) * own + spread * others
+    smoothing = 1 / (count + 2)
+    label_logit = values[np.arange(count), labels]
+    other_logits = (values.sum(axis=1) - label_logit) / max(classes - 1, 1)
+    target_logit = (1 - smoothing) * label_logit + smoothing * other_logits
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
-        return float(np.mean(logsumexp(values * scale, axis=1) - wanted * scale))
+        return float(np.mean(logsumexp(values * scale, axis=1) - target_logit * scale))
 
-    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
-    return float(np.exp(found.x))
+    result = minimize_scalar(
+        loss, bounds=(np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)), method="bounded"
+    )
+    return float(np.exp(result.x))

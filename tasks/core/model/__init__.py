@@ -1,6 +1,6 @@
-"""Models: everything that calculates with TensorFlow, and nothing else does.
+"""Models: all code that calculates with TensorFlow. No other package of `tasks.core` does.
 
-Follow a model: `architectures`, `training` (the train stage), `export` (published files), `inference`
-(predictions). Modules above import this room inside functions, so that a run whose stages are cached
-never loads TensorFlow.
+In the order of a model's life: `architectures`, `training` (the train stage), `export` (published files),
+`inference` (predictions); `devices` serves all of them. Modules outside import TensorFlow code inside
+functions, so that a run whose stages are cached never loads TensorFlow.
 """

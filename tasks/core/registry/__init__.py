@@ -1,5 +1,5 @@
-"""Published versions: layout on disk, aliases, the gate, promotion, retention.
+"""Published versions: their layout on disk, aliases, the gate, promotion, retention.
 
-Start at `registry.py` (what a version is), `gate.py` (who becomes champion) and `commits.py` (several
-machines). Modules here may import `tasks.core.evaluation` and below.
+Start at `registry.py` (what a version is), `gate.py` (when a model becomes champion) and `commits.py`
+(registries that several machines share). Modules here may import `tasks.core.evaluation` and below.
 """

@@ -1,13 +1,14 @@
-"""The registry's changes in a workspace at an address: numbered objects, each created only if it isn't there.
+"""Commits: the changes of a registry in an object store, as numbered objects that are created only once.
 
-    models/<dataset>/commits/00000017.json    the log's new lines, the new decisions, all aliases, the notes
+    models/<dataset>/commits/00000017.json    new log lines, new decisions, all aliases, the notes
 
-To change the registry is to read all commits, change the local files under the lock, and create the next
-number. Of two machines that create the same number one is told so; it reads what the other did and does its
-change anew (Delta Lake's protocol: Armbrust et al., PVLDB 13(12), 2020). The local files `aliases.json`,
-`log.jsonl`, `decisions.jsonl` and `decisions/` follow from the commits: what a killed or overtaken change
-left in them goes with the next look. A version is there when its manifest is, and no commit says that it was
-deleted.
+A change reads all commits, changes the local files under the lock, and creates the object with the next
+number. If two machines create the same number, the store refuses one of them. That machine reads the other's
+commit and repeats its change (Delta Lake's protocol: Armbrust et al., PVLDB 13(12), 2020).
+
+The local files `aliases.json`, `log.jsonl`, `decisions.jsonl` and `decisions/` are derived from the commits.
+The next read removes what a killed or refused change left in them. A version exists if its manifest exists
+and no commit has deleted it.
 """
 
 import json
@@ -38,52 +39,54 @@ DECISION_LOG = "decisions.jsonl"
 FORMAT = 1
 NUMBERED = re.compile(r"(\d{8})\.json")
 VERSION = re.compile(r"v\d{4,}")
-MAX_TRIES = 50  # tries; each other machine can overtake one at most once a change
+MAX_TRIES = 50  # each change of another machine can cause at most one conflict
 
 P = ParamSpec("P")
 T = TypeVar("T")
-# Folders that this thread is changing: a look must not put back what it has changed so far.
+# Directories that this thread is changing: a pull must not undo a change that is in progress.
 _changing: ContextVar[frozenset[Path]] = ContextVar("changing", default=frozenset())
 
 
-class CommitConflict(Exception):  # noqa: N818 - an event, not a fault: the change is made again
-    """Another machine has changed the registry in between."""
+class CommitConflict(Exception):  # noqa: N818 - an event, not an error: the change is repeated
+    """Another machine has changed the registry in the meantime."""
 
 
 @dataclass(frozen=True)
 class RegistryState:
-    """What a registry's changing files hold.
+    """The content of the mutable files of a registry.
 
     Args:
-        aliases: The content of aliases.json; empty if there is none.
-        log, lines: The lines of log.jsonl and decisions.jsonl.
-        evidence: By name the files of the folder `decisions`.
-        notes: What people wrote for the model cards.
+        aliases: Text of aliases.json; empty if the file does not exist.
+        log: Lines of log.jsonl.
+        decisions: Lines of decisions.jsonl.
+        evidence: Texts of the files in the folder `decisions`, by file name.
+        notes: Text of the notes that users wrote for the model cards.
     """
 
     aliases: str
     log: tuple[str, ...]
-    lines: tuple[str, ...]
+    decisions: tuple[str, ...]
     evidence: Mapping[str, str]
     notes: str
 
     @classmethod
-    def of(cls, place: Path) -> "RegistryState":
-        files = sorted((place / DECISIONS).glob("[0-9a-f]*.json"))
+    def of(cls, directory: Path) -> "RegistryState":
+        """Read the state from a dataset's directory."""
+        files = sorted((directory / DECISIONS).glob("[0-9a-f]*.json"))
         return cls(
-            _text(place / ALIASES),
-            tuple(_text(place / LOG).split("\n")[:-1]),
-            tuple(_text(place / DECISION_LOG).split("\n")[:-1]),
+            _text(directory / ALIASES),
+            tuple(_text(directory / LOG).split("\n")[:-1]),
+            tuple(_text(directory / DECISION_LOG).split("\n")[:-1]),
             {path.name: _text(path) for path in files},
-            _text(place / NOTES),
+            _text(directory / NOTES),
         )
 
     def since(self, before: "RegistryState") -> dict[str, Any]:
-        """What was added, as a commit has it; empty if nothing was."""
+        """The changes since an earlier state, as the fields of a commit; empty if there are none."""
         added = {
             "aliases": self.aliases if self.aliases != before.aliases else "",
             "log": list(self.log[len(before.log) :]),
-            "lines": list(self.lines[len(before.lines) :]),
+            "lines": list(self.decisions[len(before.decisions) :]),
             "evidence": {name: text for name, text in self.evidence.items() if name not in before.evidence},
             "notes": self.notes if self.notes != before.notes else "",
         }
@@ -91,124 +94,137 @@ class RegistryState:
 
 
 def retry_on_conflict(change: Callable[P, T]) -> Callable[P, T]:
-    """A change that is done again from its beginning when another machine has overtaken it."""
+    """Decorator: repeat a change from its beginning after a `CommitConflict`, at most `MAX_TRIES` times.
+
+    Raises:
+        RegistryError: Every attempt had a conflict.
+    """
 
     @wraps(change)
-    def whole(*args: P.args, **kwargs: P.kwargs) -> T:
+    def attempt_until_committed(*args: P.args, **kwargs: P.kwargs) -> T:
         for attempt in range(MAX_TRIES):
             try:
                 return change(*args, **kwargs)
             except CommitConflict:
                 sleep(uniform(0, 0.05 * 2 ** min(attempt, 5)))
         raise RegistryError(
-            "the registry is changed by others all the time",
-            found=f"overtaken {MAX_TRIES} times",
+            "other machines keep changing the registry",
+            found=f"{MAX_TRIES} conflicts with their commits",
             done="nothing was changed",
             todo="run again",
         )
 
-    return whole
+    return attempt_until_committed
 
 
-def pull(place: Path, remote: Mirror | None) -> None:
-    """Bring a dataset's folder of the mirror up to date, unless this thread is changing it."""
-    if remote is not None and place not in _changing.get():
-        with lock.exclusive(place / ".lock"):
-            _update(place, remote)
+def pull(directory: Path, remote: Mirror | None) -> None:
+    """Update the local directory from the store, if there is one and this thread is not changing it."""
+    if remote is not None and directory not in _changing.get():
+        with lock.exclusive(directory / ".lock"):
+            _update(directory, remote)
 
 
 @contextmanager
-def transaction(place: Path, remote: Mirror | None) -> Iterator[None]:
-    """Change the local files in the block, and commit that at its end; the lock must be held.
+def transaction(directory: Path, remote: Mirror | None) -> Iterator[None]:
+    """Context manager: commits at its end what the block changed in the local files.
+
+    The caller holds the directory's lock.
+
+    Args:
+        directory: The dataset's directory in the mirror.
+        remote: The mirror; None in a workspace without a store, where nothing is committed.
 
     Raises:
-        Overtaken: Another machine committed in between; nothing of this change is seen by anybody.
+        CommitConflict: Another machine committed in the meantime. Nobody can see any part of this change.
     """
     if remote is None:
         yield
         return
-    _update(place, remote)
-    before = replace(RegistryState.of(place), notes=_notes(_commits(place))[-1])  # people write at any time
-    token = _changing.set(_changing.get() | {place})
+    _update(directory, remote)
+    # Users edit the notes at any time, so the committed notes are the state before the change.
+    before = replace(RegistryState.of(directory), notes=_notes(_commits(directory))[-1])
+    token = _changing.set(_changing.get() | {directory})
     try:
         yield
     finally:
         _changing.reset(token)
-    if added := RegistryState.of(place).since(before):
-        while added and not _commit(place, remote, added):
+    if added := RegistryState.of(directory).since(before):
+        while added and not _commit(directory, remote, added):
             if not _is_publication(added):
                 raise CommitConflict
-            _update(place, remote)
-            added = _unlogged(added, place)
-        _update(place, remote)
-        _remove_deleted(place, remote)
+            _update(directory, remote)
+            added = _unlogged(added, directory)
+        _update(directory, remote)
+        _remove_deleted(directory, remote)
 
 
 def publish(staging: Path, final: Path, remote: Mirror | None) -> None:
-    """Send a new version to the store under its number.
+    """Upload a new version from `staging` to the store under the number of `final`; does nothing without a
+    store.
 
     Raises:
-        Overtaken: Another machine has published under that number.
+        CommitConflict: Another machine has published a version under that number.
     """
     if remote is not None and not remote.push(staging, final):
         remote.remove_upload(staging, final)
         raise CommitConflict
 
 
-def _update(place: Path, remote: Mirror) -> None:
-    name = remote.name(place)
+def _update(directory: Path, remote: Mirror) -> None:
+    """Download new commits, then derive the local files and versions from all commits."""
+    name = remote.name(directory)
     listing = remote.store.listing(name)
-    lacking = [path for path in listing if _is_commit(path, name) and not _copy(place, path).exists()]
-    for path, content in sorted(remote.store.read_many(lacking).items()):
-        _copy(place, path).parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(_copy(place, path), content)
-    known = _commits(place)
-    if len(known) != sum(_is_commit(path, name) for path in listing):
+    missing = [path for path in listing if _is_commit(path, name) and not _copy(directory, path).exists()]
+    for path, content in sorted(remote.store.read_many(missing).items()):
+        _copy(directory, path).parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(_copy(directory, path), content)
+    commits = _commits(directory)
+    if len(commits) != sum(_is_commit(path, name) for path in listing):
         raise FormatError(
             f"{remote.store.address}/{name}/{FOLDER} has lost commits",
-            expected=f"all numbers up to {len(known)}",
+            expected=f"all numbers up to {len(commits)}",
             found=f"{sum(_is_commit(path, name) for path in listing)} of them",
             done="nothing was changed",
-            todo=f"bring the objects back; if the bucket was emptied on purpose, remove {remote.root}",
+            todo=f"restore the objects; if the bucket was emptied on purpose, remove {remote.root}",
         )
-    _write(place, known)
-    _versions(place, remote, listing, deleted(known))
+    _write(directory, commits)
+    _versions(directory, remote, listing, deleted(commits))
 
 
-def _commit(place: Path, remote: Mirror, added: Mapping[str, Any]) -> bool:
-    """Create the next commit; whether nobody else has."""
-    number = len(_commits(place)) + 1
-    # The token tells this commit from another one of the same content.
+def _commit(directory: Path, remote: Mirror, added: Mapping[str, Any]) -> bool:
+    """Create the next commit. Returns False if another machine has already created that number."""
+    number = len(_commits(directory)) + 1
+    # The token makes commits with the same content different.
     record = {"format": FORMAT, "number": number, "token": secrets.token_hex(8), **added}
     content = json.dumps(record, indent=1, ensure_ascii=False).encode()
-    if not remote.store.create(f"{remote.name(place)}/{FOLDER}/{number:08d}.json", content):
+    if not remote.store.create(f"{remote.name(directory)}/{FOLDER}/{number:08d}.json", content):
         return False
-    (place / LOCAL_FOLDER).mkdir(exist_ok=True)
-    atomic.write_bytes(place / LOCAL_FOLDER / f"{number:08d}.json", content)
+    (directory / LOCAL_FOLDER).mkdir(exist_ok=True)
+    atomic.write_bytes(directory / LOCAL_FOLDER / f"{number:08d}.json", content)
     return True
 
 
 def _is_publication(added: Mapping[str, Any]) -> bool:
-    """Whether it holds whatever others have changed: a version's number is its own by then."""
+    """Whether the change only publishes versions. It is valid after any other commit: the number is taken."""
     actions = {json.loads(line)["action"] for line in added["log"]}
     return actions == {"publish"} and not (added["aliases"] or added["lines"] or added["notes"])
 
 
-def _unlogged(added: Mapping[str, Any], place: Path) -> dict[str, Any]:
-    """A publication without what another machine has logged in our place; empty if that is all."""
-    logged = {json.loads(line).get("version") for line in RegistryState.of(place).log}
+def _unlogged(added: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """A publication without the lines that another machine has logged already; empty if none is left."""
+    logged = {json.loads(line).get("version") for line in RegistryState.of(directory).log}
     lines = [line for line in added["log"] if json.loads(line)["version"] not in logged]
     return {**added, "log": lines} if lines else {}
 
 
 def deleted(commits: list[dict[str, Any]]) -> set[str]:
-    """Versions that were removed for good."""
+    """Names of the versions that a commit has deleted."""
     lines = (json.loads(line) for commit in commits for line in commit["log"])
     return {line["version"] for line in lines if line["action"] == "delete"}
 
 
-def _write(place: Path, commits: list[dict[str, Any]]) -> None:
-    """Let the local files be what follows from the commits."""
+def _write(directory: Path, commits: list[dict[str, Any]]) -> None:
+    """Write the local files that follow from the commits."""
     aliases = [commit["aliases"] for commit in commits if commit["aliases"]]
     evidence = {Path(name).name: text for commit in commits for name, text in commit["evidence"].items()}
     texts = {
@@ -218,52 +234,56 @@ def _write(place: Path, commits: list[dict[str, Any]]) -> None:
         **{f"{DECISIONS}/{name}": text for name, text in evidence.items()},
     }
     notes = _notes(commits)
-    if _text(place / NOTES) in notes:  # else they were edited here, and go with the next change
+    if _text(directory / NOTES) in notes:  # otherwise they were edited here, and the next change commits them
         texts[NOTES] = notes[-1]
     for name, text in texts.items():
-        path = place / name
+        path = directory / name
         if _text(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(path, text.encode()) if text else path.unlink()
 
 
 def _notes(commits: list[dict[str, Any]]) -> list[str]:
-    """The notes for the model cards as they were, the latest last."""
+    """All versions of the notes for the model cards, latest last."""
     return ["", *(commit["notes"] for commit in commits if commit["notes"])]
 
 
-def _versions(place: Path, remote: Mirror, listing: Mapping[str, int], gone: set[str]) -> None:
-    """A folder with its manifest for each version in the store; none for any other."""
+def _versions(
+    directory: Path, remote: Mirror, listing: Mapping[str, int], deleted_versions: set[str]
+) -> None:
+    """Make the local version directories match the store: add missing manifests, remove other versions."""
     manifests = {Path(path).parent.name for path in listing if path.endswith(f"/{MANIFEST}")}
-    there = {name for name in manifests if VERSION.fullmatch(name)} - gone
-    for path in place.glob("v*"):
-        if VERSION.fullmatch(path.name) and path.name not in there:
+    versions = {name for name in manifests if VERSION.fullmatch(name)} - deleted_versions
+    for path in directory.glob("v*"):
+        if VERSION.fullmatch(path.name) and path.name not in versions:
             atomic.remove_directory(path)
-    for name in sorted(there):
-        remote.fetch_manifest(place / name)
+    for name in sorted(versions):
+        remote.fetch_manifest(directory / name)
 
 
-def _remove_deleted(place: Path, remote: Mirror) -> None:
-    """Free the store of versions whose deletion is committed."""
-    listing = remote.store.listing(remote.name(place))
-    for version in sorted(deleted(_commits(place))):
-        begin = f"{remote.name(place / version)}/"
-        if any(path.startswith(begin) and not path.endswith(f"/{MANIFEST}") for path in listing):
-            remote.delete(place / version)
+def _remove_deleted(directory: Path, remote: Mirror) -> None:
+    """Delete the files of versions from the store whose deletion is committed."""
+    listing = remote.store.listing(remote.name(directory))
+    for version in sorted(deleted(_commits(directory))):
+        prefix = f"{remote.name(directory / version)}/"
+        if any(path.startswith(prefix) and not path.endswith(f"/{MANIFEST}") for path in listing):
+            remote.delete(directory / version)
 
 
-def _commits(place: Path) -> list[dict[str, Any]]:
-    """The commits that are known here, oldest first."""
-    found = [json.loads(path.read_bytes()) for path in sorted((place / LOCAL_FOLDER).glob("[0-9]*.json"))]
-    for number, commit in enumerate(found, 1):
+def _commits(directory: Path) -> list[dict[str, Any]]:
+    """The commits in the local directory, oldest first."""
+    commits = [
+        json.loads(path.read_bytes()) for path in sorted((directory / LOCAL_FOLDER).glob("[0-9]*.json"))
+    ]
+    for number, commit in enumerate(commits, 1):
         if (commit.get("format"), commit.get("number")) != (FORMAT, number):
             raise FormatError(
-                f"commit {number} in {place / LOCAL_FOLDER} cannot be read",
+                f"commit {number} in {directory / LOCAL_FOLDER} cannot be read",
                 expected=f"format {FORMAT}, number {number}",
                 found=f"format {commit.get('format')}, number {commit.get('number')}",
                 todo="use the version of Plumbline that wrote it",
             )
-    return found
+    return commits
 
 
 def _is_commit(path: str, name: str) -> bool:
@@ -271,8 +291,8 @@ def _is_commit(path: str, name: str) -> bool:
     return folder == f"{name}/{FOLDER}" and NUMBERED.fullmatch(file) is not None
 
 
-def _copy(place: Path, path: str) -> Path:
-    return place / LOCAL_FOLDER / path.rpartition("/")[2]
+def _copy(directory: Path, path: str) -> Path:
+    return directory / LOCAL_FOLDER / path.rpartition("/")[2]
 
 
 def _text(path: Path) -> str:

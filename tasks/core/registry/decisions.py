@@ -1,10 +1,11 @@
-"""The ledger: every decision with its evidence, and how often a test set has been looked at for one.
+"""The promotion decisions with their evidence, and how often they have used a test set.
 
-    models/<dataset>/decisions.jsonl          one line a decision
+    models/<dataset>/decisions.jsonl          one line per decision
     models/<dataset>/decisions/<digest>.json  its evidence
 
-Each look at the same test images lets a little of them leak into the choice of the model: of many equal
-challengers, some seem better by chance. The ledger counts the looks, and the report says the number.
+Each decision that uses the same test images leaks some information about them into the choice of the model:
+among many equal challengers, a few seem better by chance. These files count the uses, and the report shows
+the number.
 """
 
 import json
@@ -20,7 +21,7 @@ from tasks.core.workspace import Workspace
 
 
 def test_set(tensors: TensorCache) -> str:
-    """A name for the test images and labels by their content: the same in any tensor cache that has them."""
+    """A digest of the test images and labels; equal for all tensor caches with the same test set."""
     files = tensors.manifest["files"]
     return hashing.digest_of([files["test.images.npy"]["sha256"], files["test.labels.npy"]["sha256"]])
 
@@ -29,43 +30,45 @@ def test_set(tensors: TensorCache) -> str:
 def record_decision(
     line: Mapping[str, Any], evidence: Mapping[str, Any], dataset: str, workspace: Workspace
 ) -> None:
-    """Write a decision down, unless the model's last decision was this very one.
+    """Append a decision, unless the model's last decision has the same evidence.
 
     Args:
-        line: who, version, challenger and champion (SHA-256 of the models), test_set, looked (whether the
-            test images decided), promoted; JSON values.
+        line: JSON values: who, why, version, challenger and champion (SHA-256 of the models), test_set,
+            looked (whether the decision used the test images), promoted.
         evidence: See `Decision`; the line refers to it by digest.
+        dataset: Name of the dataset.
+        workspace: The workspace with the registry.
     """
     digest = hashing.digest_of(evidence)
-    with layout.locked_folder(dataset, workspace) as place:
-        last = _last(place / DECISION_LOG, str(line["challenger"]))
+    with layout.locked_folder(dataset, workspace) as directory:
+        last = _last(directory / DECISION_LOG, str(line["challenger"]))
         if last is not None and last["evidence"] == digest:
             return
-        (place / DECISIONS).mkdir(exist_ok=True)
+        (directory / DECISIONS).mkdir(exist_ok=True)
         content = json.dumps(dict(evidence), indent=1, ensure_ascii=False)
-        atomic.write_bytes(place / DECISIONS / f"{digest}.json", content.encode())
-        log.append(place / DECISION_LOG, log.record(**{"action": "decide", **line, "evidence": digest}))
+        atomic.write_bytes(directory / DECISIONS / f"{digest}.json", content.encode())
+        log.append(directory / DECISION_LOG, log.record(**{"action": "decide", **line, "evidence": digest}))
 
 
 def read_decisions(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:
-    """All decisions about the dataset's models, oldest first."""
+    """All decisions on the dataset's models, oldest first."""
     return log.read(layout.synced_folder(dataset, workspace) / DECISION_LOG)
 
 
 def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
-    """The evidence of a model's last decision; empty if the gate never saw it."""
-    place = layout.synced_folder(dataset, workspace)
-    last = _last(place / DECISION_LOG, model_sha256)
+    """The evidence of a model's last decision; empty if there is none."""
+    directory = layout.synced_folder(dataset, workspace)
+    last = _last(directory / DECISION_LOG, model_sha256)
     if last is None:
         return {}
-    evidence = dict(json.loads((place / DECISIONS / f"{last['evidence']}.json").read_bytes()))
+    evidence = dict(json.loads((directory / DECISIONS / f"{last['evidence']}.json").read_bytes()))
     for row in evidence.get("classes", []):
-        row.setdefault("class_name", row.get("class"))  # its name in Plumbline 0.1.0
+        row.setdefault("class_name", row.get("class"))  # the key in Plumbline 0.1.0
     return evidence
 
 
 def test_set_uses(dataset: str, test_set: str, workspace: Workspace) -> int:
-    """How many different pairs of models these test images have decided between."""
+    """Number of different pairs of models that were compared on this test set."""
     pairs = {
         (line["challenger"], line["champion"])
         for line in read_decisions(dataset, workspace)
@@ -74,6 +77,6 @@ def test_set_uses(dataset: str, test_set: str, workspace: Workspace) -> int:
     return len(pairs)
 
 
-def _last(lines: Path, challenger: str) -> dict[str, Any] | None:
-    own = [line for line in log.read(lines) if line["challenger"] == challenger]
-    return own[-1] if own else None
+def _last(path: Path, challenger: str) -> dict[str, Any] | None:
+    decisions = [line for line in log.read(path) if line["challenger"] == challenger]
+    return decisions[-1] if decisions else None

@@ -1,9 +1,9 @@
-"""The gate: is the challenger shown better than the champion on the same test images?
+"""The gate: decides whether the challenger is proven better than the champion on the same test images.
 
-Two tests of the same paired outcomes. McNemar's exact test (Q. McNemar, Psychometrika 12, 1947; exact form
-recommended for a pair of fixed models by T. Dietterich, Neural Computation 10, 1998) asks whether the
-images that only one of the two has right split evenly. The paired bootstrap gives the interval of the
-difference of accuracies. A challenger is better if both say so.
+It uses two tests of the paired outcomes. McNemar's exact test (Q. McNemar, Psychometrika 12, 1947; T.
+Dietterich, Neural Computation 10, 1998, recommends the exact form for a pair of fixed models) tests whether
+the images that only one of the two models predicts correctly split evenly. The paired bootstrap gives the
+interval of the difference in accuracy. A challenger is better if both tests agree.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,17 +17,17 @@ from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics import intervals, paired
 from tasks.core.metrics.paired import ALPHA, PairedComparison
 
-MAX_LISTED = 48  # images listed each way in the evidence; the predictions table has them all
+MAX_LISTED = 48  # images per list in the evidence; the predictions table has all of them
 
 
 @dataclass(frozen=True)
 class RegressionBudget:
-    """What a promotion may cost.
+    """The losses that a promotion may cause.
 
     Args:
-        margin: not-worse: largest loss of accuracy that still counts as not worse, 0..1.
-        class_loss: Largest proven loss of a class's recall, 0..1: the lower bound of the loss must stay
-            below it.
+        margin: For the policy not-worse: the largest loss of accuracy that still counts as not worse, 0..1.
+        class_loss: The largest accepted loss of a class's recall, 0..1; the lower bound of the loss must not
+            exceed it.
     """
 
     margin: float = 0.005
@@ -36,12 +36,12 @@ class RegressionBudget:
 
 @dataclass(frozen=True)
 class GateDecision:
-    """What the gate says.
+    """The decision of the gate.
 
     Args:
-        promote: Whether the challenger shall be champion.
-        verdict: In words.
-        evidence: The figures; JSON values.
+        promote: Whether the challenger becomes champion.
+        verdict: The decision as text.
+        evidence: The figures behind it; JSON values.
     """
 
     promote: bool
@@ -54,71 +54,93 @@ def decide(
     challenger: Scored,
     champion: Scored,
     classes: tuple[str, ...],
-    name: str,
+    champion_version: str,
     budget: RegressionBudget | None = None,
 ) -> GateDecision:
-    """Hold a challenger against the champion on the same test images.
+    """Compare a challenger with the champion on the same test images, and decide.
 
     Args:
         policy: When to promote.
-        challenger, champion: Their scored test images, in the same order.
+        challenger: The challenger's scored test images.
+        champion: The champion's scored test images, in the same order.
         classes: Names of the classes.
-        name: The champion's version, for the verdict.
-        budget: What a promotion may cost; the default if None.
+        champion_version: The champion's version, for the verdict.
+        budget: The losses that a promotion may cause; None means the defaults.
     """
     budget = budget or RegressionBudget()
-    right = challenger.predicted == challenger.labels
-    right_before = champion.predicted == champion.labels
-    outcome = paired.compare_outcomes(right, right_before)
-    changes = class_changes(challenger.labels, right, right_before, classes)
-    spent = [row for row in changes if row["high"] is not None and row["high"] < -budget.class_loss]
-    promote, reason = _rule(policy, outcome, spent, name, budget)
+    challenger_correct = challenger.predicted == challenger.labels
+    champion_correct = champion.predicted == champion.labels
+    outcome = paired.compare_outcomes(challenger_correct, champion_correct)
+    changes = class_changes(challenger.labels, challenger_correct, champion_correct, classes)
+    regressed_classes = [
+        row for row in changes if row["high"] is not None and row["high"] < -budget.class_loss
+    ]
+    promote, reason = _rule(policy, outcome, regressed_classes, champion_version, budget)
     evidence = {
         "policy": str(policy),
-        "images": len(right),
-        "champion_version": name,
-        "challenger_accuracy": float(right.mean()),
-        "champion_accuracy": float(right_before.mean()),
+        "images": len(challenger_correct),
+        "champion_version": champion_version,
+        "challenger_accuracy": float(challenger_correct.mean()),
+        "champion_accuracy": float(champion_correct.mean()),
         "paired": asdict(outcome),
         "budget": asdict(budget),
         "classes": changes,
-        "regressions": disagreements(challenger, champion, right_before & ~right),
-        "improvements": disagreements(challenger, champion, right & ~right_before),
+        "regressions": disagreements(challenger, champion, champion_correct & ~challenger_correct),
+        "improvements": disagreements(challenger, champion, challenger_correct & ~champion_correct),
     }
     return GateDecision(promote, f"{paired.difference_text(outcome)}: {reason}", evidence)
 
 
 def class_changes(
     labels: NDArray[np.integer],
-    right: NDArray[np.bool_],
-    right_before: NDArray[np.bool_],
+    challenger_correct: NDArray[np.bool_],
+    champion_correct: NDArray[np.bool_],
     classes: tuple[str, ...],
 ) -> list[dict[str, Any]]:
-    """Change of each class's recall with its paired bootstrap interval at 95 % for all classes together.
+    """The change of each class's recall, with paired bootstrap intervals at a joint level of 95 %.
 
-    The level is Bonferroni's, 5 % shared by the classes: with a hundred classes, some would otherwise
-    seem to lose by chance. A class without images has null figures.
+    By Bonferroni's method the classes share the error probability of 5 %. Without it, some of a hundred
+    classes would seem to lose by chance.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        challenger_correct: bool (N,), whether each prediction of the challenger is correct.
+        champion_correct: bool (N,), whether each prediction of the champion is correct.
+        classes: Names of the C classes.
+
+    Returns:
+        One dictionary per class: class_name, images, change (-1..1), low, high; the last three are None for a
+        class without images.
     """
     rows = []
     for label, name in enumerate(classes):
-        own = labels == label
-        won, lost = int(np.sum(own & right & ~right_before)), int(np.sum(own & right_before & ~right))
-        count = int(own.sum())
+        in_class = labels == label
+        won = int(np.sum(in_class & challenger_correct & ~champion_correct))
+        lost = int(np.sum(in_class & champion_correct & ~challenger_correct))
+        count = int(in_class.sum())
         low, high = _class_interval(won, lost, count, ALPHA / len(classes)) if count else (None, None)
         change = (won - lost) / count if count else None
         rows.append({"class_name": name, "images": count, "change": change, "low": low, "high": high})
     return rows
 
 
-def disagreements(challenger: Scored, champion: Scored, chosen: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Images on which exactly one of the two is right, the surest mistakes first, at most `MAX_LISTED`.
+def disagreements(challenger: Scored, champion: Scored, selected: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Images that exactly one of the two models predicts correctly, most confident mistakes first.
+
+    Args:
+        challenger: The challenger's scored test images.
+        champion: The champion's scored test images, in the same order.
+        selected: bool (N,), the images to list.
 
     Returns:
-        For each: row in the test tensors, label, and each model's predicted class and its probability.
+        At most `MAX_LISTED` dictionaries: row in the test tensors, label, and the predicted class of each
+        model with its probability.
     """
-    rows = np.flatnonzero(chosen)
-    sure = np.maximum(challenger.probabilities[rows].max(axis=1), champion.probabilities[rows].max(axis=1))
-    order = rows[np.argsort(-sure, kind="stable")][:MAX_LISTED]
+    rows = np.flatnonzero(selected)
+    confidence = np.maximum(
+        challenger.probabilities[rows].max(axis=1), champion.probabilities[rows].max(axis=1)
+    )
+    order = rows[np.argsort(-confidence, kind="stable")][:MAX_LISTED]
     return [
         {
             "row": int(row),
@@ -133,6 +155,7 @@ def disagreements(challenger: Scored, champion: Scored, chosen: NDArray[np.bool_
 
 
 def _class_interval(won: int, lost: int, count: int, alpha: float) -> tuple[float, float]:
+    """Bootstrap interval of (won - lost) / count at the level 1 - alpha."""
     resampled = intervals.bootstrap_table(
         np.array([won, lost, count - won - lost]), paired.accuracy_difference
     )
@@ -143,25 +166,26 @@ def _class_interval(won: int, lost: int, count: int, alpha: float) -> tuple[floa
 def _rule(
     policy: PromotePolicy,
     outcome: PairedComparison,
-    spent: list[dict[str, Any]],
-    name: str,
+    regressed_classes: list[dict[str, Any]],
+    champion_version: str,
     budget: RegressionBudget,
 ) -> tuple[bool, str]:
+    """Whether to promote, and the reason."""
     if policy is PromotePolicy.never:
-        return False, f"policy never, champion {name} stays"
+        return False, f"policy never, champion {champion_version} stays"
     if policy is PromotePolicy.always:
-        return True, f"policy always, replaces champion {name}"
+        return True, f"policy always, replaces champion {champion_version}"
     if policy is PromotePolicy.better and not outcome.better:
         proven = "proven worse" if outcome.worse else "not proven better"
-        return False, f"{proven}, champion {name} stays"
+        return False, f"{proven}, champion {champion_version} stays"
     if policy is PromotePolicy.not_worse and outcome.low <= -budget.margin:
         margin = f"{budget.margin * 100:g}"
-        return False, f"not proven to lose less than {margin} points, champion {name} stays"
-    if spent:
-        worst = min(spent, key=lambda row: row["high"])
+        return False, f"not proven to lose less than {margin} points, champion {champion_version} stays"
+    if regressed_classes:
+        worst = min(regressed_classes, key=lambda row: row["high"])
         return False, (
             f"but {worst['class_name']} loses {-worst['change'] * 100:.1f} points of recall, more than the "
-            f"budget of {budget.class_loss * 100:g}: champion {name} stays"
+            f"budget of {budget.class_loss * 100:g}: champion {champion_version} stays"
         )
     proven = "proven better" if outcome.better else "proven not worse"
-    return True, f"{proven}, replaces champion {name}"
+    return True, f"{proven}, replaces champion {champion_version}"

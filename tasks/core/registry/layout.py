@@ -1,12 +1,13 @@
-"""A dataset's place in the registry, on disk: its lock, its versions, its aliases, its log.
+"""A dataset's directory in the registry: its lock, versions, aliases and log.
 
     models/<dataset>/v0001/         a version
     models/<dataset>/aliases.json   names for versions
     models/<dataset>/log.jsonl      every change
 
-A version appears by a rename, an alias changes by a rename, and both only under the lock: a reader, or a
-kill at any moment, finds a whole registry. What a killed writer did without logging it is logged by the
-next one. In a workspace at an address all this mirrors what machines agree on in its store (`commits`).
+A version appears by a rename, and aliases change by a rename, both only under the lock. The registry is
+therefore consistent for every reader and after a kill at any moment. If a killed writer did not log its
+change, the next writer logs it. In a workspace at an address, this directory mirrors the commits in the store
+(see `commits`).
 """
 
 import json
@@ -27,10 +28,10 @@ LOGGED_BY_RUN = "made by a run"
 
 
 def folder(dataset: str, workspace: Workspace) -> Path:
-    """Where the dataset's models lie.
+    """The directory of the dataset's models.
 
     Raises:
-        UsageError: The name cannot be a folder's.
+        UsageError: The name cannot be the name of a folder.
     """
     if not dataset or Path(dataset).name != dataset or dataset.startswith("."):
         raise UsageError("a dataset's name must be usable as a folder's name", found=repr(dataset))
@@ -38,53 +39,56 @@ def folder(dataset: str, workspace: Workspace) -> Path:
 
 
 def synced_folder(dataset: str, workspace: Workspace) -> Path:
-    """The dataset's folder, for a reader: up to date with the workspace's store if it has one."""
-    place = folder(dataset, workspace)
-    commits.pull(place, mirror.of_workspace(workspace))
-    return place
+    """The dataset's directory for reading, updated from the workspace's store if it has one."""
+    directory = folder(dataset, workspace)
+    commits.pull(directory, mirror.of_workspace(workspace))
+    return directory
 
 
 @contextmanager
 def locked_folder(dataset: str, workspace: Workspace) -> Iterator[Path]:
-    """The dataset's folder, for one writer alone, with what killed ones left cleared up.
+    """Context manager: the dataset's directory for one writer, without the leftovers of killed writers.
 
     Raises:
-        Overtaken: See `commits.retry_on_conflict`, which every caller is decorated with.
+        CommitConflict: See `commits.retry_on_conflict`, which decorates every caller.
     """
-    place = folder(dataset, workspace)
-    with lock.exclusive(place / ".lock"), commits.transaction(place, mirror.of_workspace(workspace)):
-        for leftover in place.glob(".*.tmp"):
+    directory = folder(dataset, workspace)
+    with lock.exclusive(directory / ".lock"), commits.transaction(directory, mirror.of_workspace(workspace)):
+        for leftover in directory.glob(".*.tmp"):
             atomic.remove(leftover)
-        _log_missing_entries(place, alone=not workspace.address)
-        yield place
+        _log_missing_entries(directory, exclusive=not workspace.address)
+        yield directory
 
 
-def version_names(place: Path) -> list[str]:
-    """Versions that are there, by number."""
-    found = [path.name for path in place.glob("v*") if VERSION.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda name: int(name[1:]))
+def version_names(directory: Path) -> list[str]:
+    """Names of the existing versions, sorted by number."""
+    names = [path.name for path in directory.glob("v*") if VERSION.fullmatch(path.name) and path.is_dir()]
+    return sorted(names, key=lambda name: int(name[1:]))
 
 
-def next_version_name(place: Path) -> str:
-    """A version's name that was never given, not even to a version that was deleted since."""
-    given = [*version_names(place), *(change.get("version") or "v0" for change in log.read(place / LOG))]
-    return f"v{max((int(name[1:]) for name in given), default=0) + 1:04d}"
+def next_version_name(directory: Path) -> str:
+    """The next version name that was never used, not even by a version that is deleted now."""
+    used = [
+        *version_names(directory),
+        *(change.get("version") or "v0" for change in log.read(directory / LOG)),
+    ]
+    return f"v{max((int(name[1:]) for name in used), default=0) + 1:04d}"
 
 
-def aliases(place: Path) -> dict[str, str]:
-    """Which version each alias names."""
-    return dict(_read(place)["aliases"])
+def aliases(directory: Path) -> dict[str, str]:
+    """The version of each alias."""
+    return dict(_read(directory)["aliases"])
 
 
-def write_aliases(place: Path, aliases: Mapping[str, str], change: Mapping[str, Any]) -> None:
-    """Replace all aliases at once and log the change; the lock must be held."""
+def write_aliases(directory: Path, aliases: Mapping[str, str], change: Mapping[str, Any]) -> None:
+    """Replace all aliases in one rename and log the change; the caller holds the lock."""
     content = {"format": FORMAT, "aliases": dict(sorted(aliases.items())), "change": dict(change)}
-    atomic.write_bytes(place / ALIASES, json.dumps(content, indent=1).encode())
-    log.append(place / LOG, change)
+    atomic.write_bytes(directory / ALIASES, json.dumps(content, indent=1).encode())
+    log.append(directory / LOG, change)
 
 
-def _read(place: Path) -> dict[str, Any]:
-    path = place / ALIASES
+def _read(directory: Path) -> dict[str, Any]:
+    path = directory / ALIASES
     if not path.exists():
         return {"aliases": {}, "change": None}
     content = dict(json.loads(path.read_bytes()))
@@ -95,21 +99,21 @@ def _read(place: Path) -> dict[str, Any]:
     return content
 
 
-def _log_missing_entries(place: Path, alone: bool) -> None:
-    """Log what others did.
+def _log_missing_entries(directory: Path, exclusive: bool) -> None:
+    """Log the changes that other writers made and did not log.
 
     Args:
-        place: The dataset's folder.
-        alone: Whether they must be dead, since this process holds the only lock. A machine that shares the
-            store may be just about to write the same line.
+        directory: The dataset's directory.
+        exclusive: Whether this process holds the only lock, so that those writers were interrupted. Without
+            it, another machine that shares the store may be about to write the same line.
     """
-    logged = log.read(place / LOG)
-    change = _read(place)["change"]
-    if change and change not in logged:
-        log.append(place / LOG, change)
-    published = {line["version"] for line in logged if line["action"] == "publish"}
-    for name in version_names(place):
+    entries = log.read(directory / LOG)
+    change = _read(directory)["change"]
+    if change and change not in entries:
+        log.append(directory / LOG, change)
+    published = {line["version"] for line in entries if line["action"] == "publish"}
+    for name in version_names(directory):
         if name not in published:
-            who = str(manifests.read(place / name)["facts"].get("who", ""))
-            why = "found unlogged: its writer was interrupted" if alone else LOGGED_BY_RUN
-            log.append(place / LOG, log.record("publish", who, why, version=name))
+            who = str(manifests.read(directory / name)["facts"].get("who", ""))
+            why = "found unlogged: its writer was interrupted" if exclusive else LOGGED_BY_RUN
+            log.append(directory / LOG, log.record("publish", who, why, version=name))

@@ -1,4 +1,4 @@
-"""The registry as people read it: one row a version, and all that is known of one; every figure is text."""
+"""Text tables of the registry: one row per version, and the details of one version."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +14,20 @@ from tasks.core.workspace import Workspace
 
 
 def version_rows(workspace: Workspace, dataset: str | None = None) -> list[dict[str, str]]:
-    """One row a version, by dataset and number; a damaged one says so instead of its figures."""
+    """One row per version, sorted by dataset and number.
+
+    The row of a damaged version describes the damage in place of its figures.
+
+    Args:
+        workspace: The workspace with the registry.
+        dataset: Only this dataset; None lists all.
+    """
     names = registry.datasets(workspace) if dataset is None else [dataset]
     return [row for name in names for row in _rows(name, workspace)]
 
 
 def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
-    """What is known of a version: file, aliases, origin, metrics with their intervals, abstention."""
+    """The details of a version: file, aliases, origin, metrics with intervals, abstention thresholds."""
     manifest = version.manifest
     facts = manifest["facts"]
     height, width, channels = facts["shape"]
@@ -49,7 +56,7 @@ def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, st
 
 
 def log_rows(dataset: str, version: str, workspace: Workspace) -> list[dict[str, str]]:
-    """The log's lines about a version, oldest first."""
+    """The log entries about a version, oldest first."""
     return [
         {name: str(line.get(name, "")) for name in ("when", "who", "action", "why")}
         for line in registry.history(dataset, workspace)
@@ -58,12 +65,12 @@ def log_rows(dataset: str, version: str, workspace: Workspace) -> list[dict[str,
 
 
 def _rows(dataset: str, workspace: Workspace) -> list[dict[str, str]]:
-    place = layout.synced_folder(dataset, workspace)
+    directory = layout.synced_folder(dataset, workspace)
     aliases = _names_of(dataset, workspace)
     return [
         {"dataset": dataset, "version": name, "aliases": ", ".join(aliases.get(name, []))}
-        | _figures(place / name)
-        for name in layout.version_names(place)
+        | _figures(directory / name)
+        for name in layout.version_names(directory)
     ]
 
 
@@ -87,10 +94,10 @@ def _figures(directory: Path) -> dict[str, str]:
 
 def _names_of(dataset: str, workspace: Workspace) -> dict[str, list[str]]:
     """Each version's aliases."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for name, version in registry.aliases(dataset, workspace).items():
-        found.setdefault(version, []).append(name)
-    return found
+        names.setdefault(version, []).append(name)
+    return names
 
 
 def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:

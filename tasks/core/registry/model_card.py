@@ -1,8 +1,8 @@
-"""The model card of a version: what facts can say is filled in, what only people can say is marked.
+"""The model card of a version: some sections are generated, the others are for users to write.
 
-Sections after M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. What people write stands
-in one file a dataset, `card_notes.md`, and is part of the card of every version published afterwards; the
-card itself is part of its version and never changes.
+The sections follow M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. Users write their
+sections in one file per dataset, `card_notes.md`. The card of every version that is published later includes
+them. A card is part of its version and never changes.
 """
 
 import re
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 NOTES = "card_notes.md"
-MARK = "*to be written by a person*"
+MARK = "*to be written by hand*"
 HUMAN_SECTIONS = {
     "Intended use": "Who should use this model, for what; what it must not be used for.",
     "Factors": "Groups, cameras, places, seasons over which its quality may differ.",
     "Training data": "Where the images come from, who labelled them, under which licence.",
-    "Ethical considerations": "Whom a wrong prediction harms, and what is done about it.",
+    "Ethical considerations": "Who is harmed by a wrong prediction, and what is done about it.",
     "Caveats and recommendations": "What was not tested; when to retrain.",
 }
 
 
 def notes_template() -> str:
-    """The first `card_notes.md`: the sections that people fill, each with its question."""
+    """The initial `card_notes.md`: the sections for users to write, each with its question."""
     sections = [f"## {name}\n<!-- {question} -->\n" for name, question in HUMAN_SECTIONS.items()]
     return "# Notes for the model cards of this dataset\n\n" + "\n".join(sections)
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """What people wrote, by section; comments don't count, empty sections are left out."""
+    """The notes by section, without comments and empty sections."""
     if not path.exists():
         return {}
     text = re.sub(r"<!--.*?-->", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -38,10 +38,10 @@ def read_notes(path: Path) -> dict[str, str]:
 
 
 def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
-    """The card in markdown.
+    """The card as markdown.
 
     Args:
-        facts: Of the version's manifest: dataset, version, classes, shape, parameters, seed, metrics,
+        facts: Facts of the version's manifest: dataset, version, classes, shape, parameters, seed, metrics,
             packages, git_commit, model_sha256, evaluation, tensors, training, images.
         notes: See `read_notes`.
     """
@@ -84,7 +84,7 @@ def _details(facts: Mapping[str, Any]) -> str:
 
 def _compared(profile: Mapping[str, Any]) -> str:
     images = f"{profile['images']:,} {profile['split']} images"
-    return f"later batches are compared with {images}, whose numbers lie in `profile/`"
+    return f"later batches are compared with {images}; their features are in `profile/`"
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:

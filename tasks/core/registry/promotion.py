@@ -1,4 +1,4 @@
-"""Promotion: a trained model gets its version, is held against the champion, and may replace it."""
+"""Promotion: publishes a trained model, compares it with the champion, and may make it the champion."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,30 +24,37 @@ from tasks.core.workspace import Workspace
 def champion_to_compare(
     dataset: str, tensors: TensorCache, trained: TrainedModel, workspace: Workspace
 ) -> ModelVersion | None:
-    """The champion, if it has to be scored again on these tensors.
+    """The champion, if it has to be scored on these tensors.
 
-    None if there is no champion, if it is this very model, or if it cannot take these images or knows other
-    classes; `promote` then says which.
+    Args:
+        dataset: Name of the dataset.
+        tensors: The tensors with the test images.
+        trained: The challenger.
+        workspace: The workspace with the registry.
+
+    Returns:
+        None if there is no champion, if the challenger is the champion, or if the champion has another input
+        shape or other classes. `promote` then gives the reason in its verdict.
 
     Raises:
         RegistryError: The champion's files are damaged.
     """
-    standing = registry.champion(dataset, workspace)
+    champion = registry.champion(dataset, workspace)
     if (
-        standing is None
-        or standing.model_sha256 == trained.model_sha256
-        or why_incomparable(standing, tensors)
+        champion is None
+        or champion.model_sha256 == trained.model_sha256
+        or why_incomparable(champion, tensors)
     ):
         return None
-    return standing
+    return champion
 
 
-def why_incomparable(standing: ModelVersion, tensors: TensorCache) -> str:
-    """Why a model cannot be scored on these tensors, in words; empty if it can."""
-    facts = standing.manifest["facts"]
-    theirs, ours = list(facts["classes"]), list(tensors.classes)
-    if theirs != ours:
-        return f"it has other classes ({_classes_apart(theirs, ours)})"
+def why_incomparable(champion: ModelVersion, tensors: TensorCache) -> str:
+    """The reason why the champion cannot be scored on these tensors; empty if it can."""
+    facts = champion.manifest["facts"]
+    champion_classes, classes = list(facts["classes"]), list(tensors.classes)
+    if champion_classes != classes:
+        return f"it has other classes ({_class_difference(champion_classes, classes)})"
     if list(facts["shape"]) != list(tensors.shape):
         shapes = ("x".join(map(str, shape)) for shape in (facts["shape"], tensors.shape))
         return "it takes images of {}, these are {}".format(*shapes)
@@ -70,55 +77,62 @@ def promote(
     """Publish a model and decide whether it becomes champion.
 
     Args:
-        trained, evaluation: The challenger.
-        champion_evaluation: The rival's scores on the same tensors; None if `champion_to_compare` gave none.
+        trained: The challenger.
+        evaluation: The challenger's evaluation.
+        champion_evaluation: The champion's evaluation on the same tensors; None if `champion_to_compare`
+            returned None.
         policy: When to promote.
-        facts: For the version's manifest and card: parameters, seed, packages, git_commit; JSON values.
-        who: Stands in the log.
-        budget: What a promotion may cost; the default if None.
-        exported: The model in other formats; the version gets those that are certified.
-        profiled: What the model's images are like; goes into the version.
+        tensors: The tensors with the test images.
+        facts: Facts for the version's manifest and card: parameters, seed, packages, git_commit; JSON values.
+        workspace: The workspace with the registry.
+        who: The user, for the registry log.
+        budget: The losses that a promotion may cause; None means the defaults.
+        exported: The model in other formats; the version includes the certified ones.
+        profiled: The profile of the validation images, for drift detection; part of the version.
 
     Returns:
-        The decision; overtaken if another run's model became champion meanwhile: have that one scored and
-        ask again. Its evidence doesn't depend on when it was made: asked again about the champion
-        itself, it is that of the decision which made it champion.
+        The decision. Its `champion_changed` is true if the model of another run became champion in the
+        meantime; the caller then scores that champion and calls this function again. If the challenger is the
+        champion already, the evidence is that of the decision which made it champion, so it does not depend
+        on the time.
     """
     dataset = tensors.dataset
-    known = {**facts, "classes": list(tensors.classes), "shape": list(tensors.shape)}
+    version_facts = {**facts, "classes": list(tensors.classes), "shape": list(tensors.shape)}
     version = registry.publish(
-        trained, evaluation, dataset, known, workspace, who=who, exported=exported, profiled=profiled
+        trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
     )
-    standing = registry.champion(dataset, workspace)
-    if standing is not None and standing.model_sha256 == trained.model_sha256:
-        verdict = f"this very model is champion {standing.version} already, nothing changed"
+    champion = registry.champion(dataset, workspace)
+    if champion is not None and champion.model_sha256 == trained.model_sha256:
+        verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
-        return Decision(version.version, standing.version, False, verdict, evidence)
-    ruling = _decide(policy, evaluation, champion_evaluation, standing, tensors, budget)
-    decision = _apply(ruling, version, standing, tensors, workspace, who)
-    met = champion_evaluation.model_sha256 if champion_evaluation else ""
-    return replace(decision, champion_changed=_champion_changed(decision, standing, met, tensors, workspace))
+        return Decision(version.version, champion.version, False, verdict, evidence)
+    gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget)
+    decision = _apply(gate_decision, version, champion, tensors, workspace, who)
+    compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""
+    return replace(
+        decision, champion_changed=_champion_changed(decision, champion, compared_model, tensors, workspace)
+    )
 
 
 def _decide(
     policy: PromotePolicy,
     evaluation: Evaluation,
     champion_evaluation: Evaluation | None,
-    standing: ModelVersion | None,
+    champion: ModelVersion | None,
     tensors: TensorCache,
     budget: RegressionBudget | None,
 ) -> GateDecision:
-    if standing is None:
+    if champion is None:
         return _first_champion(policy, tensors.dataset)
-    hindrance = why_incomparable(standing, tensors) or _unscored(champion_evaluation, standing, tensors)
-    if hindrance or champion_evaluation is None:
-        return _incomparable(policy, standing, hindrance)
+    reason = why_incomparable(champion, tensors) or _why_unscored(champion_evaluation, champion, tensors)
+    if reason or champion_evaluation is None:
+        return _incomparable(policy, champion, reason)
     return gate.decide(
         policy,
         scored_of(evaluation, tensors, "test"),
         scored_of(champion_evaluation, tensors, "test"),
         tensors.classes,
-        standing.version,
+        champion.version,
         budget,
     )
 
@@ -129,44 +143,51 @@ def _first_champion(policy: PromotePolicy, dataset: str) -> GateDecision:
     return GateDecision(promoted, verdict, {"policy": str(policy), "champion_version": ""})
 
 
-def _unscored(scored: Evaluation | None, standing: ModelVersion, tensors: TensorCache) -> str:
-    if scored is None:
+def _why_unscored(
+    champion_evaluation: Evaluation | None, champion: ModelVersion, tensors: TensorCache
+) -> str:
+    if champion_evaluation is None:
         return "it became champion during this run, run again to compare"
-    if scored.model_sha256 != standing.model_sha256:
+    if champion_evaluation.model_sha256 != champion.model_sha256:
         return "it became champion during this run, which compared with the one before: run again"
-    return "" if scored.tensors == tensors.digest else "it was scored on other images"
+    return "" if champion_evaluation.tensors == tensors.digest else "it was scored on other images"
 
 
-def _incomparable(policy: PromotePolicy, standing: ModelVersion, hindrance: str) -> GateDecision:
+def _incomparable(policy: PromotePolicy, champion: ModelVersion, reason: str) -> GateDecision:
     promoted = policy is PromotePolicy.always
-    outcome = "policy always, replaces it" if promoted else "champion stays; a person may promote this one"
-    verdict = f"not compared with champion {standing.version}, since {hindrance}: {outcome}"
+    outcome = "policy always, replaces it" if promoted else "champion stays; a user may promote this one"
+    verdict = f"not compared with champion {champion.version}, since {reason}: {outcome}"
     return GateDecision(
         promoted,
         verdict,
-        {"policy": str(policy), "champion_version": standing.version, "not_compared": hindrance},
+        {"policy": str(policy), "champion_version": champion.version, "not_compared": reason},
     )
 
 
 def _apply(
-    ruling: GateDecision,
+    gate_decision: GateDecision,
     version: ModelVersion,
-    standing: ModelVersion | None,
+    champion: ModelVersion | None,
     tensors: TensorCache,
     workspace: Workspace,
     who: str,
 ) -> Decision:
-    before = standing.version if standing else ""
-    promoted, verdict = ruling.promote, ruling.verdict
+    champion_version = champion.version if champion else ""
+    promoted, verdict = gate_decision.promote, gate_decision.verdict
     if promoted:
         try:
             registry.promote(
-                tensors.dataset, version.version, workspace, who=who, why=verdict, expected_champion=before
+                tensors.dataset,
+                version.version,
+                workspace,
+                who=who,
+                why=verdict,
+                expected_champion=champion_version,
             )
         except RegistryError as error:
             promoted, verdict = False, f"{verdict}; not done: {error.summary}, run again"
     evidence = {
-        **ruling.evidence,
+        **gate_decision.evidence,
         "verdict": verdict,
         "promoted": promoted,
         "test_set": decisions.test_set(tensors),
@@ -176,32 +197,48 @@ def _apply(
         "why": verdict,
         "version": version.version,
         "challenger": version.model_sha256,
-        "champion": standing.model_sha256 if standing else "",
+        "champion": champion.model_sha256 if champion else "",
         "test_set": evidence["test_set"],
         "looked": "paired" in evidence,
         "promoted": promoted,
     }
     decisions.record_decision(line, evidence, tensors.dataset, workspace)
-    now = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
-    return Decision(version.version, now, promoted, verdict, evidence)
+    current_champion = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
+    return Decision(version.version, current_champion, promoted, verdict, evidence)
 
 
 def _champion_changed(
-    decision: Decision, standing: ModelVersion | None, met: str, tensors: TensorCache, workspace: Workspace
+    decision: Decision,
+    champion: ModelVersion | None,
+    compared_model: str,
+    tensors: TensorCache,
+    workspace: Workspace,
 ) -> bool:
-    """Whether there is a champion now that this decision was not about, but could be.
+    """Whether the current champion is another one than the decision compared with, and could be compared.
 
     Args:
-        met: SHA-256 of the model whose scores the decision had; empty if it had none.
+        decision: The decision.
+        champion: The champion before the decision.
+        compared_model: SHA-256 of the model that the challenger was compared with; empty if there was none.
+        tensors: The tensors with the test images.
+        workspace: The workspace with the registry.
     """
-    now = registry.champion(tensors.dataset, workspace)
-    if decision.promoted or now is None or now.version == decision.version or why_incomparable(now, tensors):
+    current = registry.champion(tensors.dataset, workspace)
+    if (
+        decision.promoted
+        or current is None
+        or current.version == decision.version
+        or why_incomparable(current, tensors)
+    ):
         return False
-    return now.model_sha256 != met or standing is None or standing.version != now.version
+    return current.model_sha256 != compared_model or champion is None or champion.version != current.version
 
 
-def _classes_apart(theirs: list[str], ours: list[str]) -> str:
-    gone = [name for name in theirs if name not in ours]
-    new = [name for name in ours if name not in theirs]
-    parts = [f"without {', '.join(new[:5])}" if new else "", f"with {', '.join(gone[:5])}" if gone else ""]
+def _class_difference(champion_classes: list[str], classes: list[str]) -> str:
+    removed = [name for name in champion_classes if name not in classes]
+    added = [name for name in classes if name not in champion_classes]
+    parts = [
+        f"without {', '.join(added[:5])}" if added else "",
+        f"with {', '.join(removed[:5])}" if removed else "",
+    ]
     return "; ".join(filter(None, parts)) or "in another order"

@@ -1,4 +1,4 @@
-"""Removing versions: never one that an alias names or that somebody refers to."""
+"""Removes versions; never one that an alias points to or that a kept version refers to."""
 
 import logging
 from collections.abc import Collection
@@ -17,25 +17,32 @@ log = logging.getLogger("plumbline.registry")
 
 @commits.retry_on_conflict
 def delete(dataset: str, version: str, workspace: Workspace, *, who: str, why: str) -> None:
-    """Remove one version; its number is not given again.
+    """Remove a version; its number is never used again.
+
+    Args:
+        dataset: Name of the dataset.
+        version: The version, such as "v0001".
+        workspace: The workspace with the registry.
+        who: The user, for the registry log.
+        why: The reason, for the registry log.
 
     Raises:
-        RegistryError: It isn't there, or an alias names it.
+        RegistryError: The version does not exist, or an alias points to it.
     """
-    with layout.locked_folder(dataset, workspace) as place:
-        if version not in layout.version_names(place):
+    with layout.locked_folder(dataset, workspace) as directory:
+        if version not in layout.version_names(directory):
             raise RegistryError(
-                f"{dataset} has no version {version}", found=", ".join(layout.version_names(place))
+                f"{dataset} has no version {version}", found=", ".join(layout.version_names(directory))
             )
-        named = [name for name, target in layout.aliases(place).items() if target == version]
-        if named:
+        pointing_aliases = [name for name, target in layout.aliases(directory).items() if target == version]
+        if pointing_aliases:
             raise RegistryError(
                 f"{dataset} {version} is in use",
-                found=f"alias {', '.join(named)}",
+                found=f"alias {', '.join(pointing_aliases)}",
                 done="nothing was removed",
                 todo="give the alias to another version first",
             )
-        _remove(place, version, who, why)
+        _remove(directory, version, who, why)
 
 
 @commits.retry_on_conflict
@@ -48,43 +55,52 @@ def gc(
     who: str,
     dry_run: bool = False,
 ) -> list[str]:
-    """Remove old versions; never one that an alias names, nor one that a version which stays refers to.
+    """Remove old versions; never one that an alias points to or that a kept version refers to.
 
-    A version refers to the champion that it was compared with: without that model nobody could look at
-    the images again on which the two differ.
+    A version refers to the champion that it was compared with. Both models are needed to inspect the images
+    on which they differ.
 
     Args:
-        keep: The newest so many stay, 0 or more.
-        spared: Versions that stay besides.
-        who: Stands in the log.
-        dry_run: Only say what would go.
+        dataset: Name of the dataset.
+        workspace: The workspace with the registry.
+        keep: Number of the newest versions to keep, 0 or more.
+        keep_versions: More versions to keep.
+        who: The user, for the registry log.
+        dry_run: Only list the versions; remove nothing.
 
     Returns:
-        The versions removed, oldest first.
+        The removed versions, oldest first.
     """
-    with layout.locked_folder(dataset, workspace) as place:
-        names = layout.version_names(place)
-        kept = {*layout.aliases(place).values(), *keep_versions, *names[len(names) - min(keep, len(names)) :]}
-        kept |= _referred_to(place, kept, read_decisions(dataset, workspace))
+    with layout.locked_folder(dataset, workspace) as directory:
+        names = layout.version_names(directory)
+        kept = {
+            *layout.aliases(directory).values(),
+            *keep_versions,
+            *names[len(names) - min(keep, len(names)) :],
+        }
+        kept |= _referred_to(directory, kept, read_decisions(dataset, workspace))
         old = [name for name in names if name not in kept]
         if not dry_run:
             for name in old:
-                _remove(place, name, who, f"older than the newest {keep}, without alias or reference")
+                _remove(directory, name, who, f"older than the newest {keep}, without alias or reference")
     return old
 
 
-def _referred_to(place: Path, kept: set[str], decisions: list[dict[str, Any]]) -> set[str]:
-    """Versions that the decisions about the kept ones compared with."""
+def _referred_to(directory: Path, kept: set[str], decisions: list[dict[str, Any]]) -> set[str]:
+    """The former champions that the kept versions were compared with."""
     models = {
-        name: manifests.read(place / name)["facts"]["model_sha256"] for name in layout.version_names(place)
+        name: manifests.read(directory / name)["facts"]["model_sha256"]
+        for name in layout.version_names(directory)
     }
-    ours = {models[name] for name in kept & set(models)}
-    rivals = {line["champion"] for line in decisions if line["challenger"] in ours and line["looked"]}
-    return {name for name, model in models.items() if model in rivals}
+    kept_models = {models[name] for name in kept & set(models)}
+    compared_champions = {
+        line["champion"] for line in decisions if line["challenger"] in kept_models and line["looked"]
+    }
+    return {name for name, model in models.items() if model in compared_champions}
 
 
-def _remove(place: Path, version: str, who: str, why: str) -> None:
-    """Log first: a number whose files are gone is then known to have been given."""
-    append(place / layout.LOG, record("delete", who, why, version=version))
-    atomic.remove_directory(place / version)
-    log.info("deleted %s %s", place.name, version)
+def _remove(directory: Path, version: str, who: str, why: str) -> None:
+    """Log the removal, then remove the files: after a kill in between, the log still has the used number."""
+    append(directory / layout.LOG, record("delete", who, why, version=version))
+    atomic.remove_directory(directory / version)
+    log.info("deleted %s %s", directory.name, version)

@@ -1,4 +1,4 @@
-"""What stands on the report's page, computed before the template lays it out."""
+"""Computes the content of a run's report; the template only lays it out."""
 
 import json
 import shlex
@@ -14,13 +14,13 @@ from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issu
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
-from tasks.core.reports import leaks, plots, thumbnails
+from tasks.core.reports import leaks, mistakes, plots, thumbnails
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
-FIRM = "\N{NO-BREAK SPACE}"
-NAMES = {
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+METRIC_NAMES = {  # other metrics are shown under their key
     "accuracy": "accuracy",
     "top5_accuracy": "top-5 accuracy",
     "macro_f1": "macro-F1",
@@ -30,7 +30,7 @@ NAMES = {
 
 
 def content(inputs: ReportInputs) -> dict[str, Any]:
-    """Everything that `report.html.j2` shows."""
+    """The values for `report.html.j2`, by name."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     metrics = scores.read_metrics(inputs.evaluation)
     return {
@@ -40,18 +40,18 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "evaluation": inputs.evaluation,
         "verdict": verdict(inputs),
         "metrics": metrics,
-        "metric_names": {key: name for key, name in NAMES.items() if key in metrics["test"]},
+        "metric_names": metric_names(metrics["test"]),
         "curves": curves(inputs),
         "calibration": calibration(inputs),
         "matrix": matrix(inputs),
-        "confusions": thumbnails.confusions(scored, inputs.tensors.classes),
+        "confusions": mistakes.confusions(scored, inputs.tensors.classes),
         "classes": class_rows(inputs),
-        "mistakes": thumbnails.worst_mistakes(scored, inputs.tensors),
-        "wrong": int(np.sum(scored.predicted != scored.labels)),
+        "mistakes": mistakes.worst_mistakes(scored, inputs.tensors),
+        "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "findings": inputs.audit.findings,
         "leaks": leaks.leak_accuracies(scored, duplicate_table.read_leaks(inputs.audit)),
         "pairs": leaks.leak_pairs(inputs.audit, inputs.tensors),
-        "suspects": label_issues(inputs),
+        "label_issues": label_issues(inputs),
         "exports": certificate(inputs),
         "stages": stages(inputs),
         "parameters": inputs.parameters,
@@ -61,57 +61,82 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
+def metric_names(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The display name of each metric, in the order of `metrics.json`.
+
+    Args:
+        metrics: The metrics of a split; other entries, such as the number of images, are skipped.
+
+    >>> metric_names({"images": 9, "macro_f1": {"value": 0.5}, "new_metric": {"value": 0.5}})
+    {'macro_f1': 'macro-F1', 'new_metric': 'new metric'}
+    """
+    return {
+        key: METRIC_NAMES.get(key, key.replace("_", " "))
+        for key, metric in metrics.items()
+        if isinstance(metric, Mapping) and "value" in metric
+    }
+
+
 def verdict(inputs: ReportInputs) -> dict[str, Any]:
-    """The decision with its figures; that which made it champion, if the model is champion already."""
+    """The decision with its figures; for a model that was champion already, the decision that promoted it."""
     decision, evidence = inputs.decision, inputs.decision.evidence
     promoted = evidence.get("promoted", decision.promoted)
-    compared = evidence.get("paired")
+    comparison = evidence.get("paired")
     return {
         "version": decision.version,
         "promoted": promoted,
-        "mood": "good" if promoted else "bad" if compared and compared["high"] < 0 else "hold",
-        "words": evidence.get("verdict", decision.verdict),
-        "before": evidence.get("champion_version", ""),
+        "status": "good" if promoted else "bad" if comparison and comparison["high"] < 0 else "hold",
+        "text": evidence.get("verdict", decision.verdict),
+        "champion_version": evidence.get("champion_version", ""),
         "policy": evidence.get("policy", ""),
-        "paired": compared,
+        "paired": comparison,
         "champion_accuracy": evidence.get("champion_accuracy"),
-        "plot": compared and plots.difference(compared["difference"], compared["low"], compared["high"]),
-        "regressions": thumbnails.test_thumbnails(
+        "plot": comparison
+        and plots.difference(comparison["difference"], comparison["low"], comparison["high"]),
+        "regressions": thumbnails.thumbnails_of_test_images(
             evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", inputs.tensors
         ),
-        "improvements": thumbnails.test_thumbnails(
+        "improvements": thumbnails.thumbnails_of_test_images(
             evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", inputs.tensors
         ),
-        "changes": {row["class_name"]: row for row in evidence.get("classes", [])},
-        "looks": inputs.test_set_uses,
+        "class_changes": {row["class_name"]: row for row in evidence.get("classes", [])},
+        "test_set_uses": inputs.test_set_uses,
     }
 
 
 def curves(inputs: ReportInputs) -> list[str]:
-    """Learning curves; only of metrics that the history has."""
+    """The learning curves as SVG, for the metrics that the training history has."""
     history = record.history(inputs.trained)
-    known = [name for name in ("accuracy", "loss") if {f"train_{name}", f"val_{name}"} & set(history.columns)]
-    return [plots.learning_curve(history, name) for name in known]
+    metrics = [
+        name for name in ("accuracy", "loss") if {f"train_{name}", f"val_{name}"} & set(history.columns)
+    ]
+    return [plots.learning_curve(history, name) for name in metrics]
 
 
 def calibration(inputs: ReportInputs) -> dict[str, Any]:
-    """Calibration and abstention, with their figures drawn."""
-    known = scores.read_calibration(inputs.evaluation)
-    known |= {"inside": inputs.trained.temperature, "without": _without_temperature(inputs)}
-    plot = plots.risk_coverage(known["risk_coverage"], known["abstention"])
-    return known | {"plots": [plots.reliability(known["reliability"]), plot]}
+    """The facts of `calibration.json`, the model's temperature, and two plots as SVG."""
+    facts = scores.read_calibration(inputs.evaluation)
+    facts |= {
+        "model_temperature": inputs.trained.temperature,
+        "ece_without_temperature": _ece_without_temperature(inputs),
+    }
+    plot = plots.risk_coverage(facts["risk_coverage"], facts["abstention"])
+    return facts | {"plots": [plots.reliability(facts["reliability"]), plot]}
 
 
-def _without_temperature(inputs: ReportInputs) -> dict[str, Any]:
-    """The calibration error that the model would have without the temperature inside it."""
+def _ece_without_temperature(inputs: ReportInputs) -> dict[str, Any]:
+    """The calibration error that the model would have without its temperature scaling."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
-    right = scored.predicted == scored.labels
-    return expected_error(right, confidences(raw)).record()
+    correct = scored.predicted == scored.labels
+    return expected_error(correct, confidences(raw)).record()
 
 
 def matrix(inputs: ReportInputs) -> dict[str, Any]:
-    """The confusion matrix: rows of (count, share of the label's images), or a picture of a large one."""
+    """The confusion matrix: a row of (count, share of the label's images) per class, and a picture.
+
+    A matrix of more than `LARGEST_MATRIX` classes has no rows.
+    """
     counts = evaluate.read_confusion(inputs.evaluation)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = inputs.tensors.classes
@@ -128,7 +153,7 @@ def matrix(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def class_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """The per-class table of the test images, the lowest recall first; undefined figures are None."""
+    """The per-class metrics of the test images, lowest recall first; undefined figures are None."""
     table = evaluate.read_classes(inputs.evaluation)
     test = table[table["split"] == "test"].drop(columns="split").sort_values("recall", kind="stable")
     plain: pd.DataFrame = test.astype(object).where(test.notna(), None)
@@ -136,60 +161,60 @@ def class_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 
 def label_issues(inputs: ReportInputs) -> dict[str, Any] | None:
-    """The label suspects with pictures of the first; None if nobody looked for them."""
+    """The label issues with pictures of the first ones; None if the stage did not run."""
     if inputs.label_issues is None:
         return None
     table = read_label_issues(inputs.label_issues)
     form = f"{inputs.label_issues.path}/{CORRECTIONS_FORM}"
     pictures = thumbnails.issue_thumbnails(table, inputs.tensors)
-    return {"counts": inputs.label_issues.counts, "sheet": pictures, "form": form}
+    return {"counts": inputs.label_issues.counts, "pictures": pictures, "form": form}
 
 
 def certificate(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """What each exported file was seen to do; empty without exports."""
+    """The verification results of each exported file; empty without exports."""
     if inputs.exported is None:
         return []
     return list(json.loads((inputs.exported.directory / "certificate.json").read_bytes()))
 
 
 def stages(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """For each stage what it did in this run and what its output cost when it was made."""
-    told = inputs.facts.get("stages", {})
+    """For each stage its state in this run, and the cost of its output when it was computed."""
+    records = inputs.facts.get("stages", {})
     handles = {stage.name: handle for stage, handle in inputs.handles()}
     return [
         {
             "name": name,
-            "state": told.get(name, {}).get("state", ""),
-            "seconds": told.get(name, {}).get("seconds"),
+            "state": records.get(name, {}).get("state", ""),
+            "seconds": records.get(name, {}).get("seconds"),
             "cost": handles[name].manifest["cost"] if name in handles else {},
-            "words": state_text(told.get(name, {})),
+            "state_text": state_text(records.get(name, {})),
         }
-        for name in [*handles, *(name for name in told if name not in handles)]
+        for name in [*handles, *(name for name in records if name not in handles)]
     ]
 
 
-def state_text(told: Mapping[str, Any]) -> str:
-    """What a stage did in this run, with the time that reuse has saved.
+def state_text(record: Mapping[str, Any]) -> str:
+    """The state of a stage in this run, with the time that reuse has saved.
 
-    >>> in_words({"state": "cached", "made_in_seconds": 372.0}), in_words({"state": "ran"})
+    >>> state_text({"state": "cached", "made_in_seconds": 372.0}), state_text({"state": "ran"})
     ('cached, would have cost 6 m 12 s', 'ran')
     """
-    state, saved = str(told.get("state", "")), told.get("made_in_seconds")
+    state, saved = str(record.get("state", "")), record.get("made_in_seconds")
     if state in ("", "ran") or saved is None:
         return state
     return f"{state}, would have cost {duration(saved)}"
 
 
 def lineage(inputs: ReportInputs) -> list[dict[str, str]]:
-    """What was made from what: stage, digest, path, each handle's own words."""
+    """The outputs that the run is based on, in the order of the stages: stage, digest, path, description."""
     return [
-        {"stage": stage.name, "digest": handle.digest, "path": handle.path, "words": str(handle)}
+        {"stage": stage.name, "digest": handle.digest, "path": handle.path, "description": str(handle)}
         for stage, handle in inputs.handles()
     ]
 
 
 def command(parameters: Mapping[str, Any]) -> str:
-    """The command line that asks for the same run.
+    """The command line of the same run.
 
     >>> command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
     "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
@@ -198,7 +223,11 @@ def command(parameters: Mapping[str, Any]) -> str:
 
 
 def summary(content: Mapping[str, Any]) -> str:
-    """The report in short, as markdown with the confusion matrix as a picture."""
+    """A summary of the report as markdown, with the confusion matrix as a picture.
+
+    Args:
+        content: The result of the function `content`.
+    """
     test = content["metrics"]["test"]
     rows = [
         f"| {name} | {figure(test[key], key)} | {interval(test[key], key)} |"
@@ -206,13 +235,14 @@ def summary(content: Mapping[str, Any]) -> str:
     ]
     table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
     confusions = "\n".join(
-        f"- {row['images']} of **{row['label']}** were called **{row['said']}** ({percent(row['share'])})"
+        f"- {row['images']} of **{row['label']}** were predicted as **{row['predicted']}**"
+        f" ({percent(row['share'])})"
         for row in content["confusions"][:5]
     )
     return "\n\n".join(
         [
             f"## {content['dataset']} {content['verdict']['version']}",
-            f"**{content['verdict']['words']}**",
+            f"**{content['verdict']['text']}**",
             table,
             confusions,
             f"![confusion matrix]({content['matrix']['picture']})",
@@ -221,7 +251,11 @@ def summary(content: Mapping[str, Any]) -> str:
 
 
 def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The per-class table as people read it: every figure is text."""
+    """The per-class metrics as a table of text for the dashboard.
+
+    Args:
+        content: The result of the function `content`.
+    """
     return [
         {
             "class": row["class_name"],
@@ -236,30 +270,30 @@ def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in per cent, number and sign on one line; a dash where it is undefined.
+    """A share in per cent, with a no-break space before the sign; a dash where it is undefined.
 
     >>> percent(0.7), percent(None)
     ('70.0\\xa0%', '–')
     """
-    return "–" if share is None else f"{share * 100:.{digits}f}{FIRM}%"
+    return "–" if share is None else f"{share * 100:.{digits}f}{NO_BREAK_SPACE}%"
 
 
 def points(difference: float | None) -> str:
-    """A difference of shares in percentage points, with its sign."""
+    """A difference of shares in percentage points, with its sign; a dash where it is undefined."""
     return "–" if difference is None else f"{difference * 100:+.1f}"
 
 
 def figure(metric: Mapping[str, Any], key: str) -> str:
-    """A metric's value: rates in per cent, others as they are."""
-    return _written(metric["value"], key)
+    """A metric's value as text: accuracies in per cent, other metrics with four decimals."""
+    return _value_text(metric["value"], key)
 
 
 def interval(metric: Mapping[str, Any], key: str) -> str:
-    """A metric's interval in the same form."""
-    return f"{_written(metric['low'], key)} to {_written(metric['high'], key)}"
+    """A metric's interval as text, in the format of `figure`."""
+    return f"{_value_text(metric['low'], key)} to {_value_text(metric['high'], key)}"
 
 
-def _written(value: float | None, key: str) -> str:
+def _value_text(value: float | None, key: str) -> str:
     if value is None:
         return "–"
-    return f"{value * 100:.2f}{FIRM}%" if key.endswith("accuracy") else f"{value:.4f}"
+    return f"{value * 100:.2f}{NO_BREAK_SPACE}%" if key.endswith("accuracy") else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""What a comparison of a batch with its model's profile leaves: figures, a page, a picture."""
+"""The drift report of a batch: compares it with the model's profile and writes figures, a page and a plot."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.metrics import drift
-from tasks.core.metrics.drift import Drift, Numbers
+from tasks.core.metrics.drift import Drift, Features
 from tasks.core.registry import registry
 from tasks.core.reports.render import render
 from tasks.core.stage.handles import ModelVersion
@@ -23,59 +23,64 @@ if TYPE_CHECKING:
 
 FIGURES, PAGE, PICTURE = "_drift.json", "_drift.html", "_drift.png"
 TABLE = "profile.parquet"
-SHOWN = 6  # numbers that get a plot of their own
+SHOWN = 6  # features with a histogram
 BINS = 40
 SIDES = {"profile": "#2b5fd9", "batch": "#d97a1f"}
 FAINT, BAD = "#646a76", "#c23431"
 
 
 def write_drift_report(batch: Batch, version: ModelVersion) -> Drift:
-    """Compare a batch, all of whose parts are there, with the profile of its model; written beside the parts.
+    """Compare a complete batch with the profile of its model.
 
-    Writes `_drift.json`, and if there was something to compare `_drift.html` and `_drift.png`.
+    Writes `_drift.json` to the directory of the batch, and, if a comparison was possible, `_drift.html` and
+    `_drift.png`.
+
+    Args:
+        batch: The batch; all of its parts exist.
+        version: The model that predicted the batch.
     """
-    profile = profile_of(version)
+    profile = profile_features(version)
     sample = _sample(batch) if profile else {}
     if profile:
-        found = drift.compare(profile, sample)
+        result = drift.compare(profile, sample)
     else:
-        found = Drift((), 0, 0, f"{version.version} was published without a profile of its images")
-    content = json.dumps(found.record(), indent=1).encode()
+        result = Drift((), 0, 0, f"{version.version} was published without a profile of its images")
+    content = json.dumps(result.record(), indent=1).encode()
     atomic.write_bytes(batch.directory / FIGURES, content)
-    if found.shifts:
-        title, png = f"{version.dataset} {version.version}", picture(found, profile, sample)
-        atomic.write_bytes(batch.directory / PAGE, _page(title, batch, found, png).encode())
+    if result.shifts:
+        title, png = f"{version.dataset} {version.version}", picture(result, profile, sample)
+        atomic.write_bytes(batch.directory / PAGE, _page(title, batch, result, png).encode())
         atomic.write_bytes(batch.directory / PICTURE, png)
-    return found
+    return result
 
 
-def summary(batch: Batch, found: Drift) -> str:
-    """Markdown for a dashboard: the verdict, the numbers, the picture."""
+def summary(batch: Batch, result: Drift) -> str:
+    """Markdown for the dashboard: the verdict, the features and the plot."""
     from tasks.core.reports.plots import data_uri
 
     rows = [
         f"| {shift.feature} | {shift.before:.4g} | {shift.now:.4g} | {shift.distance:.3f} "
         f"| {shift.p_value:.2g} | {'**drift**' if shift.drifted else ''} |"
-        for shift in found.shifts
+        for shift in result.shifts
     ]
-    lines = [f"## {batch.request.dataset} {batch.request.version}, batch {batch.name}", "", f"**{found}**"]
+    lines = [f"## {batch.request.dataset} {batch.request.version}, batch {batch.name}", "", f"**{result}**"]
     if rows:
-        head = "| number | profile, median | batch, median | distance | p, corrected | |"
-        lines += ["", head, "|---|---|---|---|---|---|", *rows]
+        header = "| feature | profile, median | batch, median | distance | p, corrected | |"
+        lines += ["", header, "|---|---|---|---|---|---|", *rows]
         png = (batch.directory / PICTURE).read_bytes()
-        lines += ["", f"![what differs most]({data_uri(png)})"]
+        lines += ["", f"![the features with the largest distance]({data_uri(png)})"]
     return "\n".join(lines)
 
 
-def picture(found: Drift, profile: Numbers, batch: Numbers) -> bytes:
-    """The distances, and where the farthest numbers lie, as a PNG on white."""
+def picture(result: Drift, profile: Features, batch: Features) -> bytes:
+    """A PNG on white: the distances of all features, and histograms of the most distant features."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[1, 1.5]))
-    _distances(left.subplots(), found)
+    _distances(left.subplots(), result)
     plots = right.subplots(3, 2)
-    for axes, shift in zip(plots.flat, found.shifts[:SHOWN], strict=False):
+    for axes, shift in zip(plots.flat, result.shifts[:SHOWN], strict=False):
         _histograms(axes, shift.feature, profile, batch)
     plots.flat[0].legend(frameon=False)
     content = io.BytesIO()
@@ -83,24 +88,24 @@ def picture(found: Drift, profile: Numbers, batch: Numbers) -> bytes:
     return content.getvalue()
 
 
-def _page(title: str, batch: Batch, found: Drift, png: bytes) -> str:
+def _page(title: str, batch: Batch, result: Drift, png: bytes) -> str:
     from tasks.core.reports.plots import data_uri
 
     content = {
         "title": title,
         "batch": batch.name,
-        "drift": found,
+        "drift": result,
         "picture": data_uri(png),
         "units": drift.UNITS,
         "method": drift.METHOD,
-        "rate": drift.ALPHA,
-        "least": drift.MIN_KS_DISTANCE,
+        "false_alarm_rate": drift.ALPHA,
+        "min_distance": drift.MIN_KS_DISTANCE,
     }
     return render("drift.html.j2", content)
 
 
-def _distances(axes: "Axes", found: Drift) -> None:
-    shifts = found.shifts[::-1]
+def _distances(axes: "Axes", result: Drift) -> None:
+    shifts = result.shifts[::-1]
     names = [shift.feature.replace("_", " ") for shift in shifts]
     colours = [BAD if shift.drifted else FAINT for shift in shifts]
     axes.barh(names, [shift.distance for shift in shifts], color=colours)
@@ -109,25 +114,25 @@ def _distances(axes: "Axes", found: Drift) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _histograms(axes: "Axes", name: str, profile: Numbers, batch: Numbers) -> None:
-    both = np.concatenate([profile[name], batch[name]]).astype(np.float64)
-    low, high = np.quantile(both, [0.002, 0.998])
+def _histograms(axes: "Axes", name: str, profile: Features, batch: Features) -> None:
+    values_of_both = np.concatenate([profile[name], batch[name]]).astype(np.float64)
+    low, high = np.quantile(values_of_both, [0.002, 0.998])
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    for numbers, (label, colour) in zip((profile, batch), SIDES.items(), strict=True):
-        values = np.clip(numbers[name], edges[0], edges[-1])
+    for features, (label, colour) in zip((profile, batch), SIDES.items(), strict=True):
+        values = np.clip(features[name], edges[0], edges[-1])
         shares = np.full(len(values), 100 / len(values))
         axes.hist(values, bins=edges.tolist(), weights=shares, color=colour, alpha=0.55, label=label)
     axes.set(title=name.replace("_", " "), ylabel="images, %")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def profile_of(version: ModelVersion) -> Numbers:
-    """The numbers of a version's profile, by name; empty for a version without a profile."""
+def profile_features(version: ModelVersion) -> Features:
+    """The features of a version's profile, by name; empty for a version without a profile."""
     path = version.directory / registry.PROFILE / TABLE
     return _numbers(pq.read_table(path)) if path.exists() else {}
 
 
-def _sample(batch: Batch) -> Numbers:
+def _sample(batch: Batch) -> Features:
     parts = [_read(batch.sample(part)) for part in range(len(batch.parts)) if batch.sample(part).exists()]
     return _numbers(pa.concat_tables([part for part in parts if part.num_rows] or parts[:1]))
 

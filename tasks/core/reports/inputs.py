@@ -1,4 +1,4 @@
-"""What a report is about."""
+"""The inputs of a run's report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,15 +23,20 @@ from tasks.core.workspace import Workspace
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """A run, as its report sees it.
+    """The outputs and facts of a run that its report shows.
 
     Args:
-        raw, tensors, audit, trained, evaluation, decision: The run's handles.
-        facts: Of the run; JSON values. parameters, stages (name -> state, seconds), run_id, started,
-            git_commit, packages, device, python; each may be missing. Only the parameters decide whether
-            a report is made anew.
-        exported: The model in other formats, if any was asked for.
-        suspects: Images whose label is likely wrong.
+        raw: The downloaded source.
+        tensors: The tensors.
+        audit: The audit of the tensors.
+        trained: The model.
+        evaluation: The model's evaluation.
+        decision: The promotion decision.
+        facts: Facts of the run, JSON values: parameters, stages (name -> state, seconds), run_id, started,
+            git_commit, packages, device, python; each may be missing. Of these, only the parameters decide
+            whether an existing report is reused.
+        exported: The model in other formats; None without exports.
+        label_issues: Images whose label is likely wrong; None if the stage did not run.
     """
 
     raw: RawDataset
@@ -45,18 +50,19 @@ class ReportInputs:
     label_issues: LabelIssues | None = None
 
     def handles(self) -> list[tuple[Stage[Any], Handle]]:
-        """The outputs that the run has, each with its stage, in the order of the stages."""
+        """The outputs of the run, each with its stage, in the order of the stages."""
         outputs = [value for value in vars(self).values() if isinstance(value, Handle)]
         return [(stage, handle) for stage in STAGES for handle in outputs if type(handle) is stage.handle]
 
     @property
     def parameters(self) -> dict[str, Any]:
-        given = dict(self.facts.get("parameters", {}))
-        return {name: value for name, value in given.items() if name not in NON_OUTPUT_PARAMETERS}
+        """The parameters of the run that decide its outcome."""
+        parameters = dict(self.facts.get("parameters", {}))
+        return {name: value for name, value in parameters.items() if name not in NON_OUTPUT_PARAMETERS}
 
     @property
     def test_set_uses(self) -> int:
-        """How often the test images have decided between two models so far."""
+        """How many pairs of models were compared on the test images so far."""
         return decisions.test_set_uses(
             self.tensors.dataset, decisions.test_set(self.tensors), Workspace.active()
         )

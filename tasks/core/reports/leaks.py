@@ -1,4 +1,4 @@
-"""Test images that leak into training: what they do to the accuracy, and what the pairs look like."""
+"""Test images that leak into training: their effect on the accuracy, and pictures of the pairs."""
 
 from typing import Any
 
@@ -13,45 +13,51 @@ from tasks.core.metrics import intervals
 from tasks.core.reports.thumbnails import thumbnail
 from tasks.core.stage.handles import Audit, TensorCache
 
-PAIRS = 24
+PAIRS = 24  # pairs with pictures in the report
 
 
 def leak_accuracies(scored: Scored, leaks: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Accuracy on all test images, on those that don't leak, and on those that do.
+    """Accuracy on all test images, on the images without a leak, and on the leaking images.
 
     Args:
-        scored: The test images.
-        leaks: bool (N,); see `duplicate_table.read_leaks`.
+        scored: The scored test images.
+        leaks: bool (N,), whether each test image leaks; see `duplicate_table.read_leaks`.
 
     Returns:
-        For each: words, images, accuracy, accuracy_low, accuracy_high (Wilson, 95 %); empty if none leaks
+        One dictionary per group: group, images, accuracy, accuracy_low, accuracy_high (Wilson, 95 %). Empty
+        if no image leaks or all images leak.
     """
     if not leaks.any() or leaks.all():
         return []
-    right = scored.predicted == scored.labels
+    correct = scored.predicted == scored.labels
     groups = {
         "all test images": np.ones(len(leaks), bool),
         "without those that leak": ~leaks,
         "only those that leak": leaks,
     }
-    return [{"words": words} | _accuracy(right[group]) for words, group in groups.items()]
+    return [{"group": group} | _accuracy(correct[mask]) for group, mask in groups.items()]
 
 
-def _accuracy(right: NDArray[np.bool_]) -> dict[str, Any]:
-    low, high = intervals.wilson(right.sum(), np.asarray(len(right)))
+def _accuracy(correct: NDArray[np.bool_]) -> dict[str, Any]:
+    low, high = intervals.wilson(correct.sum(), np.asarray(len(correct)))
     return {
-        "images": len(right),
-        "accuracy": float(right.mean()),
+        "images": len(correct),
+        "accuracy": float(correct.mean()),
         "accuracy_low": float(low),
         "accuracy_high": float(high),
     }
 
 
 def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[dict[str, Any]]:
-    """Pairs of duplicates worth a look: those of different labels first, then those with test.
+    """Pairs of duplicates with pictures: pairs with different labels first, then pairs with a test image.
+
+    Args:
+        audit: The audit that found the pairs.
+        tensors: The tensors with the images.
+        count: Largest number of pairs.
 
     Returns:
-        For each: pictures (two data URIs), labels (class names), splits, kind, distance
+        One dictionary per pair: pictures (two data URIs), labels (class names), splits, kind, distance.
     """
     splits = {split: open_split(tensors, split) for split in ("train", "val", "test")}
     table = duplicate_table.read(audit).to_pandas()
@@ -59,7 +65,7 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
         table[f"label_{side}"] = _labels(table, side, splits)
     table["across"] = (table["split_a"] != "test") & (table["split_b"] == "test")
     table["differs"] = table["label_a"] != table["label_b"]
-    worth = table.sort_values(
+    ranked = table.sort_values(
         ["differs", "across", "distance"], ascending=[False, False, True], kind="stable"
     )
     return [
@@ -70,13 +76,13 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
             "kind": pair["kind"],
             "distance": float(pair["distance"]),
         }
-        for pair in worth.head(count).to_dict("records")
+        for pair in ranked.head(count).to_dict("records")
     ]
 
 
 def _labels(table: pd.DataFrame, side: str, splits: dict[str, Split]) -> list[int]:
-    places = zip(table[f"split_{side}"], table[f"row_{side}"], strict=True)
-    return [int(splits[split].labels[row]) for split, row in places]
+    rows = zip(table[f"split_{side}"], table[f"row_{side}"], strict=True)
+    return [int(splits[split].labels[row]) for split, row in rows]
 
 
 def _sides(pair: dict[Any, Any]) -> list[tuple[str, int]]:

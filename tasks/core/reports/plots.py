@@ -1,7 +1,7 @@
-"""Figures of the report as inline SVG that follows the page's colours, light and dark.
+"""Plots for the report as inline SVG that uses the colours of the page, light or dark.
 
-Figures are drawn in the stand-in colours below; in the SVG these become CSS variables, so that the page
-decides what they are. Text stays text: it takes the page's font, can be searched and read aloud.
+The plots are drawn with the placeholder colours below. In the SVG they are replaced by CSS variables, so that
+the page defines the colours. Text stays text: it uses the page's font, and it can be searched and read aloud.
 """
 
 import base64
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-HALF = (4.4, 3.0)  # inches; half a desktop page, the whole width of a phone
+HALF = (4.4, 3.0)  # inches; half the width of a desktop page, the full width of a phone
 INK, FAINT, GRID, FIRST, SECOND, BAD = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 VARIABLES = {
     INK: "--ink",
@@ -55,10 +55,10 @@ STYLE = {
 
 
 def learning_curve(epochs: pd.DataFrame, metric: str) -> str:
-    """A metric by epoch, of train and val.
+    """SVG of a metric over the epochs, for train and val.
 
     Args:
-        epochs: Columns of the table `epochs`; a curve whose column is missing or null is left out.
+        epochs: Columns of the table `epochs`; a curve without values is left out.
         metric: "loss" or "accuracy".
     """
 
@@ -74,13 +74,15 @@ def learning_curve(epochs: pd.DataFrame, metric: str) -> str:
 
 
 def difference(value: float, low: float, high: float, margin: float = 0.0) -> str:
-    """A difference in percentage points with its interval, against zero.
+    """SVG of a difference in accuracy with its interval, in percentage points, relative to zero.
 
     Args:
-        value, low, high: Differences, -1..1.
-        margin: Where "not worse" ends; drawn if above 0.
+        value: The difference, -1..1.
+        low: Lower end of its interval, -1..1.
+        high: Upper end of its interval, -1..1.
+        margin: The largest loss that counts as not worse, 0..1; drawn if above 0.
     """
-    reach = 115 * max(abs(low), abs(high), margin, 0.001)
+    limit = 115 * max(abs(low), abs(high), margin, 0.001)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -92,7 +94,7 @@ def difference(value: float, low: float, high: float, margin: float = 0.0) -> st
             [100 * low, 100 * high], [0, 0], color=colour, linewidth=6, solid_capstyle="round", alpha=0.45
         )
         axes.plot([100 * value], [0], "o", color=colour, markersize=11)
-        axes.set(xlim=(-reach, reach), ylim=(-1, 1), xlabel="points of accuracy, challenger minus champion")
+        axes.set(xlim=(-limit, limit), ylim=(-1, 1), xlabel="points of accuracy, challenger minus champion")
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
 
@@ -100,54 +102,54 @@ def difference(value: float, low: float, high: float, margin: float = 0.0) -> st
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy against confidence with Wilson intervals, and the diagonal on which they would be equal.
+    """SVG of a reliability diagram: accuracy against confidence with Wilson intervals, and the diagonal.
 
     Args:
-        bins: See `calibration.reliability`.
+        bins: The result of `calibration.reliability`.
     """
     confidence = [row["confidence"] for row in bins]
     accuracy = np.array([row["accuracy"] for row in bins])
-    reach = [accuracy - [row["low"] for row in bins], [row["high"] for row in bins] - accuracy]
+    errors = [accuracy - [row["low"] for row in bins], [row["high"] for row in bins] - accuracy]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
         axes.errorbar(
-            confidence, accuracy, yerr=np.abs(reach), fmt="o-", color=FIRST, ecolor=FIRST, elinewidth=1
+            confidence, accuracy, yerr=np.abs(errors), fmt="o-", color=FIRST, ecolor=FIRST, elinewidth=1
         )
-        axes.set(title="right, against how sure", xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02))
+        axes.set(title="accuracy against confidence", xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02))
         axes.set_ylim(0, 1.02)
 
     return svg("reliability", draw, HALF)
 
 
-def risk_coverage(points: Sequence[Sequence[float]], chosen: Sequence[Mapping[str, Any]]) -> str:
-    """Error among the images that are answered, against the share that is.
+def risk_coverage(points: Sequence[Sequence[float]], thresholds: Sequence[Mapping[str, Any]]) -> str:
+    """SVG of the risk-coverage curve: the error among the answered images against their share.
 
     Args:
-        points: (coverage, risk) each.
-        chosen: Abstention thresholds, see `selective.Abstention`; those that answer anything are marked.
+        points: Points (coverage, risk) of the curve, 0..1.
+        thresholds: Abstention thresholds, see `selective.Abstention`; a dot marks each one that has answers.
     """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         coverage, risk = np.array(points).T * 100
         axes.plot(coverage, risk, color=FIRST)
-        for row in chosen:
+        for row in thresholds:
             if row["error"] is not None:
                 axes.plot(100 * row["coverage"], 100 * row["error"], "o", color=SECOND, markersize=6)
-        axes.set(title="wrong, against how many are answered", xlabel="answered, %", ylabel="wrong, %")
+        axes.set(title="error against coverage", xlabel="answered, %", ylabel="wrong, %")
         axes.set(xlim=(0, 101), ylim=(0, None))
 
     return svg("risk", draw, HALF)
 
 
 def confusion_png(matrix: NDArray[np.int64], classes: tuple[str, ...]) -> str:
-    """The confusion matrix as a PNG in a data URI, on white: for places that show no HTML.
+    """The confusion matrix as a PNG on white in a data URI, for viewers without HTML.
 
     Args:
         matrix: Counts of (label, predicted class), int64 (C, C).
-        classes: Names, drawn for up to 30 classes.
+        classes: Names of the classes; drawn for up to 30 classes.
     """
     count = len(classes)
     side = min(9.0, max(4.0, 0.55 * count))
@@ -169,16 +171,17 @@ def confusion_png(matrix: NDArray[np.int64], classes: tuple[str, ...]) -> str:
 
 
 def data_uri(png: bytes) -> str:
+    """A PNG as a data URI for an HTML page or markdown."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
-    """Draw on a figure and give its SVG element.
+    """Draw a figure and return its SVG element.
 
     Args:
-        name: Makes the ids in the SVG the figure's own: several figures share a page.
-        draw: Gets the empty figure.
-        size: Width and height, inches.
+        name: Prefix of the ids in the SVG: the ids of several figures on one page must differ.
+        draw: Draws on the empty figure that it is called with.
+        size: Width and height in inches.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -197,6 +200,7 @@ def _curve(axes: Axes, epochs: pd.DataFrame, column: str, label: str, colour: st
 
 
 def _themed(text: str, name: str) -> str:
+    """The SVG with the page's font, unique ids, no fixed size, and CSS variables as colours."""
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;]*; ?", "", text)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)

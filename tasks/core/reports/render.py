@@ -1,4 +1,4 @@
-"""HTML pages from the templates in `templates/`."""
+"""Renders HTML pages from the templates in `templates/`."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -11,14 +11,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 def render(
     template: str, content: Mapping[str, Any], filters: Mapping[str, Callable[..., str]] | None = None
 ) -> str:
-    """A page; values are escaped, and a name that the content lacks is an error.
+    """Render a page. Values are escaped; an undefined name in the template is an error.
 
     Args:
         template: File name in `templates/`, such as "report.html.j2".
-        content: What the template shows, by name.
-        filters: Functions that the template calls by name.
+        content: The values for the template, by name.
+        filters: Filter functions for the template, by name.
     """
-    import jinja2  # a tenth of a second that a reused report does not need
+    import jinja2  # imported here: it takes 0.1 s, and a reused report does not need it
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -31,5 +31,5 @@ def render(
 
 
 def template_digests(*names: str, folder: Path = TEMPLATES) -> dict[str, str]:
-    """SHA-256 of each template: an ingredient of the pages made from it."""
+    """SHA-256 of each template; an ingredient of the pages that use it."""
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs no network, the verdict first."""
+"""The report stage: writes the report of a run as one HTML file that needs no network."""
 
 import json
 import logging
@@ -23,10 +23,12 @@ CLASSES = "classes.json"
 
 
 def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredients:
-    """What decides the page: not the run's id nor its times, so that a run with nothing new finds it.
+    """What decides the report. The run's id and times are left out, so that an unchanged run reuses its
+    report.
 
     Args:
-        templates: Folder of the templates.
+        inputs: The outputs and facts of the run.
+        templates: Directory of the templates.
     """
     return REPORT.ingredients(
         inputs={stage.role: handle.digest for stage, handle in inputs.handles()}
@@ -41,25 +43,30 @@ def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredient
 
 
 def write_report(inputs: ReportInputs, workspace: Workspace, *, refresh: bool = False) -> Report:
-    """Write `report.html`, and what `showing` reads."""
+    """Write `report.html`, and the files that `read_summary` and `read_classes` read.
+
+    Args:
+        inputs: The outputs and facts of the run.
+        workspace: Where the report is published.
+        refresh: Whether to write an existing report again.
+    """
     return REPORT.output(
         ingredients(inputs), workspace, lambda staging: _write(staging, inputs), refresh=refresh
     )
 
 
 def _write(staging: Path, inputs: ReportInputs) -> dict[str, Any]:
-    from tasks.core.reports import (
-        content,  # matplotlib takes half a second that a reused report does not need
-    )
+    # Imported here: matplotlib takes 0.5 s, and a reused report does not need it.
+    from tasks.core.reports import content
 
-    shown = content.content(inputs)
-    (staging / PAGE).write_text(_html(shown), encoding="utf-8")
-    (staging / SUMMARY).write_text(content.summary(shown), encoding="utf-8")
-    (staging / CLASSES).write_text(json.dumps(content.class_table(shown)), encoding="utf-8")
+    values = content.content(inputs)
+    (staging / PAGE).write_text(_html(values), encoding="utf-8")
+    (staging / SUMMARY).write_text(content.summary(values), encoding="utf-8")
+    (staging / CLASSES).write_text(json.dumps(content.class_table(values)), encoding="utf-8")
     return {"dataset": inputs.tensors.dataset, "version": inputs.decision.version}
 
 
-def _html(shown: Mapping[str, Any]) -> str:
+def _html(values: Mapping[str, Any]) -> str:
     from tasks.core.reports import content
 
     filters: dict[str, Callable[..., str]] = {
@@ -68,14 +75,14 @@ def _html(shown: Mapping[str, Any]) -> str:
         "figure": content.figure,
         "interval": content.interval,
     }
-    return render(PAGE + ".j2", shown, filters)
+    return render(PAGE + ".j2", values, filters)
 
 
 def read_summary(report: Report) -> str:
-    """Markdown: the verdict, the metrics, the most frequent mistakes, the confusion matrix as a picture."""
+    """The summary of a report as markdown: verdict, metrics, most frequent mistakes, confusion matrix."""
     return (report.directory / SUMMARY).read_text(encoding="utf-8")
 
 
 def read_classes(report: Report) -> list[dict[str, Any]]:
-    """One row a class of the test images, the lowest recall first, as people read them."""
+    """The per-class metrics of the test images as text, one row per class, lowest recall first."""
     return list(json.loads((report.directory / CLASSES).read_bytes()))

@@ -1,4 +1,4 @@
-"""The metrics tables, and questions about past runs: compare, explain, reproduce, unchanged.
+"""The metrics tables, and the modules that read past runs: compare, explain, reproduce, unchanged.
 
 Start at `tables.py`. Modules here may import `tasks.core.registry` and below.
 """

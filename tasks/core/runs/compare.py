@@ -44,8 +44,9 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 def runs(workspace: Workspace, dataset: str | None = None) -> pd.DataFrame:
     """The table `runs`, oldest run first, with one more column for each value in its JSON columns.
 
-    The column `cost_cpu_seconds` is the CPU time of the run's stages when they were computed, in this run or in an
-    earlier one, so that runs with cached stages compare fairly. The evaluation of the champion does not count.
+    The column `cost_cpu_seconds` is the CPU time of the run's stages when they were computed, in this run or
+    in an earlier one, so that runs with cached stages compare fairly. The evaluation of the champion does not
+    count.
 
     Args:
         workspace: The workspace with the metrics tables.
@@ -66,8 +67,8 @@ def select(
         table: As `runs` returns it.
         conditions: Each a column, an operator (= != < <= > >= ~) and a value; ~ means "contains the text".
         sort: A column; a leading minus sorts the largest first.
-        last: Take only this number of rows, the last rows of the sorted table; None takes all. With the default
-            sort these are the latest runs.
+        last: Take only this number of rows, the last rows of the sorted table; None takes all. With the
+            default sort these are the latest runs.
 
     Raises:
         UsageError: A column is unknown, or a value is impossible for its column.
@@ -122,7 +123,6 @@ def plot_accuracy_against_cost(table: pd.DataFrame, path: Path) -> None:
     Raises:
         UsageError: The path has another suffix, or there are no runs.
     """
-
     if table.empty:
         raise UsageError("there are no runs to plot", done="nothing was written")
     figure = _accuracy_against_cost(table)
@@ -130,22 +130,22 @@ def plot_accuracy_against_cost(table: pd.DataFrame, path: Path) -> None:
 
 
 def _accuracy_against_cost(runs: pd.DataFrame) -> Any:
-    """Test accuracy with its interval against cost, one colour a recipe, on white.
+    """A figure of test accuracy with its interval against cost, one colour per dataset and recipe.
 
     Args:
-        runs: As `runs` gives them.
+        runs: As the function `runs` returns them.
     """
-    from matplotlib.figure import Figure  # half a second that the other commands do not need
+    from matplotlib.figure import Figure  # imported here: it takes 0.5 s, other commands do not need it
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for (dataset, recipe), some in runs.groupby(["dataset", "recipe"], dropna=False):
-        accuracy = 100 * some["test_accuracy"]
-        reach = [accuracy - 100 * some["test_accuracy_low"], 100 * some["test_accuracy_high"] - accuracy]
-        axes.errorbar(some[COST], accuracy, yerr=reach, fmt="o", label=f"{dataset}, {recipe}", capsize=3)
-        for x, y, version in zip(some[COST], accuracy, some["version"], strict=True):
+    for (dataset, recipe), group in runs.groupby(["dataset", "recipe"], dropna=False):
+        accuracy = 100 * group["test_accuracy"]
+        errors = [accuracy - 100 * group["test_accuracy_low"], 100 * group["test_accuracy_high"] - accuracy]
+        axes.errorbar(group[COST], accuracy, yerr=errors, fmt="o", label=f"{dataset}, {recipe}", capsize=3)
+        for x, y, version in zip(group[COST], accuracy, group["version"], strict=True):
             axes.annotate(str(version), (x, y), xytext=(6, 4), textcoords="offset points", size=8)
-    axes.set(xlabel="cost of the stages when made, CPU-seconds", ylabel="test accuracy, %", xscale="log")
+    axes.set(xlabel="cost of the stages when computed, CPU-seconds", ylabel="test accuracy, %", xscale="log")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
@@ -170,7 +170,9 @@ def _parsed_json(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _cost(stages: Mapping[str, Mapping[str, Any]]) -> float:
     """CPU-seconds of the stages when they were computed, without those of the champion."""
-    cpu_seconds = [entry.get("cpu_seconds") or 0 for name, entry in stages.items() if not name.endswith("champion")]
+    cpu_seconds = [
+        entry.get("cpu_seconds") or 0 for name, entry in stages.items() if not name.endswith("champion")
+    ]
     return float(sum(cpu_seconds))
 
 

@@ -1,4 +1,4 @@
-"""Why a stage ran: which of its ingredients are other ones than in an earlier run."""
+"""Explains why a stage ran: which of its ingredients differ from those of an earlier run."""
 
 import json
 from collections.abc import Mapping
@@ -15,11 +15,12 @@ from tasks.core.stage.stages import DOWNLOAD, PREDICT
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
 
-DETAILED = ("files changed", "predictions changed")  # said in other words, with what exactly changed
+OUTPUT_CHANGED = "output changed"
+DETAILED = ("files changed", "predictions changed")  # replaced by more detailed phrases
 
 
 def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """The stages of the dataset's latest run, as the runs table has them; empty before the first run."""
+    """The stage records of the dataset's latest run, as in the runs table; empty before the first run."""
     runs = tables.read("runs", workspace, dataset)
     if runs.empty:
         return {}
@@ -27,10 +28,11 @@ def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]
 
 
 def is_of_earlier_version(last: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> bool:
-    """Whether an earlier version of Plumbline made the outputs of a run.
+    """Whether an earlier version of Plumbline wrote the outputs of a run.
 
     Args:
-        last: The run's stages, as `last_stages` gives them.
+        last: The stage records of the run, as `last_stages` returns them.
+        workspace: The workspace with the outputs.
     """
     directory = folder_of("normalize", last.get("normalize", {}).get("digest", ""), workspace)
     try:
@@ -40,41 +42,50 @@ def is_of_earlier_version(last: Mapping[str, Mapping[str, Any]], workspace: Work
 
 
 def reasons(
-    name: str, before: str, record: Mapping[str, Any], workspace: Workspace, now: Workspace | None = None
+    name: str,
+    before: str,
+    record: Mapping[str, Any],
+    workspace: Workspace,
+    later_workspace: Workspace | None = None,
 ) -> list[str]:
     """Which ingredients of a stage differ from those of an earlier output, each as a short phrase.
 
     Args:
-        name: The stage.
+        name: Name of the stage.
         before: Digest of the earlier output.
-        record: The ingredients now, as `Ingredients.record` gives them.
-        workspace: Where the earlier output's manifest is.
-        now: Where the later output is, if elsewhere.
+        record: The present ingredients, as `Ingredients.record` returns them.
+        workspace: The workspace with the earlier output.
+        later_workspace: The workspace with the later output, if it is another one.
 
     Returns:
-        Empty if nothing differs.
+        The phrases; empty if nothing differs.
     """
-    now = now or workspace
+    later_workspace = later_workspace or workspace
     try:
         old = manifests.read(publish.ensure_manifest(folder_of(name, before, workspace)))["ingredients"]
     except FormatError:
-        return ["the earlier output is not there any more"]
+        return ["the earlier output does not exist any more"]
     phrases = ingredients.changes(old, record)
     if stages.base_name(name) == "evaluate":
-        phrases = _predicted(old, record, workspace, now) + phrases
+        phrases = _predicted(old, record, workspace, later_workspace) + phrases
     if name == "download":
         publish.ensure_local(DOWNLOAD.directory(before, workspace))
         phrases = [
-            *_files(
-                DOWNLOAD.directory(before, workspace), DOWNLOAD.directory(hashing.digest_of(record), now)
+            *_file_changes(
+                DOWNLOAD.directory(before, workspace),
+                DOWNLOAD.directory(hashing.digest_of(record), later_workspace),
             ),
             *phrases,
         ]
-    return list(dict.fromkeys(_in_words(phrase) for phrase in phrases if phrase not in DETAILED))
+    return list(dict.fromkeys(_with_stage(phrase) for phrase in phrases if phrase not in DETAILED))
 
 
 def stage_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """A run's stages as people read them, from the runs table's column: state, why, seconds, saved."""
+    """The stages of a run as text: stage, state, seconds, saved (seconds), why.
+
+    Args:
+        stages: The stage records from the column `stages` of the runs table.
+    """
     return [
         {
             "stage": name,
@@ -88,13 +99,14 @@ def stage_rows(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def stages_of_run(run: str, workspace: Workspace) -> list[dict[str, str]]:
-    """`stage_rows` of one run.
+    """The stages of one run as text, see `stage_rows`.
 
     Args:
-        run: A run's id, or "last".
+        run: The id of a run, or "last".
+        workspace: The workspace with the metrics tables.
 
     Raises:
-        UsageError: No such run.
+        UsageError: There is no such run.
     """
     return stage_rows(json.loads(run_of(run, workspace)["stages"]))
 
@@ -102,8 +114,13 @@ def stages_of_run(run: str, workspace: Workspace) -> list[dict[str, str]]:
 def compare_runs(earlier: str, later: str, workspace: Workspace) -> list[dict[str, str]]:
     """For each stage of the later run, what differs from the earlier run.
 
+    Args:
+        earlier: The id of a run, or "last".
+        later: The id of a run, or "last".
+        workspace: The workspace with the metrics tables and the outputs.
+
     Raises:
-        UsageError: No such run.
+        UsageError: There is no such run.
     """
     old, new = (json.loads(run_of(run, workspace)["stages"]) for run in (earlier, later))
     rows = []
@@ -119,18 +136,19 @@ def _between(name: str, before: str, after: str, workspace: Workspace) -> list[s
     try:
         record = manifests.read(publish.ensure_manifest(folder_of(name, after, workspace)))["ingredients"]
     except FormatError:
-        return ["the later output is not there any more"]
+        return ["the later output does not exist any more"]
     return reasons(name, before, record, workspace)
 
 
 def run_of(run: str, workspace: Workspace) -> pd.Series:
-    """A run's row of the runs table.
+    """The row of a run in the runs table.
 
     Args:
-        run: A run's id, or "last".
+        run: The id of a run, or "last".
+        workspace: The workspace with the metrics tables.
 
     Raises:
-        UsageError: No such run.
+        UsageError: There is no such run.
     """
     runs = tables.read("runs", workspace).sort_values("started")
     chosen = runs if run == "last" else runs[runs["run_id"] == run]
@@ -148,17 +166,22 @@ def folder_of(name: str, digest: str, workspace: Workspace) -> Path:
     """The directory of a stage's output.
 
     Args:
-        name: As the run has it, such as "train" or "evaluate champion".
+        name: The name in the run's stage records, such as "train" or "evaluate champion".
+        digest: Digest of the output.
+        workspace: The workspace with the output.
     """
     return stages.by_name(name).directory(digest, workspace)
 
 
 def outputs_complete(name: str, digest: str, workspace: Workspace) -> bool:
-    """Whether a stage's output is there and undamaged, here or in the workspace's store.
+    """Whether a stage's output exists undamaged, locally or in the workspace's store.
 
-    True for a stage that leaves no directory.
+    The output of an evaluation includes its predictions.
 
-    An evaluation needs its predictions too.
+    Args:
+        name: The name in the run's stage records.
+        digest: Digest of the output; empty for a stage that writes no directory, which is always complete.
+        workspace: The workspace with the output.
     """
     if not digest:
         return True
@@ -169,31 +192,31 @@ def outputs_complete(name: str, digest: str, workspace: Workspace) -> bool:
     return predicted is None or publish.exists_anywhere(PREDICT.directory(predicted, workspace))
 
 
-def _files(before: Path, after: Path) -> list[str]:
+def _file_changes(before: Path, after: Path) -> list[str]:
     return listing.differences(listing.read(before), listing.read(after))
 
 
 def _predicted(
-    old: Mapping[str, Any], new: Mapping[str, Any], workspace: Workspace, now: Workspace
+    old: Mapping[str, Any], new: Mapping[str, Any], workspace: Workspace, later_workspace: Workspace
 ) -> list[str]:
-    """What differs in the predictions that two evaluations were computed from."""
-    ends = ((workspace, old), (now, new))
-    places = [
-        publish.ensure_manifest(PREDICT.directory(record["inputs"]["predictions"], place))
-        for place, record in ends
+    """Which ingredients differ between the predictions of two evaluations."""
+    records = ((workspace, old), (later_workspace, new))
+    directories = [
+        publish.ensure_manifest(PREDICT.directory(record["inputs"]["predictions"], record_workspace))
+        for record_workspace, record in records
     ]
-    if not all((place / manifests.MANIFEST).exists() for place in places):
+    if not all((directory / manifests.MANIFEST).exists() for directory in directories):
         return []
-    before, after = (manifests.read(place)["ingredients"] for place in places)
+    before, after = (manifests.read(directory)["ingredients"] for directory in directories)
     return ingredients.changes(before, after)
 
 
-def _in_words(phrase: str) -> str:
-    """A changed input by the stage that makes it.
+def _with_stage(phrase: str) -> str:
+    """Names the stage whose output changed, in place of the changed input.
 
-    >>> _in_words("tensors changed"), _in_words("learning_rate 0.4 -> 0.2")
-    ('normalize gave something else', 'learning_rate 0.4 -> 0.2')
+    >>> _with_stage("tensors changed"), _with_stage("learning_rate 0.4 -> 0.2")
+    ('normalize output changed', 'learning_rate 0.4 -> 0.2')
     """
     name, _, rest = phrase.rpartition(" ")
-    maker = stages.maker_of(name) if rest == "changed" else ""
-    return f"{maker} gave something else" if maker else phrase
+    stage = stages.maker_of(name) if rest == "changed" else ""
+    return f"{stage} {OUTPUT_CHANGED}" if stage else phrase

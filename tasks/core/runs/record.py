@@ -1,4 +1,4 @@
-"""A run's parts of the metrics tables."""
+"""Appends the rows of a run to the metrics tables."""
 
 import json
 from collections.abc import Mapping
@@ -24,16 +24,21 @@ def append_run(
     evaluation: Evaluation,
     workspace: Workspace,
 ) -> None:
-    """Write a run's row of `runs`, and the other tables' parts unless an earlier run has.
+    """Write a run's row of `runs`, and its parts of the other tables if no earlier run has written them.
 
-    The row is written last: where a run of an evaluation stands in `runs`, its other parts are there too.
+    The row of `runs` is written last: if `runs` has a row of an evaluation, the other tables have its rows
+    too.
 
     Args:
         row: Columns of `runs` with at least run_id, recipe and version; mappings become JSON.
+        tensors: The tensors of the run.
+        trained: The model of the run.
+        evaluation: The model's evaluation.
+        workspace: The workspace with the metrics tables.
     """
     run_id, dataset = row["run_id"], tensors.dataset
-    known = tables.read("runs", workspace, dataset)["evaluation"]
-    if evaluation.digest not in set(known):
+    recorded = tables.read("runs", workspace, dataset)["evaluation"]
+    if evaluation.digest not in set(recorded):
         parts = {
             "epochs": history(trained).assign(training=trained.digest),
             "classes": evaluate.read_classes(evaluation),
@@ -41,22 +46,24 @@ def append_run(
         }
         for table, frame in parts.items():
             tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
-    tables.append("runs", dataset, run_id, _runs(row, tensors, trained, evaluation), workspace)
+    tables.append("runs", dataset, run_id, _runs_row(row, tensors, trained, evaluation), workspace)
 
 
 def append_trials(
     trials: pd.DataFrame, models: Mapping[int, TrainedModel], dataset: str, sweep: str, workspace: Workspace
 ) -> None:
-    """Write a sweep's part of `trials`, and the epochs of those that no earlier sweep has recorded.
+    """Write a sweep's part of `trials`, and the epochs of the trials that no earlier sweep has recorded.
 
     Args:
-        trials: As `ranking.trials_table` gives them.
-        models: What was trained, by trial.
-        sweep: The sweep's id; the epochs of trial 3 stand under the run id <sweep>-t3.
+        trials: As `ranking.trials_table` returns them.
+        models: The trained models, by trial number.
+        dataset: Name of the dataset.
+        sweep: The id of the sweep; the epochs of trial 3 get the run id <sweep>-t3.
+        workspace: The workspace with the metrics tables.
     """
-    known = set(tables.read("epochs", workspace, dataset)["training"])
+    recorded = set(tables.read("epochs", workspace, dataset)["training"])
     for number, trained in models.items():
-        if trained.digest not in known:
+        if trained.digest not in recorded:
             frame = history(trained).assign(training=trained.digest, sweep=sweep)
             tables.append("epochs", dataset, f"{sweep}-t{number}", frame, workspace)
     tables.append("trials", dataset, sweep, trials, workspace)
@@ -65,28 +72,31 @@ def append_trials(
 def append_unchanged_run(
     last: Mapping[str, Any], changed: Mapping[str, Any], dataset: str, workspace: Workspace
 ) -> None:
-    """Write the row of a run that found everything as the last run had left it.
+    """Write the row of a run in which nothing has changed since the last run.
 
     Args:
-        last: The last run's row.
-        changed: The columns that are this run's own, with run_id.
-        dataset: Under which name it is filed.
+        last: The row of the last run.
+        changed: The columns that differ in this run, with run_id.
+        dataset: Name of the dataset.
+        workspace: The workspace with the metrics tables.
     """
-    row = _plain({name: value for name, value in last.items() if name != "dataset"} | dict(changed))
+    row = _with_json({name: value for name, value in last.items() if name != "dataset"} | dict(changed))
     tables.append("runs", dataset, changed["run_id"], pd.DataFrame([row]), workspace)
 
 
 def history(trained: TrainedModel) -> pd.DataFrame:
-    """The training's history in the columns of the table `history`."""
+    """The history of a training, one row per epoch, with columns of the table `epochs`."""
     return pd.read_parquet(trained.directory / HISTORY)
 
 
 def predictions(evaluation: Evaluation, tensors: TensorCache) -> pd.DataFrame:
-    """Every val and test image with its probabilities, in the columns of the table `predictions`."""
-    return pd.concat([_split(evaluation, tensors, split) for split in evaluate.SPLITS], ignore_index=True)
+    """One row per val and test image, with columns of the table `predictions`."""
+    return pd.concat(
+        [_split_predictions(evaluation, tensors, split) for split in evaluate.SPLITS], ignore_index=True
+    )
 
 
-def _split(evaluation: Evaluation, tensors: TensorCache, split: str) -> pd.DataFrame:
+def _split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str) -> pd.DataFrame:
     scored = evaluate.scored_of(evaluation, tensors, split)
     images = read_rows(tensors, ["row", "image_id", "path"], split).to_pandas()
     names = np.array(tensors.classes)
@@ -108,7 +118,7 @@ def _split(evaluation: Evaluation, tensors: TensorCache, split: str) -> pd.DataF
     )
 
 
-def _runs(
+def _runs_row(
     row: Mapping[str, Any], tensors: TensorCache, trained: TrainedModel, evaluation: Evaluation
 ) -> pd.DataFrame:
     accuracy = scores.read_metrics(evaluation)["test"]["accuracy"]
@@ -123,10 +133,10 @@ def _runs(
         "test_macro_f1": evaluation.macro_f1,
         "test_log_loss": evaluation.log_loss,
     }
-    return pd.DataFrame([_plain(columns)])
+    return pd.DataFrame([_with_json(columns)])
 
 
-def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
+def _with_json(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: json.dumps(value) if isinstance(value, Mapping) else value for name, value in columns.items()
     }

@@ -1,4 +1,4 @@
-"""Reproduction: does a past run, made again from its parameters, come to the same?"""
+"""Reproduction: repeats a past run from its parameters and compares the predictions."""
 
 import json
 from collections.abc import Mapping
@@ -18,8 +18,11 @@ from tasks.core.workspace import Workspace
 
 
 class Reproducibility(StrEnum):
-    """identical: the same probability for every image, to the last bit. within_noise: other ones, and neither
-    model is shown better on the same images. not_reproduced: one is, or the images are other ones.
+    """The outcomes of a reproduction.
+
+    identical: every probability is the same to the last bit. within_noise: the probabilities differ, and
+    neither model is proven better on the same images. not_reproduced: one model is proven better, or the
+    images differ.
     """
 
     identical = "identical"
@@ -29,87 +32,94 @@ class Reproducibility(StrEnum):
 
 @dataclass(frozen=True)
 class ReproductionResult:
-    """What came out.
+    """The result of a reproduction.
 
     Args:
-        words: Of the outcome, for a person.
-        differences: The ingredients that differ, each with its stage; the first is the likeliest cause.
+        outcome: The outcome.
+        reason: The outcome as text, for the console.
+        differences: The ingredients that differ, each with its stage; the first is the most likely cause.
     """
 
     outcome: Reproducibility
-    words: str
+    reason: str
     differences: tuple[str, ...]
 
 
 def parameters(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run was called with, without what says where and when.
+    """The parameters of a run that decide its outcome; paths and run control are left out.
 
     Args:
-        run: Its row of the runs table.
+        run: The run's row of the runs table.
     """
     given = json.loads(run["parameters"])
     return {name: value for name, value in given.items() if name not in NON_OUTPUT_PARAMETERS}
 
 
 def lend_downloads(workspace: Workspace, scratch: Workspace) -> None:
-    """Let a scratch workspace use the archives that are there already; they are verified again there."""
+    """Let a scratch workspace use the downloaded archives; it verifies them again."""
     if workspace.downloads.exists():
         scratch.root.mkdir(parents=True, exist_ok=True)
         scratch.downloads.symlink_to(workspace.downloads, target_is_directory=True)
 
 
 def judge(run: Mapping[str, Any], workspace: Workspace, scratch: Workspace) -> ReproductionResult:
-    """Hold a past run against the one run of a scratch workspace.
+    """Compare a past run with the only run of a scratch workspace.
 
     Args:
         run: The past run's row of the runs table.
-        workspace: Where the past run was.
-        scratch: Where it was made again.
+        workspace: The workspace of the past run.
+        scratch: The workspace in which the run was repeated.
+
+    Raises:
+        FormatError: The predictions of one of the runs do not exist.
     """
-    again = explain.run_of("last", scratch)
-    found = tuple(differences(run, again, workspace, scratch))
-    before, after = (_predictions(row, place) for row, place in ((run, workspace), (again, scratch)))
+    repeated = explain.run_of("last", scratch)
+    causes = tuple(differences(run, repeated, workspace, scratch))
+    before, after = (
+        _predictions(row, run_workspace) for row, run_workspace in ((run, workspace), (repeated, scratch))
+    )
     if not _same_images(before, after):
-        words = f"the images are other ones: {len(before):,} then, {len(after):,} now"
-        return ReproductionResult(Reproducibility.not_reproduced, words, found)
+        reason = f"the images differ: {len(before):,} then, {len(after):,} now"
+        return ReproductionResult(Reproducibility.not_reproduced, reason, causes)
     if _same_probabilities(before, after):
-        words = f"{len(after):,} images have the same probabilities, to the last bit"
-        return ReproductionResult(Reproducibility.identical, words, found)
-    return _paired(before, after, found)
+        reason = f"{len(after):,} images have the same probabilities, to the last bit"
+        return ReproductionResult(Reproducibility.identical, reason, causes)
+    return _paired(before, after, causes)
 
 
 def differences(
-    run: Mapping[str, Any], again: Mapping[str, Any], workspace: Workspace, scratch: Workspace
+    run: Mapping[str, Any], repeated: Mapping[str, Any], workspace: Workspace, scratch: Workspace
 ) -> list[str]:
-    """Which ingredients of which stages differ; what only follows from an earlier stage is left out."""
-    then, now = json.loads(run["stages"]), json.loads(again["stages"])
-    lines = []
-    decisive = (name for name in then if name != "report")  # which only shows what the others made
-    for name in (name for name in decisive if then[name]["digest"] and name in now):
+    """The ingredients that differ, with their stage; a change of an earlier stage's output is left out."""
+    then, now = json.loads(run["stages"]), json.loads(repeated["stages"])
+    changes = []
+    # The report only shows the outputs of the other stages.
+    compared_stages = (name for name in then if name != "report")
+    for name in (name for name in compared_stages if then[name]["digest"] and name in now):
         if then[name]["digest"] == now[name]["digest"]:
             continue
-        place = explain.folder_of(name, now[name]["digest"], scratch)
-        record = manifests.read(place)["ingredients"]
-        own = explain.reasons(name, then[name]["digest"], record, workspace, scratch)
-        lines += [f"{name}: {phrase}" for phrase in own if not phrase.endswith("gave something else")]
-    return lines
+        directory = explain.folder_of(name, now[name]["digest"], scratch)
+        record = manifests.read(directory)["ingredients"]
+        phrases = explain.reasons(name, then[name]["digest"], record, workspace, scratch)
+        changes += [f"{name}: {phrase}" for phrase in phrases if not phrase.endswith(explain.OUTPUT_CHANGED)]
+    return changes
 
 
 def _predictions(run: Mapping[str, Any], workspace: Workspace) -> pd.DataFrame:
-    """The test images' rows of the predictions table, by the image and its place.
+    """The rows of a run's test images in the predictions table, sorted by image_id and row.
 
     Raises:
-        FormatError: There are none.
+        FormatError: There are no such rows.
     """
     table = tables.read("predictions", workspace)
-    own = table[(table["evaluation"] == run["evaluation"]) & (table["split"] == "test")]
-    if own.empty:
+    predictions = table[(table["evaluation"] == run["evaluation"]) & (table["split"] == "test")]
+    if predictions.empty:
         raise FormatError(
-            f"the predictions of run {run['run_id']} are not there any more",
+            f"the predictions of run {run['run_id']} do not exist any more",
             expected=f"rows of evaluation {run['evaluation']} in {workspace.metrics / 'predictions'}",
             done="nothing was compared",
         )
-    return own.sort_values(["image_id", "row"], ignore_index=True)
+    return predictions.sort_values(["image_id", "row"], ignore_index=True)
 
 
 def _same_images(before: pd.DataFrame, after: pd.DataFrame) -> bool:
@@ -122,13 +132,13 @@ def _same_probabilities(before: pd.DataFrame, after: pd.DataFrame) -> bool:
     return np.array_equal(np.stack(before["probabilities"]), np.stack(after["probabilities"]))
 
 
-def _paired(before: pd.DataFrame, after: pd.DataFrame, found: tuple[str, ...]) -> ReproductionResult:
-    right, right_before = (
+def _paired(before: pd.DataFrame, after: pd.DataFrame, causes: tuple[str, ...]) -> ReproductionResult:
+    correct, correct_before = (
         (table["class_name"] == table["predicted_class_name"]).to_numpy() for table in (after, before)
     )
-    outcome = paired.compare_outcomes(right, right_before)
+    outcome = paired.compare_outcomes(correct, correct_before)
     differ = outcome.better or outcome.worse
-    words = f"now {paired.difference_text(outcome)}, on the same {len(after):,} images"
+    reason = f"now {paired.difference_text(outcome)}, on the same {len(after):,} images"
     return ReproductionResult(
-        Reproducibility.not_reproduced if differ else Reproducibility.within_noise, words, found
+        Reproducibility.not_reproduced if differ else Reproducibility.within_noise, reason, causes
     )

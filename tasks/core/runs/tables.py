@@ -1,12 +1,10 @@
-"""The metrics tables: runs, epochs, classes, predictions, trials. One immutable parquet part a run.
+"""The metrics tables: runs, epochs, classes, predictions, trials. Each run writes one immutable parquet part.
 
     metrics/runs/dataset=cifar10/<run id>.parquet
 
-In a workspace at an address the store has the same files, each one object: whole or not there.
-
-Any tool that reads hive-partitioned parquet reads a table as a whole; `dataset` is the folder's name.
-The columns stand in `SCHEMAS`, each with its meaning. A schema only ever gains columns; parts that were
-written before have null there.
+In a workspace at an address the store has the same files; each object is complete or absent. Any tool for
+hive-partitioned parquet can read a table; the column `dataset` comes from the name of the folder. `SCHEMAS`
+has the columns with their meaning. A schema only gains columns; older parts have null in them.
 """
 
 from pathlib import Path
@@ -22,15 +20,17 @@ from tasks.core.runs import tables_v1
 from tasks.core.storage import atomic, lock, mirror
 from tasks.core.workspace import Workspace
 
-VERSION = 2  # 1 had other names for some columns: see `tables_v1`
-# A reader takes the columns from the first file that it meets, which may be an old part: this empty one
-# comes before "dataset=..." and has all of them.
+VERSION = 2  # version 1 has other names for some columns, see `tables_v1`
+# Readers take the columns from the first file, which may be an old part. This file has no rows and all
+# columns, and its name sorts before "dataset=...".
 COLUMNS_FILE = "00-columns.parquet"
 UTC = pa.timestamp("us", tz="UTC")
 
 
 def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
-    fields = [pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in columns]
+    fields = [
+        pa.field(name, data_type, metadata={"meaning": meaning}) for name, data_type, meaning in columns
+    ]
     return pa.schema(fields, metadata={"plumbline_schema": str(VERSION)})
 
 
@@ -150,20 +150,21 @@ SCHEMAS = {
 
 
 def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace: Workspace) -> Path:
-    """Write a run's part of a table, whole or not at all. It is never changed afterwards.
+    """Write a run's part of a table atomically. A part never changes afterwards.
 
     Args:
-        table: One of `SCHEMAS`.
+        table: Name of a table in `SCHEMAS`.
         dataset: Name of the dataset.
-        run_id: Names the part; its column is filled in.
-        frame: Columns of the table; those that are left out become null.
+        run_id: Name of the part, and the value of its column `run_id`.
+        frame: Columns of the table; missing columns become null.
+        workspace: The workspace with the metrics tables.
 
     Returns:
-        The part's path.
+        The path of the part.
 
     Raises:
-        UsageError: A column that the table doesn't have, a value that its column cannot hold, a run id
-            that cannot be a file name, or a part of this run that is there already with other content.
+        UsageError: The table does not have a column, a column cannot hold a value, the run id cannot be a
+            file name, or this run has a part with other content already.
     """
     if not run_id or Path(run_id).name != run_id or run_id.startswith((".", "_")):
         raise UsageError("a run id must be usable as a file name", found=repr(run_id))
@@ -176,16 +177,21 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
             _must_equal(part, content)
         else:
             _write(part, content)
-        if remote := mirror.of_workspace(workspace):  # also what a killed run left unsent
+        if remote := mirror.of_workspace(workspace):  # also parts that a killed run did not upload
             remote.push_files(folder, "*.parquet", again=changed)
     return part
 
 
 def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.DataFrame:
-    """A table as a whole, or a dataset's part of it, with the column `dataset` first.
+    """The rows of a table, with the column `dataset` first.
 
-    Columns that were added after a part was written are null in its rows. A table without parts is empty.
-    Parts that Plumbline 0.1.0 wrote are first written anew, under the names that columns have now.
+    Columns that are newer than a part are null in its rows. A table without parts is empty. Parts that
+    Plumbline 0.1.0 wrote are rewritten first, with the present column names.
+
+    Args:
+        table: Name of a table in `SCHEMAS`.
+        workspace: The workspace with the tables.
+        dataset: Only the rows of this dataset; None reads all.
     """
     schema = SCHEMAS[table]
     folder = workspace.metrics / table
@@ -198,19 +204,19 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
                     folder if dataset is None else _folder(table, dataset, workspace), ".parquet"
                 )
             _upgrade(table, folder)
-    whole = ds.dataset(
+    parts = ds.dataset(
         folder,
         schema=schema.insert(0, pa.field("dataset", pa.string())),
         format="parquet",
         partitioning=ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive"),
         exclude_invalid_files=False,
     )
-    wanted = None if dataset is None else ds.field("dataset") == dataset
-    return whole.to_table(filter=wanted).to_pandas()
+    condition = None if dataset is None else ds.field("dataset") == dataset
+    return parts.to_table(filter=condition).to_pandas()
 
 
 def columns_markdown(table: str) -> str:
-    """The columns of a table with their types and meanings, as a markdown table for the README."""
+    """The columns of a table with their types and meanings, as a markdown table for the documentation."""
     rows = [
         f"| `{field.name}` | {field.type} | {field.metadata[b'meaning'].decode()} |"
         for field in SCHEMAS[table]
@@ -224,12 +230,12 @@ def _folder(table: str, dataset: str, workspace: Workspace) -> Path:
 
 def _as_table(table: str, frame: pd.DataFrame) -> pa.Table:
     schema = SCHEMAS[table]
-    strangers = sorted(set(frame.columns) - set(schema.names))
-    if strangers:
+    unknown = sorted(set(frame.columns) - set(schema.names))
+    if unknown:
         raise UsageError(
             f"the table {table} has no such column",
             expected=", ".join(schema.names),
-            found=", ".join(strangers),
+            found=", ".join(unknown),
             done="nothing was written",
         )
     columns = [_column(field, frame) for field in schema]
@@ -253,7 +259,7 @@ def _column(field: pa.Field, frame: pd.DataFrame) -> pa.Array:
 def _must_equal(part: Path, content: pa.Table) -> None:
     if not pq.read_table(part, partitioning=None).equals(content):
         raise UsageError(
-            f"{part} is there already with other content",
+            f"{part} exists already with other content",
             expected="a run id that was not used before: parts are never changed",
             done="nothing was written",
         )
@@ -266,7 +272,7 @@ def _write(path: Path, content: pa.Table) -> None:
 
 
 def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
-    """Have the file of all columns; gives it if it had to be written."""
+    """Write the file with all columns if it is missing or old. Returns the written files."""
     path = folder / COLUMNS_FILE
     if path.exists() and pq.read_schema(path).equals(schema, check_metadata=True):
         return []
@@ -275,10 +281,9 @@ def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
 
 
 def _upgrade(table: str, folder: Path) -> list[Path]:
-    """Write parts of version 1 anew, each at once, the file of all columns last; the lock must be held.
+    """Rewrite parts of version 1, and the file with all columns last; returns the written files.
 
-    Returns:
-        What was written. A killed upgrade is completed by the next.
+    The caller holds the lock. The next call completes an upgrade that was killed.
     """
     if _version(folder / COLUMNS_FILE) != 1:
         return []
@@ -289,7 +294,7 @@ def _upgrade(table: str, folder: Path) -> list[Path]:
 
 
 def _version(path: Path) -> int:
-    """The version of the schema that a part was written with; the present one if there is no file."""
+    """The schema version of a part; the present version if the file does not exist."""
     if not path.exists():
         return VERSION
     return int((pq.read_schema(path).metadata or {}).get(b"plumbline_schema", VERSION))

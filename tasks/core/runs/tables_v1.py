@@ -1,4 +1,4 @@
-"""Metrics tables as Plumbline 0.1.0 wrote them: the same rows under other names."""
+"""Converts parts of the metrics tables that Plumbline 0.1.0 wrote: the same rows under other names."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -29,20 +29,20 @@ RECIPES = {"seed": "textbook"}
 
 
 def upgraded(table: str, part: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A part with today's names of columns, stages and recipes; its figures stay as they are.
+    """A part with the present names of columns, stages and recipes; the figures do not change.
 
     Args:
-        table: The table's name.
-        part: As version 1 wrote it.
-        schema: Of the table today.
+        table: Name of the table.
+        part: The part as version 1 wrote it.
+        schema: The present schema of the table.
     """
     names = COLUMNS.get(table, {})
     part = part.rename_columns([names.get(name, name) for name in part.column_names])
     for name, change in VALUES.items():
         if name in part.column_names and name in schema.names:
-            place, kind = part.column_names.index(name), part.schema.field(name).type
+            index, column_type = part.column_names.index(name), part.schema.field(name).type
             values = [None if value is None else change(value) for value in part[name].to_pylist()]
-            part = part.set_column(place, name, pa.array(values, kind))
+            part = part.set_column(index, name, pa.array(values, column_type))
     columns = [
         part[field.name] if field.name in part.column_names else pa.nulls(len(part), field.type)
         for field in schema

@@ -1,4 +1,4 @@
-"""Whether a run could only find again what the dataset's last run found."""
+"""Finds out whether a run would only repeat the dataset's last run."""
 
 import json
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ from tasks.core.workspace import Workspace
 
 @dataclass(frozen=True)
 class UnchangedRun:
-    """The last run of a dataset, which this one would repeat.
+    """The last run of a dataset, which a new run would repeat.
 
     Args:
         row: The last run's row of the runs table.
-        stages: Its stages, as the column of that name has them.
-        since: ISO date of the first run that found this.
+        stages: The last run's stage records.
+        since: ISO date of the first run with the same evaluation.
     """
 
     row: dict[str, Any]
@@ -31,23 +31,26 @@ class UnchangedRun:
     since: str
 
     @property
-    def words(self) -> str:
-        stands = f"champion {self.row['champion']} stands" if self.row["champion"] else "there is no champion"
-        return f"{stands}; data, parameters and code unchanged since {self.since}"
+    def verdict(self) -> str:
+        """The verdict of a run that repeats this one."""
+        champion = (
+            f"champion {self.row['champion']} stays" if self.row["champion"] else "there is no champion"
+        )
+        return f"{champion}; data, parameters and code unchanged since {self.since}"
 
 
 def find_unchanged_run(
     raw: RawDataset, parameters: Mapping[str, Any], workspace: Workspace
 ) -> UnchangedRun | None:
-    """The dataset's last run, if nothing that decides its outcome has changed; else None.
+    """The dataset's last run if nothing has changed since then that decides its outcome; otherwise None.
 
-    That is: the same files and labels, parameters, source files and library versions, every output whole,
-    and the same champion as after it.
+    Nothing has changed if the files and labels, the parameters, Plumbline's source files and the library
+    versions are the same, every output is complete, and the champion is the same as after that run.
 
     Args:
-        raw: What the source consists of now.
-        parameters: The run's; JSON values.
-        workspace: Where runs, outputs and models are.
+        raw: The present listing of the source.
+        parameters: The parameters of the new run; JSON values.
+        workspace: The workspace with the runs, outputs and models.
     """
     runs = tables.read("runs", workspace, raw.dataset).sort_values("started")
     if runs.empty:
@@ -55,7 +58,7 @@ def find_unchanged_run(
     last = runs.iloc[-1]
     stages = json.loads(last["stages"])
     champion = registry.aliases(raw.dataset, workspace).get(registry.CHAMPION, "")
-    same = (
+    unchanged = (
         stages.get("download", {}).get("digest") == raw.digest
         and output_parameters(json.loads(last["parameters"])) == output_parameters(parameters)
         and champion == (last["champion"] or "")
@@ -63,14 +66,14 @@ def find_unchanged_run(
         == (code_hash.source_digest(), provenance.packages())
         and all(explain.outputs_complete(name, entry["digest"], workspace) for name, entry in stages.items())
     )
-    if not same:
+    if not unchanged:
         return None
-    alike = runs[runs["evaluation"] == last["evaluation"]]
-    return UnchangedRun(_row_values(last), stages, f"{alike['started'].min():%Y-%m-%d}")
+    same_evaluation = runs[runs["evaluation"] == last["evaluation"]]
+    return UnchangedRun(_row_values(last), stages, f"{same_evaluation['started'].min():%Y-%m-%d}")
 
 
 def output_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that decide a run's outcome."""
+    """The parameters that decide the outcome of a run."""
     return {name: value for name, value in parameters.items() if name not in NON_OUTPUT_PARAMETERS}
 
 

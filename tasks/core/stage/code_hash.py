@@ -1,4 +1,4 @@
-"""Which code decides a stage's output: the `tasks.core` modules it reaches, up to a declared boundary."""
+"""Hashes of the code that decides a stage's output: the `tasks.core` modules it uses, up to a boundary."""
 
 import ast
 import hashlib
@@ -8,8 +8,8 @@ from pathlib import Path
 
 PACKAGE = "tasks.core"
 # The boundary: modules and packages that decide no byte of an output, so that a change of them makes no
-# stage run again. How files are written, found and locked is covered by FORMAT numbers; settings and resolved
-# recipes are digested as values.
+# stage run again. FORMAT numbers cover how files are written, found and locked. Settings and resolved recipes
+# are digested as values.
 NOT_INGREDIENTS = (
     *(
         "storage",
@@ -24,9 +24,10 @@ NOT_INGREDIENTS = (
         "workspace",
     ),
     "data.readers.factory",  # each dataset's reader is named by `factory.modules`
-    "data.threads",  # the same results in the same order, sooner
-    *("model.devices.gpu", "model.devices.runtime", "model.devices.tf_config"),  # where TensorFlow runs
-    "model.training.log",  # what training tells while it runs
+    "data.threads",  # changes speed, not the results or their order
+    # Where TensorFlow runs, and when it is stopped.
+    *(f"model.devices.{name}" for name in ("gpu", "runtime", "signals", "tf_config")),
+    "model.training.log",  # messages during training
 )
 LOGGERS = {"log", "logging"}
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,47 +35,47 @@ SOURCES = {".py", ".j2", ".css"}
 
 
 def hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
-    """Hashes of the syntax trees of `modules` and of every `tasks.core` module that they import.
+    """Hash the syntax trees of `modules` and of every `tasks.core` module that they import.
 
-    The search stops at `NOT_INGREDIENTS`. Comments, docstrings, formatting and log calls don't count; a
-    changed constant, a changed helper in another module or a new import does. Nothing is imported to find
-    out.
+    The search stops at `NOT_INGREDIENTS`. Comments, docstrings, formatting and log calls do not change a
+    hash; a changed constant, a changed helper in another module or a new import does. The modules are parsed,
+    not imported.
 
     Args:
         modules: Dotted names, such as "tasks.core.data.tensors.normalize".
-        root: The folder that holds the package `tasks`.
+        root: The folder that contains the package `tasks`.
 
     Returns:
-        By module, such as "data.tensors": 16 hexadecimal digits of the SHA-256.
+        The first 16 hexadecimal digits of the SHA-256 by module, such as "data.tensors.normalize".
     """
     trees = {name: tree for module in modules for name, tree in _reach(module, root).items()}
     return {name.removeprefix(f"{PACKAGE}."): trees[name] for name in sorted(trees)}
 
 
 def source_digest(root: Path = ROOT) -> str:
-    """SHA-256 of all of Plumbline's own files, prose included: equal means that nothing at all changed."""
-    whole = hashlib.sha256()
+    """Return the SHA-256 of all source files, comments and docstrings included."""
+    combined = hashlib.sha256()
     for path in sorted(path for package in ("flows", "tasks") for path in (root / package).rglob("*")):
         if path.suffix in SOURCES:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            whole.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-    return whole.hexdigest()
+            combined.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return combined.hexdigest()
 
 
 def libraries(*names: str) -> dict[str, str]:
-    """Installed versions of distributions, read from their metadata: nothing is imported."""
+    """Return the installed versions of distributions, read from their metadata without importing them."""
     return {name: metadata.version(name) for name in names}
 
 
 def _reach(module: str, root: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name], imported = _read(name, root)
-            waiting += imported
-    return found
+    trees: dict[str, str] = {}
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        if name not in trees:
+            trees[name], imported = _read(name, root)
+            pending += imported
+    return trees
 
 
 @cache  # a dozen stages reach the same modules
@@ -85,13 +86,13 @@ def _read(module: str, root: Path) -> tuple[str, list[str]]:
 
 
 def is_ingredient(module: str) -> bool:
-    """Whether a change of this module can change an output; false beyond the boundary.
+    """Whether a change of this module can change an output; False outside the boundary.
 
     >>> is_ingredient("tasks.core.data.decode"), is_ingredient("tasks.core.errors")
     (True, False)
     """
-    inside = module.removeprefix(f"{PACKAGE}.")
-    return not any(inside == name or inside.startswith(f"{name}.") for name in NOT_INGREDIENTS)
+    relative = module.removeprefix(f"{PACKAGE}.")
+    return not any(relative == name or relative.startswith(f"{name}.") for name in NOT_INGREDIENTS)
 
 
 def _imports(tree: ast.Module) -> list[str]:
@@ -113,12 +114,12 @@ def _is_module(name: str, root: Path) -> bool:
 
 
 def _without_prose(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings, log calls and what is imported for type checkers only."""
+    """Remove docstrings, log calls and imports for type checkers from a tree."""
     for node in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):
             statements = getattr(node, name, None)
             if isinstance(statements, list):
-                setattr(node, name, [each for each in statements if not _is_prose(each)])
+                setattr(node, name, [statement for statement in statements if not _is_prose(statement)])
     return tree
 
 

@@ -1,8 +1,8 @@
-"""A sweep's trials side by side, and which of them is chosen: by the validation images alone.
+"""Ranks the trials of a sweep and chooses one, using only the validation images.
 
-The rule: the configuration whose trials have the highest mean accuracy on the validation images, of its
-trials the best one; lower loss, then the order of the sweep, decide between equals. A configuration of which
-a trial failed is not chosen.
+The rule: choose the configuration with the highest mean accuracy of its trials on the validation images, and
+the best trial of that configuration. Ties are resolved by the lower loss, then by the order of the sweep. A
+configuration with a failed trial is not chosen.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,18 @@ from tasks.core.sweep import space
 from tasks.core.sweep.space import Trial
 
 HISTORY = "history.parquet"
-EQUAL_DECIMALS = 12  # decimals; means of the same accuracies differ beyond them by the order of their sum
+EQUAL_DECIMALS = 12  # the order of summation changes the further decimals of a mean
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What became of a trial.
+    """The result of a trial.
 
     Args:
+        trial: The trial.
         trained: The model; None if the trial failed.
-        error: Why it failed.
-        reused: Whether an earlier run had trained it.
+        error: Why the trial failed; empty otherwise.
+        reused: Whether an earlier run trained the model.
     """
 
     trial: Trial
@@ -41,14 +42,20 @@ class TrialResult:
 
 
 def trials_table(
-    outcomes: Sequence[TrialResult], tensors: TensorCache, audit: Audit, runner: str
+    results: Sequence[TrialResult], tensors: TensorCache, audit: Audit, runner: str
 ) -> pd.DataFrame:
-    """The trials in the columns of the table `trials`, with `chosen` as the rule says.
+    """One row per trial, with columns of the table `trials`; `chosen` marks the trial that the rule selects.
+
+    Args:
+        results: The results of all trials.
+        tensors: The tensors that the trials used.
+        audit: The audit, which knows the leaking validation images.
+        runner: Name of the runner of the sweep.
 
     Raises:
-        TrainingError: No configuration has all its trials.
+        TrainingError: Every configuration has a failed trial.
     """
-    rows = [_row(outcome, tensors, audit) for outcome in outcomes]
+    rows = [_row(result, tensors, audit) for result in results]
     trials = pd.DataFrame(rows).assign(tensors=tensors.digest, runner=runner)
     low, high = intervals.wilson(_correct_counts(trials), trials["images"].to_numpy())
     trials = trials.assign(val_accuracy_low=low, val_accuracy_high=high)
@@ -56,33 +63,39 @@ def trials_table(
 
 
 def best_trial(trials: pd.DataFrame) -> int:
-    """Number of the trial that `trials_table` has chosen."""
+    """Number of the chosen trial."""
     return int(trials["trial"][trials["chosen"]].iloc[0])
 
 
 def leaderboard(trials: pd.DataFrame) -> pd.DataFrame:
-    """The configurations, best first.
+    """One row per configuration, best first.
 
     Args:
-        trials: As `trials_table` gives them.
+        trials: As `trials_table` returns them.
 
     Returns:
-        configuration, varied, seeds (finished trials), failed (trials), mean, deviation (of the accuracy
-        over seeds; null for one), low, high (95 % interval of that mean over seeds by Student's t; null for
-        one), image_low, image_high (95 % interval of the mean as a rate of the validation images, Wilson),
-        val_loss (mean), cpu_seconds (mean), close (whether its distance to the best is within what the
-        validation images can tell, at 95 %; they are the same for all, so the true noise is smaller).
+        Columns:
+        configuration, varied;
+        seeds: number of finished trials;
+        failed: number of failed trials;
+        mean, deviation: of the accuracy over seeds, 0..1; the deviation of one seed is null;
+        low, high: 95 % interval of the mean over seeds by Student's t; null for one seed;
+        image_low, image_high: 95 % interval of the mean as a rate of the validation images (Wilson);
+        images: number of validation images;
+        val_loss, cpu_seconds: means over the trials;
+        close: whether the difference to the best is not significant at 95 % on this number of images. All
+        configurations use the same images, so the true noise is smaller.
     """
-    rows = [_leaderboard_row(number, some) for number, some in trials.groupby("configuration")]
+    rows = [_leaderboard_row(number, group) for number, group in trials.groupby("configuration")]
     ranked = pd.DataFrame(rows).sort_values(["failed", "order"], kind="stable", ignore_index=True)
     variance = ranked["mean"] * (1 - ranked["mean"]) / ranked["images"]
-    reach = ndtri(0.5 + intervals.LEVEL / 2) * np.sqrt(variance + variance.iloc[0])
-    close = ranked["mean"].iloc[0] - ranked["mean"] <= reach
+    margin = ndtri(0.5 + intervals.LEVEL / 2) * np.sqrt(variance + variance.iloc[0])
+    close = ranked["mean"].iloc[0] - ranked["mean"] <= margin
     return ranked.drop(columns="order").assign(close=close)
 
 
-def _row(outcome: TrialResult, tensors: TensorCache, audit: Audit) -> dict[str, Any]:
-    trial, trained = outcome.trial, outcome.trained
+def _row(result: TrialResult, tensors: TensorCache, audit: Audit) -> dict[str, Any]:
+    trial, trained = result.trial, result.trained
     row: dict[str, Any] = {
         "trial": trial.number,
         "configuration": trial.configuration,
@@ -90,8 +103,8 @@ def _row(outcome: TrialResult, tensors: TensorCache, audit: Audit) -> dict[str, 
         "parameters": space.as_json(trial.settings),
         "recipe": trial.settings.recipe.value,
         "seed": trial.settings.seed,
-        "state": "failed" if trained is None else "reused" if outcome.reused else "ran",
-        "error": outcome.error or None,
+        "state": "failed" if trained is None else "reused" if result.reused else "ran",
+        "error": result.error or None,
         "images": tensors.val - (_leaks(audit) if trial.settings.drop_leaks else 0),
         "training": None,
         "val_accuracy": np.nan,
@@ -109,7 +122,7 @@ def _row(outcome: TrialResult, tensors: TensorCache, audit: Audit) -> dict[str, 
 
 
 def _val_loss(trained: TrainedModel) -> float:
-    """Of the epoch whose weights were taken: the best one if training was to stop early, else the last."""
+    """Validation loss of the final weights: of the best epoch with early stopping, else of the last."""
     losses = pd.read_parquet(trained.directory / HISTORY)["val_loss"]
     early = trained.manifest["ingredients"]["parameters"]["patience"]
     return float(losses.min() if early else losses.iloc[-1])
@@ -124,53 +137,53 @@ def _correct_counts(trials: pd.DataFrame) -> Any:
 
 
 def _choice(trials: pd.DataFrame) -> int:
-    whole = trials.groupby("configuration").filter(lambda some: some["val_accuracy"].notna().all())
-    if whole.empty:
+    complete = trials.groupby("configuration").filter(lambda group: group["val_accuracy"].notna().all())
+    if complete.empty:
         failed = trials[trials["val_accuracy"].isna()]
         raise TrainingError(
-            "no parameters of the sweep could be trained",
-            expected="all trials of one configuration at least",
+            "every configuration of the sweep has a failed trial",
+            expected="at least one configuration without a failed trial",
             found="; ".join(
                 f"{row.varied or 'seed'} (seed {row.seed}): {row.error}" for row in failed.itertuples()
             ),
-            done="what was trained is kept, and reused by the next sweep",
+            done="the trained models are kept, and the next sweep reuses them",
         )
     means = (
-        whole.groupby("configuration")[["val_accuracy", "val_loss"]]
+        complete.groupby("configuration")[["val_accuracy", "val_loss"]]
         .mean()
         .round(EQUAL_DECIMALS)
         .reset_index()
     )
     best = means.sort_values(["val_accuracy", "val_loss", "configuration"], ascending=[False, True, True])
-    among = whole[whole["configuration"] == best["configuration"].iloc[0]]
-    ranked = among.sort_values(["val_accuracy", "val_loss", "trial"], ascending=[False, True, True])
+    candidates = complete[complete["configuration"] == best["configuration"].iloc[0]]
+    ranked = candidates.sort_values(["val_accuracy", "val_loss", "trial"], ascending=[False, True, True])
     return int(ranked["trial"].iloc[0])
 
 
-def _leaderboard_row(number: Any, some: pd.DataFrame) -> dict[str, Any]:
-    values = some["val_accuracy"].dropna().to_numpy()
-    count, images = len(values), int(some["images"].iloc[0])
+def _leaderboard_row(number: Any, group: pd.DataFrame) -> dict[str, Any]:
+    values = group["val_accuracy"].dropna().to_numpy()
+    count, images = len(values), int(group["images"].iloc[0])
     mean = float(values.mean()) if count else np.nan
     deviation = float(values.std(ddof=1)) if count > 1 else np.nan
-    reach = (
+    half_width = (
         stdtrit(count - 1, 0.5 + intervals.LEVEL / 2) * deviation / np.sqrt(count) if count > 1 else np.nan
     )
     low, high = intervals.wilson(np.array(mean * images), np.array(images))
-    loss = float(some["val_loss"].mean())
+    loss = float(group["val_loss"].mean())
     return {
         "configuration": number,
-        "varied": some["varied"].iloc[0],
+        "varied": group["varied"].iloc[0],
         "seeds": count,
-        "failed": len(some) - count,
+        "failed": len(group) - count,
         "mean": mean,
         "deviation": deviation,
-        "low": mean - reach,
-        "high": mean + reach,
+        "low": mean - half_width,
+        "high": mean + half_width,
         "image_low": float(low),
         "image_high": float(high),
         "images": images,
         "val_loss": loss,
-        "cpu_seconds": float(some["cpu_seconds"].mean()) if "cpu_seconds" in some else np.nan,
+        "cpu_seconds": float(group["cpu_seconds"].mean()) if "cpu_seconds" in group else np.nan,
         "order": (-round(mean, EQUAL_DECIMALS), round(loss, EQUAL_DECIMALS), number)
         if count
         else (np.inf, np.inf, number),

@@ -1,4 +1,4 @@
-"""The report of a sweep: its trials, their standings and a plot in one HTML file without network."""
+"""The report of a sweep: its trials, the leaderboard and a plot in one HTML file that needs no network."""
 
 import json
 from collections.abc import Mapping
@@ -29,53 +29,54 @@ PAGE, TRIALS, PLOT, LEADERBOARD, SUMMARY = (
 def write_sweep_report(
     trials: pd.DataFrame, tensors: TensorCache, facts: Mapping[str, Any], workspace: Workspace
 ) -> SweepReport:
-    """Write `sweep.html`, `sweep.png`, `trials.parquet` and what the dashboard shows.
+    """Write `sweep.html`, `sweep.png`, `trials.parquet`, `standings.json` and `sweep.md`.
 
     Args:
-        trials: As `ranking.trials_table` gives them.
-        tensors: The images.
+        trials: As `ranking.trials_table` returns them.
+        tensors: The tensors that the trials used.
         facts: `sweep` (the sweep's id), `command` and `wall_seconds`, for the page.
+        workspace: Where the report is published.
     """
-    made_of = SWEEP.ingredients(
+    ingredients = SWEEP.ingredients(
         inputs={"tensors": tensors.digest} | template_digests(*TEMPLATES),
         parameters=dict(facts) | {"trials": json.loads(trials.to_json(orient="records"))},
     )
-    return SWEEP.output(made_of, workspace, lambda staging: _write(staging, trials, tensors, facts))
+    return SWEEP.output(ingredients, workspace, lambda staging: _write(staging, trials, tensors, facts))
 
 
 def leaderboard_rows(report: SweepReport) -> list[dict[str, str]]:
-    """One row a configuration, best first, as people read them."""
+    """The leaderboard as text: one row per configuration, best first."""
     return list(json.loads((report.directory / LEADERBOARD).read_bytes()))
 
 
 def trial_rows(report: SweepReport) -> list[dict[str, str]]:
-    """One row a trial, in their order, as people read them."""
+    """The trials as text: one row per trial, in the order of the sweep."""
     return _trial_rows(pd.read_parquet(report.directory / TRIALS))
 
 
 def summary(report: SweepReport) -> str:
-    """Markdown with the plot as a picture."""
+    """The summary as markdown with the plot as a picture, for the dashboard."""
     return (report.directory / SUMMARY).read_text(encoding="utf-8")
 
 
 def _write(
     staging: Path, trials: pd.DataFrame, tensors: TensorCache, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    standings = ranking.leaderboard(trials)
-    rows = _leaderboard_rows(standings)
-    picture = png(standings, trials)
-    words = verdict(standings, trials)
+    leaderboard = ranking.leaderboard(trials)
+    rows = _leaderboard_rows(leaderboard)
+    picture = png(leaderboard, trials)
+    sentences = verdict(leaderboard, trials)
     trials.to_parquet(staging / TRIALS, index=False)
     (staging / PLOT).write_bytes(picture)
     (staging / LEADERBOARD).write_text(json.dumps(rows), encoding="utf-8")
-    (staging / SUMMARY).write_text(_markdown(tensors, words, rows, picture), encoding="utf-8")
+    (staging / SUMMARY).write_text(_markdown(tensors, sentences, rows, picture), encoding="utf-8")
     content = {
         "dataset": tensors.dataset,
         "facts": facts,
-        "words": words,
-        "plot": svg(standings, trials),
-        "more": max(0, len(standings) - SHOWN),
-        "standings": rows,
+        "verdict": sentences,
+        "plot": svg(leaderboard, trials),
+        "not_plotted": max(0, len(leaderboard) - SHOWN),
+        "leaderboard": rows,
         "trials": _trial_rows(trials),
         "failed": [row for row in _trial_rows(trials) if row["state"] == "failed"],
         "cost": cost(trials),
@@ -84,39 +85,41 @@ def _write(
     return {"dataset": tensors.dataset, "trials": len(trials)}
 
 
-def verdict(standings: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
-    """What was chosen, and how sure that is, in sentences."""
-    best, chosen = standings.iloc[0], trials[trials["chosen"]].iloc[0]
+def verdict(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
+    """The chosen configuration and how certain the choice is, as a list of sentences."""
+    best, chosen = leaderboard.iloc[0], trials[trials["chosen"]].iloc[0]
     name = best["varied"] or f"{chosen['recipe']} as given"
-    said = [f"Chosen on {best['images']:,} validation images: {name}, seed {chosen['seed']}."]
+    sentences = [f"Chosen on {best['images']:,} validation images: {name}, seed {chosen['seed']}."]
     if best["seeds"] > 1:
-        said.append(
-            f"Its {best['seeds']} seeds have {best['mean']:.2%} right on average, deviation"
+        sentences.append(
+            f"Its {best['seeds']} seeds have a mean accuracy of {best['mean']:.2%}, standard deviation"
             f" {100 * best['deviation']:.2f} points; 95 % interval of the mean {100 * best['low']:.2f} to"
             f" {100 * min(1, best['high']):.2f}."
         )
-    close = int(standings["close"].sum()) - 1
-    if len(standings) > 1:
-        others = len(standings) - 1
-        said.append(
-            f"Of {others} other configuration{'s' * (others > 1)}, {close} {'is' if close == 1 else 'are'} so"
-            " close that these validation images cannot tell."
+    close = int(leaderboard["close"].sum()) - 1
+    if len(leaderboard) > 1:
+        others = len(leaderboard) - 1
+        sentences.append(
+            f"Of {others} other configuration{'s' * (others > 1)}, {close} {'is' if close == 1 else 'are'}"
+            " not significantly worse on these validation images."
         )
     failed = int(trials["val_accuracy"].isna().sum())
     if failed:
-        said.append(f"{failed} trial{'s' * (failed > 1)} failed; their configurations were not chosen from.")
-    return said
+        sentences.append(
+            f"{failed} trial{'s' * (failed > 1)} failed; a configuration with a failed trial is not chosen."
+        )
+    return sentences
 
 
 def cost(trials: pd.DataFrame) -> str:
-    """What the trials cost when they were made, in words."""
+    """The states of the trials and their CPU time, as text."""
     ran = trials[trials["state"] == "ran"]
     counts = trials["state"].value_counts()
     states = ", ".join(f"{counts[name]} {name}" for name in ("ran", "reused", "failed") if name in counts)
     return f"{states}; those that ran took {duration(float(ran['cpu_seconds'].sum()))} of CPU time"
 
 
-def _leaderboard_rows(standings: pd.DataFrame) -> list[dict[str, str]]:
+def _leaderboard_rows(leaderboard: pd.DataFrame) -> list[dict[str, str]]:
     return [
         {
             "configuration": row.varied or "as given",
@@ -127,9 +130,9 @@ def _leaderboard_rows(standings: pd.DataFrame) -> list[dict[str, str]]:
             "val loss": "" if pd.isna(row.val_loss) else f"{row.val_loss:.4f}",
             "seeds": f"{row.seeds}" + (f", {row.failed} failed" if row.failed else ""),
             "CPU-seconds": "" if pd.isna(row.cpu_seconds) else f"{row.cpu_seconds:.1f}",
-            "": "chosen" if place == 0 else "close" if row.close else "",
+            "": "chosen" if position == 0 else "close" if row.close else "",
         }
-        for place, row in enumerate(standings.rename(columns={"mean": "mean_"}).itertuples())
+        for position, row in enumerate(leaderboard.rename(columns={"mean": "mean_"}).itertuples())
     ]
 
 
@@ -151,12 +154,14 @@ def _trial_rows(trials: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-def _markdown(tensors: TensorCache, words: list[str], rows: list[dict[str, str]], picture: bytes) -> str:
+def _markdown(tensors: TensorCache, sentences: list[str], rows: list[dict[str, str]], picture: bytes) -> str:
     names = list(rows[0])
-    lines = ["| " + " | ".join(row[name] for name in names) + " |" for row in rows[:SHOWN]]
-    head = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    body = ["| " + " | ".join(row[name] for name in names) + " |" for row in rows[:SHOWN]]
+    header = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     plot = f"![accuracy on val by configuration]({plots.data_uri(picture)})"
-    return "\n\n".join([f"## Sweep of {tensors.dataset}", " ".join(words), plot, "\n".join(head + lines)])
+    return "\n\n".join(
+        [f"## Sweep of {tensors.dataset}", " ".join(sentences), plot, "\n".join(header + body)]
+    )
 
 
 def _percent(share: float) -> str:

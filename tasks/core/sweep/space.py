@@ -1,4 +1,4 @@
-"""The trials of a sweep: which values of which parameters are tried, each with which seeds."""
+"""The search space of a sweep: the varied parameters, their values, and the trials."""
 
 import itertools
 import json
@@ -11,8 +11,8 @@ from typing import Any
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.errors import UsageError
 
-MOST = 10_000  # trials
-DRAWS = 100  # for one more configuration that was not drawn before
+MAX_TRIALS = 10_000
+DRAWS = 100  # attempts per configuration to draw a new one
 Value = Any  # str, float, int or bool
 
 
@@ -24,7 +24,7 @@ def _recipe(text: str) -> RecipeName:
     return RecipeName(text)
 
 
-KINDS: dict[str, Callable[[str], Value]] = {
+PARSERS: dict[str, Callable[[str], Value]] = {
     "recipe": _recipe,
     "epochs": float,
     "batch_size": int,
@@ -33,17 +33,23 @@ KINDS: dict[str, Callable[[str], Value]] = {
     "patience": int,
     "drop_leaks": _flag,
 }
-RANGES = ("epochs", "batch_size", "learning_rate", "patience")  # above 0: drawn evenly on a logarithmic scale
+RANGES = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "patience",
+)  # above 0; drawn uniformly on a logarithmic scale
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter that is varied.
+    """A varied parameter.
 
     Args:
-        name: Its name.
-        values: What it can be; empty for a range.
-        low, high: Ends of a range.
+        name: Name of the parameter.
+        values: The values to try; empty for a range.
+        low: Lower end of a range, above 0.
+        high: Upper end of a range.
     """
 
     name: str
@@ -53,31 +59,33 @@ class Axis:
 
     @classmethod
     def read(cls, text: str) -> "Axis":
-        """From "learning_rate=0.1,0.2,0.4", or "learning_rate=0.05..0.8" for a range.
+        """Parse "learning_rate=0.1,0.2,0.4" or, for a range, "learning_rate=0.05..0.8".
 
         Raises:
-            UsageError: It says something else, or a value that the parameter cannot have.
+            UsageError: The text has another form, or a value that is impossible for the parameter.
         """
-        name, _, said = text.partition("=")
+        name, _, values_text = text.partition("=")
         name = name.strip().replace("-", "_")
-        if name not in KINDS or not said.strip():
+        if name not in PARSERS or not values_text.strip():
             raise UsageError(
-                f"{text!r} is nothing that can be varied",
-                expected=f"such as learning_rate=0.1,0.2 or =0.05..0.8; one of {', '.join(KINDS)}",
+                f"{text!r} does not vary a parameter",
+                expected=f"such as learning_rate=0.1,0.2 or =0.05..0.8; one of {', '.join(PARSERS)}",
             )
         try:
-            if ".." in said:
-                return cls(name, low=_end(name, said, 0), high=_end(name, said, 1))
-            return cls(name, tuple(dict.fromkeys(KINDS[name](value.strip()) for value in said.split(","))))
+            if ".." in values_text:
+                return cls(name, low=_end(name, values_text, 0), high=_end(name, values_text, 1))
+            return cls(
+                name, tuple(dict.fromkeys(PARSERS[name](value.strip()) for value in values_text.split(",")))
+            )
         except (ValueError, KeyError, IndexError) as error:
-            raise UsageError(f"{name} cannot be {said!r}", found=str(error)) from error
+            raise UsageError(f"{name} cannot be {values_text!r}", found=str(error)) from error
 
-    def draw(self, chance: random.Random) -> Value:
-        """A value by chance, one as likely as the other; of a range, to three digits."""
+    def draw(self, generator: random.Random) -> Value:
+        """A random value, uniform over the values; from a range uniform in the logarithm, to three digits."""
         if self.values:
-            return self.values[int(chance.random() * len(self.values))]
-        drawn = self.low * (self.high / self.low) ** chance.random()
-        return KINDS[self.name](f"{drawn:.0f}") if KINDS[self.name] is int else float(f"{drawn:.3g}")
+            return self.values[int(generator.random() * len(self.values))]
+        value = self.low * (self.high / self.low) ** generator.random()
+        return PARSERS[self.name](f"{value:.0f}") if PARSERS[self.name] is int else float(f"{value:.3g}")
 
 
 @dataclass(frozen=True)
@@ -85,10 +93,10 @@ class Trial:
     """One training of a sweep.
 
     Args:
-        number: From 1.
-        configuration: From 1; trials that differ in their seed only share it.
-        varied: The varied parameters' values.
-        settings: How to train.
+        number: Number of the trial, from 1.
+        configuration: Number of the configuration, from 1; trials that differ only in their seed share it.
+        varied: The values of the varied parameters.
+        settings: The training settings.
     """
 
     number: int
@@ -98,7 +106,7 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """The varied parameters in words."""
+        """The varied parameters as text."""
         return ", ".join(f"{name}={_text(value)}" for name, value in self.varied.items())
 
     def __str__(self) -> str:
@@ -106,37 +114,42 @@ class Trial:
 
 
 def plan(base: TrainSettings, vary: Sequence[str], seeds: int = 1, draws: int | None = None) -> list[Trial]:
-    """The trials, configuration by configuration.
+    """The trials of a sweep, configuration by configuration.
 
     Args:
-        base: The parameters that are not varied; its seed is the first of the trials' and that of the draws.
-        vary: See `Axis.read`.
-        seeds: Trainings of each configuration, with seeds that follow each other.
-        draws: How many configurations to draw by chance; None takes every combination.
+        base: The parameters that are not varied. Its seed is the first seed of each configuration and the
+            seed of the random search.
+        vary: One text per varied parameter, see `Axis.read`.
+        seeds: Number of trainings of each configuration, with consecutive seeds.
+        draws: Number of configurations to draw (random search); None takes every combination (grid search).
 
     Raises:
-        UsageError: Nothing is varied, a parameter twice, a range without draws, or a value out of range.
+        UsageError: Nothing is varied, a parameter is varied twice, a range is given without draws, or a value
+            is out of range.
     """
     axes = [Axis.read(text) for text in vary]
-    _refuse(axes, seeds, draws)
-    found = _drawn(axes, draws, base.seed) if draws else _grid(axes)
-    if len(found) * seeds > MOST:
-        raise UsageError(f"a sweep has at most {MOST:,} trials", found=f"{len(found) * seeds:,}")
+    _check(axes, seeds, draws)
+    configurations = _drawn(axes, draws, base.seed) if draws else _grid(axes)
+    if len(configurations) * seeds > MAX_TRIALS:
+        raise UsageError(
+            f"a sweep has at most {MAX_TRIALS:,} trials", found=f"{len(configurations) * seeds:,}"
+        )
     return [
-        Trial(number, place // seeds + 1, values, replace(base, **values, seed=base.seed + place % seeds))
-        for number, (place, values) in enumerate(
-            enumerate(values for values in found for _ in range(seeds)), start=1
+        Trial(number, index // seeds + 1, values, replace(base, **values, seed=base.seed + index % seeds))
+        for number, (index, values) in enumerate(
+            enumerate(values for values in configurations for _ in range(seeds)), start=1
         )
     ]
 
 
 def parameters(settings: TrainSettings) -> dict[str, Any]:
-    """Training settings as a flow's parameters: JSON values, without what is left to the recipe."""
-    given = {name: value for name, value in vars(settings).items() if value is not None}
-    return given | {"recipe": settings.recipe.value}
+    """Training settings as parameters of a flow: JSON values, without those that the recipe decides."""
+    values = {name: value for name, value in vars(settings).items() if value is not None}
+    return values | {"recipe": settings.recipe.value}
 
 
 def as_json(settings: TrainSettings) -> str:
+    """The result of `parameters` as JSON text."""
     return json.dumps(parameters(settings))
 
 
@@ -146,22 +159,23 @@ def _grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
 
 
 def _drawn(axes: Sequence[Axis], draws: int, seed: int) -> list[dict[str, Value]]:
-    """Different configurations by chance; the whole grid if it has no more."""
-    chance = random.Random(f"sweep {seed}")
+    """Different random configurations; the complete grid if it has no more than `draws`."""
+    generator = random.Random(f"sweep {seed}")
     size = math.prod(len(axis.values) for axis in axes) if all(axis.values for axis in axes) else math.inf
     if draws >= size:
         return _grid(axes)
-    found: list[dict[str, Value]] = []
+    configurations: list[dict[str, Value]] = []
     for _ in range(draws * DRAWS):
-        values = {axis.name: axis.draw(chance) for axis in axes}
-        if values not in found:
-            found.append(values)
-        if len(found) == draws:
+        values = {axis.name: axis.draw(generator) for axis in axes}
+        if values not in configurations:
+            configurations.append(values)
+        if len(configurations) == draws:
             break
-    return found
+    return configurations
 
 
-def _refuse(axes: Sequence[Axis], seeds: int, draws: int | None) -> None:
+def _check(axes: Sequence[Axis], seeds: int, draws: int | None) -> None:
+    """Raise a `UsageError` for an impossible sweep."""
     names = [axis.name for axis in axes]
     if seeds < 1 or (draws is not None and draws < 1):
         raise UsageError("seeds and random must be at least 1", found=f"{seeds}, {draws}")
@@ -178,16 +192,17 @@ def _refuse(axes: Sequence[Axis], seeds: int, draws: int | None) -> None:
             f"{', '.join(ranges)} has a range", expected="--random N with it, or values with commas between"
         )
     if draws is not None and not axes:
-        raise UsageError("random draws need something to vary", expected="--vary, at least once")
+        raise UsageError("a random search needs a parameter to vary", expected="--vary, at least once")
 
 
-def _end(name: str, said: str, place: int) -> float:
+def _end(name: str, values_text: str, index: int) -> float:
+    """One end of a range: the lower one for index 0, the upper one for index 1."""
     if name not in RANGES:
-        raise ValueError(f"a range is for {', '.join(RANGES)}")
-    low, high = (float(text) for text in said.split(".."))
+        raise ValueError(f"only {', '.join(RANGES)} can have a range")
+    low, high = (float(text) for text in values_text.split(".."))
     if not 0 < low < high:
-        raise ValueError("a range's ends are above 0, the lower one first")
-    return (low, high)[place]
+        raise ValueError("the ends of a range must be above 0, the lower one first")
+    return (low, high)[index]
 
 
 def _text(value: Value) -> str:

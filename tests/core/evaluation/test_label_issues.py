@@ -10,8 +10,8 @@ from tasks.core.metrics import confident_learning
 from tests.support.fake_outputs import blurred
 
 
-def noisy(images: int, classes: int, share: float, seed: int):
-    """Labels of which a share is wrong, which ones, and probabilities of a model that knows better."""
+def noisy_labels(images: int, classes: int, share: float, seed: int):
+    """Labels of which a share is wrong, which ones are wrong, and probabilities that fit the true labels."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, classes, images)
     wrong = generator.random(images) < share
@@ -20,38 +20,39 @@ def noisy(images: int, classes: int, share: float, seed: int):
 
 
 @pytest.mark.parametrize(("classes", "share", "seed"), [(2, 0.1, 0), (5, 0.02, 1), (10, 0.2, 2)])
-def test_the_joint_is_cleanlabs(classes: int, share: float, seed: int) -> None:
-    labels, _, probabilities = noisy(2000, classes, share, seed)
-    theirs = compute_confident_joint(labels, probabilities.astype(float), calibrate=False)
-    np.testing.assert_array_equal(confident_learning.confident_joint(labels, probabilities), theirs)
+def test_confident_joint_matches_cleanlab(classes: int, share: float, seed: int) -> None:
+    labels, _, probabilities = noisy_labels(2000, classes, share, seed)
+    expected = compute_confident_joint(labels, probabilities.astype(float), calibrate=False)
+    np.testing.assert_array_equal(confident_learning.confident_joint(labels, probabilities), expected)
 
 
 @pytest.mark.parametrize(("classes", "share", "seed"), [(2, 0.1, 0), (5, 0.02, 1), (10, 0.2, 2)])
-def test_the_rows_are_cleanlabs_but_for_its_rounding(classes: int, share: float, seed: int) -> None:
-    """cleanlab rounds the calibrated joint's cells, this rounds its rows' sums: C - 1 a class at most."""
-    labels, _, probabilities = noisy(2000, classes, share, seed)
-    ours = confident_learning.find_issues(labels, probabilities)
-    theirs = find_label_issues(
+def test_find_issues_matches_cleanlab_up_to_rounding(classes: int, share: float, seed: int) -> None:
+    """cleanlab rounds cells of the joint, this code sums of rows: at most C - 1 images per class differ."""
+    labels, _, probabilities = noisy_labels(2000, classes, share, seed)
+    rows = confident_learning.find_issues(labels, probabilities)
+    expected = find_label_issues(
         labels, probabilities.astype(float), filter_by="prune_by_class",
         return_indices_ranked_by="self_confidence", n_jobs=1,
     )  # fmt: skip
-    assert len(ours) > 20
-    assert len({*ours} ^ {*theirs}) <= classes * (classes - 1)
-    assert len({*ours} & {*theirs}) > 0.8 * len(ours)
+    assert len(rows) > 20
+    assert len({*rows} ^ {*expected}) <= classes * (classes - 1)
+    assert len({*rows} & {*expected}) > 0.8 * len(rows)
 
 
-def test_flipped_labels_come_first() -> None:
-    labels, wrong, probabilities = noisy(5000, 7, 0.02, 3)
+def test_find_issues_ranks_flipped_labels_first() -> None:
+    labels, wrong, probabilities = noisy_labels(5000, 7, 0.02, 3)
     rows = confident_learning.find_issues(labels, probabilities)
     first = rows[: wrong.sum() // 2]
     assert wrong[first].mean() > 0.9
     assert wrong[rows].sum() > 0.9 * wrong.sum()
 
 
-def test_a_hand_made_case() -> None:
-    """Three of label 0 get 0.9, 0.8 and 0.1 for it, so 0.6 is the threshold; of 1: 0.9 and 0.7, so 0.8.
+def test_find_issues_small_example_matches_hand_computation() -> None:
+    """The images with label 0 have 0.9, 0.8 and 0.1 for it: threshold 0.6. Label 1: 0.9 and 0.7, threshold
+    0.8.
 
-    The third image reaches 0.9 of class 1: one of three labels 0 is doubtful. The fifth reaches no threshold.
+    The third image has 0.9 for class 1: one of three labels 0 is an issue. The fifth reaches no threshold.
     """
     labels = np.array([0, 0, 0, 1, 1])
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.1, 0.9], [0.3, 0.7]])
@@ -59,17 +60,17 @@ def test_a_hand_made_case() -> None:
     assert confident_learning.find_issues(labels, probabilities).tolist() == [2]
 
 
-def test_an_absent_class_is_never_suggested_and_a_perfect_model_doubts_nothing() -> None:
+def test_find_issues_absent_class_and_perfect_model_give_no_issue() -> None:
     labels = np.array([0, 0, 2, 2])
     probabilities = np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0], [0, 0.45, 0.55], [0, 0.55, 0.45]])
     assert confident_learning.confident_joint(labels, probabilities)[:, 1].sum() == 0
     assert confident_learning.find_issues(labels, np.eye(3)[labels]).tolist() == []
 
 
-def test_the_stage_writes_a_ranked_table_and_a_form(fake) -> None:
-    made = label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
-    table = label_issues.read_label_issues(made)
-    assert made.counts == {split: int((table["split"] == split).sum()) for split in ("test", "val")}
+def test_find_label_issues_writes_a_ranked_table(fake) -> None:
+    issues = label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
+    table = label_issues.read_label_issues(issues)
+    assert issues.counts == {split: int((table["split"] == split).sum()) for split in ("test", "val")}
     assert len(table) > 10
     assert table["probability"].is_monotonic_increasing
     assert (table["class_name"] != table["suggested_class_name"]).all()
@@ -79,17 +80,17 @@ def test_the_stage_writes_a_ranked_table_and_a_form(fake) -> None:
     assert (labels[test["row"]] == test["label"]).all()
     assert (
         label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
-        == made
+        == issues
     )
 
 
-def test_a_filled_in_form_is_corrections(fake) -> None:
-    made = label_issues.find_label_issues(fake.evaluation("one", 3.0), fake.tensors(), None, fake.workspace)
-    form = made.directory / "label_issues.csv"
+def test_find_label_issues_filled_in_form_is_read_as_corrections(fake) -> None:
+    issues = label_issues.find_label_issues(fake.evaluation("one", 3.0), fake.tensors(), None, fake.workspace)
+    form = issues.directory / "label_issues.csv"
     assert corrections.read(form) == ()
     table = pd.read_csv(form, dtype=str)
     table.loc[:1, "corrected_class_name"] = table.loc[:1, "suggested_class_name"]
     table.to_csv(fake.workspace.root / "mine.csv", index=False)
-    found = corrections.read(fake.workspace.root / "mine.csv")
-    assert [each.image_id for each in found] == list(table["image_id"][:2])
-    assert [each.class_name for each in found] == list(table["suggested_class_name"][:2])
+    filled_in = corrections.read(fake.workspace.root / "mine.csv")
+    assert [correction.image_id for correction in filled_in] == list(table["image_id"][:2])
+    assert [correction.class_name for correction in filled_in] == list(table["suggested_class_name"][:2])

@@ -1,4 +1,4 @@
-"""Every metric against scikit-learn (the independent implementation) or a number worked out by hand."""
+"""Every metric against scikit-learn (an independent implementation) or a number computed by hand."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:
     return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def drawn(seed: int, images: int, classes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def draw_predictions(seed: int, images: int, classes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, images)
     logits = generator.normal(size=(images, classes))
@@ -22,20 +22,20 @@ def drawn(seed: int, images: int, classes: int) -> tuple[NDArray[np.int64], NDAr
     return labels, softmax(logits)
 
 
-def absent(seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Class 2 of 7 has no image, class 3 is never predicted, class 4 is neither."""
-    labels, probabilities = drawn(seed, 300, 7)
+def draw_with_absent_classes(seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Class 2 of 7 has no image, class 3 is never predicted, class 4 has neither."""
+    labels, probabilities = draw_predictions(seed, 300, 7)
     labels[np.isin(labels, (2, 4))] = 0
     probabilities[:, (3, 4)] = 0
     return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 CASES = {
-    "two classes": drawn(0, 200, 2),
-    "ten classes": drawn(1, 500, 10),
-    "hundred classes, few images": drawn(2, 60, 100),
-    "absent classes": absent(3),
-    "one image": drawn(4, 1, 8),
+    "two classes": draw_predictions(0, 200, 2),
+    "ten classes": draw_predictions(1, 500, 10),
+    "hundred classes, few images": draw_predictions(2, 60, 100),
+    "absent classes": draw_with_absent_classes(3),
+    "one image": draw_predictions(4, 1, 8),
     "perfect": (np.arange(40) % 8, np.eye(8, dtype=np.float32)[np.arange(40) % 8]),
     "always wrong": (np.arange(40) % 8, np.eye(8, dtype=np.float32)[(np.arange(40) + 1) % 8]),
     "constant predictor": (np.arange(40) % 8, np.tile(np.eye(8, dtype=np.float32)[3], (40, 1))),
@@ -44,7 +44,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning", "ignore:y_pred contains")
-def test_scores_are_scikit_learns(name: str) -> None:
+def test_score_matches_scikit_learn(name: str) -> None:
     labels, probabilities = CASES[name]
     predicted = probabilities.argmax(axis=1)
     scores = classification.score(labels, probabilities)
@@ -53,9 +53,9 @@ def test_scores_are_scikit_learns(name: str) -> None:
     assert scores["balanced_accuracy"].value == pytest.approx(
         reference.balanced_accuracy_score(labels, predicted)
     )
-    every = np.arange(probabilities.shape[1])
+    all_classes = np.arange(probabilities.shape[1])
     assert scores["log_loss"].value == pytest.approx(
-        reference.log_loss(labels, probabilities, labels=every), rel=1e-5, abs=2e-7
+        reference.log_loss(labels, probabilities, labels=all_classes), rel=1e-5, abs=2e-7
     )
     for estimate in scores.values():
         assert estimate.low <= estimate.value + 1e-12
@@ -63,38 +63,38 @@ def test_scores_are_scikit_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ten classes", "hundred classes, few images", "absent classes"])
-def test_top5_is_scikit_learns(name: str) -> None:
+def test_score_top5_matches_scikit_learn(name: str) -> None:
     labels, probabilities = CASES[name]
-    every = np.arange(probabilities.shape[1])
-    expected = reference.top_k_accuracy_score(labels, probabilities, k=5, labels=every)
+    all_classes = np.arange(probabilities.shape[1])
+    expected = reference.top_k_accuracy_score(labels, probabilities, k=5, labels=all_classes)
     assert classification.score(labels, probabilities)["top5_accuracy"].value == pytest.approx(expected)
 
 
-def test_top5_needs_more_than_five_classes() -> None:
-    assert "top5_accuracy" not in classification.score(*drawn(0, 20, 5))
-    assert "top5_accuracy" in classification.score(*drawn(0, 20, 6))
+def test_score_top5_is_left_out_with_five_classes() -> None:
+    assert "top5_accuracy" not in classification.score(*draw_predictions(0, 20, 5))
+    assert "top5_accuracy" in classification.score(*draw_predictions(0, 20, 6))
 
 
-def test_equal_probabilities_go_to_the_lower_class() -> None:
+def test_predicted_classes_equal_probabilities_give_the_lower_class() -> None:
     probabilities = np.full((8, 8), 1 / 8, np.float32)
     assert classification.predicted_classes(probabilities).tolist() == [0] * 8
     assert classification.in_top(np.arange(8), probabilities, 5).tolist() == [True] * 5 + [False] * 3
 
 
-def test_margins_by_hand() -> None:
+def test_margins_small_example_matches_hand_computation() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.5, 0.5, 0.0]], np.float32)
     assert classification.margins(np.array([0, 2, 0]), probabilities) == pytest.approx(
         [0.5, -0.6, 0.0], abs=1e-6
     )
 
 
-def test_a_probability_of_zero_costs_a_finite_loss() -> None:
+def test_log_losses_probability_of_zero_gives_a_finite_loss() -> None:
     losses = classification.log_losses(np.array([1]), np.array([[1.0, 0.0]], np.float32))
     assert losses == pytest.approx([15.942], abs=1e-3)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_per_class_is_scikit_learns_and_says_what_is_undefined(name: str) -> None:
+def test_per_class_matches_scikit_learn_and_marks_undefined_values(name: str) -> None:
     labels, probabilities = CASES[name]
     predicted, classes = probabilities.argmax(axis=1), probabilities.shape[1]
     table = classification.per_class(labels, predicted, tuple(f"class {i}" for i in range(classes)))
@@ -104,14 +104,14 @@ def test_per_class_is_scikit_learns_and_says_what_is_undefined(name: str) -> Non
     assert table["precision"].to_numpy() == pytest.approx(precision, nan_ok=True)
     assert table["recall"].to_numpy() == pytest.approx(recall, nan_ok=True)
     assert table["support"].tolist() == support.tolist()
-    seen = (table["support"] + table["predicted_count"]) > 0
-    assert table["f1"][seen].to_numpy() == pytest.approx(f1[seen])
-    assert table["f1"][~seen].isna().all()
+    defined = (table["support"] + table["predicted_count"]) > 0
+    assert table["f1"][defined].to_numpy() == pytest.approx(f1[defined])
+    assert table["f1"][~defined].isna().all()
     assert (table["recall_low"].isna() == (table["support"] == 0)).all()
     assert (table["precision_high"].isna() == (table["predicted_count"] == 0)).all()
 
 
-def test_confusion_is_scikit_learns_for_all_classes() -> None:
+def test_confusion_matches_scikit_learn_for_all_classes() -> None:
     labels, probabilities = CASES["absent classes"]
     matrix = classification.confusion(labels, probabilities.argmax(axis=1), 7)
     expected = reference.confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(7))
@@ -131,12 +131,12 @@ def test_confusion_is_scikit_learns_for_all_classes() -> None:
         (np.array([0]), np.array([[-0.5, 1.5]]), "not probabilities"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(labels: NDArray, probabilities: NDArray, found: str) -> None:
-    with pytest.raises(DataError, match="cannot be scored") as caught:
+def test_score_invalid_predictions_raise(labels: NDArray, probabilities: NDArray, found: str) -> None:
+    with pytest.raises(DataError, match="cannot be scored") as error:
         classification.score(labels, probabilities)
-    assert found in str(caught.value)
+    assert found in str(error.value)
 
 
-def test_an_undefined_figure_is_null_in_json() -> None:
+def test_estimate_record_undefined_value_is_null() -> None:
     estimate = classification.Estimate(float("nan"), float("nan"), float("nan"), "wilson")
     assert estimate.record() == {"value": None, "low": None, "high": None, "method": "wilson"}

@@ -6,28 +6,28 @@ from tasks.core.metrics import classification, intervals
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (1, 1), (7, 10), (9412, 10000), (5000, 10000)])
-def test_wilson_is_scipys(hits: int, n: int) -> None:
+def test_wilson_matches_scipy(hits: int, n: int) -> None:
     low, high = intervals.wilson(np.array(hits), np.array(n))
     reference = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
     assert float(low) == pytest.approx(reference.low, abs=1e-12)
     assert float(high) == pytest.approx(reference.high, abs=1e-12)
 
 
-def test_wilson_of_nothing_is_undefined() -> None:
+def test_wilson_without_trials_is_nan() -> None:
     low, high = intervals.wilson(np.array([0, 3]), np.array([0, 4]))
     assert np.isnan(low).tolist() == [True, False]
     assert np.isnan(high).tolist() == [True, False]
 
 
-def test_bootstrap_of_means_is_as_wide_as_the_normal_interval() -> None:
+def test_bootstrap_means_large_sample_matches_the_normal_interval() -> None:
     values = np.random.default_rng(0).exponential(size=(4000, 1))
     low, high = intervals.percentiles(intervals.bootstrap_means(values))
-    reach = 1.96 * values.std() / np.sqrt(len(values))
-    assert float(low[0]) == pytest.approx(values.mean() - reach, abs=reach * 0.05)
-    assert float(high[0]) == pytest.approx(values.mean() + reach, abs=reach * 0.05)
+    half_width = 1.96 * values.std() / np.sqrt(len(values))
+    assert float(low[0]) == pytest.approx(values.mean() - half_width, abs=half_width * 0.05)
+    assert float(high[0]) == pytest.approx(values.mean() + half_width, abs=half_width * 0.05)
 
 
-def test_bootstrap_agrees_with_scipys_percentile_bootstrap() -> None:
+def test_bootstrap_means_matches_scipy_percentile_bootstrap() -> None:
     values = np.random.default_rng(1).gamma(2.0, size=300)
     low, high = intervals.percentiles(intervals.bootstrap_means(values[:, None])[:, 0])
     reference = stats.bootstrap(
@@ -38,7 +38,7 @@ def test_bootstrap_agrees_with_scipys_percentile_bootstrap() -> None:
     assert float(high) == pytest.approx(reference.high, abs=width * 0.05)
 
 
-def test_resampling_the_table_is_resampling_the_images() -> None:
+def test_bootstrap_table_matches_resampling_of_images() -> None:
     generator = np.random.default_rng(3)
     labels, predicted = generator.integers(0, 4, (2, 500))
     table = classification.confusion(labels, predicted, 4)
@@ -54,12 +54,12 @@ def test_resampling_the_table_is_resampling_the_images() -> None:
     assert by_table.std(axis=0) == pytest.approx(by_images.std(axis=0), rel=0.1)
 
 
-def test_the_same_data_give_the_same_interval() -> None:
+def test_bootstrap_means_same_data_give_the_same_interval() -> None:
     values = np.random.default_rng(4).normal(size=(50, 2))
     assert np.array_equal(intervals.bootstrap_means(values, 100), intervals.bootstrap_means(values, 100))
 
 
-def test_an_undefined_statistic_has_an_undefined_interval() -> None:
+def test_percentiles_undefined_statistic_is_nan() -> None:
     resampled = np.array([[np.nan, 1.0], [np.nan, 1.0]])
     low, high = intervals.percentiles(resampled)
     assert np.isnan(low[0])

@@ -20,20 +20,20 @@ def promote(fake, name: str, skill: float, policy=BETTER, champion_evaluation=No
     )
 
 
-def test_the_first_model_becomes_champion(fake) -> None:
+def test_promote_first_model_becomes_champion(fake) -> None:
     decision = promote(fake, "one", 1.0)
     assert (decision.version, decision.champion, decision.promoted) == ("v0001", "v0001", True)
     assert decision.verdict == "the first champion of animals"
     assert registry.champion("animals", fake.workspace).manifest["facts"]["parameters"] == {"epochs": 3}
 
 
-def test_the_first_model_under_never(fake) -> None:
+def test_promote_first_model_with_policy_never_is_not_promoted(fake) -> None:
     decision = promote(fake, "one", 1.0, PromotePolicy.never)
     assert (decision.champion, decision.promoted) == ("", False)
     assert registry.champion("animals", fake.workspace) is None
 
 
-def test_a_better_model_replaces_the_champion_and_a_like_one_does_not(fake) -> None:
+def test_promote_only_a_better_model_replaces_the_champion(fake) -> None:
     promote(fake, "one", 1.0)
     first = fake.evaluation("one", 1.0)
     equal = promote(fake, "two", 1.0, champion_evaluation=first, seed=5)
@@ -45,17 +45,17 @@ def test_a_better_model_replaces_the_champion_and_a_like_one_does_not(fake) -> N
     assert registry.history("animals", fake.workspace)[-1]["why"] == better.verdict
 
 
-def test_the_champion_itself_is_not_decided_again(fake) -> None:
+def test_promote_champion_again_repeats_its_evidence(fake) -> None:
     first = promote(fake, "one", 1.0)
     log = registry.history("animals", fake.workspace)
     again = promote(fake, "one", 1.0)
-    assert again.verdict == "this very model is champion v0001 already, nothing changed"
+    assert again.verdict == "this model is champion v0001 already, nothing changed"
     assert again.evidence == first.evidence
     assert registry.history("animals", fake.workspace) == log
     assert len(decisions.read_decisions("animals", fake.workspace)) == 1
 
 
-def test_the_rival_is_the_champion_unless_it_is_this_model(fake) -> None:
+def test_champion_to_compare_same_model_is_none(fake) -> None:
     tensors = fake.tensors()
     assert promotion.champion_to_compare("animals", tensors, fake.trained("one"), fake.workspace) is None
     promote(fake, "one", 1.0)
@@ -66,9 +66,9 @@ def test_the_rival_is_the_champion_unless_it_is_this_model(fake) -> None:
     )
 
 
-def test_a_champion_with_other_classes_is_not_compared(fake) -> None:
+def test_promote_champion_with_other_classes_is_not_compared(fake) -> None:
     promote(fake, "one", 1.0)
-    wider = fake.made(classes=(*fake.classes, "hen"))
+    wider = fake.with_fields(classes=(*fake.classes, "hen"))
     assert (
         promotion.champion_to_compare("animals", wider.tensors(), wider.trained("two"), fake.workspace)
         is None
@@ -77,14 +77,14 @@ def test_a_champion_with_other_classes_is_not_compared(fake) -> None:
     assert not decision.promoted
     assert decision.verdict == (
         "not compared with champion v0001, since it has other classes (without hen): champion stays; "
-        "a person may promote this one"
+        "a user may promote this one"
     )
     assert promote(wider, "three", 3.0, PromotePolicy.always).promoted
 
 
-def test_a_champion_for_another_shape_is_not_compared(fake) -> None:
+def test_promote_champion_with_another_shape_is_not_compared(fake) -> None:
     promote(fake, "one", 1.0)
-    larger = fake.made(shape=(16, 16, 3))
+    larger = fake.with_fields(shape=(16, 16, 3))
     assert (
         promotion.champion_to_compare("animals", larger.tensors(), larger.trained("two"), fake.workspace)
         is None
@@ -92,14 +92,14 @@ def test_a_champion_for_another_shape_is_not_compared(fake) -> None:
     assert "it takes images of 8x8x3, these are 16x16x3" in promote(larger, "two", 3.0).verdict
 
 
-def test_scores_on_other_images_are_not_compared(fake) -> None:
+def test_promote_champion_scored_on_other_images_is_not_compared(fake) -> None:
     promote(fake, "one", 1.0)
     stale = fake.evaluation("one", 1.0)
-    grown = fake.made(images=500)
+    grown = fake.with_fields(images=500)
     assert "scored on other images" in promote(grown, "two", 3.0, champion_evaluation=stale).verdict
 
 
-def test_a_champion_that_came_up_during_the_run_is_not_compared(fake) -> None:
+def test_promote_new_champion_during_the_run_is_not_compared(fake) -> None:
     promote(fake, "one", 1.0)
     assert "became champion during this run" in promote(fake, "two", 3.0).verdict
     first = fake.evaluation("one", 1.0)
@@ -109,14 +109,14 @@ def test_a_champion_that_came_up_during_the_run_is_not_compared(fake) -> None:
     assert (late.promoted, late.champion) == (False, "v0002")
 
 
-def test_a_damaged_champion_stops_the_run(fake) -> None:
+def test_champion_to_compare_damaged_champion_raises(fake) -> None:
     promote(fake, "one", 1.0)
     (registry.champion("animals", fake.workspace).directory / "model.keras").write_text("other")
     with pytest.raises(RegistryError, match="not what was published"):
         promotion.champion_to_compare("animals", fake.tensors(), fake.trained("two"), fake.workspace)
 
 
-def test_the_ledger_counts_looks_at_a_test_set(fake) -> None:
+def test_test_set_uses_counts_different_pairs(fake) -> None:
     promote(fake, "one", 1.0)
     first = fake.evaluation("one", 1.0)
     test_set = decisions.test_set(fake.tensors())
@@ -126,10 +126,10 @@ def test_the_ledger_counts_looks_at_a_test_set(fake) -> None:
     promote(fake, "three", 1.0, champion_evaluation=first, seed=6)
     assert decisions.test_set_uses("animals", test_set, fake.workspace) == 2
     assert decisions.test_set_uses("animals", "another", fake.workspace) == 0
-    assert decisions.test_set(fake.made(images=500).tensors()) != test_set
+    assert decisions.test_set(fake.with_fields(images=500).tensors()) != test_set
 
 
-def test_evidence_is_strict_json_and_kept(fake) -> None:
+def test_evidence_of_returns_the_recorded_evidence(fake) -> None:
     promote(fake, "one", 1.0)
     decision = promote(fake, "two", 3.0, champion_evaluation=fake.evaluation("one", 1.0))
     kept = decisions.evidence_of(fake.trained("two").model_sha256, "animals", fake.workspace)

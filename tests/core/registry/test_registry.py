@@ -15,7 +15,7 @@ def publish(fake, name: str) -> ModelVersion:
     )
 
 
-def test_a_version_is_whole(fake) -> None:
+def test_publish_version_has_all_files(fake) -> None:
     version = publish(fake, "one")
     assert version.version == "v0001"
     assert sorted(path.name for path in version.directory.iterdir()) == [
@@ -30,24 +30,24 @@ def test_a_version_is_whole(fake) -> None:
     assert registry.resolve("animals", "v0001", fake.workspace) == version
 
 
-def test_the_same_model_keeps_its_version(fake) -> None:
+def test_publish_same_model_keeps_its_version(fake) -> None:
     assert publish(fake, "one") == publish(fake, "one")
     assert publish(fake, "two").version == "v0002"
     assert [version.version for version in registry.versions("animals", fake.workspace)] == ["v0001", "v0002"]
 
 
-def test_an_evaluation_of_another_model_is_refused(fake) -> None:
+def test_publish_evaluation_of_another_model_raises(fake) -> None:
     with pytest.raises(RegistryError, match="of another model"):
         registry.publish(fake.trained("one"), fake.evaluation("two", 2.0), "animals", {}, fake.workspace)
     assert registry.versions("animals", fake.workspace) == []
 
 
-def test_exports_are_part_of_the_version(fake) -> None:
-    about = fake.trained("one"), fake.evaluation("one", skill=2.0), "animals"
+def test_publish_exports_are_part_of_the_version(fake) -> None:
+    model = fake.trained("one"), fake.evaluation("one", skill=2.0), "animals"
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     with pytest.raises(RegistryError, match="exports would be of another model"):
-        registry.publish(*about, facts, fake.workspace, exported=fake.exported("two"))
-    version = registry.publish(*about, facts, fake.workspace, exported=fake.exported("one"))
+        registry.publish(*model, facts, fake.workspace, exported=fake.exported("two"))
+    version = registry.publish(*model, facts, fake.workspace, exported=fake.exported("one"))
     assert sorted(path.name for path in (version.directory / "exports").iterdir()) == [
         "certificate.json",
         "model.onnx",
@@ -58,18 +58,18 @@ def test_exports_are_part_of_the_version(fake) -> None:
         registry.resolve("animals", "v0001", fake.workspace)
 
 
-def test_a_profile_is_part_of_the_version(fake) -> None:
-    about = fake.trained("one"), fake.evaluation("one", skill=2.0), "animals"
+def test_publish_profile_is_part_of_the_version(fake) -> None:
+    model = fake.trained("one"), fake.evaluation("one", skill=2.0), "animals"
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     with pytest.raises(RegistryError, match="profile would be of another model"):
-        registry.publish(*about, facts, fake.workspace, profiled=fake.profiled("two"))
-    version = registry.publish(*about, facts, fake.workspace, profiled=fake.profiled("one"))
+        registry.publish(*model, facts, fake.workspace, profiled=fake.profiled("two"))
+    version = registry.publish(*model, facts, fake.workspace, profiled=fake.profiled("one"))
     assert version.manifest["facts"]["profile"] == {"split": "val", "images": 2}
     assert "profile/profile.parquet" in version.manifest["files"]
     assert "compared with 2 val images" in (version.directory / registry.CARD).read_text()
 
 
-def test_names_resolve(fake) -> None:
+def test_resolve_accepts_version_number_and_alias(fake) -> None:
     publish(fake, "one")
     two = publish(fake, "two")
     registry.promote("animals", "v0002", fake.workspace, who="ann", why="good")
@@ -84,12 +84,12 @@ def test_names_resolve(fake) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", ".x", "a/b"])
-def test_a_dataset_must_be_a_folders_name(fake, name: str) -> None:
+def test_versions_invalid_dataset_name_raises(fake, name: str) -> None:
     with pytest.raises(UsageError, match="folder's name"):
         registry.versions(name, fake.workspace)
 
 
-def test_a_changed_file_is_found_on_loading(fake) -> None:
+def test_resolve_changed_file_raises(fake) -> None:
     version = publish(fake, "one")
     (version.directory / "model.keras").write_text("two")
     with pytest.raises(RegistryError, match="not what was published"):
@@ -98,7 +98,7 @@ def test_a_changed_file_is_found_on_loading(fake) -> None:
         ModelVersion(**version.as_dict())
 
 
-def test_promote_and_rollback(fake) -> None:
+def test_rollback_swaps_champion_and_previous(fake) -> None:
     one, two = publish(fake, "one"), publish(fake, "two")
     assert registry.champion("animals", fake.workspace) is None
     with pytest.raises(RegistryError, match="no previous"):
@@ -109,17 +109,17 @@ def test_promote_and_rollback(fake) -> None:
     assert registry.aliases("animals", fake.workspace) == {"champion": "v0002", "previous": "v0001"}
     assert registry.rollback("animals", fake.workspace, who="bob", why="bad pictures") == one
     assert registry.aliases("animals", fake.workspace) == {"champion": "v0001", "previous": "v0002"}
-    told = [
+    entries = [
         (line["action"], line["who"], line["why"]) for line in registry.history("animals", fake.workspace)
     ]
-    assert told[-3:] == [
+    assert entries[-3:] == [
         ("promote", "ann", "first"),
         ("promote", "ann", "better"),
         ("rollback", "bob", "bad pictures"),
     ]
 
 
-def test_promotion_asks_whether_the_champion_is_still_the_same(fake) -> None:
+def test_promote_unexpected_champion_raises(fake) -> None:
     publish(fake, "one")
     publish(fake, "two")
     registry.promote("animals", "v0001", fake.workspace, who="ann", why="first", expected_champion="")
@@ -129,7 +129,7 @@ def test_promotion_asks_whether_the_champion_is_still_the_same(fake) -> None:
     assert registry.champion("animals", fake.workspace).version == "v0002"
 
 
-def test_own_aliases(fake) -> None:
+def test_alias_is_set_removed_and_checked(fake) -> None:
     publish(fake, "one")
     registry.alias("animals", "kiosk", "v0001", fake.workspace, who="ann", why="the kiosk runs it")
     assert registry.resolve("animals", "kiosk", fake.workspace).version == "v0001"
@@ -142,7 +142,8 @@ def test_own_aliases(fake) -> None:
         registry.alias("animals", "kiosk", "v0009", fake.workspace, who="ann", why="?")
 
 
-def test_delete_and_gc_spare_what_is_in_use(fake) -> None:
+@pytest.mark.slow
+def test_delete_and_gc_keep_versions_in_use(fake) -> None:
     for name in ("one", "two", "three", "four", "five"):
         publish(fake, name)
     registry.promote("animals", "v0001", fake.workspace, who="ann", why="good")
@@ -152,22 +153,22 @@ def test_delete_and_gc_spare_what_is_in_use(fake) -> None:
     assert retention.gc("animals", fake.workspace, **args, dry_run=True) == ["v0002", "v0004"]
     assert len(registry.versions("animals", fake.workspace)) == 5
     assert retention.gc("animals", fake.workspace, **args) == ["v0002", "v0004"]
-    left = [version.version for version in registry.versions("animals", fake.workspace)]
-    assert left == ["v0001", "v0003", "v0005"]
+    kept = [version.version for version in registry.versions("animals", fake.workspace)]
+    assert kept == ["v0001", "v0003", "v0005"]
     retention.delete("animals", "v0005", fake.workspace, who="ann", why="odd")
     assert publish(fake, "six").version == "v0006"
     with pytest.raises(RegistryError, match="no version v0005"):
         retention.delete("animals", "v0005", fake.workspace, who="ann", why="again")
 
 
-def test_gc_spares_the_champion_that_a_kept_version_was_compared_with(fake) -> None:
-    """Two was compared with one, which has lost its aliases since; three with two."""
-    lines = []
+def test_gc_keeps_the_champion_that_a_kept_version_was_compared_with(fake) -> None:
+    """Model two was compared with model one, which has no alias any more; model three with model two."""
+    versions = []
     for name in ("zero", "one", "two", "three"):
-        lines.append(publish(fake, name))
-        champion = lines[-2].model_sha256 if len(lines) > 1 else ""
+        versions.append(publish(fake, name))
+        champion = versions[-2].model_sha256 if len(versions) > 1 else ""
         line = {
-            "challenger": lines[-1].model_sha256,
+            "challenger": versions[-1].model_sha256,
             "champion": champion,
             "looked": bool(champion),
             "who": "",
@@ -177,22 +178,23 @@ def test_gc_spares_the_champion_that_a_kept_version_was_compared_with(fake) -> N
     assert retention.gc("animals", fake.workspace, keep=2, who="ann") == ["v0001"]
 
 
-def test_what_a_killed_writer_left_is_cleared_up_and_logged(fake) -> None:
+def test_publish_after_a_killed_writer_cleans_up_and_logs(fake) -> None:
     publish(fake, "one")
-    place = fake.workspace.models / "animals"
+    directory = fake.workspace.models / "animals"
     registry.promote("animals", "v0001", fake.workspace, who="ann", why="good")
-    lines = (place / layout.LOG).read_bytes().splitlines(keepends=True)
-    (place / layout.LOG).write_bytes(lines[0][:20])  # killed within the first line; promotion not logged
-    (place / ".v0002.123.tmp").mkdir()
-    (place / f".{layout.ALIASES}.9.tmp").write_text("{")
+    lines = (directory / layout.LOG).read_bytes().splitlines(keepends=True)
+    # The writer was killed while writing the first line; the promotion is not logged.
+    (directory / layout.LOG).write_bytes(lines[0][:20])
+    (directory / ".v0002.123.tmp").mkdir()
+    (directory / f".{layout.ALIASES}.9.tmp").write_text("{")
     assert registry.history("animals", fake.workspace) == []
     assert publish(fake, "two").version == "v0002"
-    assert [path.name for path in place.glob(".*.tmp")] == []
-    told = [(line["action"], line["version"]) for line in registry.history("animals", fake.workspace)]
-    assert told == [("promote", "v0001"), ("publish", "v0001"), ("publish", "v0002")]
+    assert [path.name for path in directory.glob(".*.tmp")] == []
+    entries = [(line["action"], line["version"]) for line in registry.history("animals", fake.workspace)]
+    assert entries == [("promote", "v0001"), ("publish", "v0001"), ("publish", "v0002")]
 
 
-def test_an_unknown_format_of_aliases_is_refused(fake) -> None:
+def test_aliases_unknown_format_raises(fake) -> None:
     publish(fake, "one")
     path = fake.workspace.models / "animals" / layout.ALIASES
     path.write_text(json.dumps({"format": 9, "aliases": {}}))
@@ -200,7 +202,7 @@ def test_an_unknown_format_of_aliases_is_refused(fake) -> None:
         registry.aliases("animals", fake.workspace)
 
 
-def test_the_log_survives_a_torn_line(tmp_path) -> None:
+def test_log_read_skips_an_incomplete_line(tmp_path) -> None:
     path = tmp_path / "log.jsonl"
     append(path, {"n": 1})
     with path.open("ab") as log:
@@ -210,7 +212,7 @@ def test_the_log_survives_a_torn_line(tmp_path) -> None:
     assert read(path) == [{"n": 1}, {"n": 3}]
 
 
-def test_datasets_with_models(fake) -> None:
+def test_datasets_lists_datasets_with_versions(fake) -> None:
     assert registry.datasets(fake.workspace) == []
     publish(fake, "one")
     assert registry.datasets(fake.workspace) == ["animals"]

@@ -1,4 +1,4 @@
-"""The registry and the tables of a workspace in a store: two mirrors of it, on a real S3 server (moto)."""
+"""The registry and the tables of a workspace in a store, with two mirrors on a real S3 server (moto)."""
 
 import json
 
@@ -14,7 +14,10 @@ from tests.support.s3_client import Machine
 from tests.support.s3_server import ADDRESS, Bucket, half_visible
 
 
-def test_machines_see_each_others_models(here: Machine, there: Machine, bucket: Bucket) -> None:
+@pytest.mark.slow
+def test_registry_two_machines_share_versions_and_aliases(
+    here: Machine, there: Machine, bucket: Bucket
+) -> None:
     assert here.publish("one").version == "v0001"
     assert there.names() == ["v0001"]
     assert there.publish("two").version == "v0002"
@@ -31,7 +34,7 @@ def test_machines_see_each_others_models(here: Machine, there: Machine, bucket: 
     assert log == registry.history("animals", there.fake().workspace)
 
 
-def test_a_list_of_models_brings_no_model(here: Machine, there: Machine, bucket: Bucket) -> None:
+def test_version_rows_download_no_model(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish("one")
     workspace = there.fake().workspace
     bucket.forget()
@@ -42,7 +45,7 @@ def test_a_list_of_models_brings_no_model(here: Machine, there: Machine, bucket:
     assert bucket.count("GET", r"model\.keras$") == 1
 
 
-def test_nothing_new_costs_one_listing(here: Machine, bucket: Bucket) -> None:
+def test_aliases_without_changes_cost_one_listing(here: Machine, bucket: Bucket) -> None:
     here.publish("one")
     here.promote("v0001")
     bucket.forget()
@@ -50,41 +53,41 @@ def test_nothing_new_costs_one_listing(here: Machine, bucket: Bucket) -> None:
     assert bucket.requests == [("GET", "")]
 
 
-def test_a_number_that_another_machine_took_is_not_taken(
+def test_publish_number_taken_by_another_machine_uses_the_next(
     here: Machine, there: Machine, bucket: Bucket
 ) -> None:
-    """The other one publishes while this one is sending its model under the same number."""
+    """The other machine publishes while this one uploads its model under the same number."""
     fake = here.fake()
     handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
-    late = [there]
+    waiting = [there]
 
     def gate(method: str, name: str) -> bool:
-        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and late:
-            late.pop().publish("two")
+        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and waiting:
+            waiting.pop().publish("two")
             here.fake()
         return True
 
     bucket.gate = gate
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
-    made = registry.publish(*handles, "animals", facts, fake.workspace, who="ann")
-    assert made.version == "v0002"
-    assert (made.directory / "model.keras").read_text() == "one"
+    version = registry.publish(*handles, "animals", facts, fake.workspace, who="ann")
+    assert version.version == "v0002"
+    assert (version.directory / "model.keras").read_text() == "one"
     first = registry.resolve("animals", "v0001", fake.workspace)
     assert (first.directory / "model.keras").read_text() == "two"
     assert half_visible(bucket.objects()) == []
-    told = registry.history("animals", fake.workspace)
-    assert [(line["version"], line["who"]) for line in told] == [("v0001", "ann"), ("v0002", "ann")]
+    entries = registry.history("animals", fake.workspace)
+    assert [(line["version"], line["who"]) for line in entries] == [("v0001", "ann"), ("v0002", "ann")]
 
 
-def test_a_promotion_is_not_made_over_anothers(here: Machine, there: Machine, bucket: Bucket) -> None:
+def test_promote_concurrent_promotion_raises(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish("one")
     there.publish("two")
     workspace = here.fake().workspace
-    late = [there]
+    waiting = [there]
 
     def gate(method: str, name: str) -> bool:
-        if method == "PUT" and "/commits/" in name and late:
-            late.pop().promote("v0002")  # between this one's look and its commit
+        if method == "PUT" and "/commits/" in name and waiting:
+            waiting.pop().promote("v0002")  # between the pull and the commit of this machine
             here.fake()
         return True
 
@@ -94,8 +97,9 @@ def test_a_promotion_is_not_made_over_anothers(here: Machine, there: Machine, bu
     assert here.aliases() == there.aliases() == {"champion": "v0002"}
 
 
-def test_the_gate_decides_again_about_the_real_champion(here: Machine, there: Machine) -> None:
-    """Both were trained when there was no champion; the other one is first, and better."""
+@pytest.mark.slow
+def test_promote_champion_of_another_machine_is_compared_again(here: Machine, there: Machine) -> None:
+    """Both were trained when there was no champion; the other machine is first, and its model is better."""
     assert there.decide("two", skill=4.0).promoted
     first = here.decide("one", skill=1.0)
     assert (first.promoted, first.champion_changed, first.champion) == (False, True, "v0001")
@@ -111,21 +115,22 @@ def test_the_gate_decides_again_about_the_real_champion(here: Machine, there: Ma
     )
 
 
-def test_what_a_kill_left_uncommitted_is_put_back(here: Machine, there: Machine) -> None:
+def test_registry_uncommitted_changes_of_a_kill_are_undone(here: Machine, there: Machine) -> None:
     version = here.publish("one")
     here.promote("v0001")
-    place = version.directory.parent
-    (place / "aliases.json").write_text('{"format": 1, "aliases": {"champion": "v0009"}, "change": null}')
-    with (place / "log.jsonl").open("a") as log:
+    directory = version.directory.parent
+    (directory / "aliases.json").write_text('{"format": 1, "aliases": {"champion": "v0009"}, "change": null}')
+    with (directory / "log.jsonl").open("a") as log:
         log.write('{"action": "promote", "half')
-    (place / "v0002").mkdir()
+    (directory / "v0002").mkdir()
     assert here.aliases() == {"champion": "v0001"}
     assert here.names() == ["v0001"]
     assert len(registry.history("animals", here.fake().workspace)) == 2
     assert there.publish("two").version == "v0002"
 
 
-def test_a_deleted_number_is_never_given_again(here: Machine, there: Machine, bucket: Bucket) -> None:
+@pytest.mark.slow
+def test_publish_deleted_number_is_not_used_again(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish("one")
     here.publish("two")
     there.names()
@@ -136,16 +141,14 @@ def test_a_deleted_number_is_never_given_again(here: Machine, there: Machine, bu
     assert there.publish("three").version == "v0003"
 
 
-def test_a_number_deleted_meanwhile_is_not_given_either(
-    here: Machine, there: Machine, bucket: Bucket
-) -> None:
+def test_publish_number_deleted_meanwhile_is_not_used(here: Machine, there: Machine, bucket: Bucket) -> None:
     fake = here.fake()
     handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
-    late = [there]
+    waiting = [there]
 
     def gate(method: str, name: str) -> bool:
-        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and late:
-            other = late.pop()
+        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and waiting:
+            other = waiting.pop()
             other.publish("two")
             retention.delete("animals", "v0001", other.fake().workspace, who="bob", why="bad")
             here.fake()
@@ -157,7 +160,8 @@ def test_a_number_deleted_meanwhile_is_not_given_either(
     assert here.names() == there.names() == ["v0002"]
 
 
-def test_a_network_that_fails_in_the_middle_of_a_publication(
+@pytest.mark.slow
+def test_publish_network_failure_leaves_no_version(
     here: Machine, there: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -170,21 +174,21 @@ def test_a_network_that_fails_in_the_middle_of_a_publication(
     assert there.names() == ["v0001"]
 
 
-def test_notes_for_the_cards_are_shared(here: Machine, there: Machine) -> None:
+def test_notes_are_shared_between_machines(here: Machine, there: Machine) -> None:
     version = here.publish("one")
     notes = version.directory.parent / "card_notes.md"
     notes.write_text("## Intended use\nSorting parcels.\n")
     here.promote("v0001")
-    made = there.publish("two")
-    assert "Sorting parcels." in (made.directory / "model_card.md").read_text()
-    theirs = made.directory.parent / "card_notes.md"
-    theirs.write_text("## Intended use\nSorting letters.\n")
+    second = there.publish("two")
+    assert "Sorting parcels." in (second.directory / "model_card.md").read_text()
+    other_notes = second.directory.parent / "card_notes.md"
+    other_notes.write_text("## Intended use\nSorting letters.\n")
     there.promote("v0002")
     here.aliases()
     assert "letters" in notes.read_text()
 
 
-def test_lost_commits_are_said(here: Machine, bucket: Bucket) -> None:
+def test_pull_lost_commits_raise(here: Machine, bucket: Bucket) -> None:
     here.publish("one")
     for name in bucket.objects():
         if "/commits/" in name:
@@ -193,7 +197,7 @@ def test_lost_commits_are_said(here: Machine, bucket: Bucket) -> None:
         here.names()
 
 
-def test_tables_are_one(here: Machine, there: Machine, bucket: Bucket) -> None:
+def test_tables_two_machines_share_rows(here: Machine, there: Machine, bucket: Bucket) -> None:
     for number, machine in enumerate((here, there), 1):
         frame = pd.DataFrame([{"test_accuracy": number / 10}])
         tables.append("runs", "animals", f"r{number}", frame, machine.fake().workspace)
@@ -206,9 +210,7 @@ def test_tables_are_one(here: Machine, there: Machine, bucket: Bucket) -> None:
     assert sorted(direct["run_id"]) == ["r1", "r2"]
 
 
-def test_a_part_that_a_kill_left_unsent_is_sent_by_the_next_run(
-    here: Machine, there: Machine, bucket: Bucket
-) -> None:
+def test_tables_append_uploads_parts_of_a_killed_run(here: Machine, there: Machine, bucket: Bucket) -> None:
     workspace = here.fake().workspace
     tables.append("runs", "animals", "r1", pd.DataFrame([{"test_accuracy": 0.1}]), workspace)
     bucket.client.delete_object(Bucket="plumb", Key="team/ws/metrics/runs/dataset=animals/r1.parquet")
@@ -217,37 +219,38 @@ def test_a_part_that_a_kill_left_unsent_is_sent_by_the_next_run(
 
 
 def findings(machine: Machine) -> list[str]:
-    found = diagnostics.run_checks(machine.fake().workspace, 0.0)
-    return [f"{each.found}: {each.fix}" for each in found if each.about == "store"]
+    results = diagnostics.run_checks(machine.fake().workspace, 0.0)
+    return [f"{finding.found}: {finding.fix}" for finding in results if finding.about == "store"]
 
 
-def test_doctor_names_what_is_wrong_in_the_store(here: Machine, there: Machine, bucket: Bucket) -> None:
+def test_run_checks_reports_problems_in_the_store(here: Machine, there: Machine, bucket: Bucket) -> None:
     here.publish("one")
-    (whole,) = findings(there)
-    assert whole.startswith("all 5 directories at s3://plumb/team/ws are whole")
+    (complete,) = findings(there)
+    assert complete.startswith("all 5 directories at s3://plumb/team/ws are complete")
     names = list(bucket.objects())
-    (lost,) = (name for name in names if name.endswith("model.keras") and name.startswith("models"))
-    bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{lost}")
+    (model,) = (name for name in names if name.endswith("model.keras") and name.startswith("models"))
+    bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{model}")
     bucket.client.put_object(Bucket="plumb", Key="team/ws/tensors/abc/def/x.npy", Body=bytes(2_000_000))
     bucket.client.create_multipart_upload(Bucket="plumb", Key="team/ws/tensors/abc/def/y.npy")
-    broken, strays, unfinished = findings(there)
+    broken, orphans, unfinished = findings(there)
     assert broken == "models/animals/v0001 lacks model.keras: restore its objects"
-    assert strays.startswith("2.0 MB in 1 folders belong to nothing, such as tensors/abc/def")
+    assert orphans.startswith("2.0 MB in 1 folders belong to no manifest, such as tensors/abc/def")
     assert "tensors/abc/def/y.npy" in unfinished
 
 
-def test_two_writers_with_a_mirror_each_and_kills(here: Machine, bucket: Bucket) -> None:
+@pytest.mark.slow
+def test_publish_two_writers_with_mirrors_and_kills(here: Machine, bucket: Bucket) -> None:
     fake = here.fake()
-    publish_concurrently(fake, writers=2, each=2, kills_wanted=1, seed=1, patience=120)
+    publish_concurrently(fake, writers=2, models=2, kills_wanted=1, seed=1, patience=120)
     check(fake, 4)
     assert half_visible(bucket.objects()) == []
 
 
 @pytest.mark.stress
 @pytest.mark.timeout(3600)
-def test_six_writers_with_a_mirror_each_and_kills(here: Machine, there: Machine, bucket: Bucket) -> None:
+def test_publish_six_writers_with_mirrors_and_kills(here: Machine, there: Machine, bucket: Bucket) -> None:
     fake = here.fake()
-    kills = publish_concurrently(fake, writers=6, each=10, kills_wanted=20, seed=2, patience=1500)
+    kills = publish_concurrently(fake, writers=6, models=10, kills_wanted=20, seed=2, patience=1500)
     print(f"{kills} kills")
     check(fake, 60)
     assert half_visible(bucket.objects()) == []

@@ -1,17 +1,18 @@
-"""Many processes publish at once and are killed at random moments; the registry must come out whole."""
+"""Many processes publish at the same time and are killed at random; the registry must stay consistent."""
 
 import pytest
 
 from tests.support.concurrent_publishers import check, publish_concurrently
 
 
-def test_three_writers_with_kills(fake) -> None:
-    publish_concurrently(fake, writers=3, each=6, kills_wanted=10, seed=1, patience=120)
+@pytest.mark.slow
+def test_publish_three_writers_with_kills(fake) -> None:
+    publish_concurrently(fake, writers=3, models=6, kills_wanted=10, seed=1, patience=120)
     check(fake, 18)
 
 
 @pytest.mark.stress
-def test_eight_writers_publish_a_hundred_each_with_kills(fake) -> None:
-    kills = publish_concurrently(fake, writers=8, each=100, kills_wanted=150, seed=2, patience=3000)
+def test_publish_eight_writers_with_a_hundred_models_each_and_kills(fake) -> None:
+    kills = publish_concurrently(fake, writers=8, models=100, kills_wanted=150, seed=2, patience=3000)
     print(f"{kills} kills")
     check(fake, 800)

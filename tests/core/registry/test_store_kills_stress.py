@@ -1,4 +1,4 @@
-"""Killed at each single upload: nothing half-visible, and the next run ends as an undisturbed one does."""
+"""A run is killed at every upload: nothing is half visible, and the next run ends like an undisturbed run."""
 
 import os
 import subprocess
@@ -37,41 +37,51 @@ def start(mirror: Path) -> subprocess.Popen[str]:
 
 
 def kill_at(upload: int, carried_out: bool, mirror: Path, bucket: Bucket) -> bool:
-    """Kill a run at its n-th upload; False if it has fewer. `carried_out`: the store got it nonetheless."""
-    begun, dead, seen = threading.Event(), threading.Event(), []
+    """Kill a run at its n-th upload.
+
+    Args:
+        upload: Number of the upload, from 1.
+        carried_out: Whether the store still carries out this upload.
+        mirror: The mirror of the run.
+        bucket: The bucket.
+
+    Returns:
+        False if the run has fewer uploads.
+    """
+    started, killed, uploads = threading.Event(), threading.Event(), []
 
     def gate(method: str, name: str) -> bool:
         if method != "PUT":
             return True
-        seen.append(name)
-        if len(seen) == upload:
-            begun.set()
-            dead.wait(60)
-        return carried_out if len(seen) >= upload else True
+        uploads.append(name)
+        if len(uploads) == upload:
+            started.set()
+            killed.wait(60)
+        return carried_out if len(uploads) >= upload else True
 
     bucket.gate = gate
     process = start(mirror)
-    while not begun.wait(0.02):
+    while not started.wait(0.02):
         if process.poll() is not None:
             return False
     process.kill()
     process.wait()
-    dead.set()
+    killed.set()
     bucket.gate = lambda *_: True
     return True
 
 
-def lasting(bucket: Bucket) -> set[str]:
-    """Names of all objects but probes and commits, whose number tells how often a run began again."""
+def final_objects(bucket: Bucket) -> set[str]:
+    """Names of all objects except probes and commits; the number of commits depends on the kills."""
     return {name for name in bucket.objects() if ".probes/" not in name and "/commits/" not in name}
 
 
 @pytest.mark.parametrize("carried_out", [False, True])
-def test_killed_at_every_upload(
+def test_run_killed_at_every_upload_leaves_a_consistent_store(
     carried_out: bool, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start(tmp_path / "undisturbed").wait() == 0
-    expected = lasting(bucket)
+    expected = final_objects(bucket)
     upload = 0
     while True:
         upload += 1
@@ -82,12 +92,12 @@ def test_killed_at_every_upload(
         monkeypatch.setenv(MIRRORS, str(tmp_path / f"other {upload}"))
         assert half_visible(bucket.objects()) == []
         other = Workspace.open(ADDRESS)
-        known = registry.aliases("animals", other)
-        assert set(known.values()) <= set(layout.version_names(layout.synced_folder("animals", other)))
+        aliases = registry.aliases("animals", other)
+        assert set(aliases.values()) <= set(layout.version_names(layout.synced_folder("animals", other)))
         for version in registry.versions("animals", other):
             assert (version.directory / "model.keras").read_text() == "one"
         assert start(mirror).wait() == 0
-        assert lasting(bucket) == expected
+        assert final_objects(bucket) == expected
         assert half_visible(bucket.objects()) == []
         assert registry.aliases("animals", other) == {"champion": "v0001"}
         actions = [line["action"] for line in registry.history("animals", other)]

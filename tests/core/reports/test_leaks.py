@@ -1,4 +1,4 @@
-"""What leaking test images do to the accuracy, and the pairs that the report shows."""
+"""The effect of leaking test images on the accuracy, and the pairs in the report."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ from tasks.core.reports import leaks
 from tests.core.reports.test_report import html, inputs
 
 
-def scored(right: list[bool]) -> Scored:
-    """Two classes; the label is always 1, and the prediction as told."""
-    probabilities = np.array([[0.2, 0.8] if hit else [0.8, 0.2] for hit in right], np.float32)
-    return Scored(np.ones(len(right), np.int32), probabilities)
+def scored(outcomes: list[bool]) -> Scored:
+    """Two classes; the label is always 1, and the prediction is correct or wrong as given."""
+    probabilities = np.array([[0.2, 0.8] if correct else [0.8, 0.2] for correct in outcomes], np.float32)
+    return Scored(np.ones(len(outcomes), np.int32), probabilities)
 
 
-def test_accuracy_with_and_without_leaks() -> None:
-    """By hand: 6 of 10 right, of the four that leak all, hence 2 of 6 without them."""
+def test_leak_accuracies_small_example_matches_hand_computation() -> None:
+    """Computed by hand: 6 of 10 are correct, all four leaking images among them, so 2 of 6 without leaks."""
     outcomes = [True] * 4 + [True, True, False, False, False, False]
     rows = leaks.leak_accuracies(scored(outcomes), np.arange(10) < 4)
     assert [(row["images"], row["accuracy"]) for row in rows] == [
@@ -33,32 +33,33 @@ def test_accuracy_with_and_without_leaks() -> None:
 
 
 @pytest.mark.parametrize("leaking", [False, True])
-def test_there_is_nothing_to_compare_if_none_leaks_or_all(leaking: bool) -> None:
+def test_leak_accuracies_no_or_all_leaks_give_no_rows(leaking: bool) -> None:
     assert leaks.leak_accuracies(scored([True, False]), np.full(2, leaking)) == []
 
 
-def test_the_pairs_are_shown_with_their_labels(fake) -> None:
+def test_leak_pairs_have_pictures_and_labels(fake) -> None:
     audit, tensors = fake.audit(), fake.tensors()
-    shown = leaks.leak_pairs(audit, tensors)
-    assert len(shown) == duplicate_table.read(audit).num_rows == 2
-    named = [fake.classes[fake.labels("val")[row]] for row in (0, 1)]
-    assert {tuple(pair["splits"]): pair["labels"] for pair in shown}[("val", "val")] == named
-    assert all(picture.startswith("data:image/png;base64,") for pair in shown for picture in pair["pictures"])
+    pairs = leaks.leak_pairs(audit, tensors)
+    assert len(pairs) == duplicate_table.read(audit).num_rows == 2
+    labels = [fake.classes[fake.labels("val")[row]] for row in (0, 1)]
+    assert {tuple(pair["splits"]): pair["labels"] for pair in pairs}[("val", "val")] == labels
+    assert all(picture.startswith("data:image/png;base64,") for pair in pairs for picture in pair["pictures"])
 
 
-def test_pairs_of_different_labels_come_first_then_those_with_test(fake) -> None:
-    shown = leaks.leak_pairs(fake.audit(), fake.tensors())
-    keys = [(pair["labels"][0] == pair["labels"][1], "test" not in pair["splits"]) for pair in shown]
+def test_leak_pairs_different_labels_come_first_then_test(fake) -> None:
+    pairs = leaks.leak_pairs(fake.audit(), fake.tensors())
+    keys = [(pair["labels"][0] == pair["labels"][1], "test" not in pair["splits"]) for pair in pairs]
     assert keys == sorted(keys)
     assert len(leaks.leak_pairs(fake.audit(), fake.tensors(), count=1)) == 1
 
 
-def test_the_report_states_both_accuracies(fake) -> None:
-    about = inputs(fake)
-    content = content_module.content(about)
+@pytest.mark.slow
+def test_report_leaks_show_both_accuracies(fake) -> None:
+    report_inputs = inputs(fake)
+    content = content_module.content(report_inputs)
     assert [row["images"] for row in content["leaks"]] == [400, 399, 1]
-    assert content["leaks"][0]["accuracy"] == about.evaluation.accuracy
-    text = html(fake, about)
+    assert content["leaks"][0]["accuracy"] == report_inputs.evaluation.accuracy
+    text = html(fake, report_inputs)
     assert "without those that leak" in text
     assert "--drop-leaks" in text
     assert text.count('<img src="data:image/png;base64,') >= 4

@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from tasks.core.config import PromotePolicy
-from tasks.core.evaluation import label_issues
+from tasks.core.evaluation import label_issues, scores
+from tasks.core.metrics import classification
 from tasks.core.registry import promotion
 from tasks.core.reports import content, report
 from tasks.core.reports.inputs import ReportInputs
@@ -19,7 +20,7 @@ FACTS = {
     "parameters": {"dataset": "animals", "seed": 0, "workspace": "somewhere", "refresh": ["all"]},
     "stages": {
         "train": {"state": "ran", "seconds": 12.5, "made_in_seconds": 12.5},
-        "rival": {"state": "cached", "seconds": 0.2, "made_in_seconds": 372},
+        "evaluate champion": {"state": "cached", "seconds": 0.2, "made_in_seconds": 372},
     },
     "packages": {"numpy": "2.4.6"},
     "git_commit": "abc123",
@@ -29,28 +30,28 @@ FACTS = {
 def inputs(
     fake, name: str = "one", skill: float = 2.0, champion=None, policy=PromotePolicy.better
 ) -> ReportInputs:
-    made_of = Ingredients("download", {}, {})
-    publish.publish(fake.workspace.root / "raw" / made_of.digest, made_of, lambda staging: {})
-    raw = RawDataset(f"raw/{made_of.digest}", made_of.digest, fake.dataset, "folder", "", 560)
+    ingredients = Ingredients("download", {}, {})
+    publish.publish(fake.workspace.root / "raw" / ingredients.digest, ingredients, lambda staging: {})
+    raw = RawDataset(f"raw/{ingredients.digest}", ingredients.digest, fake.dataset, "folder", "", 560)
     trained, evaluation = fake.trained(name), fake.evaluation(name, skill)
     decision = promotion.promote(
         trained, evaluation, champion, policy, fake.tensors(), FACTS, fake.workspace, "ann"
     )
-    exported, doubted = (
+    exported, issues = (
         fake.exported(name),
         label_issues.find_label_issues(evaluation, fake.tensors(), None, fake.workspace),
     )
     return ReportInputs(
-        raw, fake.tensors(), fake.audit(), trained, evaluation, decision, FACTS, exported, doubted
+        raw, fake.tensors(), fake.audit(), trained, evaluation, decision, FACTS, exported, issues
     )
 
 
-def html(fake, about: ReportInputs) -> str:
-    return (report.write_report(about, fake.workspace).directory / "report.html").read_text()
+def html(fake, report_inputs: ReportInputs) -> str:
+    return (report.write_report(report_inputs, fake.workspace).directory / "report.html").read_text()
 
 
-class Outside(HTMLParser):
-    """Collects what a browser would fetch, and tags that are not closed."""
+class PageParser(HTMLParser):
+    """Collects the addresses that a browser would fetch, and the tags that are not closed."""
 
     VOID = ("meta", "link", "img", "br", "path", "use", "input", "hr", "rect")
 
@@ -71,9 +72,9 @@ class Outside(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_no_network(fake) -> None:
+def test_report_page_is_valid_and_needs_no_network(fake) -> None:
     text = html(fake, inputs(fake))
-    parser = Outside()
+    parser = PageParser()
     parser.feed(text)
     assert parser.open == []
     assert parser.fetched == []
@@ -85,117 +86,147 @@ def test_the_page_is_whole_and_needs_no_network(fake) -> None:
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
 
 
-def test_the_page_says_what_happened(fake) -> None:
-    about = inputs(fake)
-    text = html(fake, about)
+def test_report_page_has_verdict_figures_and_command(fake) -> None:
+    report_inputs = inputs(fake)
+    text = html(fake, report_inputs)
     assert text.index("the first champion of animals") < text.index("Metrics</h2>")
-    assert f"{about.evaluation.accuracy * 100:.2f}\N{NO-BREAK SPACE}%" in text
-    for words in (
+    assert f"{report_inputs.evaluation.accuracy * 100:.2f}\N{NO-BREAK SPACE}%" in text
+    for text_part in (
         *fake.classes,
         "1 test image is also in train",
         "git checkout abc123",
-        about.trained.digest,
+        report_inputs.trained.digest,
     ):
-        assert words in text
+        assert text_part in text
     assert "--dataset animals --seed 0</pre>" in text
     assert "12.5" in text
-    assert "rival" in text
+    assert "evaluate champion" in text
 
 
-def test_a_comparison_shows_what_was_lost_and_won(fake) -> None:
+def test_report_comparison_shows_lost_and_won_images(fake) -> None:
     first = inputs(fake).evaluation
     text = html(fake, inputs(fake, "two", skill=3.0, champion=first))
     assert "proven better, replaces champion v0001" in text
     assert "McNemar" in text
-    assert "images that v0001 has right and v0002 has wrong" in text
+    assert "images that v0001 predicts correctly and v0002 does not" in text
     assert "have decided between two models 1 time so far" in text
 
 
-def test_certificates_suspects_and_leaks_are_shown(fake) -> None:
-    about = inputs(fake, skill=1.0)
-    text = html(fake, about)
+def test_report_shows_exports_label_issues_and_stage_states(fake) -> None:
+    report_inputs = inputs(fake, skill=1.0)
+    text = html(fake, report_inputs)
     assert "not published</span>: 10.00 points of accuracy are lost" in text
     assert "2,500 kB" in text
-    assert f"{about.label_issues.counts['test']:,} test" in text
-    assert f"{about.label_issues.path}/label_issues.csv" in text
+    assert f"{report_inputs.label_issues.counts['test']:,} test" in text
+    assert f"{report_inputs.label_issues.path}/label_issues.csv" in text
     assert "cached, would have cost 6 m 12 s" in text
 
 
-def test_without_suspects_it_says_so(fake) -> None:
+def test_report_without_label_issues_says_so(fake) -> None:
     text = html(fake, inputs(fake, skill=50.0))
-    assert "Confident learning doubts none of the test and val labels." in text
+    assert "Confident learning finds no likely wrong label among the test and val images." in text
 
 
-def test_a_run_with_nothing_new_finds_its_report(fake) -> None:
+def test_write_report_unchanged_run_reuses_the_report(fake) -> None:
     first = report.write_report(inputs(fake), fake.workspace)
-    made = first.manifest["created"], (first.directory / "report.html").stat().st_mtime_ns
+    before = first.manifest["created"], (first.directory / "report.html").stat().st_mtime_ns
     later = replace(inputs(fake), facts=FACTS | {"run_id": "run-2", "stages": {}, "git_commit": "def"})
     second = report.write_report(later, fake.workspace)
     assert second == first
-    assert (second.manifest["created"], (second.directory / "report.html").stat().st_mtime_ns) == made
+    assert (second.manifest["created"], (second.directory / "report.html").stat().st_mtime_ns) == before
 
 
-def test_what_changes_the_page_changes_the_digest(fake) -> None:
-    about = inputs(fake)
-    digest = report.ingredients(about).digest
-    other_seed = replace(about, facts=FACTS | {"parameters": {"dataset": "animals", "seed": 1}})
-    elsewhere = {"dataset": "animals", "seed": 0, "workspace": "there"}
+def test_ingredients_only_relevant_changes_change_the_digest(fake) -> None:
+    report_inputs = inputs(fake)
+    digest = report.ingredients(report_inputs).digest
+    other_seed = replace(report_inputs, facts=FACTS | {"parameters": {"dataset": "animals", "seed": 1}})
+    other_workspace = {"dataset": "animals", "seed": 0, "workspace": "there"}
     assert report.ingredients(other_seed).digest != digest
-    assert report.ingredients(replace(about, facts=FACTS | {"parameters": elsewhere})).digest == digest
-    assert report.ingredients(inputs(fake, "two", 3.0, about.evaluation)).digest != digest
+    assert (
+        report.ingredients(replace(report_inputs, facts=FACTS | {"parameters": other_workspace})).digest
+        == digest
+    )
+    assert report.ingredients(inputs(fake, "two", 3.0, report_inputs.evaluation)).digest != digest
 
 
-def test_the_template_and_the_style_are_ingredients(fake, tmp_path) -> None:
-    about = inputs(fake)
-    digest = report.ingredients(about).digest
+def test_ingredients_include_template_and_style(fake, tmp_path) -> None:
+    report_inputs = inputs(fake)
+    digest = report.ingredients(report_inputs).digest
     for name in report.PARTS:
         (tmp_path / name).write_text((report.TEMPLATES / name).read_text())
-    assert report.ingredients(about, tmp_path).digest == digest
+    assert report.ingredients(report_inputs, tmp_path).digest == digest
     (tmp_path / "report.css").write_text("body { color: red }")
-    assert report.ingredients(about, tmp_path).digest != digest
+    assert report.ingredients(report_inputs, tmp_path).digest != digest
 
 
-def test_names_from_outside_are_text(fake) -> None:
-    wild = fake.made(classes=("<script>alert(1)</script>", "a&b", '"q"', "d", "e", "f", "g"))
-    text = html(wild, inputs(wild))
+def test_report_class_names_are_escaped(fake) -> None:
+    hostile = fake.with_fields(classes=("<script>alert(1)</script>", "a&b", '"q"', "d", "e", "f", "g"))
+    text = html(hostile, inputs(hostile))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 
 
-def test_many_classes_have_a_picture_of_the_matrix(fake) -> None:
-    many = fake.made(classes=tuple(f"class {number}" for number in range(40)))
+@pytest.mark.slow
+def test_report_many_classes_show_the_matrix_as_a_picture(fake) -> None:
+    many = fake.with_fields(classes=tuple(f"class {number}" for number in range(40)))
     text = html(many, inputs(many))
     assert 'alt="confusion matrix"' in text
     assert '<table class="matrix">' not in text
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (200, 120, 3)])
-def test_grey_and_large_images_have_pictures(fake, shape) -> None:
-    text = html(fake.made(shape=shape, images=60), inputs(fake.made(shape=shape, images=60)))
+def test_report_grey_and_large_images_have_pictures(fake, shape) -> None:
+    text = html(fake.with_fields(shape=shape, images=60), inputs(fake.with_fields(shape=shape, images=60)))
     assert text.count("data:image/png") > 5
     assert len(text) < 1_500_000
 
 
-def test_two_classes_and_a_perfect_model(fake) -> None:
-    pair = fake.made(classes=("no", "yes"), images=60)
+def test_report_perfect_model_has_no_mistakes(fake) -> None:
+    pair = fake.with_fields(classes=("no", "yes"), images=60)
     text = html(pair, inputs(pair, skill=50.0))
     assert "100.00\N{NO-BREAK SPACE}%" in text
-    assert "0 of 0 test images that the model got wrong" in text
+    assert "0 of 0 test images that the model predicts wrongly" in text
 
 
-def test_the_report_in_short(fake) -> None:
-    made = report.write_report(inputs(fake), fake.workspace)
-    text = report.read_summary(made)
+def test_read_summary_and_classes_match_the_report(fake) -> None:
+    written = report.write_report(inputs(fake), fake.workspace)
+    text = report.read_summary(written)
     assert text.startswith("## animals v0001\n\n**the first champion of animals**")
     assert "![confusion matrix](data:image/png;base64," in text
     assert len(text) < 150_000
-    rows = report.read_classes(made)
+    rows = report.read_classes(written)
     assert sorted(row["class"] for row in rows) == sorted(fake.classes)
     recalls = [float(row["recall"].removesuffix("\N{NO-BREAK SPACE}%")) for row in rows]
     assert recalls == sorted(recalls)
 
 
-def test_commands_can_be_pasted() -> None:
+def test_report_new_metric_is_shown_under_its_key(fake, monkeypatch) -> None:
+    score = classification.score
+
+    def score_with_kappa(*args, **kwargs):
+        kappa = classification.Estimate(0.5432, 0.5, 0.6, "bootstrap")
+        return score(*args, **kwargs) | {"cohens_kappa": kappa}
+
+    monkeypatch.setattr(classification, "score", score_with_kappa)
+    report_inputs = inputs(fake)
+    assert "cohens_kappa" in scores.read_metrics(report_inputs.evaluation)["test"]
+    written = report.write_report(report_inputs, fake.workspace)
+    assert (
+        '<span class="faint">cohens kappa</span><b>0.5432</b>'
+        in (written.directory / "report.html").read_text()
+    )
+    assert "| cohens kappa | 0.5432 | 0.5000 to 0.6000 |" in report.read_summary(written)
+
+
+def test_report_shows_every_metric_of_the_evaluation(fake) -> None:
+    report_inputs = inputs(fake)
+    metrics = scores.read_metrics(report_inputs.evaluation)["test"]
+    names = content.content(report_inputs)["metric_names"]
+    assert list(names) == [key for key in metrics if key != "images"]
+    assert set(names) == set(content.METRIC_NAMES)
+
+
+def test_command_is_quoted_for_the_shell() -> None:
     assert content.command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None}) == (
         "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
     )

@@ -6,12 +6,12 @@ import pytest
 from tasks.core.errors import UsageError
 from tasks.core.runs import compare, tables
 from tasks.core.workspace import Workspace
-from tests.support.sample_runs import made_up
+from tests.support.sample_runs import append_sample_runs
 
 
 @pytest.fixture
 def runs(workspace: Workspace) -> pd.DataFrame:
-    made_up(workspace)
+    append_sample_runs(workspace)
     return compare.runs(workspace)
 
 
@@ -30,18 +30,18 @@ def runs(workspace: Workspace) -> pd.DataFrame:
         ([], "started", 1, ["v0003"]),
     ],
 )
-def test_rows_are_chosen_and_sorted(
+def test_select_filters_and_sorts_rows(
     runs: pd.DataFrame, conditions: list[str], sort: str, last: int | None, expected: list[str]
 ) -> None:
     assert list(compare.select(runs, conditions, sort, last)["version"]) == expected
 
 
-def test_the_cost_is_that_of_the_stages_when_made_without_the_champions(runs: pd.DataFrame) -> None:
+def test_runs_cost_counts_cached_stages_but_not_the_champion(runs: pd.DataFrame) -> None:
     assert list(runs[compare.COST]) == [42.0, 602.0, 92.0]
 
 
 @pytest.mark.parametrize(
-    ("condition", "words"),
+    ("condition", "message"),
     [
         ("acuracy>0.7", "no column acuracy"),
         ("test_accuracy", "not a condition"),
@@ -50,18 +50,18 @@ def test_the_cost_is_that_of_the_stages_when_made_without_the_champions(runs: pd
         ("started>yesterday evening", "cannot be"),
     ],
 )
-def test_what_cannot_be_asked_is_said(runs: pd.DataFrame, condition: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_select_invalid_condition_raises(runs: pd.DataFrame, condition: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         compare.select(runs, [condition])
 
 
-def test_no_runs_is_an_empty_table(workspace: Workspace) -> None:
+def test_select_without_runs_gives_an_empty_table(workspace: Workspace) -> None:
     table = compare.columns(compare.select(compare.runs(workspace), [], "-test_accuracy"), None)
     assert table.empty
     assert compare.as_text(table) == []
 
 
-def test_runs_of_before_the_json_columns_still_compare(workspace: Workspace) -> None:
+def test_select_runs_without_json_columns_are_compared(workspace: Workspace) -> None:
     tables.append("runs", "a", "r1", pd.DataFrame([{"test_accuracy": 0.5}]), workspace)
     row = {"test_accuracy": 0.6, "parameters": json.dumps({"epochs": 3})}
     tables.append("runs", "a", "r2", pd.DataFrame([row]), workspace)

@@ -1,4 +1,4 @@
-"""Why stages ran, and whether anything changed, on finished stages that the test makes."""
+"""Explanations why stages ran, and the detection of unchanged runs, on small stage outputs."""
 
 import json
 from datetime import UTC, datetime
@@ -24,30 +24,32 @@ CAT, DOG = ListedFile("cat/1.png", 10, "c1", "", "cat"), ListedFile("dog/1.png",
 
 
 def raw(workspace: Workspace, *files: ListedFile) -> RawDataset:
-    """A listing as the download stage leaves it."""
-    made_of = Ingredients(
+    """A listing as the download stage writes it."""
+    ingredients = Ingredients(
         "download", {"files": hashing.digest_of([file._asdict() for file in files])}, {"dataset": "pets"}
     )
-    directory = workspace.root / "raw" / made_of.digest
+    directory = workspace.root / "raw" / ingredients.digest
 
     def build(staging: Path) -> dict[str, Any]:
         listing.write(staging, listing.table(files))
         return {}
 
-    publish.publish(directory, made_of, build)
+    publish.publish(directory, ingredients, build)
     path = workspace.relative(directory)
-    return RawDataset(path, made_of.digest, dataset="pets", format="folder", root="/pets", images=len(files))
+    return RawDataset(
+        path, ingredients.digest, dataset="pets", format="folder", root="/pets", images=len(files)
+    )
 
 
 def trained(workspace: Workspace, **parameters: object) -> str:
-    """A finished training; gives its digest."""
-    made_of = Ingredients("train", {"tensors": "t"}, parameters)
-    publish.publish(workspace.root / "training" / made_of.digest, made_of, lambda staging: {})
-    return made_of.digest
+    """Write the output of a training; returns its digest."""
+    ingredients = Ingredients("train", {"tensors": "t"}, parameters)
+    publish.publish(workspace.root / "training" / ingredients.digest, ingredients, lambda staging: {})
+    return ingredients.digest
 
 
-def ran(workspace: Workspace, number: int, download: str, train: str, **changed: object) -> None:
-    """A row of the runs table."""
+def append_run(workspace: Workspace, number: int, download: str, train: str, **changed: object) -> None:
+    """Append a row to the runs table."""
     entry = {"state": "ran", "seconds": 1.5, "made_in_seconds": 1.5, "why": ["epochs 2 -> 3"]}
     row = {
         "started": datetime(2026, 1, number, tzinfo=UTC),
@@ -61,7 +63,7 @@ def ran(workspace: Workspace, number: int, download: str, train: str, **changed:
     tables.append("runs", "pets", f"run{number}", pd.DataFrame([row | changed]), workspace)
 
 
-def test_changed_files_are_counted(workspace: Workspace) -> None:
+def test_reasons_changed_files_are_counted(workspace: Workspace) -> None:
     before = raw(workspace, CAT, DOG)
     edited, added = ListedFile("cat/1.png", 10, "c2", "", "cat"), ListedFile("cat/2.png", 9, "c3", "", "cat")
     after = raw(workspace, edited, added)
@@ -73,20 +75,22 @@ def test_changed_files_are_counted(workspace: Workspace) -> None:
     ]
 
 
-def test_changed_parameters_are_named(workspace: Workspace) -> None:
+def test_reasons_changed_parameters_are_named(workspace: Workspace) -> None:
     before = trained(workspace, learning_rate=0.4, epochs=2)
     record = Ingredients("train", {"tensors": "u"}, {"learning_rate": 0.2, "epochs": 2}).record()
     assert explain.reasons("train", before, record, workspace) == [
-        "normalize gave something else",
+        "normalize output changed",
         "learning_rate 0.4 -> 0.2",
     ]
-    assert explain.reasons("train", "gone", record, workspace) == ["the earlier output is not there any more"]
+    assert explain.reasons("train", "gone", record, workspace) == [
+        "the earlier output does not exist any more"
+    ]
 
 
-def test_a_run_and_two_runs_are_shown(workspace: Workspace) -> None:
+def test_stages_of_run_and_compare_runs_give_rows(workspace: Workspace) -> None:
     source = raw(workspace, CAT, DOG).digest
-    ran(workspace, 1, source, trained(workspace, epochs=2))
-    ran(workspace, 2, source, trained(workspace, epochs=3))
+    append_run(workspace, 1, source, trained(workspace, epochs=2))
+    append_run(workspace, 2, source, trained(workspace, epochs=3))
     assert explain.stages_of_run("last", workspace)[1] == {
         "stage": "train",
         "state": "ran",
@@ -102,17 +106,19 @@ def test_a_run_and_two_runs_are_shown(workspace: Workspace) -> None:
         explain.stages_of_run("run7", workspace)
 
 
-def test_nothing_changed(workspace: Workspace) -> None:
+def test_find_unchanged_run_same_inputs_gives_the_last_run(workspace: Workspace) -> None:
     source = raw(workspace, CAT, DOG)
     assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is None  # the first run
-    ran(workspace, 1, source.digest, trained(workspace, epochs=2))
-    ran(workspace, 2, source.digest, trained(workspace, epochs=2))
-    found = unchanged.find_unchanged_run(
+    append_run(workspace, 1, source.digest, trained(workspace, epochs=2))
+    append_run(workspace, 2, source.digest, trained(workspace, epochs=2))
+    unchanged_run = unchanged.find_unchanged_run(
         source, PARAMETERS | {"refresh": ["all"], "workspace": "/other"}, workspace
     )
-    assert found is not None
-    assert found.words == "there is no champion; data, parameters and code unchanged since 2026-01-01"
-    assert found.row["run_id"] == "run2"
+    assert unchanged_run is not None
+    assert (
+        unchanged_run.verdict == "there is no champion; data, parameters and code unchanged since 2026-01-01"
+    )
+    assert unchanged_run.row["run_id"] == "run2"
 
 
 @pytest.mark.parametrize(
@@ -125,15 +131,15 @@ def test_nothing_changed(workspace: Workspace) -> None:
     ],
     ids=["parameters", "code", "libraries", "champion"],
 )
-def test_something_changed(workspace: Workspace, changed: dict[str, str]) -> None:
+def test_find_unchanged_run_changed_row_gives_none(workspace: Workspace, changed: dict[str, str]) -> None:
     source = raw(workspace, CAT, DOG)
-    ran(workspace, 1, source.digest, trained(workspace, epochs=2), **changed)
+    append_run(workspace, 1, source.digest, trained(workspace, epochs=2), **changed)
     assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is None
 
 
-def test_other_data_or_a_lost_output_is_a_change(workspace: Workspace) -> None:
+def test_find_unchanged_run_other_data_or_missing_output_gives_none(workspace: Workspace) -> None:
     source, train = raw(workspace, CAT, DOG), trained(workspace, epochs=2)
-    ran(workspace, 1, source.digest, train)
+    append_run(workspace, 1, source.digest, train)
     assert unchanged.find_unchanged_run(raw(workspace, CAT), PARAMETERS, workspace) is None
     assert unchanged.find_unchanged_run(source, PARAMETERS, workspace) is not None
     (workspace.root / "training" / train / manifests.MANIFEST).unlink()

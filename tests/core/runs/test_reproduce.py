@@ -11,8 +11,8 @@ from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
 
 
-def ran(fake: FakeOutputs, run: str, name: str, skill: float, seed: int = 0) -> dict[str, object]:
-    """A run whose model has this skill, recorded in the fake's workspace; gives its row of `runs`."""
+def append_run(fake: FakeOutputs, run: str, name: str, skill: float, seed: int = 0) -> dict[str, object]:
+    """Record a run whose model has this skill; returns its row of `runs`."""
     Workspace.open(fake.workspace.root)
     evaluation = fake.evaluation(name, skill, seed)
     stages = {"promote": {"digest": "", "state": "ran"}}
@@ -22,7 +22,7 @@ def ran(fake: FakeOutputs, run: str, name: str, skill: float, seed: int = 0) -> 
 
 
 @pytest.mark.parametrize(
-    ("skill", "seed", "outcome", "words"),
+    ("skill", "seed", "outcome", "reason"),
     [
         (2.0, 0, Reproducibility.identical, "400 images have the same probabilities"),
         (2.0, 1, Reproducibility.within_noise, "on the same 400 images"),
@@ -30,40 +30,40 @@ def ran(fake: FakeOutputs, run: str, name: str, skill: float, seed: int = 0) -> 
         (6.0, 0, Reproducibility.not_reproduced, "now +"),
     ],
 )
-def test_outcomes(
-    fake: FakeOutputs, tmp_path, skill: float, seed: int, outcome: Reproducibility, words: str
+def test_judge_gives_the_outcome(
+    fake: FakeOutputs, tmp_path, skill: float, seed: int, outcome: Reproducibility, reason: str
 ) -> None:
-    past = ran(fake, "r1", "one", 2.0)
-    scratch = fake.made(workspace=Workspace(tmp_path / "scratch"))
-    ran(scratch, "r2", "again", skill, seed)
-    judgement = reproduce.judge(past, fake.workspace, scratch.workspace)
-    assert judgement.outcome is outcome
-    assert words in judgement.words
+    past_run = append_run(fake, "r1", "one", 2.0)
+    scratch = fake.with_fields(workspace=Workspace(tmp_path / "scratch"))
+    append_run(scratch, "r2", "again", skill, seed)
+    result = reproduce.judge(past_run, fake.workspace, scratch.workspace)
+    assert result.outcome is outcome
+    assert reason in result.reason
 
 
-def test_other_images_cannot_be_a_reproduction(fake: FakeOutputs, tmp_path) -> None:
-    past = ran(fake, "r1", "one", 2.0)
-    scratch = fake.made(workspace=Workspace(tmp_path / "scratch"), images=300)
-    ran(scratch, "r2", "one", 2.0)
-    judgement = reproduce.judge(past, fake.workspace, scratch.workspace)
-    assert judgement.outcome is Reproducibility.not_reproduced
-    assert judgement.words == "the images are other ones: 400 then, 300 now"
+def test_judge_other_images_are_not_reproduced(fake: FakeOutputs, tmp_path) -> None:
+    past_run = append_run(fake, "r1", "one", 2.0)
+    scratch = fake.with_fields(workspace=Workspace(tmp_path / "scratch"), images=300)
+    append_run(scratch, "r2", "one", 2.0)
+    result = reproduce.judge(past_run, fake.workspace, scratch.workspace)
+    assert result.outcome is Reproducibility.not_reproduced
+    assert result.reason == "the images differ: 400 then, 300 now"
 
 
-def test_a_run_without_predictions_cannot_be_judged(fake: FakeOutputs) -> None:
-    past = ran(fake, "r1", "one", 2.0) | {"evaluation": "gone"}
-    with pytest.raises(FormatError, match="predictions of run r1 are not there any more"):
+def test_judge_without_predictions_raises(fake: FakeOutputs) -> None:
+    past = append_run(fake, "r1", "one", 2.0) | {"evaluation": "gone"}
+    with pytest.raises(FormatError, match="predictions of run r1 do not exist any more"):
         reproduce.judge(past, fake.workspace, fake.workspace)
 
 
-def test_where_and_when_are_no_parameters() -> None:
-    given = {"dataset": "digits", "epochs": 2, "workspace": "there", "refresh": ["all"]}
-    assert reproduce.parameters({"parameters": json.dumps(given)}) == {"dataset": "digits", "epochs": 2}
+def test_parameters_leaves_out_paths_and_run_control() -> None:
+    recorded = {"dataset": "digits", "epochs": 2, "workspace": "there", "refresh": ["all"]}
+    assert reproduce.parameters({"parameters": json.dumps(recorded)}) == {"dataset": "digits", "epochs": 2}
 
 
-def test_probabilities_are_compared_to_the_last_bit() -> None:
+def test_same_probabilities_compares_to_the_last_bit() -> None:
     values = np.float32([0.25, 0.75])
-    one = pd.DataFrame({"probabilities": [values]})
-    other = pd.DataFrame({"probabilities": [np.nextafter(values, np.float32(1))]})
-    assert reproduce._same_probabilities(one, one.copy())
-    assert not reproduce._same_probabilities(one, other)
+    first = pd.DataFrame({"probabilities": [values]})
+    second = pd.DataFrame({"probabilities": [np.nextafter(values, np.float32(1))]})
+    assert reproduce._same_probabilities(first, first.copy())
+    assert not reproduce._same_probabilities(first, second)

@@ -17,7 +17,7 @@ def row(**values: object) -> pd.DataFrame:
     return pd.DataFrame([values])
 
 
-def test_what_is_appended_is_read_back(workspace: Workspace) -> None:
+def test_read_returns_appended_rows(workspace: Workspace) -> None:
     started = pd.Timestamp("2026-01-02T03:04:05Z")
     tables.append(
         "runs", "digits", "r1", row(test_accuracy=0.9, started=started, promoted=True, seed=3), workspace
@@ -33,27 +33,27 @@ def test_what_is_appended_is_read_back(workspace: Workspace) -> None:
     assert tables.read("runs", workspace, "photos")["run_id"].tolist() == ["r2"]
 
 
-def test_an_empty_table_has_its_columns(workspace: Workspace) -> None:
+def test_read_empty_table_has_all_columns(workspace: Workspace) -> None:
     table = tables.read("predictions", workspace)
     assert table.empty
     assert list(table.columns) == ["dataset", *tables.SCHEMAS["predictions"].names]
 
 
-def test_pandas_alone_reads_parts_of_before_a_column_was_added(workspace: Workspace) -> None:
+def test_read_older_parts_without_a_column_give_null(workspace: Workspace) -> None:
     schema = tables.SCHEMAS["runs"]
-    old = schema.remove(schema.get_field_index("device")).remove(schema.get_field_index("verdict"))
+    old_schema = schema.remove(schema.get_field_index("device")).remove(schema.get_field_index("verdict"))
     part = workspace.metrics / "runs" / "dataset=a-first" / "r1.parquet"
     part.parent.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist([{"run_id": "r1", "test_accuracy": 0.5}], old), part)
+    pq.write_table(pa.Table.from_pylist([{"run_id": "r1", "test_accuracy": 0.5}], old_schema), part)
     tables.append("runs", "b-second", "r2", row(test_accuracy=0.7, device="cpu", verdict="better"), workspace)
-    plain = pd.read_parquet(workspace.metrics / "runs").set_index("run_id")
-    assert plain.loc["r2", "device"] == "cpu"
-    assert pd.isna(plain.loc["r1", "device"])
-    assert plain["dataset"].to_dict() == {"r1": "a-first", "r2": "b-second"}
+    table = pd.read_parquet(workspace.metrics / "runs").set_index("run_id")
+    assert table.loc["r2", "device"] == "cpu"
+    assert pd.isna(table.loc["r1", "device"])
+    assert table["dataset"].to_dict() == {"r1": "a-first", "r2": "b-second"}
     assert tables.read("runs", workspace).set_index("run_id").loc["r2", "verdict"] == "better"
 
 
-def test_duckdb_and_polars_read_a_table(workspace: Workspace) -> None:
+def test_table_is_readable_by_duckdb_and_polars(workspace: Workspace) -> None:
     tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
     tables.append("runs", "digits", "r2", row(test_accuracy=0.8), workspace)
     parts = f"{workspace.metrics}/runs/*/*.parquet"
@@ -62,7 +62,7 @@ def test_duckdb_and_polars_read_a_table(workspace: Workspace) -> None:
     assert polars.read_parquet(parts, hive_partitioning=True)["dataset"].to_list() == ["digits", "digits"]
 
 
-def test_a_part_is_never_changed(workspace: Workspace) -> None:
+def test_append_existing_part_with_other_content_raises(workspace: Workspace) -> None:
     part = tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
     assert tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace) == part
     with pytest.raises(UsageError, match="already with other content"):
@@ -71,7 +71,7 @@ def test_a_part_is_never_changed(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("name", ["2024", "mein bild%er=x ü", "a/b", "1e5"])
-def test_any_dataset_name_comes_back(workspace: Workspace, name: str) -> None:
+def test_append_any_dataset_name_is_read_back(workspace: Workspace, name: str) -> None:
     tables.append("runs", name, "r1", row(test_accuracy=0.9), workspace)
     assert tables.read("runs", workspace)["dataset"].tolist() == [name]
     assert len(list((workspace.metrics / "runs").glob("dataset=*/r1.parquet"))) == 1
@@ -87,7 +87,7 @@ def test_any_dataset_name_comes_back(workspace: Workspace, name: str) -> None:
         (row(test_accuracy=0.9), "", "usable as a file name"),
     ],
 )
-def test_what_doesnt_belong_is_refused(
+def test_append_invalid_rows_or_run_id_raises(
     workspace: Workspace, frame: pd.DataFrame, run_id: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
@@ -95,14 +95,14 @@ def test_what_doesnt_belong_is_refused(
     assert list(workspace.root.rglob("*.parquet")) == []
 
 
-def test_probability_vectors_survive(workspace: Workspace) -> None:
+def test_append_probability_vectors_are_read_back(workspace: Workspace) -> None:
     frame = pd.DataFrame({"probabilities": [[0.25, 0.75], [1.0, 0.0]], "label": [1, 0]})
     tables.append("predictions", "digits", "r1", frame, workspace)
     table = tables.read("predictions", workspace)
     assert [list(vector) for vector in table["probabilities"]] == [[0.25, 0.75], [1.0, 0.0]]
 
 
-def test_every_column_says_what_it_means() -> None:
+def test_schemas_every_column_has_a_meaning() -> None:
     for name, schema in tables.SCHEMAS.items():
         assert schema.metadata == {b"plumbline_schema": b"2"}
         lines = tables.columns_markdown(name).splitlines()
@@ -110,7 +110,7 @@ def test_every_column_says_what_it_means() -> None:
         assert all(len(line.split(" | ")[2]) > 5 for line in lines[2:])
 
 
-def test_a_part_carries_the_schemas_version(workspace: Workspace) -> None:
+def test_append_part_has_the_schema_version(workspace: Workspace) -> None:
     part = tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
     schema = pq.read_schema(part)
     assert schema.metadata[b"plumbline_schema"] == b"2"
@@ -121,7 +121,8 @@ def _append(root: Path, number: int) -> None:
     tables.append("runs", "digits", f"r{number}", row(test_accuracy=number / 100), Workspace(root))
 
 
-def test_writers_at_once_lose_nothing(workspace: Workspace) -> None:
+@pytest.mark.slow
+def test_append_parallel_writers_lose_no_row(workspace: Workspace) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.starmap(_append, [(workspace.root, number) for number in range(12)])
     assert sorted(tables.read("runs", workspace)["test_accuracy"]) == [number / 100 for number in range(12)]

@@ -1,4 +1,4 @@
-"""The trials of a sweep."""
+"""The search space and the trials of a sweep."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tasks.core.sweep import space
 BASE = TrainSettings(recipe=RecipeName.flash, seed=5)
 
 
-def test_a_grid_has_every_combination_with_every_seed() -> None:
+def test_plan_grid_has_every_combination_with_every_seed() -> None:
     trials = space.plan(BASE, ["learning_rate=0.1,0.2", "augment=true,false"], seeds=2)
     assert [trial.number for trial in trials] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [trial.configuration for trial in trials] == [1, 1, 2, 2, 3, 3, 4, 4]
@@ -21,34 +21,34 @@ def test_a_grid_has_every_combination_with_every_seed() -> None:
     assert str(trials[3]) == "learning_rate=0.1, augment=false, seed=6"
 
 
-def test_seeds_of_one_recipe() -> None:
+def test_plan_without_vary_repeats_seeds() -> None:
     trials = space.plan(BASE, [], seeds=3)
     assert [(trial.configuration, trial.settings.seed) for trial in trials] == [(1, 5), (1, 6), (1, 7)]
 
 
-def test_draws_follow_from_the_seed_and_stay_in_range() -> None:
+def test_plan_draws_are_reproducible_and_in_range() -> None:
     vary = ["learning_rate=0.05..0.8", "batch_size=32..512", "recipe=flash,fast"]
     trials = space.plan(BASE, vary, draws=40)
     assert trials == space.plan(BASE, vary, draws=40)
     assert trials != space.plan(TrainSettings(seed=6), vary, draws=40)
     assert len({trial.label for trial in trials}) == 40
     rates = [trial.settings.learning_rate or 0 for trial in trials]
-    assert 0.05 <= min(rates) < 0.1 < 0.4 < max(rates) <= 0.8  # evenly on a logarithmic scale
+    assert 0.05 <= min(rates) < 0.1 < 0.4 < max(rates) <= 0.8  # uniform on a logarithmic scale
     assert all(32 <= (trial.settings.batch_size or 0) <= 512 for trial in trials)
     assert {trial.settings.recipe for trial in trials} == {RecipeName.flash, RecipeName.fast}
 
 
-def test_more_draws_than_combinations_are_all_of_them() -> None:
+def test_plan_more_draws_than_combinations_gives_the_grid() -> None:
     trials = space.plan(BASE, ["patience=1,2,3"], draws=50)
     assert [trial.settings.patience for trial in trials] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
-    ("vary", "seeds", "draws", "words"),
+    ("vary", "seeds", "draws", "message"),
     [
         ([], 1, None, "nothing to sweep"),
-        (["colour=red"], 1, None, "nothing that can be varied"),
-        (["seed=1,2"], 1, None, "nothing that can be varied"),
+        (["colour=red"], 1, None, "does not vary a parameter"),
+        (["seed=1,2"], 1, None, "does not vary a parameter"),
         (["learning_rate=fast"], 1, None, "learning_rate cannot be"),
         (["augment=perhaps"], 1, None, "augment cannot be"),
         (["learning_rate=0.1..0.4"], 1, None, "has a range"),
@@ -58,11 +58,11 @@ def test_more_draws_than_combinations_are_all_of_them() -> None:
         (["learning_rate=-1,2"], 1, None, "learning_rate must be above 0"),
         (["epochs=1,2"], 0, None, "at least 1"),
         (["epochs=1,2"], 6000, None, "at most 10,000"),
-        ([], 2, 3, "need something to vary"),
+        ([], 2, 3, "needs a parameter to vary"),
     ],
 )
-def test_what_cannot_be_swept_is_refused(vary: list[str], seeds: int, draws: int | None, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_plan_invalid_sweep_raises(vary: list[str], seeds: int, draws: int | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         space.plan(BASE, vary, seeds, draws)
 
 
@@ -75,6 +75,6 @@ def test_what_cannot_be_swept_is_refused(vary: list[str], seeds: int, draws: int
         {"runner": RunnerName.ray, "workers": 2, "address": "auto"},
     ],
 )
-def test_an_engine_that_makes_no_sense_is_refused(settings: dict[str, object]) -> None:
+def test_runner_settings_contradictory_options_raise(settings: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         RunnerSettings(**settings)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The networks: raw uint8 images in, logits out.
+"""The networks, from raw uint8 images to logits.
 
-Start at `build.py`, which chooses by recipe. Modules here may import `tasks.core.model.devices`.
+Start at `build.py`, which builds the recipe's network. Modules here may import `tasks.core.model.devices`.
 """

@@ -1,4 +1,4 @@
-"""The networks to train: raw uint8 images in, logits out (`publication` makes plain Keras of them)."""
+"""Builds the networks to train; `export.inference_model` turns them into plain Keras models."""
 
 import keras
 import numpy as np
@@ -12,25 +12,26 @@ from tasks.core.recipes import Recipe
 def build(
     recipe: Recipe, images: NDArray[np.uint8], classes: int, seed: int, policy: str = "float32"
 ) -> keras.Model:
-    """The network to train.
+    """Build the recipe's network with initial weights.
 
     Args:
-        images: uint8 (N, H, W, C), training images; the whitened stem's weights follow from them.
-        classes: 2..1000.
-        seed: Of the initial weights.
-        policy: Keras' name of the precision to calculate in; weights are float32 in any.
+        recipe: Chooses the architecture and its size.
+        images: Training images, uint8 (N, H, W, C); the whitened stem's weights are calculated from them.
+        classes: Number of classes, 2..1000.
+        seed: Seed of the initial weights.
+        policy: Keras' name of the precision to calculate in; weights are always float32.
 
     Returns:
-        From uint8 (N, H, W, C) to logits (N, classes).
+        Model from uint8 (N, H, W, C) to logits, float32 (N, classes).
     """
     keras.utils.set_random_seed(seed)
-    draw = initializers(seed)
+    next_initializer = initializers(seed)
     shape = tuple(int(side) for side in images.shape[1:])
-    before = keras.config.dtype_policy()
+    previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
         if recipe.architecture == "textbook":
-            return textbook.build_textbook(recipe, shape, classes, seed, draw)
-        return whitened.build_whitened(recipe, images, shape, classes, draw)
+            return textbook.build_textbook(recipe, shape, classes, seed, next_initializer)
+        return whitened.build_whitened(recipe, images, shape, classes, next_initializer)
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous_policy)

@@ -7,24 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.model.architectures import whitening
-from tasks.core.model.architectures.layers import Draw, FusedBatchNorm, chain
+from tasks.core.model.architectures.layers import FusedBatchNorm, InitializerFactory, chain
 from tasks.core.recipes import Recipe
 
-MIN_SIDE = 8  # a feature map's side, in pixels, that groups are added to come down to
-MIN_TRIMMED_SIDE = 7  # a feature map's side, in pixels, from which an odd row may be left out
-LOGIT_SCALE = 0.25  # small logits early on keep the one-cycle's high learning rates stable
+MIN_SIDE = 8  # pixels; groups are added until the last feature map has at most this side
+MIN_TRIMMED_SIDE = 7  # pixels; feature maps with a smaller side keep their odd row and column
+LOGIT_SCALE = 0.25  # small logits at the start keep training stable at the one-cycle's high learning rates
 
 
 @dataclass(frozen=True)
 class Stem:
-    """Geometry of the whitening convolution: patch size and stride in pixels."""
+    """Geometry of the whitening convolution: patch size and stride, in pixels."""
 
     size: int
     stride: int
 
 
 def stem_of(recipe: Recipe, side: int) -> Stem:
-    """The stem for images whose shorter side is `side`: coarse patches where there are pixels to spare."""
+    """The stem for images whose shorter side is `side` pixels; larger images get coarser patches."""
     if side < 16:
         return Stem(size=3, stride=1)
     if recipe.stem == "fine" and side <= 48:
@@ -33,8 +33,24 @@ def stem_of(recipe: Recipe, side: int) -> Stem:
 
 
 def build_whitened(
-    recipe: Recipe, images: NDArray[np.uint8], shape: tuple[int, ...], classes: int, draw: Draw
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    shape: tuple[int, ...],
+    classes: int,
+    next_initializer: InitializerFactory,
 ) -> keras.Model:
+    """Build the whitened network, with its stem calculated from the images.
+
+    Args:
+        recipe: Its `stem`, `stem_filters`, `block_widths` and `drop_odd_edge` give the size.
+        images: Training images, uint8 (N, H, W, C).
+        shape: Height, width and channels of the images.
+        classes: Number of classes.
+        next_initializer: Gives each layer's kernel initializer.
+
+    Returns:
+        Model from uint8 (N, H, W, C) to logits, float32 (N, classes).
+    """
     stem = stem_of(recipe, min(shape[:2]))
     count = min(recipe.stem_filters, 2 * stem.size**2 * shape[2])
     whiten = keras.layers.Conv2D(
@@ -42,7 +58,7 @@ def build_whitened(
         stem.size,
         strides=stem.stride,
         activation="relu",
-        kernel_initializer=draw(),
+        kernel_initializer=next_initializer(),
         trainable=False,
         name="whiten",
     )
@@ -54,34 +70,37 @@ def build_whitened(
         side = side // 2 if padding == "valid" else (side + 1) // 2
     layers += [
         keras.layers.GlobalMaxPooling2D(name="global_max"),
-        # In float32 whatever the policy: bfloat16 has 8 bits, and logits that tie decide nothing.
+        # float32 under every policy: bfloat16 has 8 bits of significand, so that logits would tie.
         keras.layers.Dense(
-            classes, use_bias=False, kernel_initializer=draw(), dtype="float32", name="logits"
+            classes, use_bias=False, kernel_initializer=next_initializer(), dtype="float32", name="logits"
         ),
         keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="scale_logits"),
     ]
     model = chain(layers, shape)
     for layer in layers[2:]:
         if isinstance(layer, keras.layers.Conv2D):
-            layer.set_weights([_partly_identity(layer.kernel.shape, draw())])
+            layer.set_weights([_partly_identity(layer.kernel.shape, next_initializer())])
     whiten.set_weights(list(whitening.filters(images, stem.size, stem.stride, count)))
     return model
 
 
 def _padded_groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:
-    """The recipe's groups, after as many thin ones as bring a feature map of this side down to 8."""
+    """The recipe's groups, after as many narrow ones as large images need to come down to `MIN_SIDE`."""
     halvings = max(0, int(np.ceil(np.log2(side / MIN_SIDE))))
     extra = max(0, halvings - len(recipe.block_widths))
     return [(recipe.block_widths[0][0],)] * extra + list(recipe.block_widths)
 
 
 def _group(name: str, widths: tuple[int, ...], padding: str) -> list[keras.layers.Layer]:
-    """Convolutions with batch norm and ReLU; the first one's output is halved in height and width.
+    """Convolutions with batch norm and ReLU; the output of the first is halved in height and width.
 
-    Padding is the pool's: "valid" leaves out an odd last row and column, "same" keeps them.
+    The pool comes before the norm and the ReLU. Both keep the order of values, so that the pool chooses the
+    same ones, and they work on a quarter of the map.
 
-    The pool comes before the norm and the ReLU: both keep the order of values, so it chooses the same
-    ones, and they work on a quarter of the map.
+    Args:
+        name: Prefix of the layers' names.
+        widths: Channels of each convolution.
+        padding: Padding of the pool: "valid" leaves out an odd last row and column, "same" keeps them.
     """
     layers: list[keras.layers.Layer] = []
     for number, width in enumerate(widths, start=1):
@@ -106,7 +125,7 @@ def _group(name: str, widths: tuple[int, ...], padding: str) -> list[keras.layer
 
 
 def _partly_identity(shape: tuple[int, ...], glorot: keras.initializers.Initializer) -> NDArray[np.float32]:
-    """Glorot's uniform, but the first channels pass their input on (Jordan, 2024, "dirac")."""
+    """Glorot's uniform weights, with an identity for the first channels (Jordan, 2024, "dirac")."""
     kernel = np.array(glorot(shape))
     for channel in range(min(shape[2], shape[3])):
         kernel[:, :, :, channel] = 0

@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs as Linux shows them, whether or not TensorFlow can use them."""
+"""NVIDIA GPUs that Linux lists, whether or not TensorFlow can use them."""
 
 import os
 import re
@@ -10,7 +10,7 @@ HOW_TO_FIX = "pip install -e '.[gpu]' -c constraints.txt, or CUDA_VISIBLE_DEVICE
 
 
 def nvidia_gpu_count() -> int:
-    """How many there are; 0 if the user has hidden them (CUDA_VISIBLE_DEVICES)."""
+    """Number of NVIDIA GPUs; 0 if the user has hidden them (CUDA_VISIBLE_DEVICES)."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return 0
     return sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in DEVICES.glob("nvidia*"))

@@ -1,4 +1,4 @@
-"""Loading TensorFlow without the lines that its C++ side writes to the console."""
+"""TensorFlow as a process-wide resource: loading it quietly, its threads, one training at a time."""
 
 import os
 import sys
@@ -10,45 +10,46 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """Hold back what is written to standard error; if the block fails, show it after all.
+    """Suppress standard error in the block; if the block fails, print what was written.
 
-    TF_CPP_MIN_LOG_LEVEL does not reach the messages that come before its logging is set up.
+    TensorFlow's C++ code writes messages before its logging is set up, and TF_CPP_MIN_LOG_LEVEL does not
+    suppress those.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
-VARIABLE = "TF_NUM_INTRAOP_THREADS"  # read by TensorFlow when it first calculates
-_alone = threading.Lock()
+VARIABLE = "TF_NUM_INTRAOP_THREADS"  # TensorFlow reads it at its first calculation
+_training_lock = threading.Lock()
 
 
 def thread_count(cpus: int) -> int:
-    """Threads that TensorFlow takes in this process.
+    """Number of threads that TensorFlow uses in this process.
 
     Args:
-        cpus: CPUs that the process may use.
+        cpus: Number of CPUs that the process may use; an environment variable takes precedence.
     """
     return int(os.environ.get(VARIABLE) or 0) or cpus
 
 
 @contextmanager
 def exclusive_training(threads: int) -> Iterator[None]:
-    """Be the process's only training for the block: two would share TensorFlow's state.
+    """Make the block the only training of this process, since two would share TensorFlow's state.
 
     Args:
-        threads: How many TensorFlow is to take, if it hasn't begun yet.
+        threads: Number of threads for TensorFlow; it has no effect once TensorFlow has calculated anything.
     """
-    with _alone:
+    with _training_lock:
         os.environ[VARIABLE] = str(threads)
         yield

@@ -1,4 +1,4 @@
-"""Which processes train together: TensorFlow's own TF_CONFIG, read before TensorFlow is loaded.
+"""Reads the cluster of processes that train together from TensorFlow's TF_CONFIG, without loading TensorFlow.
 
 {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}
 """
@@ -16,11 +16,11 @@ EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worke
 
 @dataclass(frozen=True)
 class Cluster:
-    """The processes of one training, and which of them this is.
+    """The processes that train one model together.
 
     Args:
-        addresses: host:port of each process, the leader's first.
-        index: Of this process among them.
+        addresses: host:port of each process, that of the chief first.
+        index: Index of this process in `addresses`.
     """
 
     addresses: tuple[str, ...]
@@ -28,7 +28,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process keeps checkpoints and publishes: exactly one does."""
+        """Whether this process writes checkpoints and publishes; exactly one process does."""
         return self.index == 0
 
     def __str__(self) -> str:
@@ -36,23 +36,26 @@ class Cluster:
 
 
 def this_cluster() -> Cluster | None:
-    """This process's place in its cluster; None without TF_CONFIG, or if it names one process only.
+    """The cluster of this process; None without TF_CONFIG, or if it names only one process.
 
     Raises:
-        UsageError: TF_CONFIG is not what TensorFlow documents, or has parameter servers or evaluators.
+        UsageError: TF_CONFIG has not the documented format, or has parameter servers or evaluators.
     """
     text = os.environ.get(VARIABLE, "")
     if not text.strip():
         return None
     try:
-        cluster = _parsed(json.loads(text))
+        cluster = _parse(json.loads(text))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise _refused(text, f"{type(error).__name__}: {error}") from error
+        raise _invalid(text, f"{type(error).__name__}: {error}") from error
     return cluster if len(cluster.addresses) > 1 else None
 
 
 def refuse_cluster(what: str) -> None:
-    """Refuse what cannot be done by several processes that train one model together.
+    """Refuse an operation that several processes cannot do together.
+
+    Args:
+        what: Name of the operation, for the error.
 
     Raises:
         UsageError: TF_CONFIG names more than one process.
@@ -67,7 +70,7 @@ def refuse_cluster(what: str) -> None:
 
 
 def is_worker() -> bool:
-    """Whether this process only trains along with a leader; False as well where TF_CONFIG is no good."""
+    """Whether this process trains in a cluster and is not the chief; False if TF_CONFIG is invalid."""
     try:
         cluster = this_cluster()
     except UsageError:
@@ -75,7 +78,7 @@ def is_worker() -> bool:
     return cluster is not None and not cluster.is_chief
 
 
-def _parsed(config: dict[str, Any]) -> Cluster:
+def _parse(config: dict[str, Any]) -> Cluster:
     jobs, task = config.get("cluster") or {}, config.get("task") or {}
     if unknown := set(jobs) - {"chief", "worker"}:
         raise ValueError(f"jobs {sorted(unknown)}; only chief and worker train synchronously")
@@ -83,19 +86,19 @@ def _parsed(config: dict[str, Any]) -> Cluster:
     if not chiefs + workers:
         return Cluster((), 0)
     index = int(task["index"])
-    of_job = {"chief": chiefs, "worker": workers}[task["type"]]
-    if len(chiefs) > 1 or not 0 <= index < len(of_job):
-        raise IndexError(f"{task['type']} {index} of {len(of_job)}, {len(chiefs)} chiefs")
+    processes = {"chief": chiefs, "worker": workers}[task["type"]]
+    if len(chiefs) > 1 or not 0 <= index < len(processes):
+        raise IndexError(f"{task['type']} {index} of {len(processes)}, {len(chiefs)} chiefs")
     return Cluster(
         tuple(map(str, chiefs + workers)), index + (len(chiefs) if task["type"] == "worker" else 0)
     )
 
 
-def _refused(text: str, problem: str) -> UsageError:
+def _invalid(text: str, problem: str) -> UsageError:
     return UsageError(
         f"{VARIABLE} does not name a cluster to train on",
         expected=EXAMPLE,
         found=f"{text[:200]} ({problem})",
         done="nothing was started",
-        todo=f"mend it on every machine, or unset {VARIABLE} to train on this one alone",
+        todo=f"correct it on every machine, or unset {VARIABLE} to train on this one alone",
     )

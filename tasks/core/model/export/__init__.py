@@ -1,5 +1,5 @@
-"""The published model, and the export stage: other formats, each verified on the test images.
+"""The published model, and the export stage, which writes other formats and verifies each on the test images.
 
-Start at `export.py`; `inference_model.py` makes the published model. Modules here may import
+Start at `export.py`; `inference_model.py` builds the published model. Modules here may import
 `tasks.core.model.inference`.
 """

@@ -1,7 +1,8 @@
-"""The export stage: a model in other formats, each file run again over the test images before it goes out.
+"""The export stage: a model in other formats, each verified on the test images before it is published.
 
-A directory has one file (or folder) a format and `certificate.json`: for each, whether it may go out and
-what it was seen to do. A file outside its tolerance is not in the directory. Importable without TensorFlow.
+The output has one file (or folder) per format, and `certificate.json` with the measurements of each format
+and whether it passed. A file outside its tolerance is not in the output. This module can be imported without
+TensorFlow.
 """
 
 import json
@@ -29,14 +30,17 @@ log = logging.getLogger("plumbline.export")
 
 CERTIFICATE = "certificate.json"
 ONNX = ("tf2onnx", "onnx", "onnxruntime")
-CALIBRATION = 512  # training images from which int8 learns its ranges
+CALIBRATION = 512  # number of training images from which int8 quantization learns value ranges
 
 
 def check_formats(formats: Sequence[ExportName]) -> None:
-    """Whether the formats can be written here.
+    """Check that the formats can be written in this installation.
+
+    Args:
+        formats: Formats to export.
 
     Raises:
-        UsageError: ONNX is asked for and its libraries aren't installed.
+        UsageError: ONNX is among them and its libraries are not installed.
     """
     missing = [name for name in ONNX if find_spec(name) is None]
     if ExportName.onnx in formats and missing:
@@ -50,6 +54,7 @@ def check_formats(formats: Sequence[ExportName]) -> None:
 
 
 def ingredients(model: Model, tensors: TensorCache, formats: Sequence[ExportName]) -> Ingredients:
+    """Everything that decides an export; the versions of the ONNX libraries only if ONNX is exported."""
     onnx = ONNX if ExportName.onnx in formats else ()
     return EXPORT.ingredients(
         inputs={"model": model.model_sha256, "tensors": tensors.digest},
@@ -67,21 +72,27 @@ def export(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> Exports:
-    """Write the model in each format, load what was written, and run it over all test images.
+    """Write the model in each format, load each file, and run it on all test images.
 
     Args:
-        model: Its `model.keras` takes uint8 (N, H, W, C) and gives probabilities; so does every export.
-        tensors: The test images, and the training images from which int8 learns its ranges.
+        model: Its `model.keras` takes uint8 (N, H, W, C) and returns probabilities; so does every export.
+        tensors: Tensor cache with the test images, and the training images for int8 quantization.
+        formats: Formats to export.
+        workspace: Where the output is written.
+        refresh: Whether to export again if the output exists.
+        progress: Called with formats done.
+
+    Returns:
+        Handle of the exports.
 
     Raises:
         UsageError: See `check_formats`.
     """
     check_formats(formats)
-    made_of = ingredients(model, tensors, formats)
-    predicted = predict_splits.predict_splits(model, tensors, workspace, progress=progress)
-    expected = predicted.directory / "test.probabilities.npy"
+    predictions = predict_splits.predict_splits(model, tensors, workspace, progress=progress)
+    expected = predictions.directory / "test.probabilities.npy"
     return EXPORT.output(
-        made_of,
+        ingredients(model, tensors, formats),
         workspace,
         lambda staging: _build(staging, model, tensors, formats, expected, progress),
         refresh=refresh,
@@ -101,21 +112,21 @@ def _build(
         from tasks.core.model.export.formats import measure_latencies, remove, write_export
 
         test, train = open_split(tensors, "test"), open_split(tensors, "train")
-        known = np.load(expected, mmap_mode="r", allow_pickle=False)
-        lines = []
+        reference = np.load(expected, mmap_mode="r", allow_pickle=False)
+        results = []
         for number, name in enumerate(sorted(formats)):
             progress(number, len(formats), str(name))
             path = write_export(model.directory / "model.keras", name, staging, train.images[:CALIBRATION])
             probabilities = formats_module.probabilities(path, name, test.images)
-            waits = measure_latencies(path, name, test.images)
-            lines.append(verification.verify(name, path, probabilities, known, test.labels, waits))
-            if not lines[-1]["passed"]:
+            latencies = measure_latencies(path, name, test.images)
+            results.append(verification.verify(name, path, probabilities, reference, test.labels, latencies))
+            if not results[-1]["passed"]:
                 remove(path)
-    (staging / CERTIFICATE).write_text(json.dumps(lines, indent=1))
-    for line in lines:
-        log.info("  %s", verification.verification_text(line))
+    (staging / CERTIFICATE).write_text(json.dumps(results, indent=1))
+    for result in results:
+        log.info("  %s", verification.verification_text(result))
     return {
         "model_sha256": model.model_sha256,
-        "passed": [line["format"] for line in lines if line["passed"]],
-        "refused": [line["format"] for line in lines if not line["passed"]],
+        "passed": [result["format"] for result in results if result["passed"]],
+        "refused": [result["format"] for result in results if not result["passed"]],
     }

@@ -1,4 +1,4 @@
-"""Writing a model in other formats, and running what was written with each format's own runtime."""
+"""Writes a model in other formats, and runs the files with each format's own runtime."""
 
 import shutil
 import tempfile
@@ -25,19 +25,22 @@ FILES = {
     ExportName.litert_int8: "model_int8.tflite",
     ExportName.onnx: "model.onnx",
 }
-TIMED = 200  # single images whose time is taken
-WARM_UP = 20  # single images before that
+TIMED = 200  # number of single images whose latency is measured
+WARM_UP = 20  # number of single images before the measurement
 
 
 def write_export(source: Path, name: ExportName, directory: Path, examples: Images) -> Path:
     """Write a `model.keras` in another format.
 
     Args:
-        examples: Images of the kind that the model will see, uint8 (N, H, W, C): int8 learns from them
-            the range of every layer's values.
+        source: Path of `model.keras`.
+        name: The format.
+        directory: Where the file is written.
+        examples: Training images, uint8 (N, H, W, C), from which int8 quantization learns the range of every
+            layer's values.
 
     Returns:
-        The file's (or folder's) path in `directory`.
+        Path of the file (or folder) in `directory`.
     """
     path = directory / FILES[name]
     if name is ExportName.keras:
@@ -47,9 +50,9 @@ def write_export(source: Path, name: ExportName, directory: Path, examples: Imag
     if name is ExportName.saved_model:
         model.export(path, format="tf_saved_model", verbose=False)
     elif name is ExportName.onnx:
-        model(np.ascontiguousarray(examples[:1]))  # Keras converts only a model that was called once
+        model(np.ascontiguousarray(examples[:1]))  # Keras converts only a model that was called before
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its converter asks for numpy.object, which numpy warns of
+            warnings.simplefilter("ignore")  # the converter reads numpy.object, which raises a warning
             model.export(path, format="onnx", verbose=False)
     else:
         path.write_bytes(_litert(model, examples if name is ExportName.litert_int8 else None))
@@ -57,53 +60,71 @@ def write_export(source: Path, name: ExportName, directory: Path, examples: Imag
 
 
 def probabilities(path: Path, name: ExportName, images: Images) -> NDArray[np.float32]:
-    """What a written file gives for the images, float32 (N, C)."""
+    """Run a written file on images.
+
+    Args:
+        path: The file (or folder).
+        name: Its format.
+        images: uint8 (N, H, W, C).
+
+    Returns:
+        Probabilities, float32 (N, classes).
+    """
     forward = load(path, name)
     return np.concatenate([forward(batch) for batch in batches.batches(images)])
 
 
 def measure_latencies(path: Path, name: ExportName, images: Images) -> NDArray[np.float64]:
-    """Seconds for each of some single images, one after the other, after a warm-up."""
+    """Measure the latency of predicting single images, one after the other, after a warm-up.
+
+    Args:
+        path: The file (or folder).
+        name: Its format.
+        images: uint8 (N, H, W, C); repeated if there are fewer than needed.
+
+    Returns:
+        Seconds for each image, float64 (200,).
+    """
     forward = load(path, name)
     seconds = []
     for number in range(WARM_UP + TIMED):
         image = np.ascontiguousarray(images[number % len(images)][None])
-        began = time.perf_counter()
+        started = time.perf_counter()
         forward(image)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - started)
     return np.array(seconds[WARM_UP:])
 
 
 def load(path: Path, name: ExportName) -> Forward:
-    """A function from uint8 (N, H, W, C) to float32 (N, C) that runs the file."""
+    """Load a file as a function from uint8 (N, H, W, C) to probabilities, float32 (N, classes)."""
     if name is ExportName.keras:
         model = keras.models.load_model(path)
         return _forward(tf.function(lambda batch: model(batch, training=False), reduce_retracing=True))
     if name is ExportName.saved_model:
         saved = tf.saved_model.load(str(path))
-        return _forward(lambda batch: saved.serve(batch))  # holds on to the variables, too
+        return _forward(lambda batch: saved.serve(batch))  # the lambda keeps the variables alive
     if name is ExportName.onnx:
         return _onnx_runtime(path)
     return _interpreter(path)
 
 
 def remove(path: Path) -> None:
-    """Take a file (or folder) away again."""
+    """Delete a file or a folder."""
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _litert(model: keras.Model, examples: Images | None) -> bytes:
-    """The model as LiteRT (formerly TensorFlow Lite) flatbuffer; quantized if there are examples."""
+    """The model as a LiteRT (formerly TensorFlow Lite) flatbuffer; with examples, quantized to int8."""
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, format="tf_saved_model", verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if examples is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: _singly(examples)
+            converter.representative_dataset = lambda: _one_by_one(examples)
         return bytes(converter.convert())
 
 
-def _singly(examples: Images) -> Iterator[list[Images]]:
+def _one_by_one(examples: Images) -> Iterator[list[Images]]:
     for number in range(len(examples)):
         yield [np.ascontiguousarray(examples[number : number + 1])]
 
@@ -116,24 +137,25 @@ def _onnx_runtime(path: Path) -> Forward:
     import onnxruntime  # an optional extra
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    given = session.get_inputs()[0].name
-    return lambda batch: np.asarray(session.run(None, {given: batch})[0])
+    input_name = session.get_inputs()[0].name
+    return lambda batch: np.asarray(session.run(None, {input_name: batch})[0])
 
 
 def _interpreter(path: Path) -> Forward:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it will move into a package of its own, in a later TensorFlow
+        warnings.simplefilter("ignore")  # a later TensorFlow moves the interpreter to another package
         interpreter = tf.lite.Interpreter(str(path))
-    given, made = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    shape: list[tuple[int, ...]] = []
+    input_index = interpreter.get_input_details()[0]["index"]
+    output_index = interpreter.get_output_details()[0]["index"]
+    allocated: list[tuple[int, ...]] = []  # the shape that memory is allocated for
 
     def forward(batch: Images) -> NDArray[np.float32]:
-        if shape != [batch.shape]:
-            interpreter.resize_tensor_input(given, batch.shape)
+        if allocated != [batch.shape]:
+            interpreter.resize_tensor_input(input_index, batch.shape)
             interpreter.allocate_tensors()
-            shape[:] = [batch.shape]
-        interpreter.set_tensor(given, batch)
+            allocated[:] = [batch.shape]
+        interpreter.set_tensor(input_index, batch)
         interpreter.invoke()
-        return np.array(interpreter.get_tensor(made))
+        return np.array(interpreter.get_tensor(output_index))
 
     return forward

@@ -1,4 +1,4 @@
-"""A trained network as a plain Keras model: batch norms folded away, the views of an image averaged."""
+"""The published model: a trained network in Keras' own layers, with batch norms folded and views averaged."""
 
 import keras
 import numpy as np
@@ -11,21 +11,21 @@ Weights = list[NDArray[np.float32]]
 
 
 def build_inference_model(recipe: Recipe, trained: keras.Model, temperature: float = 1.0) -> keras.Model:
-    """The same function in Keras' own layers, with probabilities: no custom class, no augmentation.
+    """Rebuild a trained network in Keras' own layers, without custom classes and augmentation.
 
     Args:
-        recipe: With two views, colour images are also looked at mirrored, and the logits averaged.
-        trained: From uint8 (N, H, W, C) to logits.
-        temperature: The logits are divided by it (`tasks.core.metrics.temperature`), in a layer of that name.
+        recipe: With two views, the logits of a colour image and of its mirrored image are averaged.
+        trained: Network from uint8 (N, H, W, C) to logits.
+        temperature: Divisor of the logits (`tasks.core.metrics.temperature`), in a layer of that name.
 
     Returns:
-        From uint8 (N, H, W, C) to probabilities, float32 (N, classes).
+        Model from uint8 (N, H, W, C) to probabilities, float32 (N, classes).
     """
     layers, weights = _folded(trained)
     inputs = keras.Input(trained.input_shape[1:], dtype="uint8", name="images")
-    logits = _through(layers, inputs)
+    logits = _apply(layers, inputs)
     if tta_views(recipe, trained.input_shape[-1]) == 2:
-        logits = keras.layers.Average(name="views")([logits, _through(layers, _mirrored(inputs))])
+        logits = keras.layers.Average(name="views")([logits, _apply(layers, _mirrored(inputs))])
     logits = keras.layers.Rescaling(1 / temperature, name="temperature")(logits)
     model = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits), name="plumbline")
     for layer, values in zip(layers, weights, strict=True):
@@ -34,25 +34,25 @@ def build_inference_model(recipe: Recipe, trained: keras.Model, temperature: flo
 
 
 def tta_views(recipe: Recipe, channels: int) -> int:
-    """Views of an image that the published model averages; grey images are never mirrored."""
+    """Number of views of an image that the published model averages; grey images are never mirrored."""
     return recipe.tta_views if channels == 3 else 1
 
 
 def _folded(trained: keras.Model) -> tuple[list[keras.layers.Layer], list[Weights]]:
-    """Plain layers in order, not yet built, and the weights of each."""
+    """The network's layers as unbuilt Keras layers with batch norms folded, and the weights of each."""
     layers: list[keras.layers.Layer] = []
     weights: list[Weights] = []
     for layer in trained.layers[1:]:
         if isinstance(layer, FusedBatchNorm):
-            convolution = _last_convolution(layers)
-            weights[convolution] = _with_norm(weights[convolution], layer)
+            index = _last_convolution(layers)
+            weights[index] = _fold_norm(weights[index], layer)
         elif not layer.name.startswith("augment"):
-            layers.append(_plain(layer))
+            layers.append(_unbuilt(layer))
             weights.append([np.asarray(weight, np.float32) for weight in layer.get_weights()])
     return layers, weights
 
 
-def _through(layers: list[keras.layers.Layer], values: keras.KerasTensor) -> keras.KerasTensor:
+def _apply(layers: list[keras.layers.Layer], values: keras.KerasTensor) -> keras.KerasTensor:
     for layer in layers:
         values = layer(values)
     return values
@@ -60,12 +60,13 @@ def _through(layers: list[keras.layers.Layer], values: keras.KerasTensor) -> ker
 
 def _mirrored(images: keras.KerasTensor) -> keras.KerasTensor:
     mirrored = keras.ops.flip(images, axis=2)
-    # Operations take no name, and Keras numbers them through the process: the same model, other bytes.
+    # Operations take no name, and Keras numbers them per process, so that a second model in the same process
+    # would have other bytes.
     mirrored._keras_history.operation.name = "mirror"
     return mirrored
 
 
-def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+def _unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
     settings = layer.get_config() | {"trainable": True, "dtype": "float32"}
     if isinstance(layer, keras.layers.Conv2D):
         settings |= {"use_bias": True, "kernel_initializer": "zeros"}
@@ -73,13 +74,13 @@ def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _last_convolution(layers: list[keras.layers.Layer]) -> int:
-    return max(number for number, layer in enumerate(layers) if isinstance(layer, keras.layers.Conv2D))
+    return max(index for index, layer in enumerate(layers) if isinstance(layer, keras.layers.Conv2D))
 
 
-def _with_norm(weights: Weights, norm: FusedBatchNorm) -> Weights:
-    """A convolution's kernel with its batch norm multiplied in, and the bias that is left of it.
+def _fold_norm(weights: Weights, norm: FusedBatchNorm) -> Weights:
+    """Kernel and bias of a convolution that includes the batch norm after it.
 
-    A max pool between them is no obstacle: the scale is positive, so the same pixels are the largest.
+    A max pool may lie between them: the scale is positive, so the same pixels are the largest.
     """
     bias, mean, variance = (
         np.asarray(values, np.float32) for values in (norm.bias, norm.mean, norm.variance)

@@ -1,4 +1,4 @@
-"""The certificate of an exported file: what it was seen to do on the test images, against `model.keras`."""
+"""The certificate of an exported file: its predictions on the test images, compared with `model.keras`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,12 +13,12 @@ from tasks.core.config import ExportName
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an export may be from `model.keras` on the test images.
+    """How far an export may differ from `model.keras` on the test images.
 
     Args:
-        agreement: Least share of images of the same predicted class, 0..1.
-        difference: Largest difference of any probability, 0..1.
-        loss: Largest loss of accuracy, 0..1.
+        agreement: Minimum share of images with the same predicted class, 0..1.
+        difference: Maximum difference of any probability, 0..1.
+        loss: Maximum loss of accuracy, 0..1.
     """
 
     agreement: float
@@ -26,8 +26,8 @@ class Tolerance:
     loss: float
 
 
-# The same sums in another order differ by rounding; int8 has 256 steps for each channel's weights and each
-# layer's values, which moves probabilities but few decisions.
+# Formats that sum in another order differ by rounding. int8 has 256 steps for each channel's weights and each
+# layer's values, which changes probabilities but few predicted classes.
 EXACT = Tolerance(agreement=0.999, difference=1e-3, loss=0.001)
 QUANTIZED = Tolerance(agreement=0.97, difference=1.0, loss=0.01)
 TOLERANCES = dict.fromkeys(ExportName, EXACT) | {ExportName.litert_int8: QUANTIZED}
@@ -39,55 +39,67 @@ def verify(
     probabilities: NDArray[np.float32],
     expected: NDArray[np.float32],
     labels: NDArray[np.int32],
-    waits: NDArray[np.float64],
+    latencies: NDArray[np.float64],
 ) -> dict[str, Any]:
-    """One format's line; JSON values.
+    """Compare an export with `model.keras` on the test images.
 
     Args:
+        name: The format.
         path: The exported file or folder.
-        probabilities: What it gave for the test images, float32 (N, C).
-        expected: What `model.keras` gave.
+        probabilities: Its probabilities of the test images, float32 (N, classes).
+        expected: Those of `model.keras`, float32 (N, classes).
         labels: int32 (N,).
-        waits: Seconds for single images.
+        latencies: Seconds for single images, float64 (n,).
+
+    Returns:
+        The format's entry of the certificate, as JSON values.
     """
     same = probabilities.argmax(axis=1) == expected.argmax(axis=1)
-    seen = {
+    measured = {
         "format": str(name),
         "file": path.name,
-        "bytes": sum(part.stat().st_size for part in _files(path)),
+        "bytes": sum(file.stat().st_size for file in _files(path)),
         "images": len(labels),
         "agreement": float(same.mean()),
         "largest_difference": float(np.abs(probabilities - expected).max()),
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         "expected_accuracy": float((expected.argmax(axis=1) == labels).mean()),
-        "p50_ms": float(1000 * np.quantile(waits, 0.5)),
-        "p95_ms": float(1000 * np.quantile(waits, 0.95)),
+        "p50_ms": float(1000 * np.quantile(latencies, 0.5)),
+        "p95_ms": float(1000 * np.quantile(latencies, 0.95)),
     }
-    reasons = problems(seen, TOLERANCES[name])
-    return seen | {"tolerance": asdict(TOLERANCES[name]), "passed": not reasons, "reasons": reasons}
+    reasons = problems(measured, TOLERANCES[name])
+    return measured | {"tolerance": asdict(TOLERANCES[name]), "passed": not reasons, "reasons": reasons}
 
 
-def problems(seen: Mapping[str, Any], allowed: Tolerance) -> list[str]:
-    """Why a file may not go out; empty if it may. Probabilities that are no numbers are a reason too."""
-    found = []
-    if not seen["agreement"] >= allowed.agreement:
-        found.append(f"only {seen['agreement']:.2%} of the predicted classes are the same")
-    if not seen["largest_difference"] <= allowed.difference:
-        found.append(f"a probability differs by {seen['largest_difference']:.2g}")
-    loss = seen["expected_accuracy"] - seen["accuracy"]
-    if not loss <= allowed.loss:
-        found.append(f"{loss * 100:.2f} points of accuracy are lost")
-    return found
+def problems(measured: Mapping[str, Any], tolerance: Tolerance) -> list[str]:
+    """The reasons why an export is outside its tolerance.
+
+    Args:
+        measured: The measurements of a certificate's entry; a NaN is outside every tolerance.
+        tolerance: Limits of the format.
+
+    Returns:
+        One phrase per reason; empty if the export may be published.
+    """
+    reasons = []
+    if not measured["agreement"] >= tolerance.agreement:
+        reasons.append(f"only {measured['agreement']:.2%} of the predicted classes are the same")
+    if not measured["largest_difference"] <= tolerance.difference:
+        reasons.append(f"a probability differs by {measured['largest_difference']:.2g}")
+    loss = measured["expected_accuracy"] - measured["accuracy"]
+    if not loss <= tolerance.loss:
+        reasons.append(f"{loss * 100:.2f} points of accuracy are lost")
+    return reasons
 
 
-def verification_text(line: Mapping[str, Any]) -> str:
-    """One line for the console."""
-    outcome = "certified" if line["passed"] else f"NOT published: {'; '.join(line['reasons'])}"
+def verification_text(result: Mapping[str, Any]) -> str:
+    """A certificate's entry as one line for the console."""
+    outcome = "certified" if result["passed"] else f"NOT published: {'; '.join(result['reasons'])}"
     return (
-        f"{line['format']:<12} {line['bytes'] / 1e3:,.0f} kB, {line['agreement']:.2%} the same class, "
-        f"largest difference {line['largest_difference']:.1e}, p50 {line['p50_ms']:.2f} ms: {outcome}"
+        f"{result['format']:<12} {result['bytes'] / 1e3:,.0f} kB, {result['agreement']:.2%} the same class, "
+        f"largest difference {result['largest_difference']:.1e}, p50 {result['p50_ms']:.2f} ms: {outcome}"
     )
 
 
 def _files(path: Path) -> list[Path]:
-    return [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]

@@ -1,4 +1,4 @@
-"""Some of a batch's images, and what is known of them, to compare the batch with its model's profile."""
+"""A random sample of a batch's images, with the statistics that are compared with the model's profile."""
 
 from pathlib import Path
 
@@ -11,49 +11,55 @@ from tasks.core.data.inference.images import ImageBatch
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.model.inference.embedding import Projection
 
-IMAGES = 5_000  # of a batch; more would tell apart no more from a profile of 2,000
+IMAGES = 5_000  # maximum sample; against a profile of 2,000 images, more would not detect smaller shifts
 Floats = NDArray[np.float32]
 
 
 class DriftSample:
-    """The images of a batch that were drawn, by lot: the same ones whenever the batch goes on.
+    """Collects the features of a random sample of a batch's images.
+
+    The sample follows from the batch's seed, so that a resumed batch samples the same images.
 
     Args:
         batch: The batch.
-        projection: For the embeddings.
+        projection: Projection of the embeddings, from the model's profile.
     """
 
     def __init__(self, batch: Batch, projection: Projection) -> None:
         self._projection = projection
         generator = np.random.default_rng(batch.seed)
         count = min(IMAGES, batch.images)
-        self._drawn = np.sort(generator.choice(batch.images, count, replace=False, shuffle=False))
-        self._traits: list[dict[str, Floats]] = []
+        self._sampled = np.sort(generator.choice(batch.images, count, replace=False, shuffle=False))
+        self._stats: list[dict[str, Floats]] = []
         self._embeddings: list[Floats] = []
 
-    def note(self, first: int, block: ImageBatch, probabilities: Floats, embeddings: Floats) -> None:
-        """Look at those images of a block that were drawn and could be read.
+    def add(self, first: int, images: ImageBatch, probabilities: Floats, embeddings: Floats) -> None:
+        """Add those of the images that are in the sample and readable.
 
         Args:
-            first: The number of the block's first image in the batch.
+            first: Index in the batch of the first of the images.
+            images: Consecutive images of the batch.
+            probabilities: float32 (size, classes).
+            embeddings: float32 (size, D).
         """
-        inside = self._drawn[slice(*np.searchsorted(self._drawn, [first, first + len(block)]))] - first
-        kept = inside[block.readable[inside]]
-        if len(kept):
-            confidence = {"confidence": probabilities[kept].max(1)}
-            self._traits.append(image_stats.of(block.images[kept], block.sizes[kept]) | confidence)
-            self._embeddings.append(embeddings[kept])
+        sampled = self._sampled[slice(*np.searchsorted(self._sampled, [first, first + len(images)]))] - first
+        rows = sampled[images.readable[sampled]]
+        if len(rows):
+            confidence = {"confidence": probabilities[rows].max(1)}
+            self._stats.append(image_stats.of(images.images[rows], images.sizes[rows]) | confidence)
+            self._embeddings.append(embeddings[rows])
 
     def write(self, path: Path) -> None:
-        """Write the numbers of all that was noted since the last time."""
-        numbers: dict[str, Floats] = {}
-        if self._traits:
-            numbers = {
-                name: np.concatenate([some[name] for some in self._traits]) for name in self._traits[0]
+        """Write the features of all images added since the last call, as an Arrow file."""
+        features: dict[str, Floats] = {}
+        if self._stats:
+            features = {
+                name: np.concatenate([stats[name] for stats in self._stats]) for name in self._stats[0]
             }
-            # All at once: a product of matrices a block would have its threads wait for those of TensorFlow.
-            numbers |= self._projection.features(np.concatenate(self._embeddings))
-        table = pa.table(numbers)
+            # One product for all images: a product per image batch would make NumPy's threads wait for
+            # TensorFlow's.
+            features |= self._projection.features(np.concatenate(self._embeddings))
+        table = pa.table(features)
         with pa.ipc.new_file(path, table.schema) as writer:
             writer.write_table(table)
-        self._traits, self._embeddings = [], []
+        self._stats, self._embeddings = [], []

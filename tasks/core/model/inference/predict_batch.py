@@ -1,7 +1,8 @@
-"""Batch prediction: a published model over the images of a batch, part by part, in bounded memory.
+"""Batch prediction: runs a published model on the images of a batch, part by part, in bounded memory.
 
-A thread reads and decodes while the model works on the blocks before. A part is written whole or not at all,
-and its blocks begin with it: what a killed run had finished stays, what comes after is the same to the byte.
+A thread reads and decodes images while the model predicts the previous ones. A part is written atomically,
+and no image batch crosses the start of a part. A run that resumes after a kill keeps the finished parts, and
+the other parts are byte-identical to those of an uninterrupted run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,26 +22,21 @@ from tasks.core.progress import Progress, ProgressMeter, ignore_progress
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage import atomic
 
-AHEAD = 4  # blocks that are decoded before the model wants them
-GROUP = 4096  # rows held until they are written
-REPEATED = [
-    "path",
-    "predicted_label",
-    "predicted_class_name",
-    "problem",
-    "model",
-]  # columns with few values, or long runs of one
+PREFETCHED = 4  # image batches that are decoded ahead of the model
+ROW_GROUP = 4096  # rows that are buffered until they are written as a row group
+# Columns with few distinct values, or with long runs of one value.
+DICTIONARY_COLUMNS = ["path", "predicted_label", "predicted_class_name", "problem", "model"]
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
-        ("row", pa.int64()),  # in a parquet file; null for an image file
-        ("predicted_label", pa.int32()),  # null where the model abstained or the image can't be read
-        ("predicted_class_name", pa.string()),  # null there, too
-        ("probability", pa.float32()),  # of the likeliest class
+        ("row", pa.int64()),  # row of the parquet file; null for an image file
+        ("predicted_label", pa.int32()),  # null if the model abstained or the image is unreadable
+        ("predicted_class_name", pa.string()),  # null in the same rows
+        ("probability", pa.float32()),  # of the most probable class
         ("probabilities", pa.list_(pa.float32())),  # in the order of the model's classes
         ("abstained", pa.bool_()),
-        ("problem", pa.string()),  # why the image can't be read; else null
-        ("model", pa.string()),  # the version
+        ("problem", pa.string()),  # why the image is unreadable; otherwise null
+        ("model", pa.string()),  # version of the model
     ]
 )
 
@@ -48,16 +44,16 @@ Floats = NDArray[np.float32]
 
 
 def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progress) -> None:
-    """Write the parts of a batch that are missing, and their samples for the comparison.
+    """Write the missing parts of a batch, and their samples for the drift report.
 
     Args:
-        batch: Its asking names the model.
-        model: Takes images of the shape, and knows the classes, that stand in its manifest.
-        progress: Told images done.
+        batch: A batch whose request names the model.
+        model: A published version; its manifest has the image shape and the classes.
+        progress: Called with images done.
 
     Raises:
-        DataError: A parquet file can't be read any more.
-        NetworkError: An address could not be reached; another try may help.
+        DataError: A parquet file has become unreadable.
+        NetworkError: An address could not be reached; a retry may succeed.
     """
     missing = batch.missing
     if not missing:
@@ -66,50 +62,52 @@ def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progr
     loaded = predictor.load(model.directory / "model.keras")
     projection = profile.of_version(model)
     sample = None if projection is None else DriftSample(batch, projection)
-    pace = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)
-    writing = _Writing(batch, model.version, tuple(facts["classes"]), sample)
-    for part, block in threads.prefetch(_blocks(batch, missing, loaded.size, tuple(facts["shape"])), AHEAD):
-        if block is None:
-            writing.finish(part)
+    meter = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)
+    writer = _PartWriter(batch, model.version, tuple(facts["classes"]), sample)
+    image_source = _images(batch, missing, loaded.size, tuple(facts["shape"]))
+    for part, images in threads.prefetch(image_source, PREFETCHED):
+        if images is None:
+            writer.finish(part)
         else:
-            writing.add(part, block, *loaded.forward(block.images))
-            pace.step(len(block))
+            writer.add(part, images, *loaded.forward(images.images))
+            meter.step(len(images))
 
 
-def _blocks(
+def _images(
     batch: Batch, parts: Sequence[int], size: int, shape: tuple[int, int, int]
 ) -> Iterator[tuple[int, ImageBatch | None]]:
-    """The blocks of each part, and None at its end."""
+    """The image batches of each part, and None at the end of the part."""
     for part in parts:
-        for block in image_batches(batch.chunks(part), size, shape):
-            yield part, block
+        for images in image_batches(batch.chunks(part), size, shape):
+            yield part, images
         yield part, None
 
 
-class _Writing:
-    """Writes one part after the other."""
+class _PartWriter:
+    """Writes the parts of a batch, one after the other."""
 
     def __init__(
         self, batch: Batch, version: str, classes: tuple[str, ...], sample: DriftSample | None
     ) -> None:
         self.batch, self.version, self.sample = batch, version, sample
-        self.names = pa.array(classes, pa.string())
-        self.firsts = np.cumsum([0, *(images for _, images in batch.parts)])
-        self.held = _Held()
-        self.done = 0  # images of the part
+        self.class_names = pa.array(classes, pa.string())
+        self.starts = np.cumsum([0, *(images for _, images in batch.parts)])  # first image of each part
+        self.buffer = _RowBuffer()
+        self.done = 0  # images of the current part
         self.writer: pq.ParquetWriter | None = None
 
-    def add(self, part: int, block: ImageBatch, probabilities: Floats, embeddings: Floats) -> None:
+    def add(self, part: int, images: ImageBatch, probabilities: Floats, embeddings: Floats) -> None:
+        """Add predictions to the current part."""
         if self.sample is not None:
-            self.sample.note(int(self.firsts[part]) + self.done, block, probabilities, embeddings)
-        self.held.add(block, probabilities[: len(block)])
-        self.done += len(block)
-        if len(self.held.files) >= GROUP:
-            self._flush(self._opened(part))
+            self.sample.add(int(self.starts[part]) + self.done, images, probabilities, embeddings)
+        self.buffer.add(images, probabilities[: len(images)])
+        self.done += len(images)
+        if len(self.buffer.paths) >= ROW_GROUP:
+            self._flush(self._open(part))
 
     def finish(self, part: int) -> None:
-        """Put the part in its place: first its sample, then its rows, by which it is there."""
-        writer = self._opened(part)
+        """Publish the part: first its sample, then its rows. A part with rows counts as finished."""
+        writer = self._open(part)
         self._flush(writer)
         writer.close()
         if self.sample is not None:
@@ -118,55 +116,56 @@ class _Writing:
         atomic.move_file(atomic.staging_path(self.batch.path(part)), self.batch.path(part))
         self.writer, self.done = None, 0
 
-    def _opened(self, part: int) -> pq.ParquetWriter:
+    def _open(self, part: int) -> pq.ParquetWriter:
         if self.writer is None:
             path = atomic.staging_path(self.batch.path(part))
-            self.writer = pq.ParquetWriter(path, SCHEMA, use_dictionary=REPEATED)
+            self.writer = pq.ParquetWriter(path, SCHEMA, use_dictionary=DICTIONARY_COLUMNS)
         return self.writer
 
     def _flush(self, writer: pq.ParquetWriter) -> None:
-        if self.held.files:
-            writer.write_table(self._table(self.held, np.concatenate(self.held.probabilities)))
-        self.held = _Held()
+        if self.buffer.paths:
+            writer.write_table(self._table(self.buffer, np.concatenate(self.buffer.probabilities)))
+        self.buffer = _RowBuffer()
 
-    def _table(self, held: "_Held", probabilities: Floats) -> pa.Table:
-        readable = np.array([problem is None for problem in held.problems], bool)
-        likeliest = probabilities.argmax(1)
-        confidence = probabilities[np.arange(len(likeliest)), likeliest]
+    def _table(self, buffer: "_RowBuffer", probabilities: Floats) -> pa.Table:
+        readable = np.array([problem is None for problem in buffer.problems], bool)
+        most_probable = probabilities.argmax(1)
+        confidence = probabilities[np.arange(len(most_probable)), most_probable]
         abstained = readable & (confidence < (self.batch.request.threshold or 0))
-        answered = pa.array(likeliest.astype(np.int32), mask=~readable | abstained)
+        predicted = pa.array(most_probable.astype(np.int32), mask=~readable | abstained)
         columns = {
-            "path": pa.array(held.files, pa.string()),
-            "row": pa.array(held.rows, pa.int64()),
-            "predicted_label": answered,
-            "predicted_class_name": self.names.take(answered),
+            "path": pa.array(buffer.paths, pa.string()),
+            "row": pa.array(buffer.rows, pa.int64()),
+            "predicted_label": predicted,
+            "predicted_class_name": self.class_names.take(predicted),
             "probability": pa.array(confidence, mask=~readable),
             "probabilities": _lists(probabilities, readable),
             "abstained": pa.array(abstained),
-            "problem": pa.array(held.problems, pa.string()),
-            "model": pa.repeat(self.version, len(likeliest)),
+            "problem": pa.array(buffer.problems, pa.string()),
+            "model": pa.repeat(self.version, len(most_probable)),
         }
         return pa.table(columns, SCHEMA)
 
 
 @dataclass
-class _Held:
-    """What is known of images until their rows are written: some thousands at once cost a fifth of singly."""
+class _RowBuffer:
+    """Collects rows until they are written: thousands at once cost a fifth of writing them one by one."""
 
-    files: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     rows: list[int | None] = field(default_factory=list)
     problems: list[str | None] = field(default_factory=list)
     probabilities: list[Floats] = field(default_factory=list)
 
-    def add(self, block: ImageBatch, probabilities: Floats) -> None:
-        self.files += block.paths
-        self.rows += block.rows
-        self.problems += block.problems
+    def add(self, images: ImageBatch, probabilities: Floats) -> None:
+        """Add images with their probabilities, float32 (n, classes)."""
+        self.paths += images.paths
+        self.rows += images.rows
+        self.problems += images.problems
         self.probabilities.append(probabilities)
 
 
-def _lists(values: Floats, there: NDArray[np.bool_]) -> pa.ListArray:
-    """A row's values as a list; null where there are none."""
-    ends = np.cumsum(np.append(0, there * values.shape[1])).astype(np.int32)
-    offsets = pa.array(ends, mask=np.append(~there, False))
-    return pa.ListArray.from_arrays(offsets, pa.array(values[there].ravel()))
+def _lists(values: Floats, valid: NDArray[np.bool_]) -> pa.ListArray:
+    """Each row of `values`, float32 (N, C), as a list; null where `valid`, bool (N,), is false."""
+    ends = np.cumsum(np.append(0, valid * values.shape[1])).astype(np.int32)
+    offsets = pa.array(ends, mask=np.append(~valid, False))
+    return pa.ListArray.from_arrays(offsets, pa.array(values[valid].ravel()))

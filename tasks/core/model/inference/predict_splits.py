@@ -1,4 +1,4 @@
-"""Probabilities for the images of a tensor cache: importable without TensorFlow."""
+"""The predict stage: probabilities of the val and test images. It can be imported without TensorFlow."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +18,7 @@ SPLITS = ("val", "test")
 
 
 def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
+    """Everything that decides a prediction: the model's file and the tensors."""
     return PREDICT.ingredients({"model": model.model_sha256, "tensors": tensors.digest}, {})
 
 
@@ -29,19 +30,30 @@ def predict_splits(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> Predictions:
-    """Write `{val,test}.probabilities.npy`, float32 (N, classes), in the row order of the tensors."""
+    """Write `{val,test}.probabilities.npy`, float32 (N, classes), in the row order of the tensors.
+
+    Args:
+        model: Its `model.keras` takes uint8 (N, H, W, C) and returns probabilities.
+        tensors: Tensor cache with the images.
+        workspace: Where the output is written.
+        refresh: Whether to predict again if the output exists.
+        progress: Called with images done.
+
+    Returns:
+        Handle of the probabilities.
+    """
 
     def build(staging: Path) -> Mapping[str, Any]:
         total = tensors.val + tensors.test
         done = 0
         loaded = predictor.load(model.directory / "model.keras")
         for split in SPLITS:
-            parts = []
+            probabilities = []
             for images in loaded.batches(open_split(tensors, split).images):
-                parts.append(loaded.probabilities(images))
+                probabilities.append(loaded.probabilities(images))
                 done += len(images)
                 progress(done, total, f"{done:,} of {total:,} images")
-            np.save(staging / f"{split}.probabilities.npy", np.concatenate(parts))
+            np.save(staging / f"{split}.probabilities.npy", np.concatenate(probabilities))
         return {"model_sha256": model.model_sha256, "tensors": tensors.digest}
 
     return PREDICT.output(ingredients(model, tensors), workspace, build, refresh=refresh)

@@ -1,10 +1,11 @@
-"""The profile stage: what a model's images were like, so that later batches can be compared with them.
+"""The profile stage: describes the images of a model, so that later batches can be compared with them.
 
-A directory has `profile.parquet`, a row an image of some validation images: what `traits` says of it, how
-sure the model is of it, and where its embedding lies (`embedding.npz` has the directions, which are those of
-the training images). They are validation images since the model is as sure of its training images as of no
-others, and the rows themselves instead of a summary since a test of two samples has to know how much the
-smaller one says. Importable without TensorFlow.
+The output has `profile.parquet` with one row per image, for at most 2,000 validation images: the statistics
+of `image_stats`, the model's confidence, and the coordinates of the embedding. The directions of the
+coordinates are those of the training images and are in `embedding.npz`. The profile has validation images
+since a model is more confident on its training images than on any others. It has rows instead of a summary
+since a two-sample test depends on the size of the smaller sample. This module can be imported without
+TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -27,13 +28,15 @@ from tasks.core.stage.stages import PROFILE
 from tasks.core.workspace import Workspace
 
 TABLE = "profile.parquet"
-FOLDER = "profile"  # in a model version
+FOLDER = "profile"  # in the directory of a model version
 SPLIT = "val"
-IMAGES = 2000  # of val, and of train for the directions; a Kolmogorov-Smirnov distance of 0.05 shows
+# Images of val, and of train for the directions. A Kolmogorov-Smirnov distance of 0.05 is then detected.
+IMAGES = 2000
 Floats = NDArray[np.float32]
 
 
 def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
+    """Everything that decides a profile: the model's file and the tensors."""
     return PROFILE.ingredients({"model": model.model_sha256, "tensors": tensors.digest}, {})
 
 
@@ -45,24 +48,30 @@ def profile(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> Profile:
-    """Describe the model's images.
+    """Write the profile of a model's images.
 
     Args:
-        model: Its `model.keras` takes uint8 (N, H, W, C) and gives probabilities.
-        tensors: What it was trained on.
+        model: Its `model.keras` takes uint8 (N, H, W, C) and returns probabilities.
+        tensors: The tensor cache that it was trained on.
+        workspace: Where the output is written.
+        refresh: Whether to write the profile again if it exists.
+        progress: Called with splits done.
+
+    Returns:
+        Handle of the profile.
     """
 
     def build(staging: Path) -> Mapping[str, Any]:
         loaded = predictor.load(model.directory / "model.keras")
         progress(0, 2, "train images")
-        # The tensors' order is random: the first ones are a fair sample.
-        seen = open_split(tensors, "train").images[:IMAGES]
-        projection = Projection.of(loaded.score(seen)[1])
+        # The row order of the tensors is random, so the first rows are a random sample.
+        train_images = open_split(tensors, "train").images[:IMAGES]
+        projection = Projection.of(loaded.score(train_images)[1])
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")
         images = open_split(tensors, SPLIT).images[:IMAGES]
-        numbers = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
-        pq.write_table(pa.table(numbers), staging / TABLE)
+        features = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
+        pq.write_table(pa.table(features), staging / TABLE)
         return {"model_sha256": model.model_sha256, "split": SPLIT, "images": len(images)}
 
     return PROFILE.output(ingredients(model, tensors), workspace, build, refresh=refresh)
@@ -75,23 +84,29 @@ def describe(
     embeddings: Floats,
     projection: Projection,
 ) -> dict[str, Floats]:
-    """The numbers by which images are compared, float32 (N,) each.
+    """The features by which images are compared.
 
     Args:
         images: uint8 (N, H, W, C), as the model takes them.
-        sizes: Height and width of each before it was resized, (N, 2).
-        probabilities, embeddings: What the model gives, float32 (N, classes) and (N, D).
+        sizes: Integers (N, 2), height and width of each image before it was resized.
+        probabilities: The model's probabilities, float32 (N, classes).
+        embeddings: The model's embeddings, float32 (N, D).
+        projection: Projection of the embeddings.
+
+    Returns:
+        By name, float32 (N,) each.
     """
     confidence = {"confidence": probabilities.max(1)}
     return image_stats.of(images, sizes) | confidence | projection.features(embeddings)
 
 
 def of_version(version: ModelVersion) -> Projection | None:
-    """The directions that a version's profile was made with; None if the version has no profile."""
+    """The projection of a version's profile; None if the version has no profile."""
     directory = version.directory / FOLDER
     return Projection.read(directory) if directory.is_dir() else None
 
 
 def _sizes(tensors: TensorCache, count: int) -> NDArray[np.int32]:
-    kept = read_rows(tensors, ["height", "width"], SPLIT).slice(0, count)
-    return np.stack([kept["height"].to_numpy(), kept["width"].to_numpy()], axis=1)
+    """Original height and width of the first `count` images, int32 (count, 2)."""
+    rows = read_rows(tensors, ["height", "width"], SPLIT).slice(0, count)
+    return np.stack([rows["height"].to_numpy(), rows["width"].to_numpy()], axis=1)

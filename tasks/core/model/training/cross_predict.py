@@ -1,6 +1,6 @@
-"""Out-of-sample probabilities of the train images: each is predicted by a model that has not seen it.
+"""Out-of-sample probabilities of the train images: each is predicted by a model that was not trained on it.
 
-Importable without TensorFlow, which only an actual training loads.
+This module can be imported without TensorFlow; only a training loads it.
 """
 
 import shutil
@@ -27,10 +27,13 @@ MIN_FOLDS, MAX_FOLDS = 2, 20
 
 
 def check_folds(folds: int | None) -> None:
-    """Whether so many folds can be made.
+    """Check the number of folds.
+
+    Args:
+        folds: Number of folds; None for no cross-prediction.
 
     Raises:
-        UsageError: They cannot; in a cluster (TF_CONFIG) none can.
+        UsageError: The number is not in 2..20, or this process belongs to a cluster (TF_CONFIG).
     """
     if folds is not None and not MIN_FOLDS <= folds <= MAX_FOLDS:
         raise UsageError(f"folds must lie in {MIN_FOLDS}..{MAX_FOLDS}", found=str(folds))
@@ -39,6 +42,7 @@ def check_folds(folds: int | None) -> None:
 
 
 def ingredients(tensors: TensorCache, settings: TrainSettings, folds: int) -> Ingredients:
+    """Everything that decides a cross-prediction: the ingredients of a training, and the number of folds."""
     trained = train.ingredients(tensors, settings)
     return CROSS_PREDICT.ingredients(trained.inputs, {**trained.parameters, "folds": folds})
 
@@ -52,35 +56,47 @@ def cross_predict(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> Predictions:
-    """Train one model a fold; write `train.probabilities.npy`, float32 (N, classes), in the rows' order.
+    """Train one model per fold and predict the fold's images with it.
 
-    Each fold's training is a finished stage of its own, so that after a crash only the others are left.
+    Writes `train.probabilities.npy`, float32 (N, classes), in the row order of the train images. Each fold's
+    training is a stage with its own output, so that after a crash only the unfinished folds are trained.
 
     Args:
-        folds: 2..20; the cost is that of so many trainings on (folds - 1) / folds of the images.
+        tensors: Tensor cache with the train images.
+        settings: How to train each model.
+        folds: Number of folds, 2..20. The cost is that of `folds` trainings on (folds - 1) / folds of the
+            images.
+        workspace: Where the output is written.
+        refresh: Whether to predict again if the output exists.
+        progress: Called with folds done.
+
+    Returns:
+        Handle of the probabilities.
+
+    Raises:
+        UsageError: See `check_folds`.
     """
     check_folds(folds)
 
     def build(staging: Path) -> Mapping[str, Any]:
-        whole = np.zeros((tensors.train, len(tensors.classes)), np.float32)
+        probabilities = np.zeros((tensors.train, len(tensors.classes)), np.float32)
         for number in range(folds):
             progress(number, folds, f"fold {number + 1} of {folds}")
-            held = members(tensors.train, number, folds)
-            whole[held] = _predict(tensors, settings, number, folds, workspace)
-        np.save(staging / "train.probabilities.npy", whole)
+            rows = members(tensors.train, number, folds)
+            probabilities[rows] = _predict(tensors, settings, number, folds, workspace)
+        np.save(staging / "train.probabilities.npy", probabilities)
         return {"model_sha256": "", "tensors": tensors.digest}
 
-    made_of = ingredients(tensors, settings, folds)
-    return CROSS_PREDICT.output(made_of, workspace, build, refresh=refresh)
+    return CROSS_PREDICT.output(ingredients(tensors, settings, folds), workspace, build, refresh=refresh)
 
 
 def _predict(
     tensors: TensorCache, settings: TrainSettings, number: int, folds: int, workspace: Workspace
 ) -> Any:
-    """Probabilities of one fold's images; its tensors are only needed until then."""
+    """Probabilities of one fold's images, float32 (n, classes); the fold's tensors are deleted afterwards."""
     fold = folds_module.fold(tensors, number, folds, workspace)
     trained = train.train(fold, settings, workspace)
-    predicted = predict_splits.predict_splits(trained, fold, workspace)
-    probabilities = np.load(predicted.directory / "test.probabilities.npy", allow_pickle=False)
+    predictions = predict_splits.predict_splits(trained, fold, workspace)
+    probabilities = np.load(predictions.directory / "test.probabilities.npy", allow_pickle=False)
     shutil.rmtree(fold.directory)
     return probabilities

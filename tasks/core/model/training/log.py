@@ -1,4 +1,4 @@
-"""What a person hears of a training: a line an epoch, at a bounded rate, and live progress."""
+"""Log lines and progress reports of a training: one line per epoch, at a limited rate."""
 
 import logging
 import time
@@ -8,26 +8,32 @@ from tasks.core.progress import Progress
 
 log = logging.getLogger("plumbline.train")
 
-SAID = 1.0  # seconds between lines in the log, however short the epochs
+LOG_INTERVAL = 1.0  # minimum number of seconds between two log lines, however short the epochs are
 
 
 class TrainingLog:
-    """Tells of one training.
+    """Reports the progress of one training.
 
     Args:
-        trainer: The training, at the step from which it goes on.
-        progress: Told epochs done after every window.
+        trainer: The training, at the step at which this process starts or resumes it.
+        progress: Called with epochs done after every window of steps.
     """
 
     def __init__(self, trainer: Trainer, progress: Progress) -> None:
         self.trainer, self.plan, self.progress = trainer, trainer.plan, progress
-        self.first, self.began, self.said = trainer.step, time.monotonic(), 0.0
+        self.first_step, self.started, self.last_logged = trainer.step, time.monotonic(), 0.0
 
     def epoch(self, entry: dict[str, float]) -> None:
-        """A line about an epoch, unless there was one less than a second ago; always one about the last."""
-        if time.monotonic() - self.said < SAID and not self.trainer.done:
+        """Log a line about an epoch.
+
+        A line within `LOG_INTERVAL` of the previous one is left out, except the line about the last epoch.
+
+        Args:
+            entry: The epoch's entry in `Trainer.history`.
+        """
+        if time.monotonic() - self.last_logged < LOG_INTERVAL and not self.trainer.done:
             return
-        self.said = time.monotonic()
+        self.last_logged = time.monotonic()
         log.info(
             "  epoch %g/%g  loss %.3f  accuracy %.1f %%  val %.1f %%  %s img/s  %s left",
             round(entry["epoch"], 2),
@@ -36,19 +42,19 @@ class TrainingLog:
             100 * entry["train_accuracy"],
             100 * entry["val_accuracy"],
             f"{entry['images_per_second']:,.0f}",
-            self._left(),
+            self._time_left(),
         )
 
     def window(self) -> None:
-        """Progress so far, in epochs and words."""
-        loss, right, images, seconds = self.trainer.epoch_totals
-        note = f"{self._left()} left"
+        """Report epochs done, with loss, accuracy and speed of the current epoch so far."""
+        loss, correct, images, seconds = self.trainer.epoch_totals
+        note = f"{self._time_left()} left"
         if images:
-            figures = f"loss {loss / images:.3f}, accuracy {right / images:.1%}"
-            note = f"{figures}, {images / seconds:,.0f} img/s, {note}"
+            scores = f"loss {loss / images:.3f}, accuracy {correct / images:.1%}"
+            note = f"{scores}, {images / seconds:,.0f} img/s, {note}"
         self.progress(self.trainer.step / self.plan.per_epoch, self.plan.steps / self.plan.per_epoch, note)
 
-    def _left(self) -> str:
-        done = self.trainer.step - self.first
-        seconds = (time.monotonic() - self.began) / max(1, done) * (self.plan.steps - self.trainer.step)
+    def _time_left(self) -> str:
+        done = self.trainer.step - self.first_step
+        seconds = (time.monotonic() - self.started) / max(1, done) * (self.plan.steps - self.trainer.step)
         return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,6 +1,6 @@
-"""Optimizers as one shape: variables that make up their state, and one update.
+"""Optimizers with a common interface: a list of state variables and an update method.
 
-Keras' own optimizers have one learning rate for all variables; here biases of batch norms learn faster.
+Keras' own optimizers have one learning rate for all variables; here the biases of batch norms learn faster.
 """
 
 from collections.abc import Sequence
@@ -17,99 +17,125 @@ BIAS_RATE = 16.0  # batch-norm biases learn this many times faster than weights
 
 MOMENTUM = 0.9
 MUON_MOMENTUM = 0.6
-MUON_RATE = 0.25  # the length of a kernel's step, in lengths of the kernel, for a learning rate of 1
-ITERATIONS = 3
-TINY = 1e-7  # keeps a gradient of zeros from being divided by zero
-WEIGHT_DECAY = 5e-4  # of kernels, added to their gradients
+MUON_RATE = 0.25  # norm of a kernel's step, relative to the norm of the kernel, at a learning rate of 1
+NEWTON_SCHULZ_STEPS = 3
+EPSILON = 1e-7  # keeps a gradient of zeros from being divided by zero
+WEIGHT_DECAY = 5e-4  # added to the gradients of kernels
 
 
 class Optimizer(Protocol):
     """An optimizer for a fixed list of trainable variables.
 
-    `update` takes each replica's share of the gradients, and adds them up (`replicas.all_reduce_sum`): every
-    replica then makes the same update of its own copy of the variables.
+    `update` takes each replica's share of the gradients and sums them (`replicas.all_reduce_sum`). Every
+    replica then applies the same update to its own copy of the variables.
+
+    Attributes:
+        state: All variables that change in an update besides the trainable ones, in a fixed order.
     """
 
     state: list[tf.Variable]
 
-    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None: ...
+    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Apply one step to the trainable variables.
+
+        Args:
+            gradients: This replica's share of the gradients, one for each variable.
+            learning_rate: float32 scalar.
+        """
 
 
 class Nesterov:
     """Stochastic gradient descent with Nesterov's momentum (Sutskever et al., 2013).
 
     Args:
-        trainable: The variables.
-        rates: A factor on the learning rate for each of them.
+        trainable: The variables to train.
+        rate_factors: Factor on the learning rate for each variable.
     """
 
-    def __init__(self, trainable: Sequence[tf.Variable], rates: Sequence[float]) -> None:
+    def __init__(self, trainable: Sequence[tf.Variable], rate_factors: Sequence[float]) -> None:
         self.trainable = list(trainable)
-        self.rates = list(rates)
+        self.rate_factors = list(rate_factors)
         self.state = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in trainable]
 
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """See `Optimizer.update`."""
         self.apply(replicas.all_reduce_sum(gradients), learning_rate)
 
     def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
-        """Update by gradients that are added up already."""
-        for variable, gradient, velocity, rate in zip(
-            self.trainable, gradients, self.state, self.rates, strict=True
+        """Apply one step with gradients that are already summed over replicas."""
+        for variable, gradient, velocity, factor in zip(
+            self.trainable, gradients, self.state, self.rate_factors, strict=True
         ):
             if len(variable.shape) > 1:
                 gradient += WEIGHT_DECAY * variable
             velocity.assign(MOMENTUM * velocity + gradient)
-            variable.assign_sub(learning_rate * rate * (gradient + MOMENTUM * velocity))
+            variable.assign_sub(learning_rate * factor * (gradient + MOMENTUM * velocity))
 
 
 class Muon:
     """Orthogonalised momentum for convolution kernels, Nesterov's for all other variables.
 
-    K. Jordan et al., "Muon" (2024, kellerjordan.github.io/posts/muon): a kernel's step is the nearest
-    matrix with orthonormal rows to its momentum, so that every direction learns at the same pace. Batch
-    norm makes a kernel's length meaningless: it is held at the square root of its filters' number. Keras'
+    K. Jordan et al., "Muon" (2024, kellerjordan.github.io/posts/muon): a kernel's step is the matrix with
+    orthonormal rows that is nearest to its momentum, so that every direction learns at the same rate. Batch
+    norm makes a kernel's norm meaningless, so it is kept at the square root of the number of filters. Keras'
     own Muon leaves kernels of more than two dimensions to AdamW.
 
     Args:
-        trainable: The variables; kernels are those of four dimensions.
-        rates: A factor on the learning rate for each of them.
+        trainable: The variables to train; kernels are those with four dimensions.
+        rate_factors: Factor on the learning rate for each variable; kernels ignore theirs.
     """
 
-    def __init__(self, trainable: Sequence[tf.Variable], rates: Sequence[float]) -> None:
-        kernel = [len(variable.shape) == 4 for variable in trainable]
-        self.kernels = [variable for variable, is_kernel in zip(trainable, kernel, strict=True) if is_kernel]
-        self.moments = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in self.kernels]
-        self.is_kernel = kernel
+    def __init__(self, trainable: Sequence[tf.Variable], rate_factors: Sequence[float]) -> None:
+        self.kernel_mask = [len(variable.shape) == 4 for variable in trainable]
+        self.kernels = [
+            variable for variable, is_kernel in zip(trainable, self.kernel_mask, strict=True) if is_kernel
+        ]
+        self.momenta = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in self.kernels]
         self.others = Nesterov(
-            [variable for variable, is_kernel in zip(trainable, kernel, strict=True) if not is_kernel],
-            [rate for rate, is_kernel in zip(rates, kernel, strict=True) if not is_kernel],
+            [
+                variable
+                for variable, is_kernel in zip(trainable, self.kernel_mask, strict=True)
+                if not is_kernel
+            ],
+            [
+                factor
+                for factor, is_kernel in zip(rate_factors, self.kernel_mask, strict=True)
+                if not is_kernel
+            ],
         )
-        self.state = self.moments + self.others.state
+        self.state = self.momenta + self.others.state
 
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """See `Optimizer.update`."""
         gradients = replicas.all_reduce_sum(gradients)
-        of_kernels = [g for g, is_kernel in zip(gradients, self.is_kernel, strict=True) if is_kernel]
-        for variable, gradient, moment in zip(self.kernels, of_kernels, self.moments, strict=True):
-            moment.assign(MUON_MOMENTUM * moment + gradient)
-            step = _oriented(gradient + MUON_MOMENTUM * moment)
-            length = np.sqrt(variable.shape[-1])
-            kept = variable * (length / (tf.norm(variable) + TINY))
-            variable.assign(kept - MUON_RATE * learning_rate * step)
-        of_others = [g for g, is_kernel in zip(gradients, self.is_kernel, strict=True) if not is_kernel]
+        of_kernels = [g for g, is_kernel in zip(gradients, self.kernel_mask, strict=True) if is_kernel]
+        for variable, gradient, momentum in zip(self.kernels, of_kernels, self.momenta, strict=True):
+            momentum.assign(MUON_MOMENTUM * momentum + gradient)
+            step = _orthogonalized(gradient + MUON_MOMENTUM * momentum)
+            norm = np.sqrt(variable.shape[-1])
+            rescaled = variable * (norm / (tf.norm(variable) + EPSILON))
+            variable.assign(rescaled - MUON_RATE * learning_rate * step)
+        of_others = [g for g, is_kernel in zip(gradients, self.kernel_mask, strict=True) if not is_kernel]
         self.others.apply(of_others, learning_rate)
 
 
-def _oriented(kernel: tf.Tensor) -> tf.Tensor:
-    """The kernel as a matrix of one column a filter, with singular values near 1, in its own shape.
+def _orthogonalized(kernel: tf.Tensor) -> tf.Tensor:
+    """Bring the singular values of a kernel, as a matrix with one column per filter, near 1.
 
     Three steps of the quintic Newton-Schulz iteration with Jordan's coefficients bring singular values
-    from 0.1..1 to 0.7..1.2, which is near enough. No transpose is ever made: oneDNN's cost as much as the
-    iteration (6 % of a step of `flash`).
+    from 0.1..1 to 0.7..1.2, which is close enough. The matrix is never transposed: oneDNN's transposes cost
+    as much as the iteration (6 % of a step of `flash`).
+
+    Args:
+        kernel: float32 (H, W, C, filters).
+
+    Returns:
+        The orthogonalized kernel, in the same shape.
     """
     matrix = tf.reshape(kernel, (-1, kernel.shape[-1]))
     tall = matrix.shape[0] >= matrix.shape[1]
-    matrix /= tf.norm(matrix) + TINY
-    for _ in range(ITERATIONS):
+    matrix /= tf.norm(matrix) + EPSILON
+    for _ in range(NEWTON_SCHULZ_STEPS):
         square = tf.matmul(matrix, matrix, transpose_a=tall, transpose_b=not tall)
         factor = -4.7750 * square + 2.0315 * tf.matmul(square, square)
         matrix = 3.4445 * matrix + (tf.matmul(matrix, factor) if tall else tf.matmul(factor, matrix))
@@ -117,7 +143,11 @@ def _oriented(kernel: tf.Tensor) -> tf.Tensor:
 
 
 class Adam:
-    """Keras' Adam (Kingma and Ba, 2015) with its usual settings; Keras itself adds up over replicas."""
+    """Keras' Adam (Kingma and Ba, 2015) with its default settings; Keras itself sums over replicas.
+
+    Args:
+        trainable: The variables to train.
+    """
 
     def __init__(self, trainable: Sequence[tf.Variable]) -> None:
         self.trainable = list(trainable)
@@ -126,18 +156,21 @@ class Adam:
         self.state = [variable.value for variable in self._adam.variables]
 
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """See `Optimizer.update`."""
         self._adam.learning_rate.assign(learning_rate)
         self._adam.apply(list(gradients), self.trainable)
 
 
 def build(recipe: Recipe, model: keras.Model, bias_rate: float) -> Optimizer:
-    """The recipe's optimizer for the model's trainable variables.
+    """Build the recipe's optimizer for the model's trainable variables.
 
     Args:
-        bias_rate: Factor on the learning rate of batch-norm biases.
+        recipe: Its `optimizer` is "adam", "nesterov" or "muon".
+        model: A built model.
+        bias_rate: Factor on the learning rate of batch-norm biases; Adam ignores it.
     """
     trainable = [variable.value for variable in model.trainable_variables]
     if recipe.optimizer == "adam":
         return Adam(model.trainable_variables)
-    rates = [bias_rate if "norm" in variable.path else 1.0 for variable in model.trainable_variables]
-    return (Muon if recipe.optimizer == "muon" else Nesterov)(trainable, rates)
+    rate_factors = [bias_rate if "norm" in variable.path else 1.0 for variable in model.trainable_variables]
+    return (Muon if recipe.optimizer == "muon" else Nesterov)(trainable, rate_factors)

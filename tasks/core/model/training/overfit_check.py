@@ -1,4 +1,4 @@
-"""A check before a long training: a network that can't learn one batch by heart won't learn a dataset.
+"""A check before a long training: a network that cannot overfit one batch will not learn a dataset.
 
 A. Karpathy, "A Recipe for Training Neural Networks" (2019): "overfit a single batch".
 """
@@ -14,22 +14,22 @@ from tasks.core.errors import DivergedError
 from tasks.core.model.devices import runtime
 from tasks.core.stage.handles import TensorCache
 
-IMAGES = 64  # at most: what fits into any recipe's capacity
+IMAGES = 64  # maximum batch size; every recipe has the capacity to memorize it
 STEPS = 300
-MAX_LOSS_SHARE = 0.1  # of the loss of guessing
+MAX_LOSS_SHARE = 0.1  # maximum loss to pass, as a share of the loss of guessing
 
 
 @dataclass(frozen=True)
 class OverfitResult:
-    """What came of overfitting a batch.
+    """Result of overfitting one batch.
 
     Args:
-        passed: Whether the network knows the batch by heart.
-        images: Images in the batch.
+        passed: Whether the network memorized the batch.
+        images: Number of images in the batch.
         steps: Steps trained.
-        accuracy: On the batch, 0..1, by the network as it would be published.
+        accuracy: Accuracy on the batch, 0..1, of the network as it would be published.
         loss: Cross-entropy on the batch; guessing gives log(classes).
-        problem: What went wrong, in words; empty if nothing.
+        problem: Why the check failed; empty if it passed.
     """
 
     passed: bool
@@ -40,16 +40,23 @@ class OverfitResult:
     problem: str = ""
 
     def __str__(self) -> str:
-        right = f"{self.accuracy:.0%} of {self.images} images right"
-        found = f"{right} after {self.steps} steps, loss {self.loss:.3g}"
-        return f"pass: {found}" if self.passed else f"fail: {found}; {self.problem}"
+        correct = f"{self.accuracy:.0%} of {self.images} images right"
+        outcome = f"{correct} after {self.steps} steps, loss {self.loss:.3g}"
+        return f"pass: {outcome}" if self.passed else f"fail: {outcome}; {self.problem}"
 
 
 def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> OverfitResult:
-    """Train the recipe on one batch of at most 64 training images and see whether it learns them by heart.
+    """Train the recipe on one batch of at most 64 training images and check that it memorizes them.
 
-    Without augmentation, label smoothing and mirrored views, which are there to prevent just this. Takes
-    seconds, and writes nothing.
+    Augmentation, label smoothing, mirrored views, logit adjustment and early stopping are off, since they
+    work against overfitting. The check takes seconds and writes nothing.
+
+    Args:
+        tensors: Tensor cache with the training images.
+        settings: Settings of the training to check.
+
+    Returns:
+        The result; a diverged training fails with its reason.
     """
     with runtime.suppress_stderr():
         from tasks.core.model.devices import device
@@ -76,11 +83,11 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> OverfitResul
     except DivergedError as error:
         problem = f"{error.summary}: {error.parts['found']}"
     loss, accuracy = trainer.validate()
-    learned = accuracy == 1 and loss < MAX_LOSS_SHARE * np.log(len(tensors.classes))
-    if not learned and not problem:
+    passed = accuracy == 1 and loss < MAX_LOSS_SHARE * np.log(len(tensors.classes))
+    if not passed and not problem:
         problem = "look for equal images with different labels, or try another --learning-rate"
     return OverfitResult(
-        bool(learned), len(batch.labels), trainer.step, accuracy, loss, "" if learned else problem
+        bool(passed), len(batch.labels), trainer.step, accuracy, loss, "" if passed else problem
     )
 
 

@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 from tasks.core.recipes import Recipe
 
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
-START, END = 0.2, 0.02  # of the peak
+START, END = 0.2, 0.02  # first and last learning rate, as shares of the peak
 
 
 def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:
     """The learning rate of every step, float32 (steps,).
 
-    Nesterov and Muon: one cycle (Smith and Topin, 2018), a straight rise to the peak and a straight fall,
-    planned for the whole budget (Li et al., "Budgeted Training", 2020). Adam: constant.
+    Nesterov and Muon have one cycle (Smith and Topin, 2018): a linear rise to the peak and a linear fall,
+    planned for all steps (Li et al., "Budgeted Training", 2020). Adam has a constant learning rate.
     """
     if recipe.optimizer == "adam":
         return np.full(steps, recipe.learning_rate, np.float32)

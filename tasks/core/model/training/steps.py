@@ -1,4 +1,4 @@
-"""The steps of a training, fixed before it starts, and which images each of them sees."""
+"""The plan of a training: the number of steps and the images of each step, fixed before it starts."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from tasks.core.recipes import Recipe
 
 @dataclass(frozen=True)
 class StepPlan:
-    """Everything about a training's course that follows from its settings alone.
+    """The part of a training that follows from its settings alone.
 
     Args:
         recipe: The recipe, fitted to the dataset.
-        seed: Everything random follows from it.
-        shuffle: The order of the training images.
-        per_epoch: Steps in an epoch; the rows that don't fill a last batch wait for the next epoch's order.
-        steps: Steps in all.
+        seed: Seed of everything random in the training.
+        shuffle: Order of the training images in each epoch.
+        per_epoch: Steps in an epoch; rows that do not fill a last batch are left out of that epoch.
+        steps: Total number of steps.
     """
 
     recipe: Recipe
@@ -29,31 +29,44 @@ class StepPlan:
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int, images: int, image_bytes: int = 0) -> "StepPlan":
-        """The plan for a number of training images.
+        """Plan a training.
 
         Args:
-            image_bytes: Of an image; with them the order spares the memory where images take too much.
+            recipe: The recipe, fitted to the dataset.
+            seed: Seed of the training.
+            images: Number of training images.
+            image_bytes: Bytes of an image. Images that are too large for a full shuffle in memory are
+                shuffled in windows; 0 always shuffles all images together.
         """
         per_epoch = max(1, images // recipe.batch_size)
         steps = max(1, round(recipe.epochs * per_epoch))
         return cls(recipe, seed, Shuffle(seed, images, image_bytes), per_epoch, steps)
 
     def epoch(self, step: int) -> int:
-        """The epoch, counted from 0, that step `step` belongs to."""
+        """The epoch, counted from 0, that `step` belongs to."""
         return step // self.per_epoch
 
     def window(self, start: int, length: int) -> int:
-        """The step before which a window of at most `length` steps from `start` on ends.
+        """End (exclusive) of a window of at most `length` steps that starts at step `start`.
 
-        A window ends with its epoch. How training is cut into windows changes nothing about its result.
+        A window never crosses the end of an epoch. The division into windows does not change the result of
+        a training.
         """
         return min(start + max(1, length), (self.epoch(start) + 1) * self.per_epoch, self.steps)
 
     def ends_epoch(self, step: int) -> bool:
-        """Whether `step` steps make whole epochs, or are all that there are."""
+        """Whether an epoch, or the training, is over after `step` steps."""
         return step % self.per_epoch == 0 or step == self.steps
 
     def positions(self, start: int, end: int) -> NDArray[np.int64]:
-        """Places, in the order of their one epoch, of the images of the steps start..end; (steps, batch)."""
+        """Positions, in the order of their epoch, of the images of steps start..end.
+
+        Args:
+            start: First step.
+            end: One past the last step, in the same epoch.
+
+        Returns:
+            int64 (end - start, batch_size).
+        """
         first, size = start % self.per_epoch, self.recipe.batch_size
         return np.arange(first * size, (first + end - start) * size).reshape(end - start, size)

@@ -1,4 +1,4 @@
-"""The training stage: importable without TensorFlow, which only an actual training loads."""
+"""The train stage. It can be imported without TensorFlow; only a training loads it."""
 
 import logging
 import shutil
@@ -25,7 +25,16 @@ log = logging.getLogger("plumbline.train")
 
 
 def ingredients(tensors: TensorCache, settings: TrainSettings, audit: Audit | None = None) -> Ingredients:
-    """What a training follows from; the audit only where its leaks are dropped, and then only these."""
+    """Everything that decides a training.
+
+    Args:
+        tensors: Tensor cache with the images.
+        settings: How to train.
+        audit: Needed if `settings.drop_leaks`. Only its lists of leaks are ingredients.
+
+    Raises:
+        UsageError: Leaks are to be dropped and there is no audit.
+    """
     leaks = _leaks(settings, audit)
     dropped = int(duplicate_table.read_mask(leaks["train"]).sum()) if leaks else 0
     recipe = recipes.resolve(settings, max(1, tensors.train - dropped))
@@ -45,24 +54,30 @@ def train(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> TrainedModel:
-    """Train a recipe, going on from the last checkpoint of the same training if there is one.
+    """Train a recipe, resuming from the last checkpoint of the same training if there is one.
 
-    Writes `model.keras`, `weights.npz` and `history.parquet`. The checkpoints lie beside the result, in
-    a folder of the same digest that is removed once the result is published.
+    Writes `model.keras`, `weights.npz` and `history.parquet`. The checkpoints are in a directory next to the
+    output, named by the same digest. It is removed once the output is published.
 
     Args:
-        tensors: The images.
+        tensors: Tensor cache with the images.
         settings: How to train.
-        workspace: Where the model is put.
-        audit: Which images leak; needed if the settings have them dropped.
-        refresh: Train again even if the model is there.
-        progress: Told epochs.
+        workspace: Where the model is written.
+        audit: Lists the leaking images; needed if `settings.drop_leaks`.
+        refresh: Whether to train again if the model exists.
+        progress: Called with epochs done.
+
+    Returns:
+        Handle of the trained model.
 
     Raises:
-        DivergedError: The loss is not a number any more, or beyond hope.
+        DataError: All images of a split are left out as leaks.
+        DivergedError: The loss is NaN or above the divergence threshold.
+        LostWorkerError: Another process of the cluster is gone.
+        UsageError: Leaks are to be dropped and there is no audit, or the cluster's processes disagree.
     """
-    made_of = ingredients(tensors, settings, audit)
-    checkpoints = _checkpoints(made_of.digest, workspace)
+    training_ingredients = ingredients(tensors, settings, audit)
+    checkpoints = _checkpoints(training_ingredients.digest, workspace)
     if refresh:
         shutil.rmtree(checkpoints, ignore_errors=True)
 
@@ -70,10 +85,11 @@ def train(
         with runtime.suppress_stderr():
             from tasks.core.model.training import loop
 
-        order = loop.TrainingJob(tensors, settings, _masks(settings, audit), checkpoints, made_of.digest)
-        return loop.train(order, staging, progress)
+        masks, digest = _masks(settings, audit), training_ingredients.digest
+        job = loop.TrainingJob(tensors, settings, masks, checkpoints, digest)
+        return loop.train(job, staging, progress)
 
-    trained = TRAIN.output(made_of, workspace, build, refresh=refresh)
+    trained = TRAIN.output(training_ingredients, workspace, build, refresh=refresh)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return trained
 
@@ -81,7 +97,7 @@ def train(
 def finished(
     tensors: TensorCache, settings: TrainSettings, workspace: Workspace, audit: Audit | None = None
 ) -> TrainedModel | None:
-    """What `train` would find already there; None if it would have to train."""
+    """The existing output of `train` for the same arguments; None if it would have to train."""
     return TRAIN.finished(ingredients(tensors, settings, audit), workspace)
 
 
@@ -94,21 +110,20 @@ def follow(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> bool:
-    """Train along with the leader of the cluster of TF_CONFIG; writes nothing. Arguments as of `train`.
+    """Train as a worker of the cluster of TF_CONFIG; only its chief writes. Arguments are those of `train`.
 
     Returns:
-        Whether there was anything to train: in a workspace shared with the leader it may be done already.
+        Whether there was anything to train: in a workspace that is shared with the chief, the output may
+        already exist.
     """
-    made_of = ingredients(tensors, settings, audit)
-    checkpoints = _checkpoints(made_of.digest, workspace)
-    if not refresh and manifests.is_complete(TRAIN.directory(made_of.digest, workspace)):
+    digest = ingredients(tensors, settings, audit).digest
+    checkpoints = _checkpoints(digest, workspace)
+    if not refresh and manifests.is_complete(TRAIN.directory(digest, workspace)):
         return False
     with runtime.suppress_stderr():
         from tasks.core.model.training import loop
 
-    loop.follow(
-        loop.TrainingJob(tensors, settings, _masks(settings, audit), checkpoints, made_of.digest), progress
-    )
+    loop.follow(loop.TrainingJob(tensors, settings, _masks(settings, audit), checkpoints, digest), progress)
     return True
 
 
@@ -121,7 +136,7 @@ def _masks(settings: TrainSettings, audit: Audit | None) -> dict[str, NDArray[np
 
 
 def _leaks(settings: TrainSettings, audit: Audit | None) -> dict[str, Path]:
-    """The files that say which images to leave out, by split."""
+    """By split, the file that lists the images to leave out; empty if leaks are kept."""
     if not settings.drop_leaks:
         return {}
     if audit is None:

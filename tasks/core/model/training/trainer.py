@@ -1,4 +1,4 @@
-"""A model in training: what changes, and the compiled functions that change and judge it."""
+"""A model in training: its state, and the compiled functions that train and evaluate it."""
 
 import time
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from tasks.core.model.devices import device
 from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice, all_reduce_sum
 from tasks.core.model.export import inference_model
 from tasks.core.model.training import augmentation, optimizers, schedules
-from tasks.core.model.training import loss as loss_module
 from tasks.core.model.training.checkpoint import Checkpoint
+from tasks.core.model.training.loss import class_offsets, smoothed_cross_entropy
 from tasks.core.model.training.steps import StepPlan
 
-DIVERGENCE_FACTOR = 1000  # times the loss of guessing: a loss that large never came back
+DIVERGENCE_FACTOR = 1000  # a loss above this multiple of log(classes) has diverged; no such run recovered
 
 
 @dataclass(frozen=True)
 class Best:
-    """The model as it was when it did best on the validation images.
+    """The model at the epoch with the lowest validation loss.
 
     Args:
-        epoch: Whole epochs done then.
+        epoch: Number of epochs done at that point.
         val_loss: Mean cross-entropy on the validation images.
-        val_accuracy: On the validation images, 0..1.
-        values: Of the model's variables, in their order.
+        val_accuracy: Accuracy on the validation images, 0..1.
+        values: Values of the model's variables, in their order.
     """
 
     epoch: int
@@ -45,12 +45,20 @@ class Trainer:
     """A training at some step.
 
     Args:
-        plan: Its course.
-        train: Images to learn from.
-        val: Images to judge by.
+        plan: Number of steps and the images of each step.
+        train: Images to train on.
+        val: Images for the validation after each epoch.
         classes: Number of classes.
         policy: Keras' name of the precision to calculate in.
-        team: Who trains; every process of it has a trainer with the same arguments.
+        devices: Replicas that share each batch; every process of a cluster has a trainer with the same
+            arguments.
+
+    Attributes:
+        step: Number of steps done.
+        history: One entry per finished epoch.
+        epoch_totals: Sums over the current epoch so far: loss, correct predictions, images, seconds.
+        best: The best epoch so far; None unless early stopping is on.
+        consistent: Whether variables, step and sums belong to the same step.
     """
 
     def __init__(
@@ -67,19 +75,19 @@ class Trainer:
             self.model = build.build(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizers.build(plan.recipe, self.model, optimizers.BIAS_RATE)
         self.buffer = WindowBuffer(train.images, plan.shuffle)
-        self.rates = schedules.learning_rates(plan.recipe, plan.steps)
+        self.learning_rates = schedules.learning_rates(plan.recipe, plan.steps)
         self.divergence_threshold = DIVERGENCE_FACTOR * float(np.log(classes))
-        self.offsets = tf.constant(loss_module.class_offsets(plan.recipe, train.labels, classes))
+        self.class_offsets = tf.constant(class_offsets(plan.recipe, train.labels, classes))
         self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
         self.history: list[dict[str, float]] = []
-        self.epoch_totals = [0.0, 0.0, 0.0, 0.0]  # of the epoch so far: loss, right, images, seconds
+        self.epoch_totals = [0.0, 0.0, 0.0, 0.0]
         self.step = 0
-        self.best: Best | None = None  # kept only if early stopping is on
-        self.consistent = True  # whether variables, step and sums are of one moment
+        self.best: Best | None = None
+        self.consistent = True
         batch = (None, len(devices.process_share(np.arange(plan.recipe.batch_size))))
         self._train_steps = tf.function(
             self._steps,
-            autograph=False,  # translating Python's loops and branches made half of the trace's cost
+            autograph=False,  # AutoGraph's translation was half of the cost of tracing
             input_signature=[  # one trace serves windows of any length
                 tf.TensorSpec((*batch, *train.images.shape[1:]), tf.uint8),
                 tf.TensorSpec(batch, tf.int32),
@@ -94,13 +102,13 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """Whether every step is made, or validation has not improved for as long as is to be borne."""
+        """Whether all steps are done, or validation has not improved for `patience` epochs."""
         patience = self.plan.recipe.patience
-        tired = patience and self.best and len(self.history) - self.best.epoch >= patience
-        return self.step == self.plan.steps or bool(tired)
+        out_of_patience = patience and self.best and len(self.history) - self.best.epoch >= patience
+        return self.step == self.plan.steps or bool(out_of_patience)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on from a checkpoint of the same plan."""
+        """Set the state to that of a checkpoint of a training with the same plan."""
         count = len(self.variables)
         for variable, value in zip(self.variables, saved.arrays[:count], strict=True):
             variable.assign(value)
@@ -109,7 +117,7 @@ class Trainer:
             self.best = Best(**saved.facts["best"], values=list(saved.arrays[count:]))
 
     def checkpoint(self) -> Checkpoint:
-        """All that `restore` needs."""
+        """The current state, from which `restore` continues."""
         arrays = [variable.numpy() for variable in self.variables]
         facts = {"history": self.history, "sums": self.epoch_totals, "best": None}
         if self.best:
@@ -122,39 +130,49 @@ class Trainer:
         return Checkpoint(self.step, arrays, facts)
 
     def take_best(self) -> None:
-        """Put back the variables of the best epoch, if early stopping kept them."""
+        """Set the model to the weights of the best epoch, if early stopping is on."""
         if self.best:
             for variable, value in zip(self.model.variables, self.best.values, strict=True):
                 variable.assign(value)
 
     def run(self, end: int) -> float:
-        """Train up to step `end`, all within one epoch; gives the seconds that it took.
+        """Train up to step `end`.
+
+        Args:
+            end: Step to stop before, in the same epoch as the current step.
+
+        Returns:
+            Duration in seconds.
 
         Raises:
-            DivergedError: A loss was not a number any more, or beyond hope.
+            DivergedError: A loss is NaN or above the divergence threshold.
         """
-        began, start = time.perf_counter(), self.step
+        started, start = time.perf_counter(), self.step
         images, labels = self._window(start, end)
         self.consistent = False
-        losses, right = self._train_steps(images, labels, tf.constant(self.rates[start:end]))
-        self._count(losses.numpy(), right.numpy(), start)
+        losses, correct = self._train_steps(images, labels, tf.constant(self.learning_rates[start:end]))
+        self._add_to_totals(losses.numpy(), correct.numpy(), start)
         self.step = end
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         self.epoch_totals[3] += seconds
         self.consistent = True
         return seconds
 
     def close_epoch(self) -> dict[str, float]:
-        """Score the validation images and start new sums."""
-        loss, right, images, seconds = self.epoch_totals
+        """Evaluate the validation images, append an entry to the history and reset the epoch's sums.
+
+        Returns:
+            The new entry of `history`.
+        """
+        loss, correct, images, seconds = self.epoch_totals
         val_loss, val_accuracy = self.validate()
         entry = {
             "epoch": self.step / self.plan.per_epoch,
             "train_loss": loss / images,
-            "train_accuracy": right / images,
+            "train_accuracy": correct / images,
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
-            "learning_rate": float(self.rates[self.step - 1]),
+            "learning_rate": float(self.learning_rates[self.step - 1]),
             "images_per_second": images / seconds,
             "seconds": seconds,
         }
@@ -166,18 +184,18 @@ class Trainer:
         return entry
 
     def validate(self) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy on the validation images, of the model as it would be published.
+        """Mean cross-entropy and accuracy of the model as it would be published, on the validation images.
 
-        But in the precision of the training: a published model calculates in float32.
+        Only the precision is that of the training; a published model calculates in float32.
         """
         logits, labels = self.val_logits().astype(np.float64), self.val.labels
         logits -= logits.max(axis=1, keepdims=True)
-        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        loss = -logs[np.arange(len(labels)), labels].mean()
+        log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        loss = -log_probabilities[np.arange(len(labels)), labels].mean()
         return float(loss), float((logits.argmax(axis=1) == labels).mean())
 
     def val_logits(self) -> NDArray[np.float32]:
-        """Logits of the validation images by the model as it would be published, float32 (N, classes)."""
+        """Logits of the validation images, of the model as it would be published, float32 (N, classes)."""
         return np.concatenate(
             [
                 self._eval_step(
@@ -188,64 +206,66 @@ class Trainer:
         )
 
     def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """This process's images, uint8 (steps, n, H, W, C), and labels, int32 (steps, n), of a window."""
         epoch = self.plan.epoch(start)
-        places = self.devices.process_share(self.plan.positions(start, end))
-        images = self.buffer.take(epoch, places.ravel())
-        rows = self.plan.shuffle.order(epoch)[places]
+        positions = self.devices.process_share(self.plan.positions(start, end))
+        images = self.buffer.take(epoch, positions.ravel())
+        rows = self.plan.shuffle.order(epoch)[positions]
         if self.plan.recipe.augment == "shift":
-            reach = self.plan.recipe.max_shift
-            images = augmentation.shift(images, rows.ravel(), self.plan.seed, epoch, reach)
+            max_shift = self.plan.recipe.max_shift
+            images = augmentation.shift(images, rows.ravel(), self.plan.seed, epoch, max_shift)
         labels = self.train.labels[rows]
         return tf.constant(images.reshape(*labels.shape, *images.shape[1:])), tf.constant(labels)
 
-    def _steps(self, images: tf.Tensor, labels: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        count = tf.shape(rates)[0]
+    def _steps(
+        self, images: tf.Tensor, labels: tf.Tensor, learning_rates: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loss and number of correct predictions of each step of a window, (steps,)."""
+        count = tf.shape(learning_rates)[0]
 
-        def body(step: tf.Tensor, losses: tf.TensorArray, right: tf.TensorArray) -> tuple[Any, ...]:
-            loss, hits = self.devices.run(self._step, images[step], labels[step], rates[step])
-            return step + 1, losses.write(step, loss), right.write(step, hits)
+        def body(step: tf.Tensor, losses: tf.TensorArray, correct: tf.TensorArray) -> tuple[Any, ...]:
+            loss, hits = self.devices.run(self._step, images[step], labels[step], learning_rates[step])
+            return step + 1, losses.write(step, loss), correct.write(step, hits)
 
         start = (tf.constant(0), tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count))
-        # Two steps at once would take each other's messages between replicas, and wait for ever.
-        at_once = 10 if self.devices.replicas == 1 else 1
-        _, losses, right = tf.while_loop(
-            lambda step, *_: step < count, body, start, parallel_iterations=at_once
+        # Two steps that run at once would receive each other's messages between replicas and hang.
+        parallel = 10 if self.devices.replicas == 1 else 1
+        _, losses, correct = tf.while_loop(
+            lambda step, *_: step < count, body, start, parallel_iterations=parallel
         )
-        return losses.stack(), right.stack()
+        return losses.stack(), correct.stack()
 
-    def _step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _step(
+        self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = self.devices.replica_share(images), self.devices.replica_share(labels)
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             loss = self._loss(logits, labels)
         trainable = [variable.value for variable in self.model.trainable_variables]
-        self.optimizer.update(tape.gradient(loss, trainable), rate)
-        hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
-        return self._totals(loss, tf.reduce_sum(tf.cast(hits, tf.int32)))
+        self.optimizer.update(tape.gradient(loss, trainable), learning_rate)
+        correct = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
+        return self._sum_over_replicas(loss, tf.reduce_sum(tf.cast(correct, tf.int32)))
 
-    def _totals(self, loss: tf.Tensor, hits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Over all replicas; in one sum, since each costs a round of messages."""
+    def _sum_over_replicas(self, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum both values over all replicas; in one sum, since each sum costs a round of messages."""
         if self.devices.replicas == 1:
-            return loss, hits
-        (both,) = all_reduce_sum([tf.stack([loss, tf.cast(hits, tf.float32)])])
-        return both[0], tf.cast(both[1], tf.int32)
+            return loss, correct
+        (sums,) = all_reduce_sum([tf.stack([loss, tf.cast(correct, tf.float32)])])
+        return sums[0], tf.cast(sums[1], tf.int32)
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Cross-entropy with label smoothing (Szegedy et al., 2016), of logits moved by class."""
-        smooth = self.plan.recipe.label_smoothing
-        classes = logits.shape[1]
-        targets = tf.one_hot(labels, classes, 1 - smooth + smooth / classes, smooth / classes)
-        moved = tf.cast(logits, tf.float32) + self.offsets
-        mean = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, moved))
+        smoothing = self.plan.recipe.label_smoothing
+        mean = smoothed_cross_entropy(logits, labels, smoothing, self.class_offsets)
         if self.devices.replicas == 1:
             return mean
-        return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # this replica's share of the batch's
+        return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # its share of the batch's mean
 
     def _evaluate_batch(self, images: tf.Tensor) -> tf.Tensor:
-        def joined(images: tf.Tensor) -> tf.Tensor:
+        def gathered_logits(images: tf.Tensor) -> tf.Tensor:
             return self.devices.all_gather(self._logits(self.devices.replica_share(images)))
 
-        return self.devices.run(joined, images)
+        return self.devices.run(gathered_logits, images)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         logits = self.model(images, training=False)
@@ -254,12 +274,12 @@ class Trainer:
             logits = (logits + self.model(tf.reverse(images, [2]), training=False)) / 2
         return tf.cast(logits, tf.float32)
 
-    def _count(self, losses: NDArray[np.float32], right: NDArray[np.int32], start: int) -> None:
-        """Add a window to the epoch's sums, one step after the other: then its length changes no bit."""
+    def _add_to_totals(self, losses: NDArray[np.float32], correct: NDArray[np.int32], start: int) -> None:
+        """Add a window to the epoch's sums, step by step, so that the window's length changes no bit."""
         size = self.plan.recipe.batch_size
-        for number, (loss, hits) in enumerate(zip(losses.tolist(), right.tolist(), strict=True), start):
+        for step, (loss, hits) in enumerate(zip(losses.tolist(), correct.tolist(), strict=True), start):
             if not loss < self.divergence_threshold:
-                raise self._diverged(loss, number)
+                raise self._diverged(loss, step)
             self.epoch_totals[0] += loss * size
             self.epoch_totals[1] += hits
             self.epoch_totals[2] += size
@@ -267,9 +287,9 @@ class Trainer:
     def _diverged(self, loss: float, step: int) -> DivergedError:
         return DivergedError(
             "training diverged",
-            expected=f"a loss below {self.divergence_threshold:.0f}: {DIVERGENCE_FACTOR} times guessing's",
+            expected=f"a loss below {self.divergence_threshold:.0f}, {DIVERGENCE_FACTOR} times guessing's",
             found=f"{loss:.4g} at step {step + 1} of {self.plan.steps} "
-            f"(epoch {step / self.plan.per_epoch:.2f}), learning rate {self.rates[step]:.4g}",
+            f"(epoch {step / self.plan.per_epoch:.2f}), learning rate {self.learning_rates[step]:.4g}",
             done="nothing was published",
             todo=f"try --learning-rate {self.plan.recipe.learning_rate / 4:g}, or a larger --batch-size",
         )

@@ -1,3 +1,5 @@
+"""The whitening filters, against patches that NumPy cuts out."""
+
 import numpy as np
 import pytest
 
@@ -6,13 +8,13 @@ from tests.support import striped_tensors
 
 
 @pytest.mark.parametrize(("size", "stride", "channels"), [(4, 2, 3), (2, 1, 3), (3, 1, 1)])
-def test_responses_are_uncorrelated_and_of_like_size(size: int, stride: int, channels: int) -> None:
+def test_filter_responses_are_uncorrelated_with_unit_deviation(size: int, stride: int, channels: int) -> None:
     labels = np.arange(400, dtype=np.int32) % 6
     images = striped_tensors.striped(labels, (20, 20, channels), 0)
     count = min(24, 2 * size * size * channels)
     kernel, bias = whitening.filters(images, size, stride, count)
     assert kernel.shape == (size, size, channels, count)
-    # Every patch by NumPy alone; the layer's half of negatives is the other half's mirror.
+    # All patches, cut out by NumPy alone. The second half of the filters is the negative of the first.
     views = np.lib.stride_tricks.sliding_window_view(images / 255, (size, size), axis=(1, 2))
     patches = np.moveaxis(views[:, ::stride, ::stride], 3, -1).reshape(-1, size * size * channels)
     responses = patches @ kernel.reshape(-1, count) + bias
@@ -23,11 +25,11 @@ def test_responses_are_uncorrelated_and_of_like_size(size: int, stride: int, cha
     correlations = covariance / np.outer(deviations, deviations)
     assert np.abs(correlations - np.eye(count // 2)).max() < 0.03
     assert abs(half.mean()) < 0.02
-    assert deviations.max() < 1.05  # epsilon keeps faint components below 1
+    assert deviations.max() < 1.05  # EPSILON keeps components with little variance below 1
     assert deviations[0] > 0.95
 
 
-def test_images_of_one_colour_give_finite_filters() -> None:
+def test_filters_of_uniform_images_are_finite() -> None:
     kernel, bias = whitening.filters(np.full((10, 8, 8, 3), 77, np.uint8), 3, 1, 24)
     assert np.isfinite(kernel).all()
     assert np.isfinite(bias).all()

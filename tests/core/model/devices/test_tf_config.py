@@ -1,3 +1,5 @@
+"""Reading the cluster from TF_CONFIG."""
+
 import json
 
 import pytest
@@ -8,12 +10,13 @@ from tasks.core.model.devices.tf_config import Cluster
 from tasks.core.model.training import cross_predict
 
 
-def config(kind: str, index: int, **jobs: list[str]) -> str:
-    return json.dumps({"cluster": jobs, "task": {"type": kind, "index": index}})
+def config(task_type: str, index: int, **jobs: list[str]) -> str:
+    """TF_CONFIG of one process of a cluster."""
+    return json.dumps({"cluster": jobs, "task": {"type": task_type, "index": index}})
 
 
 @pytest.mark.parametrize(
-    ("text", "found", "leads"),
+    ("text", "cluster", "is_chief"),
     [
         (config("worker", 0, worker=["a:1", "b:1"]), Cluster(("a:1", "b:1"), 0), True),
         (config("worker", 1, worker=["a:1", "b:1"]), Cluster(("a:1", "b:1"), 1), False),
@@ -21,19 +24,19 @@ def config(kind: str, index: int, **jobs: list[str]) -> str:
         (config("worker", 0, chief=["c:1"], worker=["a:1"]), Cluster(("c:1", "a:1"), 1), False),
     ],
 )
-def test_the_leader_is_the_chief_or_the_first_worker(
-    monkeypatch: pytest.MonkeyPatch, text: str, found: Cluster, leads: bool
+def test_this_cluster_chief_is_the_chief_or_the_first_worker(
+    monkeypatch: pytest.MonkeyPatch, text: str, cluster: Cluster, is_chief: bool
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
-    assert tf_config.this_cluster() == found
-    assert found.is_chief is leads
-    assert tf_config.is_worker() is not leads
+    assert tf_config.this_cluster() == cluster
+    assert cluster.is_chief is is_chief
+    assert tf_config.is_worker() is not is_chief
     with pytest.raises(UsageError, match="a cluster trains one model"):
         cross_predict.check_folds(5)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"cluster": {}}', config("worker", 0, worker=["a:1"])])
-def test_one_process_is_no_cluster(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_this_cluster_with_one_process_is_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
     assert tf_config.this_cluster() is None
     assert not tf_config.is_worker()
@@ -51,7 +54,9 @@ def test_one_process_is_no_cluster(monkeypatch: pytest.MonkeyPatch, text: str) -
         (json.dumps({"cluster": {"worker": ["a:1", "b:1"]}}), "KeyError: 'index'"),
     ],
 )
-def test_a_wrong_cluster_is_bad_usage(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
+def test_this_cluster_with_invalid_tf_config_raises(
+    monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UsageError, match="TF_CONFIG") as raised:
         tf_config.this_cluster()

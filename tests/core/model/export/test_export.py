@@ -1,4 +1,4 @@
-"""Exports of a small trained-like model: each file run by its own runtime, without our code where noted."""
+"""Exports of a small model; some tests run the files by their own runtimes, without our code."""
 
 import json
 from pathlib import Path
@@ -20,12 +20,12 @@ from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
 
 pytestmark = pytest.mark.slow
-EVERY = tuple(ExportName)
+ALL_FORMATS = tuple(ExportName)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Model, TensorCache]:
-    """A convolutional model for 8x8 colour images of seven classes, with clear answers."""
+def model_and_tensors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Model, TensorCache]:
+    """A workspace, a convolutional model for 8x8 colour images of seven classes, and a tensor cache."""
     workspace = Workspace.open(tmp_path_factory.mktemp("exports"))
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
@@ -35,101 +35,107 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Model, Te
         keras.layers.Conv2D(16, 3, padding="same", activation="relu"),
         keras.layers.MaxPooling2D(padding="same"),
         keras.layers.Flatten(),
-        keras.layers.Dense(7, kernel_initializer=keras.initializers.RandomNormal(stddev=0.5)),
+        keras.layers.Dense(7, name="logits", kernel_initializer=keras.initializers.RandomNormal(stddev=0.5)),
         keras.layers.Softmax(),
     ):
         outputs = layer(outputs)
     path = workspace.root / "model.keras"
     keras.Model(inputs, outputs).save(path)
-    made_of = Ingredients("train", {}, {})
-    directory = workspace.root / "training" / made_of.digest
-    publish.publish(directory, made_of, lambda staging: path.rename(staging / "model.keras") and {})
+    ingredients = Ingredients("train", {}, {})
+    directory = workspace.root / "training" / ingredients.digest
+    publish.publish(directory, ingredients, lambda staging: path.rename(staging / "model.keras") and {})
     sha256 = hashing.sha256_file(directory / "model.keras")
     return (
         workspace,
-        Model(workspace.relative(directory), made_of.digest, sha256),
+        Model(workspace.relative(directory), ingredients.digest, sha256),
         FakeOutputs(workspace).tensors(),
     )
 
 
 @pytest.fixture
-def exported(made) -> export.Exports:
-    workspace, model, tensors = made
+def exported(model_and_tensors) -> export.Exports:
+    """The model in all formats."""
+    workspace, model, tensors = model_and_tensors
     Workspace.open(workspace.root)
-    return export.export(model, tensors, EVERY, workspace)
+    return export.export(model, tensors, ALL_FORMATS, workspace)
 
 
-def images(made) -> np.ndarray:
-    return np.load(made[2].directory / "test.images.npy")
+def images(model_and_tensors) -> np.ndarray:
+    """The test images."""
+    return np.load(model_and_tensors[2].directory / "test.images.npy")
 
 
-def expected(made) -> np.ndarray:
-    model = keras.models.load_model(made[1].directory / "model.keras")
-    return np.asarray(model(images(made)))
+def expected(model_and_tensors) -> np.ndarray:
+    """Keras' probabilities of the test images."""
+    model = keras.models.load_model(model_and_tensors[1].directory / "model.keras")
+    return np.asarray(model(images(model_and_tensors)))
 
 
-def lines(exported: export.Exports) -> dict[str, dict]:
-    return {
-        line["format"]: line for line in json.loads((exported.directory / "certificate.json").read_text())
-    }
+def certificate(exported: export.Exports) -> dict[str, dict]:
+    """The entries of the certificate, by format."""
+    entries = json.loads((exported.directory / "certificate.json").read_text())
+    return {entry["format"]: entry for entry in entries}
 
 
-def test_every_format_is_certified(made, exported) -> None:
+def test_export_with_all_formats_certifies_them(model_and_tensors, exported) -> None:
     assert {"keras", "saved-model", "litert", "onnx"} <= set(exported.passed)
-    assert {*exported.passed, *exported.refused} == {str(name) for name in EVERY}
-    for name, line in lines(exported).items():
-        assert line["images"] == made[2].test
-        assert line["passed"] == (name in exported.passed)
-        assert 0 < line["p50_ms"] <= line["p95_ms"]
+    assert {*exported.passed, *exported.refused} == {str(name) for name in ALL_FORMATS}
+    for name, entry in certificate(exported).items():
+        assert entry["images"] == model_and_tensors[2].test
+        assert entry["passed"] == (name in exported.passed)
+        assert 0 < entry["p50_ms"] <= entry["p95_ms"]
         if name != "litert-int8":
-            assert line["agreement"] == 1
-            assert line["largest_difference"] < 1e-5
-            assert line["accuracy"] == line["expected_accuracy"]
+            assert entry["agreement"] == 1
+            assert entry["largest_difference"] < 1e-5
+            assert entry["accuracy"] == entry["expected_accuracy"]
 
 
-def test_onnxruntime_alone_gives_the_probabilities(made, exported) -> None:
+def test_export_onnx_in_onnxruntime_gives_same_probabilities(model_and_tensors, exported) -> None:
     session = onnxruntime.InferenceSession(exported.directory / "model.onnx")
-    (given,) = session.get_inputs()
-    assert given.type == "tensor(uint8)"
-    np.testing.assert_allclose(session.run(None, {given.name: images(made)})[0], expected(made), atol=1e-5)
+    (session_input,) = session.get_inputs()
+    assert session_input.type == "tensor(uint8)"
+    (probabilities,) = session.run(None, {session_input.name: images(model_and_tensors)})
+    np.testing.assert_allclose(probabilities, expected(model_and_tensors), atol=1e-5)
 
 
-def test_the_litert_interpreter_alone_gives_the_probabilities(made, exported) -> None:
+def test_export_litert_in_interpreter_gives_same_probabilities(model_and_tensors, exported) -> None:
     interpreter = tf.lite.Interpreter(str(exported.directory / "model.tflite"))
-    (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert given["dtype"] is np.uint8
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert input_details["dtype"] is np.uint8
     interpreter.allocate_tensors()
-    for image, row in zip(images(made)[:20], expected(made)[:20], strict=True):
-        interpreter.set_tensor(given["index"], image[None])
+    for image, row in zip(images(model_and_tensors)[:20], expected(model_and_tensors)[:20], strict=True):
+        interpreter.set_tensor(input_details["index"], image[None])
         interpreter.invoke()
-        np.testing.assert_allclose(interpreter.get_tensor(answer["index"])[0], row, atol=1e-5)
+        np.testing.assert_allclose(interpreter.get_tensor(output_details["index"])[0], row, atol=1e-5)
 
 
-def test_int8_is_smaller_and_its_line_says_what_it_loses(made, exported) -> None:
-    known = lines(exported)
-    line = known["litert-int8"]
-    assert line["bytes"] < known["litert"]["bytes"]
-    assert 0.8 < line["agreement"] <= 1
-    assert 1e-5 < line["largest_difference"] < 0.5
+def test_export_int8_is_smaller_and_certificate_has_its_losses(model_and_tensors, exported) -> None:
+    entries = certificate(exported)
+    int8 = entries["litert-int8"]
+    assert int8["bytes"] < entries["litert"]["bytes"]
+    assert 0.8 < int8["agreement"] <= 1
+    assert 1e-5 < int8["largest_difference"] < 0.5
 
 
-def test_the_saved_model_loads_without_keras(made, exported) -> None:
+def test_export_saved_model_loads_without_keras(model_and_tensors, exported) -> None:
     served = tf.saved_model.load(str(exported.directory / "saved_model"))
-    np.testing.assert_allclose(served.serve(tf.constant(images(made))), expected(made), atol=1e-5)
+    np.testing.assert_allclose(
+        served.serve(tf.constant(images(model_and_tensors))), expected(model_and_tensors), atol=1e-5
+    )
 
 
-def test_a_second_export_finds_the_first(made, exported) -> None:
-    workspace, model, tensors = made
+def test_export_again_reuses_the_output(model_and_tensors, exported) -> None:
+    workspace, model, tensors = model_and_tensors
     before = (exported.directory / "certificate.json").stat().st_mtime_ns
-    assert export.export(model, tensors, EVERY[::-1], workspace) == exported
+    assert export.export(model, tensors, ALL_FORMATS[::-1], workspace) == exported
     assert (exported.directory / "certificate.json").stat().st_mtime_ns == before
 
 
-SEEN = {"agreement": 1.0, "largest_difference": 0.0, "accuracy": 0.8, "expected_accuracy": 0.8}
+PERFECT = {"agreement": 1.0, "largest_difference": 0.0, "accuracy": 0.8, "expected_accuracy": 0.8}
 
 
 @pytest.mark.parametrize(
-    ("seen", "allowed", "words"),
+    ("measured", "tolerance", "reason"),
     [
         ({}, EXACT, None),
         ({"agreement": 0.998}, EXACT, "99.80% of the predicted classes"),
@@ -140,21 +146,27 @@ SEEN = {"agreement": 1.0, "largest_difference": 0.0, "accuracy": 0.8, "expected_
         ({"agreement": 0.9}, QUANTIZED, "90.00%"),
     ],
 )
-def test_tolerances(seen: dict, allowed, words: str | None) -> None:
-    reasons = verification.problems(SEEN | seen, allowed)
-    assert reasons == [] if words is None else words in "; ".join(reasons)
+def test_problems_outside_tolerance_are_listed(measured: dict, tolerance, reason: str | None) -> None:
+    reasons = verification.problems(PERFECT | measured, tolerance)
+    assert reasons == [] if reason is None else reason in "; ".join(reasons)
 
 
-def test_a_file_outside_its_tolerance_does_not_go_out(made, tmp_path: Path) -> None:
-    """The line of a file that answers at random: refused, and the reasons say by how much."""
+def test_verify_outside_tolerance_does_not_pass(model_and_tensors, tmp_path: Path) -> None:
+    """A file with random predictions is refused."""
     generator = np.random.default_rng(0)
-    guesses = generator.dirichlet(np.ones(7), made[2].test).astype(np.float32)
-    labels = np.load(made[2].directory / "test.labels.npy")
+    guesses = generator.dirichlet(np.ones(7), model_and_tensors[2].test).astype(np.float32)
+    labels = np.load(model_and_tensors[2].directory / "test.labels.npy")
     (tmp_path / "model.onnx").write_bytes(b"12345")
-    line = verification.verify(
-        ExportName.onnx, tmp_path / "model.onnx", guesses, expected(made), labels, np.array([0.001, 0.003])
+    latencies = np.array([0.001, 0.003])
+    entry = verification.verify(
+        ExportName.onnx,
+        tmp_path / "model.onnx",
+        guesses,
+        expected(model_and_tensors),
+        labels,
+        latencies,
     )
-    assert not line["passed"]
-    assert line["bytes"] == 5
-    assert line["p50_ms"] == pytest.approx(2.0)
-    assert "NOT published" in verification.verification_text(line)
+    assert not entry["passed"]
+    assert entry["bytes"] == 5
+    assert entry["p50_ms"] == pytest.approx(2.0)
+    assert "NOT published" in verification.verification_text(entry)

@@ -1,4 +1,4 @@
-"""Batch prediction with a small published model: its rows, against Keras' own predict, and comparisons."""
+"""Batch prediction with a small published model: rows, thresholds, resuming and drift reports."""
 
 import json
 import signal
@@ -31,12 +31,12 @@ from tests.support.sample_files import encoded, noise, parquet, put
 
 pytestmark = pytest.mark.slow
 COUNT = 700  # images
-MANY = 50_000  # images; four parts
+MANY = 50_000  # images, which make four parts
 ROOT = Path(__file__).resolve().parents[4]
 
 
 def model() -> keras.Model:
-    """For 8x8 colour images of seven classes, with unequal answers."""
+    """A model for 8x8 colour images of seven classes, with varied predictions."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3), dtype="uint8", name="images")
     outputs = inputs
@@ -53,24 +53,24 @@ def model() -> keras.Model:
 
 @pytest.fixture
 def published(workspace: Workspace) -> ModelVersion:
-    """A version, without a profile."""
+    """A published version without a profile."""
     fake = FakeOutputs(workspace)
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     facts["abstention"] = [{"max_error": 0.05, "threshold": 0.6}, {"max_error": 0.01, "threshold": None}]
-    made_of = Ingredients("publish", {}, {})
+    ingredients = Ingredients("publish", {}, {})
     directory = workspace.models / "animals" / "v0001"
 
     def build(staging: Path) -> dict[str, object]:
         model().save(staging / "model.keras")
         return facts
 
-    publish.publish(directory, made_of, build)
+    publish.publish(directory, ingredients, build)
     sha256 = hashing.sha256_file(directory / "model.keras")
-    return ModelVersion(workspace.relative(directory), made_of.digest, sha256, "animals", "v0001")
+    return ModelVersion(workspace.relative(directory), ingredients.digest, sha256, "animals", "v0001")
 
 
-def pictures(folder: Path) -> tuple[Path, np.ndarray]:
-    """A parquet file of `COUNT` images, one of them broken, and what is in it."""
+def image_file(folder: Path) -> tuple[Path, np.ndarray]:
+    """A parquet file of `COUNT` images, of which number 300 is damaged, and the pixels."""
     pixels = np.stack([noise(seed, 8, 8) for seed in range(COUNT)])
     contents = [encoded(image) for image in pixels]
     contents[300] = b"broken"
@@ -78,28 +78,29 @@ def pictures(folder: Path) -> tuple[Path, np.ndarray]:
 
 
 def predicted(
-    version: ModelVersion, out: Path, *places: Path, threshold: float | None = None
+    version: ModelVersion, out: Path, *paths: Path, threshold: float | None = None
 ) -> Sequence[Batch]:
-    asked = PredictionRequest(
-        version.dataset, version.version, version.model_sha256, tuple(map(str, places)), threshold
+    """Predict all new images at the paths; returns the batches."""
+    request = PredictionRequest(
+        version.dataset, version.version, version.model_sha256, tuple(map(str, paths)), threshold
     )
     with prediction_table.locked_folder(out):
-        found = prediction_table.pending_batches(out, asked, list_inputs(asked.inputs))
-        for batch in found:
+        batches = prediction_table.pending_batches(out, request, list_inputs(request.inputs))
+        for batch in batches:
             predict_batch.predict(batch, version)
-    return found
+    return batches
 
 
-def test_the_rows_are_keras_predictions(published: ModelVersion, tmp_path: Path) -> None:
-    path, pixels = pictures(tmp_path)
+def test_predict_gives_keras_predictions(published: ModelVersion, tmp_path: Path) -> None:
+    path, pixels = image_file(tmp_path)
     (batch,) = predicted(published, tmp_path / "out", path)
     rows = pq.read_table(tmp_path / "out").to_pandas()
     expected = keras.models.load_model(published.directory / "model.keras").predict(pixels, verbose=0)
-    kept = np.arange(COUNT) != 300
-    np.testing.assert_allclose(np.stack(rows["probabilities"][kept]), expected[kept], atol=1e-6)
+    readable = np.arange(COUNT) != 300
+    np.testing.assert_allclose(np.stack(rows["probabilities"][readable]), expected[readable], atol=1e-6)
     classes = np.array(published.manifest["facts"]["classes"])
-    assert list(rows["predicted_class_name"][kept]) == list(classes[expected[kept].argmax(1)])
-    np.testing.assert_allclose(rows["probability"][kept], expected[kept].max(1), atol=1e-6)
+    assert list(rows["predicted_class_name"][readable]) == list(classes[expected[readable].argmax(1)])
+    np.testing.assert_allclose(rows["probability"][readable], expected[readable].max(1), atol=1e-6)
     assert list(rows["row"]) == list(range(COUNT))
     assert rows["predicted_class_name"].isna()[300]
     assert rows["probabilities"][300] is None
@@ -114,101 +115,105 @@ def test_the_rows_are_keras_predictions(published: ModelVersion, tmp_path: Path)
     assert predicted(published, tmp_path / "out", path) == []
 
 
-def test_below_the_threshold_it_says_nothing(published: ModelVersion, tmp_path: Path) -> None:
-    path, pixels = pictures(tmp_path)
-    least = abstention.threshold(published, 0.05, None)
-    predicted(published, tmp_path / "out", path, threshold=least)
+def test_predict_below_threshold_abstains(published: ModelVersion, tmp_path: Path) -> None:
+    path, pixels = image_file(tmp_path)
+    threshold = abstention.threshold(published, 0.05, None)
+    predicted(published, tmp_path / "out", path, threshold=threshold)
     rows = pq.read_table(tmp_path / "out").to_pandas().drop(300)
     expected = keras.models.load_model(published.directory / "model.keras").predict(pixels, verbose=0).max(1)
-    unsure = np.delete(expected, 300) < 0.6
-    assert 0 < unsure.sum() < COUNT - 1
-    assert list(rows["abstained"]) == list(unsure)
-    assert list(rows["predicted_class_name"].isna()) == list(unsure)
+    abstained = np.delete(expected, 300) < 0.6
+    assert 0 < abstained.sum() < COUNT - 1
+    assert list(rows["abstained"]) == list(abstained)
+    assert list(rows["predicted_class_name"].isna()) == list(abstained)
 
 
-def test_only_a_proven_rate_has_a_threshold(published: ModelVersion) -> None:
+def test_threshold_for_unproven_error_rate_raises(published: ModelVersion) -> None:
     assert abstention.threshold(published, None, None) is None
     assert abstention.threshold(published, None, 0.3) == 0.3
     with pytest.raises(UsageError, match=r"no threshold for an error rate of 0\.01"):
         abstention.threshold(published, 0.01, None)
-    with pytest.raises(UsageError, match="two ways"):
+    with pytest.raises(UsageError, match="exclude each other"):
         abstention.threshold(published, 0.05, 0.5)
     with pytest.raises(UsageError, match="must lie in"):
         abstention.threshold(published, None, 1.5)
 
 
-def test_an_interrupted_batch_ends_with_the_same_bytes(published: ModelVersion, tmp_path: Path) -> None:
-    path, _ = pictures(tmp_path)
+def test_predict_again_with_missing_parts_gives_same_bytes(published: ModelVersion, tmp_path: Path) -> None:
+    path, _ = image_file(tmp_path)
     for number in range(300):
         put(tmp_path / "more" / f"{number:03}.png", encoded(noise(number, 9, 7)))
-    asked = PredictionRequest("animals", "v0001", published.model_sha256, (str(path), str(tmp_path / "more")))
+    inputs = (str(path), str(tmp_path / "more"))
+    request = PredictionRequest("animals", "v0001", published.model_sha256, inputs)
     with prediction_table.locked_folder(tmp_path / "out"):
         (batch,) = prediction_table.pending_batches(
-            tmp_path / "out", asked, list_inputs(asked.inputs), part=100
+            tmp_path / "out", request, list_inputs(request.inputs), part=100
         )
         predict_batch.predict(batch, published)
-        whole = {file.name: file.read_bytes() for file in batch.directory.iterdir()}
+        expected = {file.name: file.read_bytes() for file in batch.directory.iterdir()}
         assert len(batch.parts) == 4
-        for gone in (1, 3):
-            batch.path(gone).unlink()
+        for part in (1, 3):
+            batch.path(part).unlink()
         predict_batch.predict(batch, published)
-        assert {file.name: file.read_bytes() for file in batch.directory.iterdir()} == whole
+        assert {file.name: file.read_bytes() for file in batch.directory.iterdir()} == expected
 
 
-def test_killed_and_gone_on_with_no_row_is_lost_or_doubled(
+def test_predict_after_kill_loses_and_repeats_no_row(
     published: ModelVersion, workspace: Workspace, tmp_path: Path
 ) -> None:
-    """SIGKILL after the first part; the parts have the bytes of an undisturbed run."""
+    """SIGKILL after the first part; the resumed run's parts have the bytes of an uninterrupted one."""
     contents = [encoded(noise(seed, 8, 8)) for seed in range(100)]
     path = parquet(tmp_path / "x.parquet", [0] * MANY, contents=contents * (MANY // 100), row_group_size=1000)
     code = (
         "import sys; from pathlib import Path; from tests.core.model.inference import test_predict_batch\n"
         "from tasks.core.stage.handles import ModelVersion\n"
         f"version = ModelVersion(**{published.as_dict()!r})\n"
-        f"test_predict_batch.predicted(version, Path({str(tmp_path / 'cut')!r}), Path({str(path)!r}))"
+        f"test_predict_batch.predicted(version, Path({str(tmp_path / 'killed')!r}), Path({str(path)!r}))"
     )
-    run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    while not list((tmp_path / "cut").glob("batch=*/part-*")) and run.poll() is None:
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    while not list((tmp_path / "killed").glob("batch=*/part-*")) and process.poll() is None:
         time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
-    assert 1 <= len(list((tmp_path / "cut").glob("batch=*/part-*"))) < 4
-    for out in ("cut", "whole"):
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 1 <= len(list((tmp_path / "killed").glob("batch=*/part-*"))) < 4
+    for out in ("killed", "uninterrupted"):
         predicted(published, tmp_path / out, path)
-    assert sorted(pq.read_table(tmp_path / "cut")["row"].to_pylist()) == list(range(MANY))
-    files = [sorted((tmp_path / out).glob("batch=*/part-*")) for out in ("cut", "whole")]
-    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+    assert sorted(pq.read_table(tmp_path / "killed")["row"].to_pylist()) == list(range(MANY))
+    resumed, expected = (
+        [file.read_bytes() for file in sorted((tmp_path / out).glob("batch=*/part-*"))]
+        for out in ("killed", "uninterrupted")
+    )
+    assert resumed == expected
 
 
-def test_a_batch_is_compared_with_the_profile(
+def test_drift_report_compares_batch_with_profile(
     published: ModelVersion, workspace: Workspace, tmp_path: Path
 ) -> None:
-    made = profile.profile(published, FakeOutputs(workspace, images=2000).tensors(), workspace)
-    assert (made.split, made.images) == ("val", 400)
-    made.directory.rename(published.directory / profile.FOLDER)
+    image_profile = profile.profile(published, FakeOutputs(workspace, images=2000).tensors(), workspace)
+    assert (image_profile.split, image_profile.images) == ("val", 400)
+    image_profile.directory.rename(published.directory / profile.FOLDER)
     for name, change in (("same", lambda image: image), ("dark", lambda image: image // 2)):
         contents = [encoded(change(noise(seed, 8, 8))) for seed in range(COUNT)]
         path = parquet(tmp_path / f"{name}.parquet", [0] * COUNT, contents=contents)
         (batch,) = predicted(published, tmp_path / name, path)
-        found = drift_report.write_drift_report(batch, published)
+        result = drift_report.write_drift_report(batch, published)
         written = json.loads((batch.directory / drift_report.FIGURES).read_bytes())
-        assert written == found.record()
-        assert found.images == COUNT
+        assert written == result.record()
+        assert result.images == COUNT
         page = (batch.directory / drift_report.PAGE).read_text()
         if name == "same":
-            assert not found.drifted, str(found)
-            assert "The images are like those" in page
+            assert not result.drifted, str(result)
+            assert "The images resemble those" in page
         else:
-            assert "brightness" in {shift.feature for shift in found.drifted}
-            assert "numbers differ from the images" in page
+            assert "brightness" in {shift.feature for shift in result.drifted}
+            assert "features differ from the images" in page
         assert (batch.directory / drift_report.PICTURE).read_bytes()[:4] == b"\x89PNG"
-        assert "brightness" in drift_report.summary(batch, found)
+        assert "brightness" in drift_report.summary(batch, result)
 
 
-def test_a_version_without_a_profile_says_so(published: ModelVersion, tmp_path: Path) -> None:
-    path, _ = pictures(tmp_path)
+def test_drift_report_without_profile_is_not_compared(published: ModelVersion, tmp_path: Path) -> None:
+    path, _ = image_file(tmp_path)
     (batch,) = predicted(published, tmp_path / "out", path)
-    found = drift_report.write_drift_report(batch, published)
-    assert isinstance(found, drift.Drift)
-    assert str(found) == "not compared: v0001 was published without a profile of its images"
+    result = drift_report.write_drift_report(batch, published)
+    assert isinstance(result, drift.Drift)
+    assert str(result) == "not compared: v0001 was published without a profile of its images"
     assert not list(batch.directory.glob("_sample*"))

@@ -1,3 +1,5 @@
+"""Augmentation by mirroring and shifting."""
+
 import numpy as np
 import pytest
 
@@ -9,53 +11,58 @@ ROWS = GENERATOR.permutation(1000)[:60]
 
 
 def shifted(
-    images: np.ndarray, rows: np.ndarray, seed: int = 1, epoch: int = 3, reach: int = 2
+    images: np.ndarray, rows: np.ndarray, seed: int = 1, epoch: int = 3, max_shift: int = 2
 ) -> np.ndarray:
-    return augmentation.shift(images, rows, seed, epoch, reach)
+    """`augmentation.shift` with default arguments."""
+    return augmentation.shift(images, rows, seed, epoch, max_shift)
 
 
-def test_what_happens_to_an_image_depends_on_seed_epoch_and_row_alone() -> None:
-    whole = shifted(IMAGES, ROWS)
-    parts = [shifted(IMAGES[some], ROWS[some]) for some in np.split(np.arange(60), [1, 7, 40])]
-    assert np.array_equal(np.concatenate(parts), whole)
+def test_shift_depends_only_on_seed_epoch_and_row() -> None:
+    expected = shifted(IMAGES, ROWS)
+    parts = [shifted(IMAGES[part], ROWS[part]) for part in np.split(np.arange(60), [1, 7, 40])]
+    assert np.array_equal(np.concatenate(parts), expected)
     order = np.random.default_rng(1).permutation(60)
-    assert np.array_equal(shifted(IMAGES[order], ROWS[order]), whole[order])
-    assert not np.array_equal(shifted(IMAGES, ROWS, epoch=4), whole)
-    assert not np.array_equal(shifted(IMAGES, ROWS, seed=2), whole)
-    assert not np.array_equal(shifted(IMAGES, ROWS + 1), whole)
+    assert np.array_equal(shifted(IMAGES[order], ROWS[order]), expected[order])
+    assert not np.array_equal(shifted(IMAGES, ROWS, epoch=4), expected)
+    assert not np.array_equal(shifted(IMAGES, ROWS, seed=2), expected)
+    assert not np.array_equal(shifted(IMAGES, ROWS + 1), expected)
 
 
-def test_an_image_is_moved_with_its_border_reflected() -> None:
-    places = {
+def test_shift_reflects_the_border() -> None:
+    all_shifts = {
         np.pad(IMAGES[0], ((2, 2), (2, 2), (0, 0)), mode="reflect")[
             top : top + 32, left : left + 32
         ].tobytes()
         for top in range(5)
         for left in range(5)
     }
-    plain = [shifted(IMAGES[:1], np.array([row]), epoch=epoch)[0] for row in range(100) for epoch in (0, 1)]
-    seen = {image.tobytes() for image in plain}
-    mirrored = {image[:, ::-1].tobytes() for image in plain}
-    assert places <= seen | mirrored  # each of the 25 places comes up in 200 draws
-    assert all((image.tobytes() in places) != (image[:, ::-1].tobytes() in places) for image in plain)
+    images = [shifted(IMAGES[:1], np.array([row]), epoch=epoch)[0] for row in range(100) for epoch in (0, 1)]
+    contents = {image.tobytes() for image in images}
+    mirrored = {image[:, ::-1].tobytes() for image in images}
+    assert all_shifts <= contents | mirrored  # each of the 25 shifts is drawn in 200 draws
+    assert all(
+        (image.tobytes() in all_shifts) != (image[:, ::-1].tobytes() in all_shifts) for image in images
+    )
 
 
-def test_two_epochs_show_a_colour_image_from_both_sides_once() -> None:
+def test_shift_in_two_epochs_mirrors_each_colour_image_once() -> None:
     for epoch in range(4):
-        one, other = (augmentation.shift(IMAGES, ROWS, 5, epoch + more, 0) for more in (0, 1))
-        assert np.array_equal(one[:, :, ::-1], other)
-    mirrored = [np.array_equal(image, before[:, ::-1]) for image, before in zip(one, IMAGES, strict=True)]
+        current, following = (augmentation.shift(IMAGES, ROWS, 5, epoch + offset, 0) for offset in (0, 1))
+        assert np.array_equal(current[:, :, ::-1], following)
+    mirrored = [
+        np.array_equal(image, original[:, ::-1]) for image, original in zip(current, IMAGES, strict=True)
+    ]
     assert 15 < sum(mirrored) < 45
 
 
-def test_grey_images_are_never_mirrored() -> None:
+def test_shift_of_grey_images_does_not_mirror() -> None:
     grey = IMAGES[..., :1]
     assert np.array_equal(augmentation.shift(grey, ROWS, 1, 3, 0), grey)
 
 
-@pytest.mark.parametrize(("side", "reach"), [(8, 0), (16, 1), (28, 1), (32, 2), (96, 2)])
-def test_small_images_are_moved_less(side: int, reach: int) -> None:
+@pytest.mark.parametrize(("side", "max_shift"), [(8, 0), (16, 1), (28, 1), (32, 2), (96, 2)])
+def test_shift_of_small_images_is_smaller(side: int, max_shift: int) -> None:
     ramp = np.broadcast_to(np.arange(side, dtype=np.uint8)[:, None, None], (200, side, side, 1))
-    moved = augmentation.shift(np.ascontiguousarray(ramp), np.arange(200), 0, 0, 2)
+    images = augmentation.shift(np.ascontiguousarray(ramp), np.arange(200), 0, 0, 2)
     middle = side // 2
-    assert np.abs(moved[:, middle].astype(int) - middle).max() == reach
+    assert np.abs(images[:, middle].astype(int) - middle).max() == max_shift

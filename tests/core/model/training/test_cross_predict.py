@@ -1,4 +1,4 @@
-"""Out-of-sample probabilities by real trainings on small made-up images."""
+"""Out-of-sample probabilities, by real trainings on small synthetic images."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ IMAGES = 240
 
 @pytest.fixture
 def striped(workspace: Workspace) -> TensorCache:
-    """Bright stripes, across (0) or down (1); of the train images, twelve have the wrong label."""
+    """Bright horizontal (0) or vertical (1) stripes; twelve of the train images have the wrong label."""
 
     def write(staging: Path) -> dict[str, object]:
         for split in ("train", "val", "test"):
@@ -33,32 +33,30 @@ def striped(workspace: Workspace) -> TensorCache:
             np.save(staging / f"{split}.labels.npy", labels)
         return {}
 
-    made_of = Ingredients("normalize", {}, {})
-    directory = workspace.root / "tensors" / made_of.digest
-    publish.publish(directory, made_of, write)
+    ingredients = Ingredients("normalize", {}, {})
+    directory = workspace.root / "tensors" / ingredients.digest
+    publish.publish(directory, ingredients, write)
     path = workspace.relative(directory)
     return TensorCache(
-        path, made_of.digest, "stripes", ("across", "down"), (8, 8, 1), IMAGES, IMAGES, IMAGES, 0
+        path, ingredients.digest, "stripes", ("across", "down"), (8, 8, 1), IMAGES, IMAGES, IMAGES, 0
     )
 
 
 @pytest.mark.slow
-def test_a_wrong_label_is_improbable_to_models_that_have_not_seen_it(
-    workspace: Workspace, striped: TensorCache
-) -> None:
+def test_cross_predict_gives_wrong_labels_low_probability(workspace: Workspace, striped: TensorCache) -> None:
     settings = TrainSettings(epochs=6)
-    made = cross_predict.cross_predict(striped, settings, 3, workspace)
-    probabilities = np.load(made.directory / "train.probabilities.npy")
+    predictions = cross_predict.cross_predict(striped, settings, 3, workspace)
+    probabilities = np.load(predictions.directory / "train.probabilities.npy")
     assert probabilities.shape == (IMAGES, 2)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    own = probabilities[np.arange(IMAGES), np.load(striped.directory / "train.labels.npy")]
-    assert own[::20].max() < 0.5
-    assert np.median(own) > 0.8
+    of_given_label = probabilities[np.arange(IMAGES), np.load(striped.directory / "train.labels.npy")]
+    assert of_given_label[::20].max() < 0.5
+    assert np.median(of_given_label) > 0.8
     assert [path.name for path in (workspace.root / "tensors").glob("[!.]*")] == [striped.digest]
-    assert cross_predict.cross_predict(striped, settings, 3, workspace) == made
+    assert cross_predict.cross_predict(striped, settings, 3, workspace) == predictions
 
 
 @pytest.mark.parametrize("folds", [1, 0, 21])
-def test_how_many_folds_there_can_be(folds: int) -> None:
+def test_check_folds_out_of_range_raises(folds: int) -> None:
     with pytest.raises(UsageError, match="folds must lie in"):
         cross_predict.check_folds(folds)

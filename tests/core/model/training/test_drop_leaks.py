@@ -1,4 +1,4 @@
-"""Training without the images of which a test image is a duplicate."""
+"""Training without the images that have a duplicate in test."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,6 @@ from tasks.core.data.audit import audit, duplicate_table
 from tasks.core.data.tensors.cache import SPLITS
 from tasks.core.errors import DataError, UsageError
 from tasks.core.model.training import train as train_stage
-from tasks.core.model.training.train import ingredients
 from tasks.core.stage import publish
 from tasks.core.stage.handles import Audit, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -24,7 +23,7 @@ SETTINGS = TrainSettings(recipe=RecipeName.flash, epochs=2, batch_size=32, drop_
 
 
 def cache(workspace: Workspace, numbers: Mapping[str, list[int]]) -> TensorCache:
-    """A cache with noise images by number: the same number is the same image, with the same label."""
+    """A cache of noise images; equal numbers give equal images with equal labels."""
 
     def image(number: int) -> NDArray[np.uint8]:
         return np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
@@ -41,12 +40,12 @@ def cache(workspace: Workspace, numbers: Mapping[str, list[int]]) -> TensorCache
         pd.DataFrame(rows).to_parquet(staging / "rows.parquet", index=False)
         return {}
 
-    made_of = Ingredients("normalize", {}, {split: list(numbers[split]) for split in SPLITS})
-    directory = workspace.root / "tensors" / made_of.digest
-    publish.publish(directory, made_of, write)
+    ingredients = Ingredients("normalize", {}, {split: list(numbers[split]) for split in SPLITS})
+    directory = workspace.root / "tensors" / ingredients.digest
+    publish.publish(directory, ingredients, write)
     return TensorCache(
         path=workspace.relative(directory),
-        digest=made_of.digest,
+        digest=ingredients.digest,
         dataset="noise",
         classes=("even", "odd"),
         shape=(16, 16, 3),
@@ -55,43 +54,54 @@ def cache(workspace: Workspace, numbers: Mapping[str, list[int]]) -> TensorCache
     )
 
 
-def looked_at(workspace: Workspace, **numbers: list[int]) -> tuple[TensorCache, Audit]:
-    made = cache(workspace, numbers)
-    return made, audit.audit(made, workspace)
+def audited_cache(workspace: Workspace, **numbers: list[int]) -> tuple[TensorCache, Audit]:
+    """A cache of noise images by split, and its audit."""
+    tensors = cache(workspace, numbers)
+    return tensors, audit.audit(tensors, workspace)
 
 
-def test_the_model_is_as_if_the_leaks_had_never_been_there(workspace: Workspace) -> None:
+@pytest.mark.slow
+def test_train_with_dropped_leaks_matches_training_on_clean_data(workspace: Workspace) -> None:
     train, val, test = list(range(200)), list(range(200, 240)), list(range(240, 280))
-    clean = looked_at(workspace, train=train, val=val, test=test)
+    clean = audited_cache(workspace, train=train, val=val, test=test)
     leaky_train = [240, *train[:100], 241, 242, *train[100:], 243]
-    leaky = looked_at(workspace, train=leaky_train, val=[*val[:10], 244, *val[10:]], test=test)
+    leaky = audited_cache(workspace, train=leaky_train, val=[*val[:10], 244, *val[10:]], test=test)
     assert np.flatnonzero(duplicate_table.read_leaks(leaky[1], "train")).tolist() == [0, 101, 102, 203]
-    models = [train_stage.train(made, SETTINGS, workspace, audit=found) for made, found in (clean, leaky)]
+    models = [
+        train_stage.train(tensors, SETTINGS, workspace, audit=tensor_audit)
+        for tensors, tensor_audit in (clean, leaky)
+    ]
     assert models[0].model_sha256 == models[1].model_sha256
     assert models[0].digest != models[1].digest
-    kept = train_stage.train(leaky[0], TrainSettings(RecipeName.flash, 2, 32), workspace, audit=leaky[1])
-    assert kept.model_sha256 != models[0].model_sha256
+    leaks_kept = train_stage.train(
+        leaky[0], TrainSettings(RecipeName.flash, 2, 32), workspace, audit=leaky[1]
+    )
+    assert leaks_kept.model_sha256 != models[0].model_sha256
 
 
-def test_only_the_leaks_decide_what_is_trained_again(workspace: Workspace) -> None:
+def test_ingredients_include_leaks_only_if_they_are_dropped(workspace: Workspace) -> None:
     train, val, test = list(range(60)), list(range(60, 80)), [80, 81, 82, 0]
-    made, found = looked_at(workspace, train=train, val=val, test=test)
-    dropping = ingredients(made, SETTINGS, found)
+    tensors, tensor_audit = audited_cache(workspace, train=train, val=val, test=test)
+    dropping = train_stage.ingredients(tensors, SETTINGS, tensor_audit)
     assert set(dropping.inputs) == {"tensors", "train leaks", "val leaks"}
-    plain = TrainSettings(recipe=RecipeName.flash)
-    assert ingredients(made, plain, found) == ingredients(made, plain)
+    keeping = TrainSettings(recipe=RecipeName.flash)
+    assert train_stage.ingredients(tensors, keeping, tensor_audit) == train_stage.ingredients(
+        tensors, keeping
+    )
 
 
-def test_leaks_need_an_audit(workspace: Workspace) -> None:
-    made, _ = looked_at(workspace, train=[1, 2, 3], val=[4, 5], test=[6, 7])
+def test_drop_leaks_without_audit_raises(workspace: Workspace) -> None:
+    tensors, _ = audited_cache(workspace, train=[1, 2, 3], val=[4, 5], test=[6, 7])
     with pytest.raises(UsageError, match="after an audit"):
-        train_stage.train(made, SETTINGS, workspace)
+        train_stage.train(tensors, SETTINGS, workspace)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_nothing_left_is_told(workspace: Workspace, split: str) -> None:
+def test_drop_leaks_with_no_image_left_raises(workspace: Workspace, split: str) -> None:
     numbers = {"train": [1, 2, 3], "val": [4, 5], "test": [6, 7]}
-    made, found = looked_at(workspace, **numbers | {split: [6, 7]})
-    with pytest.raises(DataError, match=f"Every {split} image"):
-        train_stage.train(made, SETTINGS, workspace, audit=found)
-    assert not (workspace.root / "training" / ingredients(made, SETTINGS, found).digest).exists()
+    tensors, tensor_audit = audited_cache(workspace, **numbers | {split: [6, 7]})
+    with pytest.raises(DataError, match=f"every {split} image"):
+        train_stage.train(tensors, SETTINGS, workspace, audit=tensor_audit)
+    digest = train_stage.ingredients(tensors, SETTINGS, tensor_audit).digest
+    assert not (workspace.root / "training" / digest).exists()

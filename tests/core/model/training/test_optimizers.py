@@ -1,4 +1,4 @@
-"""Optimizers against NumPy, worked by hand, and against Keras' own."""
+"""Optimizers and schedules, compared with NumPy, with numbers worked out by hand and with Keras' own."""
 
 import keras
 import numpy as np
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from tasks.core.config import RecipeName
 from tasks.core.model.training import optimizers, schedules
 from tasks.core.recipes import RECIPES
+
+pytestmark = pytest.mark.slow
 
 GENERATOR = np.random.default_rng(0)
 
@@ -21,7 +23,7 @@ def gradients(*shapes: tuple[int, ...], steps: int) -> list[list[NDArray[np.floa
     return [[GENERATOR.normal(size=shape).astype(np.float32) for shape in shapes] for _ in range(steps)]
 
 
-def test_nesterov_by_hand() -> None:
+def test_nesterov_matches_hand_computed_steps() -> None:
     """Weight 1, gradient 2, rate 0.1, decay 5e-4: velocity 2.0005, step 0.1 * (2.0005 + 0.9 * 2.0005)."""
     weight = tf.Variable([[1.0]])
     nesterov = optimizers.Nesterov([weight], [1.0])
@@ -34,8 +36,8 @@ def test_nesterov_by_hand() -> None:
     assert float(weight[0, 0]) == pytest.approx(before - 0.1 * (gradient + 0.9 * velocity), abs=1e-6)
 
 
-def test_nesterov_is_keras_sgd() -> None:
-    """A vector has no decay, so `keras.optimizers.SGD(nesterov=True)` is the same."""
+def test_nesterov_matches_keras_sgd() -> None:
+    """A vector has no weight decay, so `keras.optimizers.SGD(nesterov=True)` gives the same."""
     ours, theirs = variables((5,)), [tf.Variable(tf.zeros(5))]
     theirs[0].assign(ours[0])
     nesterov = optimizers.Nesterov(ours, [16.0])
@@ -47,8 +49,8 @@ def test_nesterov_is_keras_sgd() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 8, 12), (1, 1, 6, 20)])
-def test_muon_steps_along_the_momentums_directions(shape: tuple[int, ...]) -> None:
-    """The step against NumPy's singular value decomposition: the same directions, all of like length."""
+def test_muon_step_is_orthogonalized_momentum(shape: tuple[int, ...]) -> None:
+    """The step has the directions of NumPy's singular value decomposition, all with similar length."""
     (kernel,) = variables(shape)
     before = kernel.numpy().reshape(-1, shape[-1])
     ((gradient,),) = gradients(shape, steps=1)
@@ -59,52 +61,53 @@ def test_muon_steps_along_the_momentums_directions(shape: tuple[int, ...]) -> No
         optimizers.MUON_RATE * 0.3
     )
     left, _, right = np.linalg.svd(gradient.reshape(before.shape), full_matrices=False)
-    along = left.T @ step @ right.T
-    assert np.abs(along - np.diag(np.diag(along))).max() < 1e-3
-    assert np.diag(along).min() > 0.5
-    assert np.diag(along).max() < 1.3
+    coordinates = left.T @ step @ right.T
+    lengths = np.diag(coordinates)
+    assert np.abs(coordinates - np.diag(lengths)).max() < 1e-3
+    assert lengths.min() > 0.5
+    assert lengths.max() < 1.3
 
 
-def test_muon_keeps_kernels_at_their_length_and_leaves_the_rest_to_nesterov() -> None:
+def test_muon_keeps_kernel_norms_and_updates_other_variables_with_nesterov() -> None:
     shapes = ((3, 3, 4, 16), (16,), (16, 5))
     ours = variables(*shapes)
-    alone = [tf.Variable(variable) for variable in ours[1:]]
+    others = [tf.Variable(variable) for variable in ours[1:]]
     muon = optimizers.Muon(ours, [1.0, 16.0, 1.0])
-    nesterov = optimizers.Nesterov(alone, [16.0, 1.0])
+    nesterov = optimizers.Nesterov(others, [16.0, 1.0])
     for step in gradients(*shapes, steps=4):
-        muon.update([tf.constant(one) for one in step], tf.constant(0.01))
-        nesterov.update([tf.constant(one) for one in step[1:]], tf.constant(0.01))
-    assert float(tf.norm(ours[0])) == pytest.approx(4, rel=0.05)  # the root of 16 filters
-    assert all(np.array_equal(one, other) for one, other in zip(ours[1:], alone, strict=True))
+        muon.update([tf.constant(gradient) for gradient in step], tf.constant(0.01))
+        nesterov.update([tf.constant(gradient) for gradient in step[1:]], tf.constant(0.01))
+    assert float(tf.norm(ours[0])) == pytest.approx(4, rel=0.05)  # the square root of 16 filters
+    assert all(np.array_equal(a, b) for a, b in zip(ours[1:], others, strict=True))
     assert len(muon.state) == 3
 
 
-def test_muon_bears_a_gradient_of_zeros() -> None:
+def test_muon_with_zero_gradient_stays_finite() -> None:
     (kernel,) = variables((3, 3, 4, 4))
     optimizers.Muon([kernel], [1.0]).update([tf.zeros(kernel.shape)], tf.constant(0.1))
     assert np.isfinite(kernel.numpy()).all()
 
 
-def test_adam_is_keras_adam_whose_state_is_all_there_is() -> None:
-    """A second Adam that is given the first one's state goes on in the same way."""
+def test_adam_with_restored_state_matches_keras_adam() -> None:
+    """A second Adam with the first one's state continues identically."""
     shapes = ((4, 3), (3,))
     ours, theirs = ([keras.Variable(np.ones(shape, np.float32)) for shape in shapes] for _ in range(2))
     steps = gradients(*shapes, steps=6)
     adam, keras_adam = optimizers.Adam(ours), keras.optimizers.Adam(0.01)
     for step in steps[:3]:
-        adam.update([tf.constant(one) for one in step], tf.constant(0.01))
+        adam.update([tf.constant(gradient) for gradient in step], tf.constant(0.01))
     resumed = optimizers.Adam(ours)
     for variable, value in zip(resumed.state, adam.state, strict=True):
         variable.assign(value)
     for step in steps[3:]:
-        resumed.update([tf.constant(one) for one in step], tf.constant(0.01))
+        resumed.update([tf.constant(gradient) for gradient in step], tf.constant(0.01))
     for step in steps:
-        keras_adam.apply([tf.constant(one) for one in step], theirs)
-    assert all(np.allclose(one, other, atol=1e-6) for one, other in zip(ours, theirs, strict=True))
+        keras_adam.apply([tf.constant(gradient) for gradient in step], theirs)
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_one_cycle_by_hand() -> None:
-    """Ten steps to a peak of 0.4: centres 0.05, 0.15 of the rise from 0.08 to 0.4, then the fall to 0.008."""
+def test_learning_rates_one_cycle_match_hand_computed_values() -> None:
+    """Ten steps: centres 0.05 and 0.15 lie on the rise from 0.2 to 1 of the peak, the others on the fall."""
     rates = schedules.learning_rates(RECIPES[RecipeName.fast], 10)
     assert rates.dtype == np.float32
     peak = RECIPES[RecipeName.fast].learning_rate
@@ -113,5 +116,5 @@ def test_one_cycle_by_hand() -> None:
     assert np.allclose(rates, peak * np.array(rise + fall), atol=1e-6)
 
 
-def test_adams_rate_is_constant() -> None:
+def test_learning_rates_with_adam_are_constant() -> None:
     assert schedules.learning_rates(RECIPES[RecipeName.textbook], 5).tolist() == [np.float32(1e-3)] * 5

@@ -1,3 +1,5 @@
+"""The overfit check on small striped images."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -7,38 +9,40 @@ from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.model.training import overfit_check
 from tasks.core.stage.handles import TensorCache
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., TensorCache]
 
 
 @pytest.mark.parametrize("recipe", [RecipeName.textbook, RecipeName.flash])
-def test_a_sound_training_learns_a_batch_by_heart(tensors: Make, recipe: RecipeName) -> None:
-    found = overfit_check.overfit_batch(tensors(), TrainSettings(recipe=recipe))
-    assert found.passed
-    assert (found.accuracy, found.images, found.problem) == (1, 64, "")
-    assert str(found).startswith("pass: 100% of 64 images right after 300 steps")
+def test_overfit_batch_with_default_settings_passes(tensors: Make, recipe: RecipeName) -> None:
+    result = overfit_check.overfit_batch(tensors(), TrainSettings(recipe=recipe))
+    assert result.passed
+    assert (result.accuracy, result.images, result.problem) == (1, 64, "")
+    assert str(result).startswith("pass: 100% of 64 images right after 300 steps")
 
 
-def test_equal_images_with_different_labels_fail(tensors: Make) -> None:
+def test_overfit_batch_with_equal_images_and_different_labels_fails(tensors: Make) -> None:
     data = tensors()
     images = np.load(data.directory / "train.images.npy")
     images[:] = images[0]
     np.save(data.directory / "train.images.npy", images)
-    found = overfit_check.overfit_batch(data, TrainSettings(recipe=RecipeName.flash))
-    assert not found.passed
-    assert found.accuracy < 0.6  # three classes share one picture
-    assert "equal images with different labels" in str(found)
+    result = overfit_check.overfit_batch(data, TrainSettings(recipe=RecipeName.flash))
+    assert not result.passed
+    assert result.accuracy < 0.6  # all three classes have the same image
+    assert "equal images with different labels" in str(result)
 
 
-def test_a_divergence_fails_with_its_reason(tensors: Make) -> None:
-    found = overfit_check.overfit_batch(
+def test_overfit_batch_with_diverging_training_fails_with_reason(tensors: Make) -> None:
+    result = overfit_check.overfit_batch(
         tensors(), TrainSettings(recipe=RecipeName.textbook, learning_rate=1000.0)
     )
-    assert not found.passed
-    assert str(found).startswith("fail: ")
-    assert "diverged" in found.problem
+    assert not result.passed
+    assert str(result).startswith("fail: ")
+    assert "diverged" in result.problem
 
 
-def test_a_dataset_smaller_than_a_batch_will_do(tensors: Make) -> None:
-    found = overfit_check.overfit_batch(tensors(train=(5, 6)), TrainSettings(recipe=RecipeName.flash))
-    assert found.passed
-    assert found.images == 11
+def test_overfit_batch_with_fewer_images_than_a_batch_passes(tensors: Make) -> None:
+    result = overfit_check.overfit_batch(tensors(train=(5, 6)), TrainSettings(recipe=RecipeName.flash))
+    assert result.passed
+    assert result.images == 11

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, killed and not: the bytes that they end with."""
+"""Trainings in child processes: stopped and resumed ones end with the bytes of uninterrupted ones."""
 
 import json
 import os
@@ -18,30 +18,30 @@ from tasks.core.workspace import Workspace
 from tests.support import striped_tensors
 
 ROOT = Path(__file__).resolve().parents[4]
-KILLED = ROOT / "tests" / "support" / "killed_training_process.py"
-HOW = {signal.SIGKILL: "signal 9", signal.SIGTERM: "exit 143", signal.SIGINT: "exit 130"}
-PICTURES: dict[str, Any] = {"shape": (16, 16, 3), "train": (200, 200, 200)}
+SCRIPT = ROOT / "tests" / "support" / "killed_training_process.py"
+ENDS = {signal.SIGKILL: "signal 9", signal.SIGTERM: "exit 143", signal.SIGINT: "exit 130"}
+IMAGES: dict[str, Any] = {"shape": (16, 16, 3), "train": (200, 200, 200)}
 
 
 def trained(
-    folder: Path, settings: TrainSettings, signals: Sequence[int], most: int = 0, seed: int = 0
+    folder: Path, settings: TrainSettings, signals: Sequence[int], max_reports: int = 0, seed: int = 0
 ) -> tuple[list[dict[str, Any]], dict[str, bytes], str]:
-    """Train in a workspace in `folder`, ended by `signals` on the way, each time after a few reports.
+    """Train in a workspace in `folder`, stopped by each of `signals` after at most `max_reports` reports.
 
     Returns:
-        What the process printed, the bytes of what was trained, and the log.
+        The JSON lines of the script, the bytes of the output's files, and the log.
     """
     workspace = Workspace.open(folder / "workspace")
-    cache = striped_tensors.cache(workspace, **PICTURES)
-    done = subprocess.run(
+    cache = striped_tensors.cache(workspace, **IMAGES)
+    completed = subprocess.run(
         [
             sys.executable,
-            str(KILLED),
+            str(SCRIPT),
             str(workspace.root),
             json.dumps(asdict(cache)),
             json.dumps(asdict(settings)),
             json.dumps(signals),
-            str(most),
+            str(max_reports),
             str(seed),
         ],
         cwd=folder,
@@ -52,37 +52,37 @@ def trained(
     )
     directory = workspace.root / "training" / train.ingredients(cache, settings).digest
     files = {name: (directory / name).read_bytes() for name in ("weights.npz", "model.keras")}
-    return [json.loads(line) for line in done.stdout.splitlines()], files, done.stderr
+    return [json.loads(line) for line in completed.stdout.splitlines()], files, completed.stderr
 
 
-def ended_and_not(
-    tmp_path: Path, settings: TrainSettings, signals: Sequence[int], most: int
+def assert_same_bytes(
+    tmp_path: Path, settings: TrainSettings, signals: Sequence[int], max_reports: int
 ) -> tuple[list[dict[str, Any]], str]:
-    """Assert that a training ended again and again has the bytes of an undisturbed one, in another folder.
+    """Assert that a training that is stopped repeatedly has the bytes of an uninterrupted one.
 
     Returns:
-        How each training ended, and the log.
+        The script's JSON line of each stopped training, and the log.
     """
-    for name in ("one", "other"):
+    for name in ("uninterrupted", "stopped"):
         (tmp_path / name).mkdir()
-    _, undisturbed, _ = trained(tmp_path / "one", settings, signals=[])
-    ends, resumed, log = trained(tmp_path / "other", settings, signals, most)
-    assert [end["how"] for end in ends] == [*(HOW[number] for number in signals), "exit 0"]
-    assert all(end["damaged"] == 0 for end in ends[:-1])
-    assert resumed == undisturbed
-    return ends[:-1], log
+    _, expected, _ = trained(tmp_path / "uninterrupted", settings, signals=[])
+    results, resumed, log = trained(tmp_path / "stopped", settings, signals, max_reports)
+    assert [result["end"] for result in results] == [*(ENDS[number] for number in signals), "exit 0"]
+    assert all(result["damaged"] == 0 for result in results[:-1])
+    assert resumed == expected
+    return results[:-1], log
 
 
 @pytest.mark.slow
-def test_killed_stopped_and_interrupted_it_ends_with_the_same_bytes(
+def test_train_after_term_kill_and_interrupt_ends_with_same_bytes(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     settings = TrainSettings(recipe=RecipeName.flash, epochs=16, batch_size=32, seed=7)
     signals = [signal.SIGTERM, signal.SIGKILL, signal.SIGINT]
-    ends, log = ended_and_not(tmp_path, settings, signals, most=5)
-    steps = [end["step"] for end in ends]
+    results, log = assert_same_bytes(tmp_path, settings, signals, max_reports=5)
+    steps = [result["step"] for result in results]
     assert 0 < steps[0] <= steps[1] < steps[2]
-    assert log.count("the next run goes on from there") == 2
+    assert log.count("the next run resumes from there") == 2
     assert log.count("resumed at epoch") == 3
 
 
@@ -93,8 +93,10 @@ def test_killed_stopped_and_interrupted_it_ends_with_the_same_bytes(
         TrainSettings(recipe=RecipeName.flash, epochs=200, batch_size=16, seed=1),
         TrainSettings(recipe=RecipeName.textbook, epochs=200, augment=True, patience=1000, seed=2),
     ],
-    ids=["flash", "seed"],
+    ids=["flash", "textbook"],
 )
-def test_fifty_kills_change_no_byte(workspace: Workspace, tmp_path: Path, settings: TrainSettings) -> None:
-    ends, _ = ended_and_not(tmp_path, settings, [signal.SIGKILL] * 50, most=6)
-    assert len({end["step"] for end in ends}) > 10  # it came further between kills
+def test_train_after_fifty_kills_ends_with_same_bytes(
+    workspace: Workspace, tmp_path: Path, settings: TrainSettings
+) -> None:
+    results, _ = assert_same_bytes(tmp_path, settings, [signal.SIGKILL] * 50, max_reports=6)
+    assert len({result["step"] for result in results}) > 10  # training progressed between kills

@@ -1,3 +1,5 @@
+"""The plan of a training: steps, windows and the rows of each step."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +14,11 @@ RECIPE = replace(recipes.RECIPES[RecipeName.fast], batch_size=16, epochs=2.5)
 
 
 def rows_of(plan: StepPlan, start: int, end: int) -> NDArray[np.int64]:
-    """The rows that the steps start..end see."""
+    """Rows of the images of steps start..end."""
     return plan.shuffle.order(plan.epoch(start))[plan.positions(start, end)].ravel()
 
 
-def test_an_epoch_shows_each_image_at_most_once_and_each_batch_is_whole() -> None:
+def test_positions_in_an_epoch_are_unique_and_fill_each_batch() -> None:
     plan = StepPlan.of(RECIPE, seed=3, images=100)
     assert (plan.per_epoch, plan.steps) == (6, 15)
     epochs = [rows_of(plan, start, start + 6) for start in (0, 6)]
@@ -30,25 +32,25 @@ def test_an_epoch_shows_each_image_at_most_once_and_each_batch_is_whole() -> Non
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 100])
-def test_windows_of_any_length_give_the_same_rows(length: int) -> None:
+def test_window_of_any_length_gives_same_rows(length: int) -> None:
     plan = StepPlan.of(RECIPE, seed=3, images=100)
-    step, seen = 0, []
+    step, rows = 0, []
     while step < plan.steps:
         end = plan.window(step, length)
         assert step < end <= step + length
-        assert plan.epoch(end - 1) == plan.epoch(step)  # none crosses an epoch
-        seen.append(rows_of(plan, step, end))
+        assert plan.epoch(end - 1) == plan.epoch(step)  # no window crosses the end of an epoch
+        rows.append(rows_of(plan, step, end))
         step = end
     assert step == 15
     expected = [rows_of(plan, start, min(start + 6, 15)) for start in (0, 6, 12)]
-    assert np.array_equal(np.concatenate(seen), np.concatenate(expected))
+    assert np.array_equal(np.concatenate(rows), np.concatenate(expected))
 
 
-def test_epochs_end_where_they_should() -> None:
+def test_ends_epoch_is_true_after_complete_epochs_and_the_last_step() -> None:
     plan = StepPlan.of(RECIPE, seed=0, images=100)
     assert [step for step in range(1, 16) if plan.ends_epoch(step)] == [6, 12, 15]
 
 
-def test_there_is_always_a_step() -> None:
+def test_plan_of_tiny_dataset_has_one_step() -> None:
     tiny = StepPlan.of(replace(RECIPE, epochs=0.001, batch_size=3), seed=0, images=3)
     assert (tiny.per_epoch, tiny.steps) == (1, 1)

@@ -1,4 +1,4 @@
-"""Training in this process: what it learns, what it goes on from, when it stops."""
+"""Training in this process: learning, resuming, stopping, divergence and the loss."""
 
 import threading
 from collections.abc import Callable
@@ -26,16 +26,19 @@ from tasks.core.recipes import Recipe
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., TensorCache]
 
 
 @pytest.fixture(autouse=True)
 def deterministic() -> None:
+    """Makes TensorFlow deterministic, as the training loop does."""
     tf.config.experimental.enable_op_determinism()
 
 
 def started(tensors: TensorCache, recipe: Recipe, seed: int = 0, window: int = 0) -> Trainer:
-    """A training; its images in windows of `window`, as those of a large split are, if it isn't 0."""
+    """A trainer at step 0; a `window` above 0 shuffles in windows of so many images, as for a large split."""
     plan = StepPlan.of(recipe, seed, tensors.train)
     if window:
         size = int(np.prod(tensors.shape))
@@ -45,29 +48,35 @@ def started(tensors: TensorCache, recipe: Recipe, seed: int = 0, window: int = 0
 
 
 def fitted(tensors: TensorCache, name: RecipeName, **changes: object) -> Recipe:
+    """A recipe with batches of 32 images, for two epochs unless changed."""
     recipe = recipes.resolve(TrainSettings(recipe=name), tensors.train)
     return replace(recipe, batch_size=32, **{"epochs": 2.0} | changes)
 
 
-def values(one: Trainer) -> list[np.ndarray]:
-    return [variable.numpy() for variable in one.variables]
+def values(trainer: Trainer) -> list[np.ndarray]:
+    """Values of all variables of the model and the optimizer."""
+    return [variable.numpy() for variable in trainer.variables]
 
 
-def same(one: Trainer, other: Trainer) -> bool:
+def identical(first: Trainer, second: Trainer) -> bool:
+    """Whether two trainers have byte-identical variables and equal histories, apart from times."""
     return all(
-        a.tobytes() == b.tobytes() for a, b in zip(values(one), values(other), strict=True)
-    ) and without_times(one) == without_times(other)
+        a.tobytes() == b.tobytes() for a, b in zip(values(first), values(second), strict=True)
+    ) and without_times(first) == without_times(second)
 
 
-def without_times(one: Trainer) -> list[dict[str, float]]:
+def without_times(trainer: Trainer) -> list[dict[str, float]]:
+    """The trainer's history without the measured times."""
     return [
         {name: value for name, value in entry.items() if name not in ("seconds", "images_per_second")}
-        for entry in one.history
+        for entry in trainer.history
     ]
 
 
 @pytest.mark.parametrize("recipe", [RecipeName.textbook, RecipeName.flash])
-def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe: RecipeName) -> None:
+def test_train_with_each_recipe_learns_stripes(
+    tensors: Make, workspace: Workspace, recipe: RecipeName
+) -> None:
     data = tensors(shape=(16, 16, 3), train=(80, 80, 80, 80))
     settings = TrainSettings(recipe=recipe, epochs=12)
     model = train.train(data, settings, workspace)
@@ -83,23 +92,23 @@ def test_every_recipe_learns_stripes(tensors: Make, workspace: Workspace, recipe
 
 
 @pytest.mark.parametrize(
-    ("precision", "within"), [(Precision.float32, 1e-3), (Precision.bfloat16, 0.1)], ids=str
+    ("precision", "tolerance"), [(Precision.float32, 1e-3), (Precision.bfloat16, 0.1)], ids=str
 )
-def test_the_recorded_validation_is_that_of_the_published_model(
-    tensors: Make, workspace: Workspace, precision: Precision, within: float
+def test_history_validation_matches_published_model(
+    tensors: Make, workspace: Workspace, precision: Precision, tolerance: float
 ) -> None:
-    """Against scikit-learn, on the probabilities that the model file gives, without its temperature."""
+    """Compared with scikit-learn, on the probabilities of the model file without its temperature."""
     data = tensors(shape=(16, 16, 3))
     settings = TrainSettings(recipe=RecipeName.flash, epochs=2, precision=precision)
     model = train.train(data, settings, workspace)
     val = open_split(data, "val")
     probabilities = predictor.load(model.directory / "model.keras").probabilities(val.images)
     last = pd.read_parquet(model.directory / "history.parquet").iloc[-1]
-    right = np.mean(probabilities.argmax(axis=1) == val.labels)
-    assert last["val_accuracy"] == pytest.approx(right, abs=1e-9 if within < 0.01 else 0.02)
+    accuracy = np.mean(probabilities.argmax(axis=1) == val.labels)
+    assert last["val_accuracy"] == pytest.approx(accuracy, abs=1e-9 if tolerance < 0.01 else 0.02)
     powers = probabilities.astype(np.float64) ** model.temperature
     untempered = powers / powers.sum(axis=1, keepdims=True)
-    assert last["val_loss"] == pytest.approx(log_loss(val.labels, untempered), rel=within)
+    assert last["val_loss"] == pytest.approx(log_loss(val.labels, untempered), rel=tolerance)
     assert model.temperature != 1
 
 
@@ -107,94 +116,96 @@ def test_the_recorded_validation_is_that_of_the_published_model(
     ("name", "changes", "window"),
     [
         (RecipeName.flash, {}, 0),
-        (RecipeName.flash, {}, 48),  # batches of 32 lie across windows of 48
+        (RecipeName.flash, {}, 48),  # batches of 32 cross the borders of windows of 48
         (RecipeName.fast, {"patience": 1}, 0),
         (RecipeName.textbook, {"augment": "rotate"}, 0),
     ],
     ids=str,
 )
-def test_going_on_anywhere_ends_as_if_never_stopped(
+def test_resume_within_an_epoch_ends_as_uninterrupted(
     tensors: Make, tmp_path: Path, name: RecipeName, changes: dict[str, object], window: int
 ) -> None:
     data = tensors(shape=(16, 16, 3))
     recipe = fitted(data, name, **changes)
-    undisturbed = started(data, recipe, window=window)
-    loop.run(undisturbed, tmp_path / "whole", ignore_progress)
-    one = started(data, recipe, window=window)
+    uninterrupted = started(data, recipe, window=window)
+    loop.run(uninterrupted, tmp_path / "uninterrupted", ignore_progress)
+    trainer = started(data, recipe, window=window)
     for stop in (4, 11):  # within the first epoch and within the second
-        while one.step < stop:
-            one.run(one.plan.window(one.step, stop - one.step))
-            if one.plan.ends_epoch(one.step):
-                one.close_epoch()
-        checkpoint.save(tmp_path / "parts", one.checkpoint())
-        one = started(data, recipe, window=window)
-        assert "resumed at epoch" in loop.resume(one, tmp_path / "parts")
-        assert one.step == stop
-    loop.run(one, tmp_path / "parts", ignore_progress)
-    assert same(one, undisturbed)
+        while trainer.step < stop:
+            trainer.run(trainer.plan.window(trainer.step, stop - trainer.step))
+            if trainer.plan.ends_epoch(trainer.step):
+                trainer.close_epoch()
+        checkpoint.save(tmp_path / "resumed", trainer.checkpoint())
+        trainer = started(data, recipe, window=window)
+        assert "resumed at epoch" in loop.resume(trainer, tmp_path / "resumed")
+        assert trainer.step == stop
+    loop.run(trainer, tmp_path / "resumed", ignore_progress)
+    assert identical(trainer, uninterrupted)
 
 
-def test_how_steps_are_cut_into_windows_changes_no_bit(tensors: Make) -> None:
+def test_run_with_different_windows_gives_same_bits(tensors: Make) -> None:
     data = tensors(shape=(16, 16, 3))
     recipe = fitted(data, RecipeName.flash, epochs=1.0)
     trainers = [started(data, recipe) for _ in range(2)]
-    for one, length in zip(trainers, (1, 4), strict=True):
-        while not one.done:
-            one.run(one.plan.window(one.step, length))
-        one.close_epoch()
-    assert same(*trainers)
+    for trainer, length in zip(trainers, (1, 4), strict=True):
+        while not trainer.done:
+            trainer.run(trainer.plan.window(trainer.step, length))
+        trainer.close_epoch()
+    assert identical(*trainers)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, TimeoutError])
-def test_whatever_stops_it_between_windows_leaves_a_checkpoint_of_that_step(
+def test_run_stopped_between_windows_saves_a_checkpoint_of_that_step(
     tensors: Make, tmp_path: Path, error: type[BaseException]
 ) -> None:
     data = tensors()
-    one = started(data, fitted(data, RecipeName.flash))
+    trainer = started(data, fitted(data, RecipeName.flash))
 
     def stop(done: float, *_: object) -> None:
         if done > 0.5:
             raise error
 
     with pytest.raises(error):
-        loop.run(one, tmp_path, stop)
+        loop.run(trainer, tmp_path, stop)
     saved, _ = checkpoint.latest(tmp_path)
     assert saved is not None
-    assert saved.step == one.step > 0
+    assert saved.step == trainer.step > 0
 
 
-def test_a_stop_amid_a_window_is_never_written_down(tensors: Make, tmp_path: Path) -> None:
-    """In a thread an exception may come at any moment; then the last whole checkpoint has to serve."""
+def test_run_stopped_within_a_window_saves_no_checkpoint(tensors: Make, tmp_path: Path) -> None:
+    """In a thread, an exception may come at any moment; the last intact checkpoint must remain the newest."""
     data = tensors()
-    one = started(data, fitted(data, RecipeName.flash))
-    checkpoint.save(tmp_path, one.checkpoint())
-    one.consistent = False
-    seen: list[BaseException] = []
+    trainer = started(data, fitted(data, RecipeName.flash))
+    checkpoint.save(tmp_path, trainer.checkpoint())
+    trainer.consistent = False
+    errors: list[BaseException] = []
 
     def work() -> None:
         def stop(*_: object) -> None:
-            one.consistent = False
+            trainer.consistent = False
             raise TimeoutError
 
         try:
-            loop.run(one, tmp_path, stop)
+            loop.run(trainer, tmp_path, stop)
         except TimeoutError as error:
-            seen.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     saved, _ = checkpoint.latest(tmp_path)
     assert saved is not None
-    assert (len(seen), saved.step) == (1, 0)
+    assert (len(errors), saved.step) == (1, 0)
 
 
-def test_divergence_names_step_and_rate_and_publishes_nothing(tensors: Make, workspace: Workspace) -> None:
+def test_run_with_divergence_names_step_and_learning_rate_and_saves_nothing(
+    tensors: Make, workspace: Workspace
+) -> None:
     data = tensors()
     settings = TrainSettings(recipe=RecipeName.textbook, epochs=3, learning_rate=1000.0)
-    one = started(data, recipes.resolve(settings, data.train))
+    trainer = started(data, recipes.resolve(settings, data.train))
     with pytest.raises(DivergedError, match=r"step \d+ of 27") as raised:
-        loop.run(one, workspace.root / "training" / "x.checkpoints", ignore_progress)
+        loop.run(trainer, workspace.root / "training" / "x.checkpoints", ignore_progress)
     assert "learning rate" in str(raised.value)
     assert "--learning-rate 250" in str(raised.value)
     assert "nothing was published" in str(raised.value)
@@ -202,28 +213,28 @@ def test_divergence_names_step_and_rate_and_publishes_nothing(tensors: Make, wor
     assert saved is None or all(np.isfinite(array).all() for array in saved.arrays)
 
 
-def test_early_stopping_takes_the_best_epoch(tensors: Make, workspace: Workspace) -> None:
-    """Images without a pattern: validation only gets worse once the training images are known by heart."""
+def test_run_with_patience_stops_early_and_takes_the_best_epoch(tensors: Make, workspace: Workspace) -> None:
+    """Noise images: validation only gets worse once the training images are memorized."""
     data = tensors(shape=(8, 8, 1), train=(30, 30))
     noise = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
     np.save(data.directory / "train.images.npy", noise)
-    one = started(data, fitted(data, RecipeName.textbook, epochs=200.0, patience=3))
-    loop.run(one, workspace.root / "training" / "x.checkpoints", ignore_progress)
-    losses = [entry["val_loss"] for entry in one.history]
+    trainer = started(data, fitted(data, RecipeName.textbook, epochs=200.0, patience=3))
+    loop.run(trainer, workspace.root / "training" / "x.checkpoints", ignore_progress)
+    losses = [entry["val_loss"] for entry in trainer.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < 200
-    assert one.validate()[0] == losses[best]
+    assert trainer.validate()[0] == losses[best]
 
 
-def test_without_patience_training_goes_to_its_end(tensors: Make) -> None:
+def test_done_without_patience_ignores_validation_loss(tensors: Make) -> None:
     data = tensors()
-    one = started(data, fitted(data, RecipeName.flash))
-    assert one.plan.recipe.patience == 0
-    one.history = [{"val_loss": loss} for loss in (1.0, 2.0, 3.0)]
-    assert not one.done
+    trainer = started(data, fitted(data, RecipeName.flash))
+    assert trainer.plan.recipe.patience == 0
+    trainer.history = [{"val_loss": loss} for loss in (1.0, 2.0, 3.0)]
+    assert not trainer.done
 
 
-def test_class_offsets_by_hand() -> None:
+def test_class_offsets_match_hand_computed_values() -> None:
     """Counts 900, 90, 10 of 1000: half the logarithms of 0.9, 0.09 and 0.01."""
     labels = np.repeat(np.arange(3, dtype=np.int32), (900, 90, 10))
     recipe = recipes.RECIPES[RecipeName.fast]
@@ -233,55 +244,54 @@ def test_class_offsets_by_hand() -> None:
     assert class_offsets(recipe, np.arange(3, dtype=np.int32), 3).tolist() == [0, 0, 0]
 
 
-def test_a_class_that_training_lacks_is_borne() -> None:
+def test_class_offsets_with_a_missing_class_are_finite() -> None:
     offsets = class_offsets(recipes.RECIPES[RecipeName.fast], np.array([0, 0, 2], np.int32), 3)
     assert np.isfinite(offsets).all()
 
 
-def test_a_rare_class_is_learned(tensors: Make, workspace: Workspace) -> None:
+def test_train_with_rare_class_learns_it(tensors: Make, workspace: Workspace) -> None:
     data = tensors(shape=(16, 16, 3), train=(450, 45, 8), val=20)
     model = train.train(data, TrainSettings(recipe=RecipeName.flash), workspace)
     probabilities = predictor.load(model.directory / "model.keras").probabilities(
         open_split(data, "test").images
     )
-    right = probabilities.argmax(axis=1) == open_split(data, "test").labels
-    recalls = [right[open_split(data, "test").labels == label].mean() for label in range(3)]
+    correct = probabilities.argmax(axis=1) == open_split(data, "test").labels
+    recalls = [correct[open_split(data, "test").labels == label].mean() for label in range(3)]
     assert min(recalls) > 0.7
 
 
-def test_the_loss_by_hand(tensors: Make) -> None:
-    """Smoothing 0.1 over 4 classes: targets 0.925 and 0.025; logits move by half their class's log share."""
+def test_loss_matches_hand_computed_value(tensors: Make) -> None:
+    """Smoothing 0.1 over 4 classes: targets 0.925 and 0.025; offsets are half the log of a class's share."""
     data = tensors(shape=(16, 16, 3), train=(60, 30, 20, 10))
-    one = started(data, fitted(data, RecipeName.fast, label_smoothing=0.1))
+    trainer = started(data, fitted(data, RecipeName.fast, label_smoothing=0.1))
     logits, labels = (
         np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32),
         np.array([2, 0], np.int32),
     )
-    moved = logits + 0.5 * np.log(np.array([60, 30, 20, 10]) / 120)
-    logs = moved - np.log(np.exp(moved).sum(axis=1, keepdims=True))
+    adjusted = logits + 0.5 * np.log(np.array([60, 30, 20, 10]) / 120)
+    log_probabilities = adjusted - np.log(np.exp(adjusted).sum(axis=1, keepdims=True))
     targets = np.full((2, 4), 0.025)
     targets[[0, 1], labels] = 0.925
-    expected = np.mean(-(targets * logs).sum(axis=1))
-    assert float(one._loss(tf.constant(logits), tf.constant(labels))) == pytest.approx(expected, rel=1e-5)
+    expected = np.mean(-(targets * log_probabilities).sum(axis=1))
+    assert float(trainer._loss(tf.constant(logits), tf.constant(labels))) == pytest.approx(expected, rel=1e-5)
 
 
-def test_fractions_of_an_epoch_are_epochs_too(tensors: Make, workspace: Workspace) -> None:
+def test_train_with_a_fraction_of_an_epoch_trains_these_steps(tensors: Make, workspace: Workspace) -> None:
     data = tensors()
     model = train.train(data, TrainSettings(recipe=RecipeName.textbook, epochs=0.34), workspace)
     assert model.epochs == pytest.approx(3 / 9)  # 288 images, batches of 32
     assert len(pd.read_parquet(model.directory / "history.parquet")) == 1
 
 
-def test_the_published_model_is_the_best_one(tensors: Make) -> None:
+def test_take_best_restores_the_best_model(tensors: Make) -> None:
     data = tensors(shape=(16, 16, 3))
-    one = started(data, fitted(data, RecipeName.flash, patience=2, epochs=1.0))
-    while not one.done:
-        one.run(one.plan.window(one.step, 9))
-    one.close_epoch()
-    published = inference_model.build_inference_model(one.plan.recipe, one.model)(one.val.images[:4])
-    for variable in one.model.trainable_variables:
+    trainer = started(data, fitted(data, RecipeName.flash, patience=2, epochs=1.0))
+    while not trainer.done:
+        trainer.run(trainer.plan.window(trainer.step, 9))
+    trainer.close_epoch()
+    images, recipe = trainer.val.images[:4], trainer.plan.recipe
+    expected = inference_model.build_inference_model(recipe, trainer.model)(images)
+    for variable in trainer.model.trainable_variables:
         variable.assign(variable * 0)
-    one.take_best()
-    assert np.array_equal(
-        inference_model.build_inference_model(one.plan.recipe, one.model)(one.val.images[:4]), published
-    )
+    trainer.take_best()
+    assert np.array_equal(inference_model.build_inference_model(recipe, trainer.model)(images), expected)
