@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test stress check format dashboard bench-training clean
+.PHONY: help train test test-fast stress check format dashboard bench-training docs clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -21,15 +21,19 @@ $(VENV)/installed: pyproject.toml constraints.txt
 train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10 --recipe fast"
 	$(BIN)/python flows/train_flow.py $(ARGS)
 
-test: $(VENV)/installed ## Run the tests (below 10 minutes on 2 cores)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: $(VENV)/installed ## Run all tests but the stress tests (below 10 minutes on 2 cores)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10 $(ARGS)
+
+test-fast: $(VENV)/installed ## Run the quick tests (below 1 minute on 2 cores)
+	$(BIN)/python -m pytest -m 'not slow and not stress' --numprocesses 2 --dist loadfile --durations 10 $(ARGS)
 
 stress: $(VENV)/installed ## Run the long randomised stress tests (fuzzing, kills, races)
 	$(BIN)/python -m pytest -m stress --timeout 7200 $(ARGS)
 
-check: $(VENV)/installed ## Lint, format and type checks, as CI runs them
+check: $(VENV)/installed ## Lint, format, import and type checks, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 format: $(VENV)/installed ## Format the code
@@ -44,5 +48,10 @@ dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminal
 bench-training: $(VENV)/installed ## Accuracy and cost of each recipe against the textbook script; ARGS=--quick
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
+docs: $(VENV)/installed ## Build the documentation into site/; a dead link is an error
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python tests/docs/generate.py
+	$(BIN)/zensical build --clean --strict
+
 clean: ## Remove the virtual environment and caches (never the workspace)
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

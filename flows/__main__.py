@@ -1,4 +1,4 @@
-"""`plumbline`, the console command."""
+"""The console command `plumbline` with its sub-commands."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command in FLOWS:
         environment.open_command(command)
-    import typer  # after the settings above: the flows import Prefect
+    import typer  # after `open_command`, which sets the environment before Prefect is imported
 
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(plumbline)
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def plumbline() -> None:
-    """From images to an evaluated, versioned, proven classifier."""
+    """From images to an evaluated, versioned and tested image classifier."""
 
 
 def _train(app: "typer.Typer") -> None:
@@ -88,7 +88,7 @@ def _reproduce(app: "typer.Typer") -> None:
     app.command("reproduce")(command)
 
 
-# A command imports its own module only: Prefect alone takes two seconds, pandas half a one.
+# Each command imports only its own module: Prefect takes 2 s to import, pandas 0.5 s.
 ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "train": _train,
     "sweep": _sweep,

@@ -1,4 +1,4 @@
-"""Classify images with a published model, batch after batch, and say whether they are like those it knows.
+"""Classify images with a published model, and check them for drift from the images that it was validated on.
 
 python flows/predict_flow.py photos/new a.jpg --dataset photos
 """
@@ -40,51 +40,57 @@ def predict_flow(
     threshold: float | None = None,
     workspace: Path | None = None,
 ) -> dict[str, Any]:
-    """Classify images with a published model; the rows are added to a folder of parquet files.
+    """Classify images with a published model; the predictions are added to a folder of parquet files.
 
-    What the folder has from this model already is not predicted again: run it as often as you like. A run
-    that was killed is gone on with. The new images are compared with those that the model was validated on.
+    Images that this model has already classified are skipped, so the command may be run as often as you like.
+    A run that was killed is resumed. The new images are compared with the model's validation images.
 
     Args:
         images: Image files, parquet files of images, folders of either, globs, or addresses (s3://, https://).
-        dataset: The dataset whose models are meant; for a folder of photos the folder's name.
+        dataset: The dataset of the model; for a folder of photos, the folder's name.
         model: A version (v0003) or an alias (champion, previous).
-        out: The folder of parquet files, new or with earlier predictions. A batch is a folder in it.
-        abstain: Give no answer where the model isn't sure enough to keep the errors among its answers below
-            this rate, as far as its validation images prove one: 0.01, 0.02, 0.05 or 0.1.
-        threshold: Give no answer below this confidence, 0 to 1, instead.
-        workspace: Where the models are. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        out: The folder of parquet files, new or with earlier predictions. Each batch is a folder in it.
+        abstain: Give no answer to images of low confidence, so that the error rate of the answers stays below
+            this rate: 0.01, 0.02, 0.05 or 0.1. The validation images must support a threshold for it.
+        threshold: Instead of --abstain, the confidence, 0 to 1, below which no answer is given.
+        workspace: The workspace with the models: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
 
     Returns:
-        Counts of images, of those without an answer and of unreadable ones, what drifted, and the folder.
+        The numbers of images, of images without an answer and of unreadable images, by name; `drift`, one
+        text per batch; and `out`, the folder.
     """
     open_workspace(workspace)
     request, version = validate_request(images, dataset, model, abstain, threshold)
     out = out.expanduser().absolute()
     with prediction_table.locked_folder(out):
-        done = [predict_one_batch(batch, version) for batch in pending_batches(request, out)]
-    if not done:
-        console.log.info("nothing new: all images are in %s already", out)
-    counts = {name: sum(tally[name] for tally in done) for name in ("images", "abstained", "unreadable")}
-    return counts | {"drift": [tally["drift"] for tally in done], "out": str(out)}
+        batches = [predict_one_batch(batch, version) for batch in pending_batches(request, out)]
+    if not batches:
+        console.log.info("nothing to do: %s already has the predictions of all images", out)
+    totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
+    return totals | {"drift": [batch["drift"] for batch in batches], "out": str(out)}
 
 
 def predict_one_batch(batch: Batch, version: ModelVersion) -> dict[str, Any]:
-    """One batch; returns what came out."""
+    """Predict one batch, compare it with the model's profile, and show the results.
+
+    Returns:
+        The counts of `Batch.counts`, and `drift`, the comparison as text.
+    """
     predict(batch, version)
     drift = compare(batch, version)
-    tally = batch.counts()
-    dashboard.publish_predictions(batch, tally, drift)
-    batch.finish(tally | {"drift": drift.record()})
-    console.predictions(batch.first(console.MAX_ROWS), tally["images"])
-    words = "{images:,} images, {abstained:,} without an answer, {unreadable:,} unreadable".format(**tally)
-    console.log.info("%s; in %s", words, batch.directory)
+    counts = batch.counts()
+    dashboard.publish_predictions(batch, counts, drift)
+    batch.finish(counts | {"drift": drift.record()})
+    console.predictions(batch.first(console.MAX_ROWS), counts["images"])
+    text = "{images:,} images, {abstained:,} without an answer, {unreadable:,} unreadable".format(**counts)
+    console.log.info("%s; in %s", text, batch.directory)
     (console.log.warning if drift.drifted else console.log.info)("%s", drift)
-    return tally | {"drift": str(drift)}
+    return counts | {"drift": str(drift)}
 
 
 def main(**parameters: Any) -> None:
-    """Run the flow; errors that a person can act on are shown without a traceback."""
+    """Run the flow; a `PlumblineError` is shown without a traceback."""
     with console.command_context():
         prefect_server.wait_until_ready()
         predict_flow(**parameters)

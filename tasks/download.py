@@ -17,6 +17,8 @@ from tasks.orchestration import policies
     # Never cached: this is the stage that looks at the outside world. Finding nothing new is cheap.
     cache_policy=NO_CACHE,
     persist_result=False,
+    # These retries are for a network that fails for all addresses of a file. `acquire` itself resumes a lost
+    # connection and moves on to the next address; see `RetryPolicy` in tasks/core/data/sources/http.py.
     retries=4,
     retry_delay_seconds=exponential_backoff(backoff_factor=2),
     retry_jitter_factor=0.3,

@@ -1,4 +1,4 @@
-"""Fixtures for every test: an own Prefect home and workspace, set before Prefect is imported."""
+"""Fixtures of all tests. Prefect gets a home of its own here, before any test imports it."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ import pytest
 
 from tasks.core.operations import environment
 from tasks.core.workspace import MIRRORS, VARIABLE, Workspace
-from tests.support.run_cli import Plumbline, photo
+from tests.support.run_cli import Plumbline, write_photos
 
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket
@@ -25,13 +25,23 @@ HOME = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
 os.environ["PREFECT_HOME"] = str(HOME / "prefect")
 os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(HOME / "prefect" / "storage")
 os.environ.pop("PREFECT_API_URL", None)
-os.environ["PREFECT_SERVER_API_PORT"] = "1"  # a dashboard that runs on this machine is not for tests
+os.environ["PREFECT_SERVER_API_PORT"] = "1"  # a dashboard of this machine must not receive the tests' runs
 environment.prepare()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files in which all tests are slow if no slow test is selected.
+
+    pytest imports a file before it deselects its tests, and many of these files import TensorFlow (4 s).
+    """
+    if "not slow" not in config.option.markexpr or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() or None
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    """An empty workspace, the process's active one for the test."""
+    """An empty workspace; it is the active one of this process during the test."""
     before = os.environ.get(VARIABLE)
     yield Workspace.open(tmp_path / "workspace")
     if before is None:
@@ -42,7 +52,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator["Bucket"]:
-    from tests.support.s3_server import Bucket  # moto takes a second to import, and most tests don't need it
+    from tests.support.s3_server import Bucket  # moto takes 1 s to import, and most tests do not need it
 
     server = Bucket()
     yield server
@@ -51,7 +61,10 @@ def _server() -> Iterator["Bucket"]:
 
 @pytest.fixture
 def bucket(_server: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Bucket":
-    """An empty bucket on a real S3 server, which this process and its children find; mirrors in tmp_path."""
+    """An empty bucket on a real S3 server.
+
+    The environment leads this process and its children to the server. Mirrors lie in `tmp_path`.
+    """
     for name, value in _server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(MIRRORS, str(tmp_path / "mirrors"))
@@ -62,7 +75,7 @@ def bucket(_server: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Environment of a client of a real Prefect server that was started for this session."""
+    """Environment variables for clients of a real Prefect server, which is started once per session."""
     home = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,14 +98,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             start_new_session=True,
         )
     try:
-        _await(address, log)
+        _wait_until_healthy(address, log)
         yield environment
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _await(address: str, log: Path) -> None:
+def _wait_until_healthy(address: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         try:
@@ -105,14 +118,11 @@ def _await(address: str, log: Path) -> None:
 
 @pytest.fixture
 def plumbline(server: dict[str, str], tmp_path: Path) -> Plumbline:
+    """Starts the commands in processes of their own, in an empty workspace."""
     return Plumbline(server, tmp_path / "workspace")
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of 2 x 60 pictures: photos/{across,down}/NNN.png."""
-    for kind, name in enumerate(("across", "down")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(60):
-            photo(kind, number).save(tmp_path / "photos" / name / f"{number:03}.png")
-    return tmp_path / "photos"
+    """A folder of 2 classes x 60 images: photos/{across,down}/NNN.png."""
+    return write_photos(tmp_path / "photos")

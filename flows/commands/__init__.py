@@ -1,5 +1,5 @@
-"""Console commands that are no flows: they read and write plain files, without Prefect and TensorFlow.
+"""Console commands that are not flows: they read and write plain files, without Prefect and TensorFlow.
 
-One command a file; `flows.__main__` adds them to `plumbline`. They may import `tasks.display` and
+Each file has one command, which `flows.__main__` adds to `plumbline`. They may import `tasks.display` and
 `tasks.core`.
 """

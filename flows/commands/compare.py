@@ -1,4 +1,4 @@
-"""`plumbline compare`: runs side by side, from the metrics tables, without Prefect or TensorFlow."""
+"""`plumbline compare`: a table of runs, from the metrics tables."""
 
 from pathlib import Path
 
@@ -18,22 +18,23 @@ def compare(
     plot: Path | None = None,
     workspace: Path | None = None,
 ) -> None:
-    """Put runs side by side.
+    """Compare runs in a table.
 
     Args:
         dataset: Only this dataset's runs.
-        columns: Names with commas between them, or "all"; a dot reaches into a column of JSON, such as
+        columns: Column names separated by commas, or "all". A dot selects a value of a JSON column, such as
             parameters.epochs or stages.train.cpu_seconds.
-        where: A condition such as "accuracy>0.7", "recipe=fast" or "parameters.augment!=false"; ~ asks
-            whether a text is contained. May be repeated; all must hold.
-        sort: The column to sort by; a minus before it puts the largest first.
-        last: Only the last so many rows of the sorted table.
+        where: A condition such as "test_accuracy>0.7", "recipe=fast" or "parameters.augment!=false"; ~ means
+            that the column contains the text. May be repeated; all conditions must hold.
+        sort: The column to sort by; a minus before it sorts in descending order.
+        last: Show only this many rows, the last ones of the sorted table.
         out: Write the table to this .csv or .parquet file instead of printing it.
-        plot: Draw accuracy against cost (CPU-seconds) into this .png or .svg file.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        plot: Plot accuracy against cost (CPU-seconds) to this .png or .svg file.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    place = open_workspace(workspace)
-    runs = select(runs_compare.runs(place, dataset), where or [], sort, last)
+    opened = open_workspace(workspace)
+    runs = select(runs_compare.runs(opened, dataset), where or [], sort, last)
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)
         console.console.print(f"{plot}: accuracy against cost of {len(runs)} runs")
@@ -42,4 +43,4 @@ def compare(
         write(table, out)
         console.console.print(f"{out}: {len(runs)} runs")
     elif plot is None:
-        console.table(as_text(table), "no such runs: `plumbline train` makes the first one")
+        console.table(as_text(table), "no runs found: `plumbline train` starts one")

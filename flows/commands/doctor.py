@@ -14,13 +14,14 @@ from tasks.display import console
 def doctor(min_free_gb: float = 2.0, fix: bool = False, workspace: Path | None = None) -> None:
     """Check versions, Prefect's server, pools and workers, the disk, and every byte of the workspace.
 
-    Each thing that is wrong is shown with how to fix it; then the exit code is 1. Without --fix nothing is
+    Each problem is shown with a way to fix it. If there is one, the exit code is 1. Without --fix nothing is
     changed.
 
     Args:
         min_free_gb: Minimum free disk space in GB.
-        fix: Remove what killed processes were writing, if no running process has the lock.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        fix: Remove files that killed processes were writing, if no running process has the lock.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
     opened = open_workspace(workspace)
     removed = diagnostics.remove_leftovers(opened) if fix else []
@@ -40,7 +41,7 @@ def doctor(min_free_gb: float = 2.0, fix: bool = False, workspace: Path | None =
 
 
 def _print(finding: Finding) -> None:
-    """One line of a check, and below it how to fix what is wrong."""
+    """Print one line for a check, and below it how to fix a problem."""
     mark = ("wrong", "bold red") if finding.fix else ("ok   ", "green")
     console.console.print(Text.assemble(mark, f" {finding.about:<10} {finding.found}"))
     if finding.fix:

@@ -1,4 +1,4 @@
-"""`plumbline explain`: which stages of a run ran and why, or in what two runs differ."""
+"""`plumbline explain`: which stages of a run ran and why, or how two runs differ."""
 
 from pathlib import Path
 
@@ -8,13 +8,14 @@ from tasks.display import console
 
 
 def explain(run: str = "last", later: str | None = None, workspace: Path | None = None) -> None:
-    """Show which stages of a run ran and why; of two runs, in which ingredients they differ.
+    """Show which stages of a run ran and why, or in which ingredients two runs differ.
 
     Args:
         run: A run's id, or "last".
-        later: Another run's id, or "last": what has changed from the first to this one.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        later: Another run's id, or "last": show what changed from the first run to this one.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    place = open_workspace(workspace)
-    rows = compare_runs(run, later, place) if later else stages_of_run(run, place)
+    opened = open_workspace(workspace)
+    rows = compare_runs(run, later, opened) if later else stages_of_run(run, opened)
     console.table(rows)

@@ -1,4 +1,4 @@
-"""`plumbline models`: the published models, their aliases, and which one is champion.
+"""`plumbline models`: list, show, promote and remove published models, and change their aliases.
 
 These commands read and write plain files: neither Prefect nor TensorFlow is loaded.
 """
@@ -20,52 +20,56 @@ def list_(dataset: str | None = None, workspace: Path | None = None) -> None:
     """List the published models.
 
     Args:
-        dataset: Only this dataset's; all if it is left out.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        dataset: Only models of this dataset. Default: all datasets.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
     rows = listing.version_rows(open_workspace(workspace), dataset)
-    console.table(rows, "no published models yet: `plumbline train` makes the first one")
+    console.table(rows, "no published models yet: `plumbline train` publishes the first one")
 
 
 def show(dataset: str, version: str = registry.CHAMPION, workspace: Path | None = None) -> None:
-    """Show all that is known of a model, after checking every byte of its files.
+    """Show what is known about a model, after checking every byte of its files.
 
     Args:
         dataset: The dataset.
         version: A version such as v0003, its number, or an alias.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    place = open_workspace(workspace)
-    model = registry.resolve(dataset, version, place)
-    console.facts(f"{dataset} {model.version}", listing.version_details(model, place))
-    console.table(listing.log_rows(dataset, model.version, place))
+    opened = open_workspace(workspace)
+    model = registry.resolve(dataset, version, opened)
+    console.facts(f"{dataset} {model.version}", listing.version_details(model, opened))
+    console.table(listing.log_rows(dataset, model.version, opened))
 
 
 def promote(dataset: str, version: str, why: str = "by hand", workspace: Path | None = None) -> None:
-    """Make a model the champion; the one before gets the alias previous.
+    """Make a model the champion; the former champion gets the alias previous.
 
     Args:
         dataset: The dataset.
         version: A version such as v0003, its number, or an alias.
         why: The reason, for the registry's log.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    place = open_workspace(workspace)
-    registry.promote(dataset, version, place, who=provenance.who(), why=why)
-    _say_aliases(dataset, place)
+    opened = open_workspace(workspace)
+    registry.promote(dataset, version, opened, who=provenance.who(), why=why)
+    _print_aliases(dataset, opened)
 
 
 def rollback(dataset: str, why: str = "by hand", workspace: Path | None = None) -> None:
-    """Let champion and previous change places.
+    """Swap the aliases champion and previous.
 
     Args:
         dataset: The dataset.
         why: The reason, for the registry's log.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    place = open_workspace(workspace)
-    registry.rollback(dataset, place, who=provenance.who(), why=why)
-    _say_aliases(dataset, place)
+    opened = open_workspace(workspace)
+    registry.rollback(dataset, opened, who=provenance.who(), why=why)
+    _print_aliases(dataset, opened)
 
 
 def alias(
@@ -76,31 +80,33 @@ def alias(
     why: str = "by hand",
     workspace: Path | None = None,
 ) -> None:
-    """Give a model a name of your own, or take the name away.
+    """Give a model an alias, or remove an alias.
 
     Args:
         dataset: The dataset.
-        name: Lower-case letters, digits and . _ -, such as "kiosk".
+        name: The alias: lower-case letters, digits and . _ -, such as "kiosk".
         version: Version that the alias points to; omit it with --remove.
-        remove: Take the name away.
+        remove: Remove the alias.
         why: The reason, for the registry's log.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    place = open_workspace(workspace)
+    opened = open_workspace(workspace)
     if remove == (version is not None):
-        raise typer.BadParameter("name a version, or say --remove")
-    registry.alias(dataset, name, version, place, who=provenance.who(), why=why)
-    _say_aliases(dataset, place)
+        raise typer.BadParameter("name a version, or use --remove")
+    registry.alias(dataset, name, version, opened, who=provenance.who(), why=why)
+    _print_aliases(dataset, opened)
 
 
 def delete(dataset: str, version: str, why: str = "by hand", workspace: Path | None = None) -> None:
-    """Remove a model for good; never one that an alias names. Its number is not given again.
+    """Remove a model permanently, unless it has an alias. Its number is not used again.
 
     Args:
         dataset: The dataset.
         version: The version, such as v0003.
         why: The reason, for the registry's log.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
     retention.delete(dataset, version, open_workspace(workspace), who=provenance.who(), why=why)
     console.console.print(f"{dataset} {version} was removed")
@@ -113,16 +119,17 @@ def gc(
     dry_run: bool = False,
     workspace: Path | None = None,
 ) -> None:
-    """Remove old models; never one with an alias, nor one that a kept model was compared with.
+    """Remove old models, except those with an alias and those that a kept model was compared with.
 
     Args:
         dataset: The dataset.
-        keep: How many of the newest stay in any case.
+        keep: Number of the newest models to keep.
         keep_version: Another version to keep. May be repeated.
-        dry_run: Only say what would go.
-        workspace: Where everything is kept. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        dry_run: Only show what would be removed.
+        workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    gone = retention.gc(
+    removed = retention.gc(
         dataset,
         open_workspace(workspace),
         keep=keep,
@@ -131,12 +138,12 @@ def gc(
         dry_run=dry_run,
     )
     verb = "would be removed" if dry_run else "removed"
-    console.console.print(f"{verb}: {', '.join(gone) or 'nothing'}")
+    console.console.print(f"{verb}: {', '.join(removed) or 'nothing'}")
 
 
-def _say_aliases(dataset: str, workspace: Workspace) -> None:
-    known = registry.aliases(dataset, workspace)
-    console.facts(dataset, known or {"aliases": "none"})
+def _print_aliases(dataset: str, workspace: Workspace) -> None:
+    aliases = registry.aliases(dataset, workspace)
+    console.facts(dataset, aliases or {"aliases": "none"})
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
@@ -151,8 +158,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
 
 
 def app() -> typer.Typer:
-    """The command with its sub-commands."""
-    made = typer.Typer(help="The published models and their aliases.", no_args_is_help=True)
+    """Return the command with its sub-commands."""
+    models = typer.Typer(help="The published models and their aliases.", no_args_is_help=True)
     for name, (function, arguments) in COMMANDS.items():
-        made.command(name)(documented(function, console.as_command(function), arguments))
-    return made
+        models.command(name)(documented(function, console.as_command(function), arguments))
+    return models

@@ -1,4 +1,4 @@
-"""`plumbline reproduce`: make a past run again in a scratch workspace, and judge what comes out."""
+"""`plumbline reproduce`: repeat a past run in a scratch workspace and compare the results."""
 
 import subprocess
 import sys
@@ -16,28 +16,29 @@ SCRIPT = Path(__file__).parents[1] / "train_flow.py"
 
 
 def reproduce(run: str = "last", workspace: Path | None = None) -> None:
-    """Make a past run again from its parameters, and judge: identical, within noise, or not reproduced.
+    """Repeat a past run from its parameters; the result is identical, within noise, or not reproduced.
 
-    The run is made in a scratch workspace that is removed afterwards; nothing in the workspace changes.
-    Exit code 3: it was not reproduced.
+    The run uses a scratch workspace that is removed afterwards; nothing in the workspace changes. If it was
+    not reproduced, the exit code is 3.
 
     Args:
         run: A run's id (`plumbline compare --columns run_id`), or "last".
-        workspace: Where the run was. Default: PLUMBLINE_WORKSPACE, else ./workspace.
+        workspace: The workspace of the run: a folder, or an address such as s3://bucket/prefix. Default:
+            PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    place = open_workspace(workspace)
-    past = explain.run_of(run, place)
+    opened = open_workspace(workspace)
+    past = explain.run_of(run, opened)
     with tempfile.TemporaryDirectory(prefix="plumbline-reproduce-") as folder:
         scratch = Workspace(Path(folder) / "workspace")
-        lend_downloads(place, scratch)
-        words = options(parameters(past))
-        command = [sys.executable, str(SCRIPT), *words, "--workspace", str(scratch.root)]
-        failed = subprocess.run(command, check=False).returncode
-        if failed:
-            sys.exit(failed)
-        judgement = judge(past, place, scratch)
-    console.facts(f"{past['run_id']}: {judgement.outcome}", {"because": judgement.words})
-    for line in judgement.differences:
-        console.console.print(f"  differs  {line}")
-    if judgement.outcome is Reproducibility.not_reproduced:
+        lend_downloads(opened, scratch)
+        arguments = options(parameters(past))
+        command = [sys.executable, str(SCRIPT), *arguments, "--workspace", str(scratch.root)]
+        exit_code = subprocess.run(command, check=False).returncode
+        if exit_code:
+            sys.exit(exit_code)
+        result = judge(past, opened, scratch)
+    console.facts(f"{past['run_id']}: {result.outcome}", {"because": result.reason})
+    for difference in result.differences:
+        console.console.print(f"  differs  {difference}")
+    if result.outcome is Reproducibility.not_reproduced:
         sys.exit(3)

@@ -1,33 +1,33 @@
-"""The error tree. Every error says what was expected, found and done, and what to do.
+"""The error tree. Every error has a summary, and says what was expected, found and done, and what to do.
 
 PlumblineError
-├── UsageError            what was asked for cannot be (exit code 2)
-├── DataError             the data are not what they should be
-│   ├── ChecksumError     bytes other than the expected ones
-│   ├── ArchiveError      an archive that cannot or must not be read
-│   ├── DecodeError       one image that cannot be read (becomes a quarantine row)
-│   └── QuarantineError   too large a share of the images had to be set aside
-├── NetworkError          worth another try
-├── TrainingError         training cannot go on
-│   ├── DivergedError     the loss is not a number any more
-│   ├── SanityError       one batch was not learned by heart
-│   ├── LostWorkerError   another process of a distributed training is gone
-│   └── InterruptedTraining   asked to stop; the next run goes on from the checkpoint
-├── ServerError           Prefect's temporary server does not start
-├── FormatError           a file of an unknown format version, or not a whole one
-└── RegistryError         a model version that is missing, damaged or refused
+├── UsageError                wrong usage (exit code 2)
+├── DataError                 wrong input data
+│   ├── ChecksumError         a wrong SHA-256
+│   ├── ArchiveError          an archive that is unreadable or unsafe
+│   ├── DecodeError           an unreadable image
+│   └── QuarantineError       too many unusable images
+├── NetworkError              a failed transfer; may be retried
+├── TrainingError             a failed training
+│   ├── DivergedError         the loss is too large or not finite
+│   ├── OverfitCheckError     one batch was not overfitted
+│   ├── LostWorkerError       a process of a distributed training ended
+│   └── InterruptedTraining   a training that was told to stop
+├── ServerError               Prefect's temporary server does not start
+├── FormatError               a file that is incomplete or has an unknown format
+└── RegistryError             a model that is missing, damaged or refused
 """
 
 
 class PlumblineError(Exception):
-    """A failure that a person can act on.
+    """An error that the user can act on; it is shown without a traceback.
 
     Args:
-        summary: One sentence, without a full stop, that names the thing it is about.
-        expected: What should have been there.
-        found: What was there instead.
-        done: What happened to the work and to files ("nothing was written").
-        todo: What the reader can do next.
+        summary: One sentence without a full stop, which names the file, option or dataset concerned.
+        expected: What was expected.
+        found: What was found instead.
+        done: What happened to files and finished work, such as "nothing was written".
+        todo: What the user can do next.
     """
 
     exit_code = 1
@@ -46,60 +46,62 @@ class PlumblineError(Exception):
 
 
 class UsageError(PlumblineError):
+    """An option, argument or input that cannot be used; the exit code is 2."""
+
     exit_code = 2
 
 
 class DataError(PlumblineError):
-    pass
+    """Input data that are not as expected."""
 
 
 class ChecksumError(DataError):
-    pass
+    """Bytes whose SHA-256 is not the expected one."""
 
 
 class ArchiveError(DataError):
-    pass
+    """An archive that cannot be read, or must not be for safety."""
 
 
 class DecodeError(DataError):
-    pass
+    """An image that cannot be decoded; its text becomes the reason in the quarantine table."""
 
 
 class QuarantineError(DataError):
-    pass
+    """A larger share of the images than allowed is in quarantine."""
 
 
 class NetworkError(PlumblineError):
-    pass
+    """A failed transfer that may succeed later; the download and predict tasks retry it."""
 
 
 class TrainingError(PlumblineError):
-    pass
+    """A training that cannot continue."""
 
 
 class DivergedError(TrainingError):
-    pass
+    """A training whose loss is too large or not finite."""
 
 
 class OverfitCheckError(TrainingError):
-    pass
+    """A recipe that did not overfit one batch."""
 
 
 class LostWorkerError(TrainingError):
-    pass
+    """Another process of a distributed training ended."""
 
 
-class InterruptedTraining(TrainingError):  # noqa: N818 - a request that was met, not a fault
-    pass
+class InterruptedTraining(TrainingError):  # noqa: N818 - follows a request, not an error
+    """A training that was told to stop; the next run resumes from its checkpoint."""
 
 
 class ServerError(PlumblineError):
-    pass
+    """Prefect's temporary server that does not start."""
 
 
 class FormatError(PlumblineError):
-    pass
+    """A file of an unknown format version, or an incomplete file or directory."""
 
 
 class RegistryError(PlumblineError):
-    pass
+    """A published model that is missing or damaged, or a change of the registry that is refused."""

@@ -1,7 +1,7 @@
-"""The workspace: the one folder in which everything that Plumbline makes lies.
+"""The workspace: the folder that contains everything that Plumbline writes.
 
-Handles carry paths relative to it, so that a workspace can be moved or mounted elsewhere. A workspace at an
-address (`s3://bucket/prefix`) is a local folder too: a mirror of what lies there (see `storage.mirror`).
+Handles have paths relative to it, so that a workspace can be moved or mounted under another path. A workspace
+at an address (`s3://bucket/prefix`) has a local folder too, the mirror of the address (see `storage.mirror`).
 """
 
 import hashlib
@@ -13,17 +13,17 @@ from pathlib import Path
 VARIABLE = "PLUMBLINE_WORKSPACE"
 MIRRORS = "PLUMBLINE_MIRROR"
 DEFAULT = "workspace"
-# pathlib makes one slash of two: an address that came as a path has one. A drive letter is no scheme.
+# One slash is enough, since pathlib joins two into one. A scheme has two or more letters, a drive only one.
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A workspace by its root folder; every property is an absolute path.
+    """A workspace. Every property is an absolute path.
 
     Args:
-        root: The folder; for a workspace at an address its local mirror.
-        address: Where the workspace lies, such as "s3://bucket/prefix"; empty for a folder.
+        root: The folder; for a workspace at an address, its local mirror.
+        address: The address, such as "s3://bucket/prefix"; empty for a folder.
     """
 
     root: Path
@@ -31,10 +31,12 @@ class Workspace:
 
     @classmethod
     def open(cls, path: str | Path | None = None) -> "Workspace":
-        """Make `path` (else the environment's, else ./workspace) this process's workspace.
+        """Make a workspace the active one of this process and of its child processes.
 
-        Child processes inherit it through the environment. See `storage.mirror.open_workspace` for one at an
-        address.
+        The environment holds it. `storage.mirror.open_workspace` also checks the store of an address.
+
+        Args:
+            path: A folder or an address; if None, the value of PLUMBLINE_WORKSPACE, else ./workspace.
         """
         opened = cls.at(path or os.environ.get(VARIABLE) or DEFAULT)
         os.environ[VARIABLE] = opened.address or str(opened.root)
@@ -42,46 +44,50 @@ class Workspace:
 
     @classmethod
     def active(cls) -> "Workspace":
-        """The workspace that this process last opened; handles resolve against it."""
+        """Return the workspace that this process opened last; the paths of handles are relative to it."""
         return cls.at(os.environ.get(VARIABLE) or DEFAULT)
 
     @classmethod
-    def at(cls, place: str | Path) -> "Workspace":
-        """The workspace of a folder or an address; nothing is opened."""
-        found = ADDRESS.fullmatch(str(place))
-        if found is None:
-            return cls(Path(place).expanduser().resolve())
-        address = f"{found[1]}://{found[2].rstrip('/')}"
+    def at(cls, location: str | Path) -> "Workspace":
+        """Return the workspace of a folder or an address without making it the active one."""
+        match = ADDRESS.fullmatch(str(location))
+        if match is None:
+            return cls(Path(location).expanduser().resolve())
+        address = f"{match[1]}://{match[2].rstrip('/')}"
         return cls(mirrors() / folder_name(address), address)
 
     def relative(self, path: Path) -> str:
+        """Return a path inside the workspace relative to its root, with slashes."""
         return path.relative_to(self.root).as_posix()
 
     @property
     def downloads(self) -> Path:
+        """Downloaded archives."""
         return self.root / "downloads"
 
     @property
     def models(self) -> Path:
+        """Published models, by dataset and version."""
         return self.root / "models"
 
     @property
     def metrics(self) -> Path:
+        """The metrics tables."""
         return self.root / "metrics"
 
     @property
     def results(self) -> Path:
-        """Prefect's stored task results (small JSON handles)."""
+        """The task results that Prefect stores: handles as JSON."""
         return self.root / "results"
 
 
 def mirrors() -> Path:
-    """The folder that holds this machine's mirrors: PLUMBLINE_MIRROR, else in the user's cache folder."""
+    """Return the folder of this machine's mirrors: PLUMBLINE_MIRROR, else one in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "plumbline"
     return Path(os.environ.get(MIRRORS) or cache).expanduser().resolve()
 
 
 def folder_name(address: str) -> str:
-    """A mirror's name: the address as far as it can be a folder's name, and 8 digits that tell it apart."""
-    words = re.sub(r"[^A-Za-z0-9._-]+", "-", address)[-60:].strip("-.")
-    return f"{words}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+    """Return the folder name of a mirror: a readable form of the address, and 8 digits of its SHA-256."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", address)[-60:].strip("-.")
+    return f"{readable}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"

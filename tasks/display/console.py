@@ -1,4 +1,4 @@
-"""What a person sees: one line a stage, progress bars on a terminal, errors without tracebacks."""
+"""Console output: one line per stage, progress bars on a terminal, tables, errors without tracebacks."""
 
 import logging
 import sys
@@ -15,24 +15,25 @@ from tasks.core.errors import PlumblineError
 
 console = Console(highlight=False, soft_wrap=True)
 log = logging.getLogger("plumbline")
-MAX_ROWS = 40  # rows of a printed table
-MAX_WIDTH = 10_000  # characters
+MAX_ROWS = 40  # rows of a printed table of predictions
+MAX_WIDTH = 10_000  # characters of a table's line
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints the lines of the `plumbline` loggers, above a progress bar if there is one."""
+    """Prints the log records of the `plumbline` loggers, above a progress bar if one is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; warnings and errors in yellow."""
         style = "yellow" if record.levelno >= logging.WARNING else ""
         console.print(Text(self.format(record), style=style))
 
 
 @contextmanager
 def command_context() -> Iterator[None]:
-    """Speak to a person who watches: the `plumbline` loggers on the console, errors without a traceback.
+    """Show the `plumbline` loggers on the console, and errors without a traceback.
 
-    Under a worker nobody opens this, and Prefect's own handler prints the same lines into the worker's log.
-    An error that a person can act on ends the process with the error's exit code.
+    A `PlumblineError` ends the process with the error's exit code, and Ctrl-C with 130. A flow that a Prefect
+    worker runs does not use this: Prefect's own handler writes the same lines to the worker's log.
     """
     handler = ConsoleHandler()
     log.addHandler(handler)
@@ -44,14 +45,14 @@ def command_context() -> Iterator[None]:
         )
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        console.print("stopped; the next run goes on from what is finished")
+        console.print("stopped; the next run resumes from the finished stages")
         sys.exit(130)
     finally:
         log.removeHandler(handler)
 
 
 def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, its lines and errors shown as `command_context` does."""
+    """Return `function` wrapped in `command_context`."""
 
     def run(**parameters: Any) -> Any:
         with command_context():
@@ -61,7 +62,7 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def progress_bar() -> Progress:
-    """A progress bar that vanishes when done and is not drawn where nobody watches (a pipe, a log)."""
+    """Return a progress bar that disappears when done; it is drawn on a terminal only."""
     return Progress(
         TextColumn("[dim]{task.description:<10}"),
         BarColumn(bar_width=28),
@@ -74,47 +75,48 @@ def progress_bar() -> Progress:
 
 
 def predictions(rows: Sequence[Mapping[str, Any]], total: int) -> None:
-    """Print a table of file, class and probability.
+    """Print a table of path, predicted class and probability.
 
     Args:
-        rows: The first ones.
-        total: How many there are.
+        rows: Rows of the prediction table; at most `MAX_ROWS` are printed.
+        total: Number of rows of the whole table.
     """
     table = Table("path", "class", Column("probability", justify="right"), box=None)
     for row in rows[:MAX_ROWS]:
-        said = row["predicted_class_name"] or (
+        answer = row["predicted_class_name"] or (
             f"unreadable: {row['problem']}" if row["problem"] else "no answer"
         )
-        place = row["path"] if row["row"] is None else f"{row['path']}#{row['row']}"
-        table.add_row(place, said, "" if row["problem"] else f"{row['probability']:.1%}")
+        path = row["path"] if row["row"] is None else f"{row['path']}#{row['row']}"
+        table.add_row(path, answer, "" if row["problem"] else f"{row['probability']:.1%}")
     console.print(table)
     if total > len(rows):
         console.print(f"... and {total - len(rows):,} more")
 
 
 def table(rows: Sequence[Mapping[str, str]], none: str = "") -> None:
-    """Print rows of text, the first row's names as columns; figures stand to the right.
+    """Print a table; columns of numbers are right-aligned.
 
     Args:
-        none: Is printed if there are no rows.
+        rows: The rows, as text by column name. A row may lack a column.
+        none: Text that is printed if there are no rows.
     """
     if not rows:
         console.print(none)
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    drawn = Table(box=None)
+    printed = Table(box=None)
     for name in names:
-        figures = all(row.get(name, "")[:1] in "0123456789+-" for row in rows)
-        drawn.add_column(name, justify="right" if figures else "left", no_wrap=True)
+        is_number = all(row.get(name, "")[:1] in "0123456789+-" for row in rows)
+        printed.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
-        drawn.add_row(*(Text(row.get(name, "")) for name in names))
-    # Wider than the terminal, its lines are folded there: none of their content is cut off.
-    wanted = console.measure(drawn, options=console.options.update(width=MAX_WIDTH)).maximum
-    Console(highlight=False, width=max(wanted, console.width)).print(drawn)  # print(width=) only narrows
+        printed.add_row(*(Text(row.get(name, "")) for name in names))
+    # The terminal wraps lines that are too wide, so no content is cut off.
+    width = console.measure(printed, options=console.options.update(width=MAX_WIDTH)).maximum
+    Console(highlight=False, width=max(width, console.width)).print(printed)  # print(width=) only narrows
 
 
 def facts(title: str, values: Mapping[str, str]) -> None:
-    """Print what is known of one thing, one line a fact."""
+    """Print names and values below a title, one per line."""
     console.print(Text(title, style="bold"))
     width = max(map(len, values))
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""What the dashboard shows of a run: its artifacts, the champions' history, an event for a promotion."""
+"""What the dashboard shows of a run: artifacts, the history of champions, events for promotion and drift."""
 
 import re
 from collections.abc import Mapping
@@ -20,14 +20,13 @@ from tasks.core.workspace import Workspace
 PROMOTED = "plumbline.model.promoted"
 DRIFTED = "plumbline.drift.detected"
 
-
-Stages = Mapping[str, Mapping[str, Any]]  # of a run, as `Run.stages` gives them
+Stages = Mapping[str, Mapping[str, Any]]  # records of a run's stages, as `Run.stages` returns them
 
 
 def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace: Workspace) -> None:
-    """Show the report in short, why each stage ran, and who was champion when."""
+    """Show a summary of the report, why each stage ran, and the history of champions."""
     dataset = inputs.tensors.dataset
-    create_markdown_artifact(read_summary(report), key="summary", description=f"{dataset} in short")
+    create_markdown_artifact(read_summary(report), key="summary", description=f"summary of {dataset}")
     create_table_artifact(read_classes(report), key="classes", description="test images by class")
     create_link_artifact((report.directory / "report.html").as_uri(), "report.html", key="report")
     publish_stages(stages)
@@ -37,9 +36,9 @@ def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace:
 
 
 def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Workspace) -> None:
-    """Show the same for a run in which nothing had changed."""
+    """Show the verdict, the stages and the history of champions for a run in which nothing changed."""
     create_markdown_artifact(
-        f"## {dataset}\n\n**{verdict}**", key="summary", description=f"{dataset} in short"
+        f"## {dataset}\n\n**{verdict}**", key="summary", description=f"summary of {dataset}"
     )
     publish_stages(stages)
     publish_champions(dataset, workspace)
@@ -52,7 +51,10 @@ def publish_stages(stages: Stages) -> None:
 
 
 def publish_champions(dataset: str, workspace: Workspace) -> None:
-    """Show the champions of a dataset, the latest first; one key per dataset, so that a page has its history."""
+    """Show the champions of a dataset, the latest first.
+
+    Each dataset has its own artifact key, so that the dashboard shows the history of the artifact.
+    """
     changes = reversed(registry.history(dataset, workspace))
     rows = [
         {name: change.get(name, "") for name in ("when", "version", "before", "action", "why", "who")}
@@ -64,13 +66,20 @@ def publish_champions(dataset: str, workspace: Workspace) -> None:
         create_table_artifact(rows, key=key, description=f"champions of {dataset}")
 
 
-def publish_predictions(batch: Batch, tally: Mapping[str, Any], drift: Drift) -> None:
-    """What came out of a batch: counts by class, the comparison with the model's profile, an event for drift.
+def publish_predictions(batch: Batch, counts: Mapping[str, Any], drift: Drift) -> None:
+    """Show the counts by class of a batch and its comparison with the profile; send an event on drift.
 
-    The event comes before the batch is closed: a run that is killed in between sends it again.
+    The event is sent before the batch is marked as finished, so after a kill in between it is sent again.
+
+    Args:
+        batch: The batch, with all its parts written.
+        counts: As `Batch.counts` returns them.
+        drift: The comparison.
     """
-    rows = [{"class": name, "images": count} for name, count in tally["classes"].items()]
-    create_table_artifact(rows, key="predicted", description=f"{tally['images']:,} images by predicted class")
+    rows = [{"class": name, "images": count} for name, count in counts["classes"].items()]
+    create_table_artifact(
+        rows, key="predicted", description=f"{counts['images']:,} images by predicted class"
+    )
     dataset = batch.request.dataset
     create_markdown_artifact(
         drift_report.summary(batch, drift), key=f"drift-{_artifact_key(dataset)}", description=str(drift)
@@ -80,7 +89,7 @@ def publish_predictions(batch: Batch, tally: Mapping[str, Any], drift: Drift) ->
 
 
 def _emit_drifted(batch: Batch, drift: Drift) -> None:
-    """For automations, as a promotion's event is."""
+    """Send an event that automations can react to."""
     dataset, version = batch.request.dataset, batch.request.version
     emit_event(
         DRIFTED,
@@ -99,7 +108,7 @@ def _emit_drifted(batch: Batch, drift: Drift) -> None:
 
 
 def _emit_promoted(dataset: str, inputs: ReportInputs) -> None:
-    """For automations; see the trigger in deployments/prefect.yaml."""
+    """Send an event that automations can react to; see the trigger in deployments/prefect.yaml."""
     emit_event(
         PROMOTED,
         resource={
@@ -116,5 +125,5 @@ def _emit_promoted(dataset: str, inputs: ReportInputs) -> None:
 
 
 def _artifact_key(dataset: str) -> str:
-    """Prefect takes lower-case letters, digits and dashes only."""
+    """Return `dataset` as an artifact key: Prefect allows lower-case letters, digits and dashes only."""
     return re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")

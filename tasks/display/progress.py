@@ -1,4 +1,4 @@
-"""Progress of a running task, at a bounded rate: a bar in the console, an artifact in the dashboard."""
+"""Shows the progress of a running task: a bar on the console, and an artifact at a bounded rate."""
 
 import time
 from collections.abc import Iterator
@@ -16,9 +16,12 @@ UPDATE_INTERVAL = 2.0  # seconds between updates of the artifact; each is one re
 
 @contextmanager
 def task_progress(stage: str) -> Iterator[Progress]:
-    """A listener for core code's progress, for use within a Prefect task.
+    """Yield a `Progress` callback that shows the progress of a Prefect task.
 
-    The artifact comes into being with the first report after `UPDATE_INTERVAL`: short work leaves none.
+    The artifact is created by the first report after `UPDATE_INTERVAL`, so a short task has none.
+
+    Args:
+        stage: The name of the stage, for the bar and the artifact's key.
     """
     with console.progress_bar() as bar:
         row = bar.add_task(stage, total=None, note="")
@@ -44,4 +47,4 @@ def task_progress(stage: str) -> Iterator[Progress]:
 
 def _create(stage: str, percent: float, note: str) -> UUID:
     created = create_progress_artifact(percent, key=f"{stage}-progress", description=note or stage)
-    return cast(UUID, created)  # a coroutine only in async callers
+    return cast(UUID, created)  # it returns a coroutine to async callers only

@@ -1,5 +1,5 @@
 """How a run is carried out with Prefect: cache policies, retries, task runners, dry run, crashed runs.
 
-Start at `run.py`: it calls each stage and records what came of it. Modules here may import
+Start at `run.py`: it calls each stage and records its result. Modules here may import
 `tasks.display` and `tasks.core`, and no task.
 """

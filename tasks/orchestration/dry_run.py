@@ -1,4 +1,4 @@
-"""What a run would do, found out without doing it: each stage's digest is computed, and looked for."""
+"""Dry run: computes the digest of each stage and checks whether its output exists; runs no stage."""
 
 import inspect
 from collections.abc import Callable
@@ -20,32 +20,46 @@ from tasks.orchestration.run import Run
 Output = TypeVar("Output")
 
 
-class StopDryRun(Exception):  # noqa: N818 - how a dry run ends, not a fault
-    """The first stage that would run; what follows from it cannot be known."""
+class StopDryRun(Exception):  # noqa: N818 - ends a dry run, not an error
+    """Raised at the first stage that would run: the stages after it depend on its output."""
 
 
 class DryRun(Run):
-    """Takes a run's place in the story of a run, and stops at the first stage that would run."""
+    """Replaces a `Run` in a pipeline: reuses finished outputs and stops at the first stage that would run."""
 
     def __init__(self, workspace: Workspace, parameters: dict[str, Any]) -> None:
         super().__init__(workspace, parameters)
         self.rows: list[dict[str, str]] = []
 
-    def preview(self, story: Callable[..., Any], settings: Any) -> list[dict[str, str]]:
-        """Go through a run's story; gives a row a stage: what it would do, why, what it saves."""
+    def preview(self, pipeline: Callable[..., Any], settings: Any) -> list[dict[str, str]]:
+        """Go through a pipeline without running a stage.
+
+        Args:
+            pipeline: Is called with this object as its run, and with `settings`.
+            settings: The settings of the run.
+
+        Returns:
+            One row per stage, with the columns `stage`, `would` ("look", "reuse", "run", "follows" or
+            "decides"), `saves` (the time that reuse saves) and `why`.
+        """
         try:
-            story(self, settings)
+            pipeline(self, settings)
         except StopDryRun:
-            done = {row["stage"].split()[0] for row in self.rows}
+            shown = {row["stage"].split()[0] for row in self.rows}
             for stage in STAGES:
-                if stage.name not in done and not stage.option:
+                if stage.name not in shown and not stage.option:
                     self._add_row(stage.name, "decides" if stage is PROMOTE else "follows")
         return self.rows
 
     def unchanged(self, _: RawDataset) -> None:
-        """A forecast goes on: it shows every stage."""
+        """Return None, so that the dry run shows every stage."""
 
     def execute(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
+        """Add the row of a stage; see `Run.execute` for the arguments.
+
+        Raises:
+            StopDryRun: The stage would run.
+        """
         stage = f"{task.name} {role}".strip()
         if task.name == DOWNLOAD.name:
             return cast(Output, self._download(task, arguments))
@@ -54,37 +68,37 @@ class DryRun(Run):
         bound = inspect.signature(task.fn).bind(*arguments, **keywords)
         bound.apply_defaults()
         names = task.cache_policy.names
-        made_of = task.cache_policy.ingredients(*(bound.arguments[name] for name in names))
-        if self.refreshes(task.name) or not self._output_exists(stage, made_of):
-            self._would_run(stage, made_of)
-        made = task.fn(*arguments, **keywords)  # its output is there, so nothing is done
-        cost = cast(Handle, made).manifest["cost"]["wall_seconds"]
+        ingredients = task.cache_policy.ingredients(*(bound.arguments[name] for name in names))
+        if self.refreshes(task.name) or not self._output_exists(stage, ingredients):
+            self._would_run(stage, ingredients)
+        output = task.fn(*arguments, **keywords)  # builds nothing, since the output exists
+        cost = cast(Handle, output).manifest["cost"]["wall_seconds"]
         self._add_row(stage, "reuse", saves=duration(cost))
-        return made
+        return output
 
     def _download(self, task: Task[..., Any], arguments: tuple[SourceSettings]) -> RawDataset:
-        missing = acquire.to_download(arguments[0], self.workspace)
-        if missing:
-            self._add_row(task.name, "run", f"{missing / 1e6:.1f} MB to download")
+        missing_bytes = acquire.to_download(arguments[0], self.workspace)
+        if missing_bytes:
+            self._add_row(task.name, "run", f"{missing_bytes / 1e6:.1f} MB to download")
             raise StopDryRun
-        made = cast(RawDataset, task.fn(*arguments))
-        self._last = explain.last_stages(made.dataset, self.workspace)
-        self._add_row(task.name, "look", str(made))
-        return made
+        raw = cast(RawDataset, task.fn(*arguments))
+        self._last = explain.last_stages(raw.dataset, self.workspace)
+        self._add_row(task.name, "look", str(raw))
+        return raw
 
-    def _output_exists(self, stage: str, made_of: Ingredients) -> bool:
-        return explain.outputs_complete(stage, made_of.digest, self.workspace)
+    def _output_exists(self, stage: str, ingredients: Ingredients) -> bool:
+        return explain.outputs_complete(stage, ingredients.digest, self.workspace)
 
-    def _would_run(self, stage: str, made_of: Ingredients) -> NoReturn:
-        before = self._last.get(stage, {}).get("digest")
+    def _would_run(self, stage: str, ingredients: Ingredients) -> NoReturn:
+        last_digest = self._last.get(stage, {}).get("digest")
         if self.refreshes(stage):
-            why = ["asked for with --refresh"]
-        elif not before:
-            why = ["the first time"]
-        elif before == made_of.digest:
+            why = ["requested with --refresh"]
+        elif not last_digest:
+            why = ["this is its first run"]
+        elif last_digest == ingredients.digest:
             why = ["its output is missing or damaged"]
         else:
-            why = explain.reasons(stage, before, made_of.record(), self.workspace)
+            why = explain.reasons(stage, last_digest, ingredients.record(), self.workspace)
         self._add_row(stage, "run", "; ".join(why))
         raise StopDryRun
 

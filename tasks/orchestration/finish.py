@@ -1,4 +1,4 @@
-"""What a run leaves behind: a row in the runs table, its story in the dashboard, a summary in the console."""
+"""Finishes a run: a row in the runs table, artifacts in the dashboard, a summary in the console."""
 
 import resource
 import time
@@ -27,10 +27,15 @@ from tasks.orchestration.run import Run
 
 
 def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
-    """Record the run, show it in the dashboard, print its summary.
+    """Record the run, show it in the dashboard and print its summary.
+
+    Args:
+        run: The run, after its last stage.
+        inputs: The outputs of its stages.
+        report: Its report.
 
     Returns:
-        The summary; JSON values.
+        The summary: JSON values by name.
     """
     row = _row(run, inputs, report)
     record.append_run(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace)
@@ -38,46 +43,64 @@ def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     return _summarize(run, inputs, report)
 
 
-def finish_unchanged(run: Run, raw: RawDataset, standing: UnchangedRun) -> dict[str, Any]:
-    """Close a run in which nothing had changed: a row like the last one's, and a word to whom it concerns."""
-    run.copy_from(standing.stages)
-    row = _run_columns(run) | {"verdict": standing.words, "promoted": False}
-    record.append_unchanged_run(standing.row, row, raw.dataset, run.workspace)
-    dashboard.publish_unchanged(run.stages(), raw.dataset, standing.words, run.workspace)
-    report = run.workspace.root / str(standing.row["report"])
+def finish_unchanged(run: Run, raw: RawDataset, last: UnchangedRun) -> dict[str, Any]:
+    """Finish a run in which nothing changed: repeat the last row and log the champion.
+
+    Args:
+        run: This run.
+        raw: Its dataset.
+        last: The last run, which had the same data, parameters and code.
+
+    Returns:
+        The summary: JSON values by name.
+    """
+    run.copy_from(last.stages)
+    row = _run_columns(run) | {"verdict": last.verdict, "promoted": False}
+    record.append_unchanged_run(last.row, row, raw.dataset, run.workspace)
+    dashboard.publish_unchanged(run.stages(), raw.dataset, last.verdict, run.workspace)
+    report = run.workspace.root / str(last.row["report"])
     publish.ensure_local(report.parent)
-    summary = {"verdict": standing.words, "report": str(report), "reused": _reused(run)}
+    summary = {"verdict": last.verdict, "report": str(report), "reused": _reused(run)}
     _log_summary(summary)
     return summary
 
 
-def finish_overfit_check(found: OverfitResult) -> dict[str, Any]:
-    """End a check of one batch, which leaves no row, no model and no report behind.
+def finish_overfit_check(result: OverfitResult) -> dict[str, Any]:
+    """Finish a check that the recipe overfits one batch; it writes no row, no model and no report.
+
+    Returns:
+        The fields of `result`: JSON values by name.
 
     Raises:
-        SanityError: The batch was not learned by heart.
+        OverfitCheckError: The recipe did not overfit the batch.
     """
-    if not found.passed:
+    if not result.passed:
         raise OverfitCheckError(
-            "the recipe did not learn one batch by heart",
-            expected=f"all of {found.images} images right and a loss below {MAX_LOSS_SHARE:g} of guessing's",
-            found=str(found),
-            done="nothing was trained beyond the batch, nothing was published",
-            todo="mend the data or the settings, and check again with --overfit-batch",
+            "the recipe did not overfit one batch",
+            expected=(
+                f"all of {result.images} images classified correctly, and a loss below {MAX_LOSS_SHARE:g} of"
+                " the loss of guessing"
+            ),
+            found=str(result),
+            done="only this batch was trained; nothing was published",
+            todo="fix the data or the settings, and check again with --overfit-batch",
         )
-    return asdict(found)
+    return asdict(result)
 
 
 def skipped(busy: DatasetBusy) -> State[None]:
-    """End a run that another one left no room for; not a failure."""
+    """Return the final state of a run that was dropped because another run of the dataset holds the lock."""
     log.info("%s; this run was dropped", busy)
     return Completed(name="Skipped", message=str(busy))
 
 
 def cancelled() -> State[None]:
-    """End a run that its person stopped by Ctrl-C: what is finished stays, and a training's checkpoint."""
-    log.info("stopped; the next run goes on from what is finished")
-    return Cancelled(message="Stopped by Ctrl-C; the next run goes on from what is finished.")
+    """Return the final state of a run that the user stopped with Ctrl-C.
+
+    Finished outputs and the checkpoint of an unfinished training stay.
+    """
+    log.info("stopped; the next run resumes from the finished stages")
+    return Cancelled(message="Stopped by Ctrl-C; the next run resumes from the finished stages.")
 
 
 def _row(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
@@ -128,7 +151,7 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
 
 
 def _reused(run: Run) -> str:
-    reused = [name for name, entry in run.records.items() if entry.state != "ran"]
+    reused = [name for name, stage in run.records.items() if stage.state != "ran"]
     saved = sum(run.records[name].cost.get("wall_seconds") or 0 for name in reused)
     return f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran"
 

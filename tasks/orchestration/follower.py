@@ -1,7 +1,7 @@
-"""What a process of a cluster does whose leader runs the flow: the same data, its share of the training.
+"""The part of a run that a worker of a TF_CONFIG cluster does: prepare the same data, train its share.
 
-It writes no model, table or report and needs no Prefect. The workspace may be the leader's, on a shared file
-system, or one of its own.
+Only the chief, the first process, runs the flow. A worker writes no model, table or report and does not use
+Prefect. It may share the chief's workspace on a shared file system, or have its own.
 """
 
 import logging
@@ -22,23 +22,25 @@ log = logging.getLogger("plumbline")
 def follow(
     settings: RunSettings, workspace: Workspace, refresh: Collection[str] = (), checks_batch: bool = False
 ) -> dict[str, Any]:
-    """Prepare the data as the leader does, and train along.
+    """Prepare the data as the chief does, and train together with it.
 
     Args:
-        refresh: Stages to run again; of training only.
-        checks_batch: Whether the leader only checks one batch, which it does alone.
+        settings: The settings of the run, the same as the chief's.
+        workspace: This process's workspace.
+        refresh: Stages to run again; only "train" and "all" have an effect here.
+        checks_batch: Whether the chief only checks one batch, which it does without the workers.
 
     Returns:
-        What this process did; JSON values.
+        `followed`, this process's place in the cluster as text, and `trained`, whether it trained.
     """
-    place = f"{tf_config.this_cluster()}"
+    process = f"{tf_config.this_cluster()}"
     if checks_batch:
-        log.info("%s: the first process checks the batch alone; nothing to do", place)
-        return {"followed": place, "trained": False}
-    log.info("%s: prepares the data and trains along; the first process publishes", place)
-    made = normalize.normalize(acquire.acquire(settings.source, workspace), settings.normalize, workspace)
-    audited = audit.audit(made, workspace) if settings.train.drop_leaks else None
-    again = bool({"all", "train"} & {str(name) for name in refresh})
-    trained = train.follow(made, settings.train, workspace, audit=audited, refresh=again)
-    log.info("%s: %s", place, "done" if trained else "nothing to train, the model is there already")
-    return {"followed": place, "trained": trained}
+        log.info("%s: nothing to do, since the first process checks the batch alone", process)
+        return {"followed": process, "trained": False}
+    log.info("%s: prepares the data and joins the training; the first process publishes", process)
+    tensors = normalize.normalize(acquire.acquire(settings.source, workspace), settings.normalize, workspace)
+    audited = audit.audit(tensors, workspace) if settings.train.drop_leaks else None
+    retrain = bool({"all", "train"} & {str(name) for name in refresh})
+    trained = train.follow(tensors, settings.train, workspace, audit=audited, refresh=retrain)
+    log.info("%s: %s", process, "done" if trained else "nothing to train, since the model exists already")
+    return {"followed": process, "trained": trained}

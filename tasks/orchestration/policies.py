@@ -1,4 +1,4 @@
-"""Policy that stages share: what makes a cached result valid, and which failures are tried again."""
+"""Policies of the Prefect tasks: when a cached result is valid, and which failures are retried."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ R = TypeVar("R")
 
 @dataclass
 class ByIngredients(CachePolicy):
-    """A task's cache key is the digest of its stage's ingredients.
+    """A cache policy whose key is the digest of the stage's ingredients.
 
-    Prefect's own policies don't serve: INPUTS collides between tasks, TASK_SOURCE doesn't see called
-    code, and neither sees the bytes behind a path. That the stored handle still stands for whole files is
-    checked by the handle itself (`tasks.core.stage.handles`). Don't combine with `key_storage`: Prefect then
-    reads only metadata, and never asks the handle.
+    Prefect's own policies do not suffice: INPUTS collides between tasks, TASK_SOURCE does not see the code
+    that a task calls, and neither sees the bytes behind a path. A cached handle checks its files when Prefect
+    constructs it (`tasks.core.stage.handles`). Do not set `key_storage`: Prefect would then read only
+    metadata and would not construct the handle.
 
     Args:
-        ingredients: The stage's `ingredients` function.
-        names: Which of the task's parameters it takes, in order.
+        ingredients: The `ingredients` function of the stage.
+        names: The task's parameters that are passed to it, in this order.
     """
 
     ingredients: Callable[..., Ingredients] | None = None
@@ -41,29 +41,31 @@ class ByIngredients(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
+        """Return the cache key of a call, such as "train-0123456789abcdef"; None disables caching."""
         if self.ingredients is None:
             return None
-        made_of = self.ingredients(*(inputs[name] for name in self.names))
-        return f"{made_of.stage}-{made_of.digest}"
+        ingredients = self.ingredients(*(inputs[name] for name in self.names))
+        return f"{ingredients.stage}-{ingredients.digest}"
 
 
 def is_network_error(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task is worth another try: a network fault is, a wrong hash or bad usage is not."""
+    """Whether a failed task is retried: a network error is; a wrong hash or a usage error is not."""
     return isinstance(_failure(state), NetworkError | ConnectionError | TimeoutError)
 
 
 def is_system_error(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether training is worth another try: an error of the system is, one of ours will come again.
+    """Whether a failed training is retried: a system error is; Plumbline's own errors would occur again.
 
-    Not in a cluster: a process can join one only once, and the others end when one fails.
+    In a TF_CONFIG cluster nothing is retried: a process can join only once, and the others end when one
+    fails.
     """
     failure = _failure(state)
-    fault = isinstance(failure, OSError | MemoryError) and not isinstance(failure, TimeoutError)
-    return fault and tf_config.this_cluster() is None
+    system_error = isinstance(failure, OSError | MemoryError) and not isinstance(failure, TimeoutError)
+    return system_error and tf_config.this_cluster() is None
 
 
 def with_time_limit(task: Task[P, R], minutes: float | None) -> Task[P, R]:
-    """`task`, with a time after which Prefect interrupts it; it ends as TimedOut."""
+    """Return `task` with a time limit. Prefect interrupts it then, and its final state is TimedOut."""
     return task if minutes is None else task.with_options(timeout_seconds=60 * minutes)
 
 

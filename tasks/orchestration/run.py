@@ -1,4 +1,4 @@
-"""The run of a run: calls each stage, says one line about it, remembers what it cost."""
+"""A run: calls each stage, logs one line about it, and records its state and cost."""
 
 import secrets
 import time
@@ -26,15 +26,15 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One stage of a run.
+    """What a run records of a stage.
 
     Args:
-        digest: Of the stage's output.
-        state: "ran", "cached" (Prefect reused the result), "unchanged" (the stage looked, and found its
-            output there) or "skipped" (nothing at all had changed, so it wasn't asked).
-        why: What differs from the dataset's last run, for a stage that ran.
+        digest: The digest of the stage's output; empty if the output is not a handle.
+        state: "ran", "cached" (Prefect reused the result), "unchanged" (the stage found its output) or
+            "skipped" (nothing changed since the last run, so the stage was not called).
         seconds: Wall time in this run.
-        cost: `wall_seconds`, `cpu_seconds`, `peak_memory_mb` when the output was made.
+        cost: `wall_seconds`, `cpu_seconds`, `peak_memory_mb` when the output was built.
+        why: For a stage that ran, what differs from the dataset's last run.
     """
 
     digest: str
@@ -45,16 +45,23 @@ class StageRecord:
 
 
 class Run:
-    """One run: its workspace, its parameters, and its stages in the order in which they ran.
+    """A run: its workspace, its parameters and the records of its stages.
 
     Args:
+        workspace: The workspace that the stages read and write.
         parameters: The flow's parameters that were given or have a default.
+
+    Attributes:
+        sweep: The id of the sweep that chose the training; empty if none did.
+        started: Start time, UTC.
+        run_id: Start time and four random hexadecimal digits, such as "20261126-093000-1a2b".
+        records: The stages so far, by name, in the order in which they ran.
     """
 
     def __init__(self, workspace: Workspace, parameters: Mapping[str, Any]) -> None:
         self.workspace = workspace
         self.parameters = {name: _json_value(value) for name, value in parameters.items()}
-        self.sweep = ""  # id of the sweep that the run's training was chosen by
+        self.sweep = ""
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.records: dict[str, StageRecord] = {}
@@ -63,7 +70,7 @@ class Run:
         self._last: dict[str, dict[str, Any]] = {}
 
     def facts(self) -> dict[str, Any]:
-        """What manifests and the report say of the run; JSON values."""
+        """Return what manifests and the report say about the run; JSON values."""
         return {
             "run_id": self.run_id,
             "started": self.started.isoformat(timespec="seconds"),
@@ -74,101 +81,114 @@ class Run:
         }
 
     def stages(self) -> dict[str, dict[str, Any]]:
-        """For each stage: digest, state, seconds in this run, and what it cost when it was made."""
+        """Return, by stage, its digest, state, seconds in this run, cost when it was built, and reasons."""
         return {
             name: {
-                "digest": entry.digest,
-                "state": entry.state,
-                "seconds": entry.seconds,
-                "cpu_seconds": entry.cost.get("cpu_seconds"),
-                "made_in_seconds": entry.cost.get("wall_seconds"),
-                "peak_memory_mb": entry.cost.get("peak_memory_mb"),
-                "why": list(entry.why),
+                "digest": stage.digest,
+                "state": stage.state,
+                "seconds": stage.seconds,
+                "cpu_seconds": stage.cost.get("cpu_seconds"),
+                "made_in_seconds": stage.cost.get("wall_seconds"),
+                "peak_memory_mb": stage.cost.get("peak_memory_mb"),
+                "why": list(stage.why),
             }
-            for name, entry in self.records.items()
+            for name, stage in self.records.items()
         }
 
     def execute(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
-        """Run a stage's task; see `StageRecord` for what is remembered.
+        """Run a stage's task and record it; see `StageRecord`.
 
         Args:
-            task: Takes `refresh` besides its arguments and gives a handle.
-            role: Tells two runs of a stage apart; handed on to the task.
+            task: The task; it takes `arguments`, `keywords` and `refresh`, and returns the stage's output.
+            arguments: Positional arguments of the task.
+            role: Distinguishes two calls of a stage in one run; if not empty, it is passed to the task.
+            keywords: Keyword arguments of the task.
+
+        Returns:
+            What the task returned.
 
         Raises:
-            InterruptedTraining: The task's time was up.
-            Whatever else the task raised.
+            InterruptedTraining: The task reached its time limit.
+            Exception: Whatever else the task raised.
         """
         refresh = self.refreshes(task.name)
-        policed = task.with_options(result_storage=self.workspace.results)
+        stored = task.with_options(result_storage=self.workspace.results)
         if refresh:
-            policed = policed.with_options(refresh_cache=True)
+            stored = stored.with_options(refresh_cache=True)
         keywords |= {"role": role} if role else {}
         began = time.perf_counter()
-        call = cast(Callable[..., State[Output]], policed)
+        call = cast(Callable[..., State[Output]], stored)
         state = call(*arguments, refresh=refresh, return_state=True, **keywords)
-        made = _result(task, state)
+        output = _result(task, state)
         seconds, cached = time.perf_counter() - began, state.name == "Cached"
-        self._record(f"{task.name} {role}".strip(), made, seconds, cached=cached, again=refresh)
-        return made
+        self._record(f"{task.name} {role}".strip(), output, seconds, cached=cached, refreshed=refresh)
+        return output
 
     def unchanged(self, raw: RawDataset) -> UnchangedRun | None:
-        """The last run of this dataset, if this one could only find the same again; see `standing`."""
+        """Return the dataset's last run if nothing changed since, else None; see `find_unchanged_run`."""
         return None if self._refresh else find_unchanged_run(raw, self.parameters, self.workspace)
 
     def copy_from(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take over the last run's stages, which needn't be asked."""
-        for name, before in stages.items():
-            cost = {"cpu_seconds": before["cpu_seconds"], "wall_seconds": before["made_in_seconds"]}
-            self.records.setdefault(name, StageRecord(before["digest"], "skipped", 0.0, cost))
+        """Copy the stage records of the last run; no stage is called."""
+        for name, stage in stages.items():
+            cost = {"cpu_seconds": stage["cpu_seconds"], "wall_seconds": stage["made_in_seconds"]}
+            self.records.setdefault(name, StageRecord(stage["digest"], "skipped", 0.0, cost))
 
     def adopt_trial(self, parameters: Mapping[str, Any]) -> None:
-        """Go on as the run of a sweep's chosen parameters, whose training is there."""
+        """Continue as the run of a sweep's best trial, whose training is finished.
+
+        Args:
+            parameters: The parameters of that trial; they replace those of the sweep.
+        """
         self.sweep = self.run_id
         self._refresh = {name.value for name in RefreshName if self.refreshes(name)} - {"train", "all"}
         self.parameters |= {name: _json_value(value) for name, value in parameters.items()}
 
     def refreshes(self, stage: str) -> bool:
-        """Whether the run was asked to run a stage again."""
-        return bool({RefreshName.all.value, stage} & {str(asked) for asked in self._refresh})
+        """Whether --refresh requests this stage."""
+        return bool({RefreshName.all.value, stage} & {str(name) for name in self._refresh})
 
-    def _record(self, stage: str, made: Any, seconds: float, *, cached: bool, again: bool) -> None:
-        if not isinstance(made, Handle):
+    def _record(self, stage: str, output: Any, seconds: float, *, cached: bool, refreshed: bool) -> None:
+        if not isinstance(output, Handle):
             self.records[stage] = StageRecord("", "ran", seconds, {})
-            log.info("%-13s %s", stage, made)
+            log.info("%-13s %s", stage, output)
             return
-        manifest = made.manifest
-        fresh = again or datetime.fromisoformat(manifest["created"]) >= self.started.replace(microsecond=0)
-        state = "cached" if cached else "ran" if fresh else "unchanged"
-        if isinstance(made, RawDataset):
-            self._last = explain.last_stages(made.dataset, self.workspace)
-            self._tell_of_earlier_version()
-        why = self._why(stage, made, again) if state == "ran" else ()
-        self.records[stage] = StageRecord(made.digest, state, round(seconds, 3), manifest["cost"], why)
-        log.info("%-13s %-66s %s", stage, made, _time_text(state, seconds, manifest["cost"]["wall_seconds"]))
+        manifest = output.manifest
+        is_new = refreshed or datetime.fromisoformat(manifest["created"]) >= self.started.replace(
+            microsecond=0
+        )
+        state = "cached" if cached else "ran" if is_new else "unchanged"
+        if isinstance(output, RawDataset):
+            self._last = explain.last_stages(output.dataset, self.workspace)
+            self._log_earlier_version()
+        why = self._why(stage, output, refreshed) if state == "ran" else ()
+        self.records[stage] = StageRecord(output.digest, state, round(seconds, 3), manifest["cost"], why)
+        log.info(
+            "%-13s %-66s %s", stage, output, _time_text(state, seconds, manifest["cost"]["wall_seconds"])
+        )
         if why:
             log.info("%-13s   since %s", "", "; ".join(why))
 
-    def _tell_of_earlier_version(self) -> None:
-        """One line instead of the same reason at every stage."""
+    def _log_earlier_version(self) -> None:
+        """Log one line if an earlier version made the last run, instead of the same reason at every stage."""
         if explain.is_of_earlier_version(self._last, self.workspace):
             self._last = {}
             log.info(
-                "%-13s an earlier version of Plumbline made the stages: each runs once more, since files and"
-                " code have other names now; models, aliases and tables are kept",
+                "%-13s an earlier version of Plumbline made the stages: each runs once more, because files"
+                " and code have new names; models, aliases and tables are kept",
                 "workspace",
             )
 
-    def _why(self, stage: str, made: Handle, again: bool) -> tuple[str, ...]:
-        """What differs from the dataset's last run; nothing to say on its first."""
-        before = self._last.get(stage, {}).get("digest")
-        if not before:
+    def _why(self, stage: str, output: Handle, refreshed: bool) -> tuple[str, ...]:
+        """Return what differs from the dataset's last run; empty on its first."""
+        last_digest = self._last.get(stage, {}).get("digest")
+        if not last_digest:
             return ()
-        if again:
-            return ("asked for with --refresh",)
-        if before == made.digest:
+        if refreshed:
+            return ("requested with --refresh",)
+        if last_digest == output.digest:
             return ("its output was missing or damaged",)
-        return tuple(explain.reasons(stage, before, made.manifest["ingredients"], self.workspace))
+        return tuple(explain.reasons(stage, last_digest, output.manifest["ingredients"], self.workspace))
 
 
 def _result(task: Task[..., Output], state: State[Output]) -> Output:
@@ -177,9 +197,9 @@ def _result(task: Task[..., Output], state: State[Output]) -> Output:
     except TaskRunTimeoutError as error:
         raise InterruptedTraining(
             f"{task.name} reached its time limit",
-            found="it had not ended",
-            done="what it had done is kept; nothing was published",
-            todo="start the same run again: it goes on from there",
+            found="it had not finished",
+            done="its progress is kept; nothing was published",
+            todo="start the same run again: it resumes there",
         ) from error
 
 

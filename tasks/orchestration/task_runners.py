@@ -1,7 +1,7 @@
-"""Where independent work runs: here, in processes, on a Dask or Ray cluster, by Prefect's task runners.
+"""Runs independent tasks in sequence, in processes, or on a Dask or Ray cluster, by Prefect's task runners.
 
-Threads are not among them: trainings in threads of one process disturb each other, and none of them hears
-SIGTERM while TensorFlow calculates.
+Threads are not offered: trainings in threads of one process disturb each other, and none of them receives
+SIGTERM while TensorFlow computes.
 """
 
 import multiprocessing
@@ -22,8 +22,8 @@ from tasks.core.config import RunnerName, RunnerSettings
 from tasks.core.errors import UsageError
 from tasks.core.operations import environment
 
-STOP_TIMEOUT = 5.0  # seconds for a checkpoint
-MAX_PENDING = 256  # calls that are under way or done and not yet taken; bounds what lies about
+STOP_TIMEOUT = 5.0  # seconds in which a stopped training can write its checkpoint
+MAX_PENDING = 256  # calls that are submitted and not yet yielded; bounds the memory for their results
 
 Runner = TaskRunner[PrefectFuture[Any]]
 Call = Mapping[str, Any]
@@ -31,75 +31,76 @@ Call = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What became of a call.
+    """The result of one call.
 
     Args:
-        number: Which of the calls.
-        made: What the task returned; None if it failed.
-        error: What it raised.
+        number: The index of the call, from 0.
+        output: What the task returned; None if it failed.
+        error: What it raised; None if it succeeded.
     """
 
     number: int
-    made: Any = None
+    output: Any = None
     error: Exception | None = None
 
 
 def map_tasks(task: Task[..., Any], calls: Sequence[Call], settings: RunnerSettings) -> Iterator[TaskResult]:
-    """Call a task with each of some keyword arguments; a failure stops none of the others.
+    """Call a task once for each set of keyword arguments. A failed call does not stop the others.
 
     Args:
-        task: Takes its workspace as an argument: a cluster's machines know nothing of this process.
-        calls: Arguments, small and picklable.
-        settings: Where.
+        task: The task. It takes its workspace as an argument, since a cluster's machines do not share the
+            state of this process.
+        calls: The keyword arguments of each call, small and picklable.
+        settings: The runner, its address and its number of processes.
 
     Yields:
-        In the order of the calls, as they come.
+        The results, in the order of the calls, each as soon as it and those before it are done.
 
     Raises:
-        UsageError: The runner isn't installed, or the cluster cannot be reached.
+        UsageError: The runner is not installed, or the cluster cannot be reached.
     """
     if settings.runner is RunnerName.sequence:
-        here = cast(Callable[..., State[Any]], task)
+        in_this_process = cast(Callable[..., State[Any]], task)
         for number, call in enumerate(calls):
-            yield _result_of(number, here(**call, return_state=True).result)
+            yield _result_of(number, in_this_process(**call, return_state=True).result)
         return
     with _open_runner(settings) as runner:
-        waiting: deque[tuple[int, PrefectFuture[Any]]] = deque()
+        pending: deque[tuple[int, PrefectFuture[Any]]] = deque()
         for number, call in enumerate(calls):
-            waiting.append((number, runner.submit(task, dict(call))))
-            if len(waiting) >= MAX_PENDING:
-                first, future = waiting.popleft()
+            pending.append((number, runner.submit(task, dict(call))))
+            if len(pending) >= MAX_PENDING:
+                first, future = pending.popleft()
                 yield _result_of(first, future.result)
-        while waiting:
-            first, future = waiting.popleft()
+        while pending:
+            first, future = pending.popleft()
             yield _result_of(first, future.result)
 
 
 def worker_count(settings: RunnerSettings) -> int:
-    """Processes of this machine that an engine uses."""
+    """Return the number of processes that a runner starts on this machine."""
     return 1 if settings.runner is RunnerName.sequence else settings.workers or cpu_count()
 
 
 def cpu_count() -> int:
-    """CPUs that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _result_of(number: int, result: Callable[[], Any]) -> TaskResult:
     try:
-        return TaskResult(number, made=result())
-    except Exception as error:  # whatever the task raised, or the loss of its process
+        return TaskResult(number, output=result())
+    except Exception as error:  # what the task raised, or an error because its process was lost
         return TaskResult(number, error=error)
 
 
 @contextmanager
 def _open_runner(settings: RunnerSettings) -> Iterator[Runner]:
-    makers = {RunnerName.processes: _processes, RunnerName.dask: _dask, RunnerName.ray: _ray}
+    factories = {RunnerName.processes: _processes, RunnerName.dask: _dask, RunnerName.ray: _ray}
     try:
-        made = makers[settings.runner](settings)
-        runner = made.__enter__()
+        runner_context = factories[settings.runner](settings)
+        runner = runner_context.__enter__()
         if settings.runner is RunnerName.dask:
-            _ = cast(Any, made).client  # connects
+            _ = cast(Any, runner_context).client  # connects
     except ImportError as error:
         raise UsageError(
             f"--runner {settings.runner} needs a package that is not installed",
@@ -118,7 +119,7 @@ def _open_runner(settings: RunnerSettings) -> Iterator[Runner]:
         _stop_processes()
         raise
     finally:
-        made.__exit__(None, None, None)
+        runner_context.__exit__(None, None, None)
 
 
 def _processes(settings: RunnerSettings) -> Runner:
@@ -131,8 +132,8 @@ def _dask(settings: RunnerSettings) -> Runner:
 
     if settings.address:
         return cast(Runner, DaskTaskRunner(address=settings.address))
-    # One thread: a training wants its process for itself. No limit of memory: Dask's would kill a process
-    # that takes more than its share, and the same training alone would have had room.
+    # One thread, because a training needs a process of its own. No memory limit, because Dask would kill a
+    # process that exceeds its share even if the machine has enough memory for it.
     local = {"n_workers": worker_count(settings), "threads_per_worker": 1, "memory_limit": 0}
     return cast(Runner, DaskTaskRunner(cluster_kwargs=local | {"dashboard_address": None}))
 
@@ -148,14 +149,14 @@ def _ray(settings: RunnerSettings) -> Runner:
 
 
 def _stop_processes() -> None:
-    """End the processes of this machine: leaving the pool would wait for all that they are at.
+    """End the child processes on this machine; leaving the pool would wait until they finish their tasks.
 
-    Asked to stop, a training writes a checkpoint; then its process waits for more work, and is killed.
+    On SIGTERM a training writes a checkpoint. Its process then waits for more work, so it is killed.
     """
     children = multiprocessing.active_children()
     for process in children:
         process.terminate()
-    patience = time.monotonic() + STOP_TIMEOUT
+    deadline = time.monotonic() + STOP_TIMEOUT
     for process in children:
-        process.join(max(0.0, patience - time.monotonic()))
+        process.join(max(0.0, deadline - time.monotonic()))
         process.kill()

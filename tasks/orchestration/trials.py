@@ -1,4 +1,4 @@
-"""Runs the trials of a sweep: what an earlier run has trained is reused, and a failure stops no other."""
+"""Runs the trials of a sweep: finished trainings are reused, and a failed trial does not stop the others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,52 +31,57 @@ def run_trials(
     audited: Audit,
     settings: RunnerSettings,
 ) -> list[TrialResult]:
-    """Train what isn't trained yet.
+    """Train the trials that are not trained yet.
 
     Args:
-        trial: The task that trains one.
+        run: The run of the sweep.
+        trial: The task that trains one trial.
+        trials: The trials.
+        tensors: The tensor cache that they are trained on.
+        audited: Its audit.
+        settings: The runner that runs the tasks.
 
     Returns:
-        An outcome for each trial, in their order.
+        One result per trial, in the order of `trials`.
     """
-    known = {} if run.refreshes("train") else _already_trained(run, trials, tensors, audited)
-    missing = [each for each in trials if each.number not in known]
-    log.info("%-13s %s", "sweep", _plan_text(len(trials), len(known), settings))
-    calls = [_call(run, each, tensors, audited) for each in missing]
-    outcomes = dict(known)
+    reused = {} if run.refreshes("train") else _already_trained(run, trials, tensors, audited)
+    missing = [candidate for candidate in trials if candidate.number not in reused]
+    log.info("%-13s %s", "sweep", _plan_text(len(trials), len(reused), settings))
+    calls = [_call(run, candidate, tensors, audited) for candidate in missing]
+    results = dict(reused)
     with task_progress("sweep") as progress:
-        for done in task_runners.map_tasks(trial, calls, settings):
-            each = missing[done.number]
-            outcomes[each.number] = _outcome(run, each, done, tensors, audited)
-            progress(len(outcomes), len(trials), f"{len(outcomes)} of {len(trials)} trials")
-            _log_result(outcomes[each.number], len(trials))
-    return [outcomes[each.number] for each in trials]
+        for task_result in task_runners.map_tasks(trial, calls, settings):
+            finished = missing[task_result.number]
+            results[finished.number] = _trial_result(run, finished, task_result, tensors, audited)
+            progress(len(results), len(trials), f"{len(results)} of {len(trials)} trials")
+            _log_result(results[finished.number], len(trials))
+    return [results[candidate.number] for candidate in trials]
 
 
 def show(report: SweepReport) -> None:
-    """The standings on the console, and with their plot in the dashboard."""
+    """Show the leaderboard on the console, and the trials with their plot in the dashboard."""
     console.table(leaderboard_rows(report))
     rows: list[dict[str, Any]] = [*trial_rows(report)]
     create_table_artifact(rows, key="trials", description="the trials of the sweep")
-    create_markdown_artifact(report_module.summary(report), key="sweep", description="the sweep in short")
+    create_markdown_artifact(report_module.summary(report), key="sweep", description="summary of the sweep")
 
 
 def summary_entry(report: SweepReport) -> dict[str, str]:
-    """For the run's summary: where the sweep's report is."""
-    words = {"sweep": str(report)}
-    log.info("%-13s %s", "sweep", words["sweep"])
-    return words
+    """Log the path of the sweep's report, and return it as an entry of the run's summary."""
+    entry = {"sweep": str(report)}
+    log.info("%-13s %s", "sweep", entry["sweep"])
+    return entry
 
 
 def _already_trained(
     run: Run, trials: Sequence[Trial], tensors: TensorCache, audited: Audit
 ) -> dict[int, TrialResult]:
-    known = {}
-    for each in trials:
-        trained = train.finished(tensors, each.settings, run.workspace, audited)
+    results = {}
+    for trial in trials:
+        trained = train.finished(tensors, trial.settings, run.workspace, audited)
         if trained is not None:
-            known[each.number] = TrialResult(each, trained, reused=True)
-    return known
+            results[trial.number] = TrialResult(trial, trained, reused=True)
+    return results
 
 
 def _call(run: Run, trial: Trial, tensors: TensorCache, audited: Audit) -> dict[str, Any]:
@@ -92,40 +97,41 @@ def _call(run: Run, trial: Trial, tensors: TensorCache, audited: Audit) -> dict[
     }
 
 
-def _outcome(
-    run: Run, trial: Trial, done: task_runners.TaskResult, tensors: TensorCache, audited: Audit
+def _trial_result(
+    run: Run, trial: Trial, task_result: task_runners.TaskResult, tensors: TensorCache, audited: Audit
 ) -> TrialResult:
-    """What the workspace has of a trial now: a cluster's word for it is not enough."""
-    if done.error is not None:
-        summary = done.error.summary if isinstance(done.error, PlumblineError) else str(done.error)
-        return TrialResult(trial, error=f"{type(done.error).__name__}: {summary}")
+    """Return the trial's training as this workspace has it: a cluster may have written it elsewhere."""
+    error = task_result.error
+    if error is not None:
+        summary = error.summary if isinstance(error, PlumblineError) else str(error)
+        return TrialResult(trial, error=f"{type(error).__name__}: {summary}")
     trained = train.finished(tensors, trial.settings, run.workspace, audited)
     if trained is None:
-        made = f"training {done.made.digest} is not in {run.workspace.root}"
+        missing = f"training {task_result.output.digest} is not in {run.workspace.root}"
         return TrialResult(
-            trial, error=f"the cluster's machines have other code or another workspace: {made}"
+            trial, error=f"the cluster's machines have other code or another workspace: {missing}"
         )
     return TrialResult(trial, trained)
 
 
-def _plan_text(count: int, known: int, settings: RunnerSettings) -> str:
-    there = f", {known} of them there already" if known else ""
-    if settings.runner is RunnerName.sequence or known == count:
-        return f"{count} trials{there}"
-    where = settings.address or f"{task_runners.worker_count(settings)} processes"
-    return f"{count} trials{there}, by {settings.runner} in {where}"
+def _plan_text(count: int, reused: int, settings: RunnerSettings) -> str:
+    reuse = f", {reused} of them trained already" if reused else ""
+    if settings.runner is RunnerName.sequence or reused == count:
+        return f"{count} trials{reuse}"
+    workers = settings.address or f"{task_runners.worker_count(settings)} processes"
+    return f"{count} trials{reuse}, by {settings.runner} in {workers}"
 
 
-def _log_result(outcome: TrialResult, count: int) -> None:
-    name = f"{outcome.trial.number} of {count}"
-    if outcome.trained is None:
-        log.warning("  %-9s %s failed: %s", name, outcome.trial, outcome.error)
+def _log_result(result: TrialResult, count: int) -> None:
+    name = f"{result.trial.number} of {count}"
+    if result.trained is None:
+        log.warning("  %-9s %s failed: %s", name, result.trial, result.error)
         return
-    seconds = duration(outcome.trained.manifest["cost"]["wall_seconds"])
+    seconds = duration(result.trained.manifest["cost"]["wall_seconds"])
     log.info(
         "  %-9s %-55s val accuracy %.2f%%  %s",
         name,
-        outcome.trial,
-        100 * outcome.trained.val_accuracy,
+        result.trial,
+        100 * result.trained.val_accuracy,
         seconds,
     )

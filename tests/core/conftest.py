@@ -1,4 +1,4 @@
-"""Fixtures of the core's tests: small tensor caches, outputs without training, machines of one store."""
+"""Fixtures of the core's tests: small tensor caches, outputs of stages, two machines with one workspace."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,24 +18,27 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tensors(workspace: Workspace) -> Callable[..., TensorCache]:
-    """Makes a tensor cache of striped pictures in the test's workspace; see `striped_tensors.cache`."""
+    """Writes a tensor cache of striped images into the workspace; see `striped_tensors.cache`."""
     return lambda **settings: striped_tensors.cache(workspace, **settings)
 
 
 @pytest.fixture
 def fake(workspace: Workspace) -> FakeOutputs:
+    """Writes outputs of stages into the workspace without training a model."""
     return FakeOutputs(workspace)
 
 
 @pytest.fixture
-def here(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
+def machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
+    """A machine whose workspace is in the bucket."""
     from tests.support.s3_client import Machine
 
-    return Machine(tmp_path / "here", monkeypatch)
+    return Machine(tmp_path / "machine", monkeypatch)
 
 
 @pytest.fixture
-def there(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
+def other_machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
+    """Another machine with the same workspace, and a mirror of its own."""
     from tests.support.s3_client import Machine
 
-    return Machine(tmp_path / "there", monkeypatch)
+    return Machine(tmp_path / "other_machine", monkeypatch)

@@ -1,4 +1,4 @@
-"""The same command in two processes on loopback, with a workspace that both share, as a person starts it."""
+"""The same training command in two processes on the loopback, with one workspace, as a user starts it."""
 
 import json
 import subprocess
@@ -13,43 +13,41 @@ pytestmark = pytest.mark.stress
 LONG = ("--recipe", "flash", "--epochs", "60")
 
 
-def pair(plumbline: Plumbline) -> list[subprocess.Popen[str]]:
+def start_pair(plumbline: Plumbline) -> list[subprocess.Popen[str]]:
+    """Start the chief and the worker."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     configs = [
         {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)
     ]
-    return [
-        replace(plumbline, environment=plumbline.environment | {"TF_CONFIG": json.dumps(config)}).started(
-            *LONG
-        )
-        for config in configs
-    ]
+    environments = [plumbline.environment | {"TF_CONFIG": json.dumps(config)} for config in configs]
+    return [replace(plumbline, environment=environment).start_training(*LONG) for environment in environments]
 
 
-def ended(processes: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
-    said = [process.communicate(timeout=400)[0] for process in processes]
-    return [process.returncode for process in processes], said
+def wait_for(processes: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
+    """Wait until the processes have ended. Returns their exit codes and outputs."""
+    outputs = [process.communicate(timeout=400)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
 
 
-def test_one_leads_the_other_follows_and_a_killed_one_is_resumed(plumbline: Plumbline) -> None:
-    leader, follower = pair(plumbline)
-    assert leader.stdout is not None
-    epochs = (line for line in leader.stdout if "epoch" in line)
+def test_train_in_two_processes_with_one_killed_fails_then_resumes(plumbline: Plumbline) -> None:
+    chief, worker = start_pair(plumbline)
+    assert chief.stdout is not None
+    epochs = (line for line in chief.stdout if "epoch" in line)
     for _ in range(2):
         next(epochs)
-    follower.kill()
-    assert ended([leader, follower])[0] == [1, -9]
+    worker.kill()
+    assert wait_for([chief, worker])[0] == [1, -9]
     assert not any(name.startswith(("models/", "metrics/")) for name in plumbline.files())
 
-    codes, said = ended(pair(plumbline))
+    codes, outputs = wait_for(start_pair(plumbline))
     assert codes == [0, 0]
-    assert all("resumed at epoch" in one for one in said)
-    assert "on 2 replicas" in said[0]
-    assert "process 2 of 2: done" in said[1]
+    assert all("resumed at epoch" in output for output in outputs)
+    assert "on 2 replicas" in outputs[0]
+    assert "process 2 of 2: done" in outputs[1]
     assert list(plumbline.runs()["version"]) == ["v0001"]
     assert plumbline.flow_run_states()[:2] == ["Completed", "Failed"]
 
-    codes, said = ended(pair(plumbline))
+    codes, outputs = wait_for(start_pair(plumbline))
     assert codes == [0, 0]
-    assert "v0001 stands" in said[0]
-    assert "the model is there already" in said[1]
+    assert "v0001 stays" in outputs[0]
+    assert "the model exists already" in outputs[1]

@@ -1,10 +1,9 @@
-"""deployments/prefect.yaml, deployed to a real server and run by a real worker, by README's commands."""
+"""deployments/prefect.yaml, deployed to a real server and run by a real worker."""
 
 import json
 import subprocess
 import sys
 import time
-import urllib.request
 from typing import Any
 
 import pytest
@@ -17,37 +16,33 @@ DECLARED = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["
 SCHEDULED = [deployment for deployment in DECLARED if deployment.get("schedules")]
 
 
-def test_schedules_become_runs(plumbline: Plumbline) -> None:
-    """Prefect's scheduler is alive: with SQLAlchemy 2.1 it dies and the server seems well."""
+def test_deployed_schedules_become_scheduled_runs(plumbline: Plumbline) -> None:
+    """Prefect's scheduler works: with SQLAlchemy 2.1 it dies while the server seems healthy."""
     plumbline.prefect("work-pool", "create", "plumbline", "--type", "process", "--overwrite")
     plumbline.prefect("deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
     deadline = time.monotonic() + 120
-    # The scheduler takes the schedules one after the other: wait for all, not for the first.
-    while len(kinds(runs := scheduled(plumbline))) < sum(len(each["schedules"]) for each in SCHEDULED):
+    # The scheduler handles one schedule after the other: wait for all, not for the first.
+    while len(distinct_schedules(runs := scheduled(plumbline))) < sum(
+        len(deployment["schedules"]) for deployment in SCHEDULED
+    ):
         assert time.monotonic() < deadline
         time.sleep(1)
     assert {run["auto_scheduled"] for run in runs} == {True}
     assert {run["parameters"].get("promote", "better") for run in runs} == {"better", "never"}
 
 
-def kinds(runs: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """Deployment and policy of runs: no two schedules share both."""
+def distinct_schedules(runs: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Deployment and promotion policy of each run: no two schedules have both in common."""
     return {(run["deployment_id"], run["parameters"].get("promote", "")) for run in runs}
 
 
 def scheduled(plumbline: Plumbline) -> list[dict[str, Any]]:
-    """Flow runs that the scheduler has put into the calendar."""
-    content = json.dumps({"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}).encode()
-    request = urllib.request.Request(
-        plumbline.environment["PREFECT_API_URL"] + "/flow_runs/filter",
-        content,
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return list(json.load(response))
+    """Returns the flow runs that the scheduler has created."""
+    filter_ = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    return list(plumbline.query_server("/flow_runs/filter", filter_))
 
 
-def test_a_deployment_runs_on_a_worker(plumbline: Plumbline) -> None:
+def test_deployment_run_on_a_worker_publishes_a_version(plumbline: Plumbline) -> None:
     plumbline.prefect("work-pool", "create", "plumbline", "--type", "process", "--overwrite")
     plumbline.prefect("deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
     worker = subprocess.Popen(
@@ -58,28 +53,28 @@ def test_a_deployment_runs_on_a_worker(plumbline: Plumbline) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        said = plumbline.prefect(
+        output = plumbline.prefect(
             *("deployment", "run", "train-image-classifier/digits", "--watch", "--watch-timeout", "240"),
             *("-p", f"workspace={json.dumps(str(plumbline.workspace))}", "-p", "epochs=2"),
         )
     finally:
         worker.terminate()
         worker.wait(60)
-    assert "Completed" in said
+    assert "Completed" in output
     (run,) = plumbline.runs().to_dict("records")
     assert run["version"] == "v0001"
     assert run["flow_run_id"]
 
 
-def test_every_schedule_names_parameters_that_the_flow_has() -> None:
+def test_every_deployment_has_only_parameters_of_its_flow() -> None:
     from flows.predict_flow import predict_flow
     from flows.sweep_flow import sweep_flow
     from flows.train_flow import train_flow
 
     flows = {"train_flow": train_flow, "predict_flow": predict_flow, "sweep_flow": sweep_flow}
     for deployment in DECLARED:
-        known = set(flows[deployment["entrypoint"].partition(":")[2]].parameters.properties)
-        assert set(deployment["parameters"]) <= known
+        parameters = set(flows[deployment["entrypoint"].partition(":")[2]].parameters.properties)
+        assert set(deployment["parameters"]) <= parameters
         for schedule in deployment.get("schedules", ()):
-            assert set(schedule.get("parameters", {})) <= known
+            assert set(schedule.get("parameters", {})) <= parameters
     assert {deployment["name"] for deployment in SCHEDULED} >= {"cifar10-nightly", "photos-weekly"}

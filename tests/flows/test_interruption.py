@@ -1,4 +1,4 @@
-"""Runs that are stopped: what the server is told, and that the next run goes on from there."""
+"""Runs that are stopped: their state on the server, and that the next run resumes them."""
 
 import json
 import signal
@@ -15,11 +15,11 @@ from tests.support.run_cli import Plumbline
 
 pytestmark = pytest.mark.slow
 
-LONG = ("--epochs", "30")
+LONG = ("--epochs", "15")  # 14 epochs are left when the run is interrupted
 
 
-def test_ctrl_c_ends_as_cancelled_and_is_gone_on_from(plumbline: Plumbline) -> None:
-    run = plumbline.started(*LONG)
+def test_train_after_ctrl_c_is_cancelled_and_the_next_run_resumes(plumbline: Plumbline) -> None:
+    run = plumbline.start_training(*LONG)
     assert run.stdout is not None
     epochs = (line for line in run.stdout if "epoch" in line)
     next(epochs)
@@ -33,8 +33,8 @@ def test_ctrl_c_ends_as_cancelled_and_is_gone_on_from(plumbline: Plumbline) -> N
 
 
 @pytest.mark.stress
-def test_a_time_limit_is_gone_on_from(plumbline: Plumbline) -> None:
-    """Long enough that training has begun: importing TensorFlow counts, too."""
+def test_train_after_a_time_limit_resumes(plumbline: Plumbline) -> None:
+    """The limit is long enough that training has begun: it includes the import of TensorFlow."""
     done = plumbline.train("--epochs", "3000", "--time-limit", "0.5")
     assert done.returncode == 1
     assert "train reached its time limit" in done.stderr
@@ -45,45 +45,47 @@ def test_a_time_limit_is_gone_on_from(plumbline: Plumbline) -> None:
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("how", ["cancel", "SIGTERM to the worker"])
-def test_a_workers_run_is_stopped_and_gone_on_from(plumbline: Plumbline, how: str) -> None:
-    """Cancel from the API reaches the training; a worker that is told to end kills its runs at once."""
+@pytest.mark.parametrize("stopped_by", ["cancel", "SIGTERM to the worker"])
+def test_worker_run_that_is_stopped_is_resumed_by_the_next(plumbline: Plumbline, stopped_by: str) -> None:
+    """A cancellation over the API reaches the training; a worker that gets SIGTERM kills its runs at once."""
     plumbline.prefect("work-pool", "create", "plumbline", "--type", "process", "--overwrite")
     plumbline.prefect("deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
     with worker(plumbline) as process:
-        first = begun(plumbline)
-        until(lambda: any((plumbline.workspace / "training").rglob("*checkpoint*/*")))
-        if how == "cancel":
+        first = start_long_run(plumbline)
+        wait_until(lambda: any((plumbline.workspace / "training").rglob("*checkpoint*/*")))
+        if stopped_by == "cancel":
             plumbline.prefect("flow-run", "cancel", first)
-            until(lambda: state(plumbline, first) == "Cancelled")
+            wait_until(lambda: state(plumbline, first) == "Cancelled")
         else:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
     with worker(plumbline):
-        second = begun(plumbline)
-        until(lambda: state(plumbline, second) == "Completed")
-    logs = plumbline.ask("/logs/filter", {"logs": {"flow_run_id": {"any_": [second]}}})
+        second = start_long_run(plumbline)
+        wait_until(lambda: state(plumbline, second) == "Completed")
+    logs = plumbline.query_server("/logs/filter", {"logs": {"flow_run_id": {"any_": [second]}}})
     assert any("resumed at epoch" in line["message"] for line in logs)
-    assert state(plumbline, first) == ("Cancelled" if how == "cancel" else "Crashed")
+    assert state(plumbline, first) == ("Cancelled" if stopped_by == "cancel" else "Crashed")
 
 
-def begun(plumbline: Plumbline) -> str:
-    """Id of a long run that a worker is to take up."""
+def start_long_run(plumbline: Plumbline) -> str:
+    """Create a long run for a worker. Returns its id."""
     plumbline.prefect(
         *("deployment", "run", "train-image-classifier/digits", "-p", "epochs=150"),
         *("-p", f"workspace={json.dumps(str(plumbline.workspace))}"),
     )
-    runs = plumbline.ask("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 200})
+    runs = plumbline.query_server("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 200})
     (run,) = [run for run in runs if not run["auto_scheduled"] and run["state_type"] == "SCHEDULED"]
     return str(run["id"])
 
 
 def state(plumbline: Plumbline, run: str) -> str:
-    return str(plumbline.ask(f"/flow_runs/{run}")["state_name"])
+    """Returns the name of a flow run's state."""
+    return str(plumbline.query_server(f"/flow_runs/{run}")["state_name"])
 
 
 @contextmanager
 def worker(plumbline: Plumbline) -> Iterator[subprocess.Popen[bytes]]:
+    """A Prefect worker, which is stopped in the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "plumbline"],
         env=plumbline.environment | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
@@ -99,8 +101,9 @@ def worker(plumbline: Plumbline) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(60)
 
 
-def until(reached: Callable[[], Any], patience: float = 300) -> None:
-    deadline = time.monotonic() + patience
-    while not reached():
+def wait_until(condition: Callable[[], Any], timeout: float = 300) -> None:
+    """Wait until the condition is true, for at most `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.5)

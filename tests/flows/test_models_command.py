@@ -1,4 +1,4 @@
-"""`plumbline models` as a person runs it, on a registry of small made-up models."""
+"""`plumbline models` as a user runs it, on a registry of small made-up models."""
 
 import os
 import subprocess
@@ -11,23 +11,26 @@ from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
 from tests.support.run_cli import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fake(workspace: Workspace) -> FakeOutputs:
     """Three published versions of `animals`; the second is champion, the first previous."""
-    made = FakeOutputs(workspace)
-    facts = {"classes": list(made.classes), "shape": list(made.shape), "parameters": {"recipe": "fast"}}
+    outputs = FakeOutputs(workspace)
+    facts = {"classes": list(outputs.classes), "shape": list(outputs.shape), "parameters": {"recipe": "fast"}}
     for name, skill in (("one", 1.0), ("two", 2.0), ("three", 2.0)):
-        evaluation = made.evaluation(name, skill)
-        registry.publish(made.trained(name), evaluation, "animals", facts, workspace, who="ann")
+        evaluation = outputs.evaluation(name, skill)
+        registry.publish(outputs.trained(name), evaluation, "animals", facts, workspace, who="ann")
     registry.promote("animals", "v0001", workspace, who="ann", why="first")
     registry.promote("animals", "v0002", workspace, who="ann", why="better")
-    return made
+    return outputs
 
 
 def run(
     workspace: Workspace, *arguments: str, python: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command of `plumbline` in that workspace."""
     return subprocess.run(
         [sys.executable, *python, "-m", "flows", *arguments, "--workspace", str(workspace.root)],
         cwd=ROOT,
@@ -39,19 +42,21 @@ def run(
 
 
 def ok(workspace: Workspace, *arguments: str) -> str:
+    """Run a command that must succeed. Returns what it printed."""
     done = run(workspace, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def refused(workspace: Workspace, *arguments: str) -> str:
+    """Run a command that must fail without a traceback. Returns its error text."""
     done = run(workspace, *arguments)
     assert done.returncode in (1, 2), done.stdout
     assert "Traceback" not in done.stderr
     return done.stderr
 
 
-def test_list_has_a_row_for_each_version(fake: FakeOutputs) -> None:
+def test_models_list_has_a_row_per_version_and_marks_damage(fake: FakeOutputs) -> None:
     lines = ok(fake.workspace, "models", "list").splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["animals", f"v000{number}"] for number in (1, 2, 3)]
     assert "previous" in lines[1]
@@ -62,7 +67,7 @@ def test_list_has_a_row_for_each_version(fake: FakeOutputs) -> None:
     assert "no published models yet" in ok(Workspace(fake.workspace.root / "other"), "models", "list")
 
 
-def test_show_tells_what_is_known(fake: FakeOutputs) -> None:
+def test_models_show_prints_one_version(fake: FakeOutputs) -> None:
     text = ok(fake.workspace, "models", "show", "animals")
     for words in ("animals v0002", "sha256", "champion", "ant, bee", "balanced accuracy", "better"):
         assert words in text
@@ -70,7 +75,7 @@ def test_show_tells_what_is_known(fake: FakeOutputs) -> None:
     assert "no model v0009" in refused(fake.workspace, "models", "show", "animals", "v0009")
 
 
-def test_promote_rollback_and_own_names(fake: FakeOutputs) -> None:
+def test_models_promote_rollback_and_alias_change_the_aliases(fake: FakeOutputs) -> None:
     ok(fake.workspace, "models", "promote", "animals", "v0003", "--why", "the kiosk asks for it")
     assert registry.aliases("animals", fake.workspace) == {"champion": "v0003", "previous": "v0002"}
     assert registry.history("animals", fake.workspace)[-1]["why"] == "the kiosk asks for it"
@@ -84,7 +89,7 @@ def test_promote_rollback_and_own_names(fake: FakeOutputs) -> None:
     assert "cannot be an alias" in refused(fake.workspace, "models", "alias", "animals", "champion", "v0001")
 
 
-def test_delete_and_gc(fake: FakeOutputs) -> None:
+def test_models_delete_and_gc_keep_versions_in_use(fake: FakeOutputs) -> None:
     assert "in use" in refused(fake.workspace, "models", "delete", "animals", "v0002")
     assert "would be removed: v0003" in ok(
         fake.workspace, "models", "gc", "animals", "--keep", "0", "--dry-run"
@@ -97,9 +102,11 @@ def test_delete_and_gc(fake: FakeOutputs) -> None:
 
 
 @pytest.mark.parametrize("command", [("models", "list"), ("compare",)])
-def test_neither_prefect_nor_tensorflow_is_loaded(workspace: Workspace, command: tuple[str, ...]) -> None:
+def test_reading_commands_import_neither_prefect_nor_tensorflow(
+    workspace: Workspace, command: tuple[str, ...]
+) -> None:
     done = run(workspace, *command, python=("-X", "importtime"))
     assert done.returncode == 0
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "tasks.core.workspace" in loaded  # the check can see imports at all
-    assert {"prefect", "tensorflow", "keras", "sklearn"} & loaded == set()
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "tasks.core.workspace" in imported  # -X importtime lists imports
+    assert {"prefect", "tensorflow", "keras", "sklearn"} & imported == set()

@@ -1,10 +1,8 @@
-"""Batch prediction as a person or a schedule runs it: a model of the digits, a folder and parquet of them."""
+"""Batch prediction as a user or a schedule runs it: a model of the digits, a folder and a parquet file."""
 
-import json
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +18,51 @@ pytestmark = pytest.mark.slow
 
 
 def predict(plumbline: Plumbline, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a prediction, which may fail."""
     return plumbline.run("flows/predict_flow.py", *arguments, "--workspace", plumbline.workspace)
 
 
 def ok(plumbline: Plumbline, *arguments: object) -> str:
+    """Run a prediction that must succeed. Returns what it printed."""
     done = predict(plumbline, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def digits(workspace: Path) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """The test images, which the model has not seen, and their labels."""
+    """Returns the test images, which the model has not seen (uint8, N x 8 x 8), and their labels (int32)."""
     (tensors,) = (workspace / "tensors").glob("[!.]*")
     return np.load(tensors / "test.images.npy")[..., 0], np.load(tensors / "test.labels.npy")
 
 
-def drifts(plumbline: Plumbline) -> list[dict[str, Any]]:
-    """The events of drift that the server has."""
-    content = json.dumps({"filter": {"event": {"name": ["plumbline.drift.detected"]}}}).encode()
-    address = plumbline.environment["PREFECT_API_URL"] + "/events/filter"
-    request = urllib.request.Request(address, content, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return list(json.load(response)["events"])
+def drift_events(plumbline: Plumbline) -> list[dict[str, Any]]:
+    """Returns the drift events of `digits` that the server has received; other tests use other datasets."""
+    filter_ = {"filter": {"event": {"name": ["plumbline.drift.detected"]}}}
+    events = plumbline.query_server("/events/filter", filter_)["events"]
+    return [event for event in events if event["resource"]["prefect.resource.id"] == "plumbline.model.digits"]
 
 
-def test_digits_are_predicted_compared_and_gone_on_with(plumbline: Plumbline, tmp_path: Path) -> None:
+def test_predict_flow_appends_batches_and_reports_drift_and_errors(
+    plumbline: Plumbline, tmp_path: Path
+) -> None:
     plumbline.ok("--epochs", "6", "--recipe", "flash")
     images, labels = digits(plumbline.workspace)
     check_a_folder_that_grows(plumbline, images, labels, tmp_path)
-    check_that_drift_is_told(plumbline, images, tmp_path)
-    check_that_errors_are_for_people(plumbline, tmp_path)
+    check_that_drift_is_reported(plumbline, images, tmp_path)
+    check_that_an_unknown_version_is_one_error(plumbline, tmp_path)
 
 
 def check_a_folder_that_grows(
-    plumbline: Plumbline, images: NDArray[np.uint8], labels: NDArray[np.int32], here: Path
+    plumbline: Plumbline, images: NDArray[np.uint8], labels: NDArray[np.int32], folder: Path
 ) -> None:
-    new, out = here / "new", here / "out"
+    new, out = folder / "new", folder / "out"
     for number, image in enumerate(images):
         put(new / f"{number:03}.png", encoded(image))
     put(new / "broken.jpg", b"\xff\xd8 not a picture")
-    said = ok(plumbline, new, "--out", out, "--abstain", "0.05")
-    assert f"{len(images) + 1} images, " in said
-    assert ", 1 unreadable" in said
-    assert "no drift" in said
+    output = ok(plumbline, new, "--out", out, "--abstain", "0.05")
+    assert f"{len(images) + 1} images, " in output
+    assert ", 1 unreadable" in output
+    assert "no drift" in output
     rows = pd.read_parquet(out).set_index("path")
     assert rows.index.is_unique
     assert set(rows["model"]) == {"v0001"}
@@ -79,9 +79,14 @@ def check_a_folder_that_grows(
     assert "1 images" in ok(plumbline, f"{new}/*", "--out", out, "--abstain", "0.05")
     assert len(pd.read_parquet(out)) == len(images) + 2
     assert len(list(out.glob("batch=*"))) == 2
-    asked = {"images": [str(new)], "out": str(out), "abstain": 0.05, "workspace": str(plumbline.workspace)}
+    parameters = {
+        "images": [str(new)],
+        "out": str(out),
+        "abstain": 0.05,
+        "workspace": str(plumbline.workspace),
+    }
     code = (
-        f"import sys; from flows.predict_flow import predict_flow\nprint(predict_flow(**{asked!r}))\n"
+        f"import sys; from flows.predict_flow import predict_flow\nprint(predict_flow(**{parameters!r}))\n"
         "print('without TensorFlow' if 'tensorflow' not in sys.modules else 'with')"
     )
     done = subprocess.run(
@@ -96,24 +101,26 @@ def check_a_folder_that_grows(
     assert "without TensorFlow" in done.stdout
 
 
-def check_that_drift_is_told(plumbline: Plumbline, images: NDArray[np.uint8], here: Path) -> None:
-    assert drifts(plumbline) == []
-    path = parquet(here / "inverted.parquet", [0] * len(images), contents=[encoded(255 - i) for i in images])
-    assert "DRIFT: " in ok(plumbline, path, "--out", here / "drifted")
-    (page,) = (here / "drifted").glob("batch=*/_drift.html")
+def check_that_drift_is_reported(plumbline: Plumbline, images: NDArray[np.uint8], folder: Path) -> None:
+    assert drift_events(plumbline) == []
+    path = parquet(
+        folder / "inverted.parquet", [0] * len(images), contents=[encoded(255 - i) for i in images]
+    )
+    assert "DRIFT: " in ok(plumbline, path, "--out", folder / "drifted")
+    (page,) = (folder / "drifted").glob("batch=*/_drift.html")
     deadline = time.monotonic() + 60
-    while not drifts(plumbline) and time.monotonic() < deadline:
+    while not drift_events(plumbline) and time.monotonic() < deadline:
         time.sleep(0.5)
-    (event,) = drifts(plumbline)
+    (event,) = drift_events(plumbline)
     assert event["resource"]["prefect.resource.id"] == "plumbline.model.digits"
     assert event["payload"]["report"] == str(page)
     assert "brightness" in [shift["feature"] for shift in event["payload"]["shifts"] if shift["drifted"]]
-    rows = pd.read_parquet(here / "drifted")
+    rows = pd.read_parquet(folder / "drifted")
     assert list(rows["row"]) == list(range(len(images)))
 
 
-def check_that_errors_are_for_people(plumbline: Plumbline, here: Path) -> None:
-    done = predict(plumbline, here / "new", "--model", "v0007")
+def check_that_an_unknown_version_is_one_error(plumbline: Plumbline, folder: Path) -> None:
+    done = predict(plumbline, folder / "new", "--model", "v0007")
     assert done.returncode == 1
     assert "v0007" in done.stderr
     assert "Traceback" not in done.stderr

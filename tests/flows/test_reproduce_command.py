@@ -1,4 +1,4 @@
-"""`plumbline reproduce` as a person runs it, after real runs."""
+"""`plumbline reproduce` as a user runs it, after real runs."""
 
 import subprocess
 import sys
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def reproduce(plumbline: Plumbline, run: str) -> subprocess.CompletedProcess[str]:
+    """Run `plumbline reproduce` for a run id or "last"."""
     return subprocess.run(
         [sys.executable, "-m", "flows", "reproduce", run, "--workspace", str(plumbline.workspace)],
         env=plumbline.environment,
@@ -25,7 +26,7 @@ def reproduce(plumbline: Plumbline, run: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_a_run_just_made_is_identical_and_a_changed_picture_is_named(
+def test_reproduce_of_a_new_run_is_identical_and_a_changed_image_is_named(
     plumbline: Plumbline, photos: Path
 ) -> None:
     plumbline.ok("--dataset", photos, "--epochs", "1")
@@ -37,8 +38,8 @@ def test_a_run_just_made_is_identical_and_a_changed_picture_is_named(
     assert "differs" not in done.stdout
     assert plumbline.files() == before
 
-    picture = photos / "across" / "007.png"
-    Image.fromarray(255 - np.asarray(Image.open(picture))).save(picture)
+    path = photos / "across" / "007.png"
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     again = reproduce(plumbline, "last")
     assert again.returncode in (0, 3), again.stdout + again.stderr
     assert "differs  download: 1 file edited" in again.stdout

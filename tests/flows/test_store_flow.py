@@ -1,9 +1,10 @@
-"""Whole runs in a workspace on S3 (a real server on the loopback), on machines with mirrors of their own."""
+"""Complete runs in a workspace on S3 (a real server on the loopback), on machines with one mirror each."""
 
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +23,17 @@ TRAIN = ("flows/train_flow.py", "--epochs", "1")
 
 @dataclass(frozen=True)
 class Machine:
-    """Starts commands as on a machine of its own: its mirror and its stored results are empty at first."""
+    """Starts commands as on a separate machine, whose mirror and stored results are empty at first."""
 
     environment: dict[str, str]
-    place: Path
+    mirrors: Path
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        self.place.mkdir(exist_ok=True)
+        """Start a command in the workspace on S3."""
+        self.mirrors.mkdir(exist_ok=True)
         return subprocess.Popen(
             [sys.executable, *command, "--workspace", ADDRESS],
-            env=self.environment | {"PLUMBLINE_MIRROR": str(self.place), "PYTHONPATH": str(ROOT)},
+            env=self.environment | {"PLUMBLINE_MIRROR": str(self.mirrors), "PYTHONPATH": str(ROOT)},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -39,83 +41,89 @@ class Machine:
         )
 
     def ok(self, *command: str) -> str:
-        """Run a command that must succeed; gives what it printed."""
+        """Run a command that must succeed. Returns what it printed."""
         process = self.start(*command)
-        said, _ = process.communicate(timeout=500)
-        assert process.returncode == 0, said
-        return said
+        output, _ = process.communicate(timeout=500)
+        assert process.returncode == 0, output
+        return output
 
 
 @pytest.fixture
-def machine(bucket: Bucket, server: dict[str, str], tmp_path: Path):
+def machine(bucket: Bucket, server: dict[str, str], tmp_path: Path) -> Callable[[str], Machine]:
+    """Makes a machine by name."""
     clients = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     return lambda name: Machine(server | clients, tmp_path / name)
 
 
-def killed_at(machine: Machine, bucket: Bucket, ending: str) -> None:
-    """Run, and kill -9 the run when the upload of an object of that name has begun."""
-    begun, dead = threading.Event(), threading.Event()
+def kill_during_upload(machine: Machine, bucket: Bucket, ending: str) -> None:
+    """Start a training and kill -9 it when the upload of an object with that ending has started."""
+    started, killed = threading.Event(), threading.Event()
 
     def gate(method: str, name: str) -> bool:
         if method == "PUT" and name.endswith(ending):
-            begun.set()
-            return not dead.wait(60)
+            started.set()
+            return not killed.wait(60)
         return True
 
     bucket.gate = gate
     process = machine.start(*TRAIN)
-    assert begun.wait(120), "nothing was uploaded"
+    assert started.wait(120), "nothing was uploaded"
     process.kill()
     process.communicate()
-    dead.set()
+    killed.set()
     bucket.gate = lambda *_: True
 
 
-def test_a_killed_upload_two_workers_and_a_champion(machine, bucket: Bucket) -> None:
+def test_train_on_s3_completes_a_killed_upload_and_shares_stages(
+    machine: Callable[[str], Machine], bucket: Bucket
+) -> None:
     one, two, three = machine("one"), machine("two"), machine("three")
 
-    killed_at(one, bucket, "train.images.npy")
-    seen = bucket.objects()
-    assert any("rows.parquet" in name for name in seen)  # it was in the middle of the tensors
-    assert not [name for name in seen if name.startswith("tensors/") and name.endswith("manifest.json")]
-    assert half_visible(seen) == []
+    kill_during_upload(one, bucket, "train.images.npy")
+    objects = bucket.objects()
+    assert any("rows.parquet" in name for name in objects)  # the run was killed while it uploaded the tensors
+    assert not [name for name in objects if name.startswith("tensors/") and name.endswith("manifest.json")]
+    assert half_visible(objects) == []
 
     bucket.forget()
-    said = one.ok(*TRAIN)
-    assert "v0001: the first champion of digits" in said
-    assert bucket.count("PUT", r"^tensors/.*rows\.parquet$") == 0  # the killed run had sent it
+    output = one.ok(*TRAIN)
+    assert "v0001: the first champion of digits" in output
+    assert bucket.count("PUT", r"^tensors/.*rows\.parquet$") == 0  # the killed run had uploaded it
     assert bucket.count("PUT", r"^tensors/.*images\.npy$") > 0
     assert half_visible(bucket.objects()) == []
 
     bucket.forget()
-    assert "champion v0001 stands" in two.ok(*TRAIN)
+    assert "champion v0001 stays" in two.ok(*TRAIN)
     large = r"(images\.npy|model\.keras|weights\.npz)$"
-    assert bucket.count("GET", large) == 0  # nothing had changed, so it needed none of them
+    assert bucket.count("GET", large) == 0  # nothing had changed, so no large file was needed
     assert bucket.count("PUT", "^(tensors|training|evaluations|models)/") == 0
 
     bucket.forget()
-    said = three.ok(*TRAIN, "--promote", "not-worse")
-    assert "this very model is champion v0001 already" in said
-    assert "epoch 1/1" not in said  # it trained nothing
+    output = three.ok(*TRAIN, "--promote", "not-worse")
+    assert "this model is champion v0001 already" in output
+    assert "epoch 1/1" not in output  # no training ran
     down = [name for method, name in bucket.requests if method == "GET" and name.endswith("model.keras")]
-    assert len(down) == len(set(down)) == 1  # the version's is the training's
+    assert len(down) == len(set(down)) == 1  # the version's file and the training's are one object
     assert bucket.count("PUT", "^(tensors|training|evaluations)/") == 0
 
     runs = pd.read_parquet(f"{ADDRESS}/metrics/runs")
     assert list(runs.sort_values("started")["version"]) == ["v0001"] * 3
-    said, _ = three.start("-m", "flows", "doctor").communicate(timeout=100)  # other tests' pool has no worker
-    assert "whole, by size" in said
+    # The exit code does not count: the work pool of other tests has no worker.
+    output, _ = three.start("-m", "flows", "doctor").communicate(timeout=100)
+    assert "complete, by size" in output
 
 
 @pytest.mark.stress
-def test_whole_runs_at_once(machine, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None finds a champion when it begins; in the end one was the first, and the others met a champion."""
+def test_three_runs_at_once_on_s3_agree_on_one_champion(
+    machine: Callable[[str], Machine], bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run finds a champion when it starts; in the end one was the first, and the others met a champion."""
     machines = [machine(f"machine {number}") for number in range(3)]
-    running = [each.start(*TRAIN, "--seed", str(seed)) for seed, each in enumerate(machines)]
+    running = [machine.start(*TRAIN, "--seed", str(seed)) for seed, machine in enumerate(machines)]
     for process in running:
-        said, _ = process.communicate(timeout=500)
-        assert process.returncode == 0, said
-        print(said)
+        output, _ = process.communicate(timeout=500)
+        assert process.returncode == 0, output
+        print(output)
     assert half_visible(bucket.objects()) == []
     monkeypatch.setenv(MIRRORS, str(tmp_path / "onlooker"))
     workspace = Workspace.open(ADDRESS)

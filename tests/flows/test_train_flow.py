@@ -1,4 +1,4 @@
-"""The main job as a person runs it, with real processes against a real Prefect server."""
+"""`flows/train_flow.py` as a user runs it: real processes and a real Prefect server."""
 
 import os
 import re
@@ -13,88 +13,108 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-from tests.support.run_cli import ROOT, Plumbline
+from tasks.core.stage.stages import STAGES
+from tests.support.run_cli import ROOT, Plumbline, write_photos
 
 pytestmark = pytest.mark.slow
 QUICK = ("--recipe", "fast", "--epochs", "2")
+DEFAULT_STAGES = [stage.name for stage in STAGES if not stage.option]  # of a run without options
 
 
-def test_digits_twice(plumbline: Plumbline) -> None:
-    first = plumbline.ok()
-    latest = plumbline.runs().iloc[-1]
-    assert latest["test_accuracy"] > 0.9
-    assert latest["version"] == "v0001"
-    assert latest["champion"] == "v0001"
-    assert "v0001" in first
-    assert "report.html" in first
-    assert set(plumbline.stages().values()) == {"ran"}
+@pytest.fixture(scope="module")
+def first_digits_run(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Plumbline:
+    """A workspace with one finished run of the digits with default settings; tests must not change it."""
+    plumbline = Plumbline(server, tmp_path_factory.mktemp("digits") / "workspace")
+    (plumbline.workspace.parent / "output.txt").write_text(plumbline.ok())
+    return plumbline
 
-    check_that_a_dry_run_foresees(plumbline)
-    stood = without_tensorflow(plumbline)
-    assert "v0001 stands; data, parameters and code unchanged" in stood
-    assert plumbline.stages() == {"download": "unchanged"} | dict.fromkeys(
-        ("normalize", "audit", "train", "evaluate", "label_issues", "profile", "promote", "report"), "skipped"
-    )
 
-    without_tensorflow(plumbline, "--refresh", "report")
-    assert plumbline.stages() == {
+@pytest.fixture
+def digits(first_digits_run: Plumbline, plumbline: Plumbline) -> Plumbline:
+    """A copy of the workspace with one finished run of the digits."""
+    shutil.copytree(first_digits_run.workspace, plumbline.workspace)
+    return plumbline
+
+
+@pytest.fixture(scope="module")
+def first_photos_run(
+    server: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Plumbline, Path]:
+    """A workspace with one finished run, and its folder of images; tests must change neither."""
+    root = tmp_path_factory.mktemp("photos")
+    folder = write_photos(root / "photos")
+    plumbline = Plumbline(server, root / "workspace")
+    plumbline.ok("--dataset", folder, *QUICK)
+    return plumbline, folder
+
+
+def test_train_digits_with_defaults_runs_every_stage_and_publishes_the_champion(
+    first_digits_run: Plumbline,
+) -> None:
+    run = first_digits_run.runs().iloc[-1]
+    assert run["test_accuracy"] > 0.9
+    assert run["version"] == "v0001"
+    assert run["champion"] == "v0001"
+    output = (first_digits_run.workspace.parent / "output.txt").read_text()
+    assert "v0001" in output
+    assert "report.html" in output
+    assert first_digits_run.stages() == dict.fromkeys(DEFAULT_STAGES, "ran")
+
+    table = pd.read_parquet(first_digits_run.workspace / "metrics" / "predictions")
+    test = table[table["split"] == "test"]
+    assert accuracy_score(test["label"], test["predicted_label"]) == pytest.approx(run["test_accuracy"])
+
+
+def test_train_with_nothing_changed_skips_every_stage_and_imports_no_tensorflow(digits: Plumbline) -> None:
+    output = train_without_tensorflow(digits)
+    assert "v0001 stays; data, parameters and code unchanged" in output
+    assert digits.stages() == dict.fromkeys(DEFAULT_STAGES, "skipped") | {"download": "unchanged"}
+
+    train_without_tensorflow(digits, "--refresh", "report")
+    assert digits.stages() == dict.fromkeys(DEFAULT_STAGES, "cached") | {
         "download": "unchanged",
-        "normalize": "cached",
-        "audit": "cached",
-        "train": "cached",
-        "evaluate": "cached",
-        "label_issues": "cached",
-        "profile": "cached",
         "promote": "ran",
         "report": "ran",
     }
-    assert len(plumbline.runs()) == 3
-    assert list((plumbline.workspace / "models" / "digits").glob("v*")) == [
-        plumbline.workspace / "models" / "digits" / "v0001"
-    ]
-
-    table = pd.read_parquet(plumbline.workspace / "metrics" / "predictions")
-    test = table[table["split"] == "test"]
-    assert accuracy_score(test["label"], test["predicted_label"]) == pytest.approx(latest["test_accuracy"])
-    check_that_keras_alone_gives_the_table(plumbline, test, latest)
+    assert len(digits.runs()) == 3
+    models = digits.workspace / "models" / "digits"
+    assert list(models.glob("v*")) == [models / "v0001"]
 
 
-def check_that_a_dry_run_foresees(plumbline: Plumbline) -> None:
+def test_dry_run_says_which_stages_would_run_and_writes_nothing(digits: Plumbline) -> None:
     """With nothing changed each stage would be reused; with another learning rate, train would run."""
-    before = plumbline.files()
-    same = would(plumbline.ok("--dry-run"))
-    assert same["normalize"] == same["train"] == same["evaluate"] == "reuse"
-    other = plumbline.ok("--dry-run", "--learning-rate", "0.1")
-    assert re.search(r"learning_rate [\d.]+ -> 0.1", other)
-    assert (would(other)["normalize"], would(other)["train"], would(other)["report"]) == (
-        "reuse",
-        "run",
-        "follows",
-    )
-    assert plumbline.files() == before
+    before = digits.files()
+    unchanged = planned_actions(digits.ok("--dry-run"))
+    assert unchanged["normalize"] == unchanged["train"] == unchanged["evaluate"] == "reuse"
+    output = digits.ok("--dry-run", "--learning-rate", "0.1")
+    assert re.search(r"learning_rate [\d.]+ -> 0.1", output)
+    changed = planned_actions(output)
+    assert (changed["normalize"], changed["train"], changed["report"]) == ("reuse", "run", "follows")
+    assert digits.files() == before
 
 
-def would(said: str) -> dict[str, str]:
-    """Stage and what it would do, from a printed forecast."""
-    return {line.split()[0]: line.split()[1] for line in said.splitlines()[1:]}
+def planned_actions(output: str) -> dict[str, str]:
+    """Returns by stage what a run would do, from the printed table of a dry run."""
+    return {line.split()[0]: line.split()[1] for line in output.splitlines()[1:]}
 
 
-def without_tensorflow(plumbline: Plumbline, *arguments: object) -> str:
-    """Run, and hold that nothing of TensorFlow was imported; gives what was printed."""
+def train_without_tensorflow(plumbline: Plumbline, *arguments: object) -> str:
+    """Run a training and check that it imported nothing of TensorFlow. Returns what it printed."""
     done = plumbline.train(*arguments, python=("-X", "importtime"))
     assert done.returncode == 0, done.stdout
-    assert "| prefect" in done.stderr.replace("|   ", "| ")  # the check can see imports at all
+    assert "| prefect" in done.stderr.replace("|   ", "| ")  # -X importtime lists imports
     assert "tensorflow" not in done.stderr
     return done.stdout
 
 
-def check_that_keras_alone_gives_the_table(
-    plumbline: Plumbline, test: pd.DataFrame, latest: pd.Series
+def test_published_model_in_plain_keras_gives_the_predictions_table(
+    first_digits_run: Plumbline, tmp_path: Path
 ) -> None:
-    """The published model, loaded without any code of ours, predicts what the predictions table says."""
-    model = plumbline.workspace / "models" / "digits" / "v0001" / "model.keras"
-    (tensors,) = (plumbline.workspace / "tensors").glob("[!.]*")
-    out = plumbline.workspace.parent / "keras.npy"
+    """The published model is loaded without any code of this repository."""
+    workspace = first_digits_run.workspace
+    model = workspace / "models" / "digits" / "v0001" / "model.keras"
+    (tensors,) = (workspace / "tensors").glob("[!.]*")
+    out = tmp_path / "keras.npy"
     code = (
         "import sys, numpy, keras\n"
         f"images = numpy.load({str(tensors / 'test.images.npy')!r})\n"
@@ -102,27 +122,31 @@ def check_that_keras_alone_gives_the_table(
         f"numpy.save({str(out)!r}, model.predict(images, verbose=0))\n"
         "assert not any(name.split('.')[0] in ('tasks', 'flows') for name in sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-I", "-c", code], cwd=plumbline.workspace.parent, check=True)
+    subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, check=True)
+    table = pd.read_parquet(workspace / "metrics" / "predictions")
+    test = table[table["split"] == "test"]
     stored = np.stack(test.sort_values("row")["probabilities"].to_list())
     np.testing.assert_allclose(np.load(out), stored, atol=1e-5)
 
 
-def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> None:
-    plumbline = plumbline.copied()
+def test_train_on_a_folder_reruns_stages_after_changed_pixels_not_mtimes(
+    plumbline: Plumbline, photos: Path
+) -> None:
+    plumbline = plumbline.with_code_copy()
     train = ("--dataset", photos, *QUICK)
     plumbline.ok(*train)
     assert set(plumbline.stages().values()) == {"ran"}
 
-    picture = photos / "across" / "007.png"
-    os.utime(picture)
+    path = photos / "across" / "007.png"
+    os.utime(path)
     plumbline.ok(*train)
     assert plumbline.stages()["normalize"] == "skipped"
     assert plumbline.stages()["train"] == "skipped"
 
-    with Image.open(picture) as image:
+    with Image.open(path) as image:
         pixels = np.array(image)
     pixels[0, 0, 0] ^= 1
-    Image.fromarray(pixels).save(picture)
+    Image.fromarray(pixels).save(path)
     assert "since 1 file edited" in plumbline.ok(*train)
     assert {plumbline.stages()[name] for name in ("normalize", "audit", "train", "evaluate", "report")} == {
         "ran"
@@ -141,24 +165,27 @@ def test_a_folder_sees_pixels_not_times(plumbline: Plumbline, photos: Path) -> N
     assert ran == {"promote", "report"}  # promote always decides
 
 
-def test_a_killed_run_is_marked_and_gone_on_from(plumbline: Plumbline) -> None:
-    long = ("--epochs", "60")
-    first = plumbline.started(*long)
+def test_train_after_a_killed_run_marks_it_as_crashed_and_resumes(plumbline: Plumbline) -> None:
+    long = ("--epochs", "20")  # 18 epochs are left when the run is killed
+    first = plumbline.start_training(*long)
     assert first.stdout is not None
     epochs = (line for line in first.stdout if "epoch" in line)
-    for _ in range(2):  # by the second line, the first epoch's checkpoint is there
+    for _ in range(2):  # the first epoch's checkpoint exists when the second epoch's line is printed
         next(epochs)
     first.kill()
     first.wait()
-    said = plumbline.ok(*long)
-    assert "is marked as crashed" in said
-    assert "resumed at epoch" in said
+    output = plumbline.ok(*long)
+    assert "is marked as crashed" in output
+    assert "resumed at epoch" in output
     assert plumbline.flow_run_states()[:2] == ["Completed", "Crashed"]
 
 
-def test_refresh_runs_a_stage_again(plumbline: Plumbline, photos: Path) -> None:
+def test_refresh_of_a_stage_runs_that_stage_again(
+    plumbline: Plumbline, first_photos_run: tuple[Plumbline, Path]
+) -> None:
+    first, photos = first_photos_run
+    shutil.copytree(first.workspace, plumbline.workspace)
     train = ("--dataset", photos, *QUICK)
-    plumbline.ok(*train)
     plumbline.ok(*train, "--refresh", "normalize")
     assert plumbline.stages()["normalize"] == "ran"
     assert plumbline.stages()["train"] == "cached"
@@ -167,22 +194,20 @@ def test_refresh_runs_a_stage_again(plumbline: Plumbline, photos: Path) -> None:
     assert sorted(path.name for path in (plumbline.workspace / "models" / "photos").glob("v*")) == ["v0001"]
 
 
-def test_overfitting_a_batch_ends_with_pass_or_fail_and_publishes_nothing(
-    plumbline: Plumbline, photos: Path
-) -> None:
+def test_overfit_batch_passes_or_fails_and_publishes_nothing(plumbline: Plumbline, photos: Path) -> None:
     check = ("--dataset", photos, "--recipe", "flash", "--overfit-batch")
     assert "pass: 100% of 64 images right after 300 steps" in plumbline.ok(*check)
     failed = plumbline.train(*check, "--learning-rate", "1000")
     assert failed.returncode == 1
-    assert "did not learn one batch by heart" in failed.stderr
+    assert "did not overfit one batch" in failed.stderr
     assert "nothing was published" in failed.stderr
     assert plumbline.flow_run_states()[:2] == ["Failed", "Completed"]
-    made = {name.split("/")[0] for name in plumbline.files()}
-    assert made <= {"raw", "tensors", "results"}
+    folders = {name.split("/")[0] for name in plumbline.files()}
+    assert folders <= {"raw", "tensors", "results"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "expected"),
     [
         (["--dataset", "cifar11"], 2, ["cifar11", "cifar10"]),
         (["--recipe", "magic"], 2, ["magic", "fast"]),
@@ -194,19 +219,19 @@ def test_overfitting_a_batch_ends_with_pass_or_fail_and_publishes_nothing(
     ],
     ids=["dataset", "recipe", "epochs", "modes", "size", "folder", "archive"],
 )
-def test_bad_usage_is_one_clear_error(
-    plumbline: Plumbline, arguments: list[str], code: int, words: list[str]
+def test_train_with_bad_usage_prints_one_error(
+    plumbline: Plumbline, arguments: list[str], code: int, expected: list[str]
 ) -> None:
     done = plumbline.train(*arguments)
     assert done.returncode in (code, 2), done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    for word in words:
+    for word in expected:
         assert word in done.stderr
     assert plumbline.files() == {}
 
 
-def test_leaks_are_found_and_dropped_if_asked_to(plumbline: Plumbline, photos: Path) -> None:
-    """Two test images lie in train as well; the classes of the folder are those of its splits."""
+def test_train_reports_leaks_and_drops_them_with_drop_leaks(plumbline: Plumbline, photos: Path) -> None:
+    """Two test images have a copy in train. The folder has a folder per split, with the classes in each."""
     for kind in ("across", "down"):
         for split, numbers in (("train", range(40)), ("val", range(40, 50)), ("test", range(50, 60))):
             (photos / split / kind).mkdir(parents=True)
@@ -215,18 +240,18 @@ def test_leaks_are_found_and_dropped_if_asked_to(plumbline: Plumbline, photos: P
         shutil.copy(photos / "test" / kind / "055.png", photos / "train" / kind / "copy.png")
         (photos / kind).rmdir()
 
-    kept = plumbline.ok("--dataset", photos, *QUICK)
-    assert "2 of 20 test images have a duplicate in train" in kept
-    assert "left out of train" not in kept
+    output = plumbline.ok("--dataset", photos, *QUICK)
+    assert "2 of 20 test images have a duplicate in train" in output
+    assert "left out of train" not in output
     assert "  2 leaking images left out of train" in plumbline.ok("--dataset", photos, *QUICK, "--drop-leaks")
     assert [plumbline.stages()[name] for name in ("audit", "train")] == ["cached", "ran"]
     latest = max(plumbline.workspace.rglob("report.html"), key=lambda path: path.stat().st_mtime)
     assert "without those that leak" in latest.read_text()
 
 
-def test_broken_files_are_set_aside(plumbline: Plumbline, photos: Path) -> None:
-    whole = (photos / "across" / "000.png").read_bytes()
-    (photos / "across" / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+def test_train_quarantines_broken_files_up_to_the_limit(plumbline: Plumbline, photos: Path) -> None:
+    content = (photos / "across" / "000.png").read_bytes()
+    (photos / "across" / "broken.jpg").write_bytes(content[: len(content) // 2])
     (photos / "down" / "text.png").write_text("not an image")
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
 
@@ -242,7 +267,7 @@ def test_broken_files_are_set_aside(plumbline: Plumbline, photos: Path) -> None:
     assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
 
 
-def test_the_script_finds_its_own_packages_from_anywhere(tmp_path: Path) -> None:
+def test_script_started_in_another_folder_imports_its_own_packages(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "__init__.py").write_text("raise ImportError('the wrong tasks')")
     done = subprocess.run(
@@ -257,7 +282,7 @@ def test_the_script_finds_its_own_packages_from_anywhere(tmp_path: Path) -> None
     assert "Share of the training images" in done.stdout
 
 
-def test_exports_go_out_with_the_version(plumbline: Plumbline) -> None:
+def test_exports_are_part_of_the_version(plumbline: Plumbline) -> None:
     plumbline.ok(*QUICK, "--exports", "litert", "--exports", "onnx")
     version = plumbline.workspace / "models" / "digits" / "v0001"
     assert {"model.onnx", "model.tflite"} <= {path.name for path in (version / "exports").iterdir()}

@@ -41,7 +41,7 @@ def test_of_value_out_of_range_is_usage_error(value: dict[str, float]) -> None:
 
 
 def test_of_unknown_parameter_is_usage_error() -> None:
-    with pytest.raises(UsageError, match="epoch$"):
+    with pytest.raises(UsageError, match=r"epoch$"):
         TrainRunSettings.of({"epoch": 3})
 
 

@@ -1,4 +1,4 @@
-"""Portions of a folder decoded on a Dask cluster that is there already, through the flow's own stage."""
+"""The normalize stage decodes parts of a folder on a running Dask cluster."""
 
 import hashlib
 from pathlib import Path
@@ -24,18 +24,18 @@ distributed_decode.IMAGES = 20
 source = acquire.acquire(SourceSettings(sys.argv[1]), Workspace.active())
 settings = RunnerSettings(RunnerName.dask, address=sys.argv[2]) if len(sys.argv) > 2 else RunnerSettings()
 stage = normalize.with_options(result_storage=Workspace.active().results)
-flow(lambda: print("made", stage(source, NormalizeSettings(), settings).digest), name="normalize")()
+flow(lambda: print("digest", stage(source, NormalizeSettings(), settings).digest), name="normalize")()
 """
 
 
-def made(plumbline: Plumbline, *arguments: object) -> dict[str, str]:
-    """Digest of each file of the tensors, as a process of its own makes them."""
+def normalize(plumbline: Plumbline, *arguments: object) -> dict[str, str]:
+    """Normalize the folder in a process of its own. Returns the SHA-256 of each file of the tensors."""
     script = plumbline.workspace.parent / "normalize.py"
     script.write_text(NORMALIZE)
-    here = {"PLUMBLINE_WORKSPACE": str(plumbline.workspace), "PYTHONPATH": str(plumbline.root)}
-    process = Plumbline(plumbline.environment | here, plumbline.workspace, Path("/"))
+    variables = {"PLUMBLINE_WORKSPACE": str(plumbline.workspace), "PYTHONPATH": str(plumbline.root)}
+    process = Plumbline(plumbline.environment | variables, plumbline.workspace, Path("/"))
     done = process.run(str(script), *arguments)
-    assert "made" in done.stdout, done.stdout + done.stderr
+    assert "digest" in done.stdout, done.stdout + done.stderr
     (tensors,) = plumbline.workspace.glob("tensors/[!.]*")
     return {
         f"{tensors.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
@@ -44,11 +44,11 @@ def made(plumbline: Plumbline, *arguments: object) -> dict[str, str]:
     }
 
 
-def test_a_cluster_decodes_to_the_same_bytes(
+def test_normalize_on_a_dask_cluster_gives_the_same_bytes(
     plumbline: Plumbline, server: dict[str, str], tmp_path: Path
 ) -> None:
     folder = photos(tmp_path / "animals", {"cat": 60, "dog": 50})
-    alone = made(plumbline, folder)
+    local = normalize(plumbline, folder)
     other = Plumbline(server, tmp_path / "other")
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        assert made(other, folder, cluster.scheduler_address) == alone
+        assert normalize(other, folder, cluster.scheduler_address) == local

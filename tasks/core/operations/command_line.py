@@ -1,8 +1,8 @@
-"""Command lines from documented functions: one signature and one docstring serve every surface."""
+"""Builds a command line from the signature and the docstring of a function."""
 
 import inspect
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import EnumType
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import docstring_parser
 import typer
 
-# Short names of types: the column of help texts is as wide as it can be.
+# The type names in --help are short, so that the column of help texts is wide.
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
 TRI_STATE = ("augment",)  # flags whose default the recipe decides: they have a --no- form
 
@@ -22,14 +22,16 @@ def documented(
     groups: Mapping[str, str] | None = None,
     epilog: str = "",
 ) -> Callable[..., Any]:
-    """`run` with the signature of `function`, each parameter's help taken from its docstring's Args.
+    """Return a Typer command that has the signature of `function` and calls `run`.
+
+    The help of each parameter is taken from the docstring's Args.
 
     Args:
-        function: Has type hints and a Google-style docstring. Parameters without a default become
-            arguments, the others options.
+        function: A function with type hints and a Google-style docstring. Its parameters without a default
+            become arguments, the others options.
         run: Is called with the parameters as keywords.
-        arguments: Parameters that become arguments although they have a default.
-        groups: By parameter, the heading under which `--help` shows it.
+        arguments: Parameters with a default that become arguments.
+        groups: The heading in `--help`, by parameter.
         epilog: Text below the description, such as examples.
     """
     text = docstring_parser.parse(inspect.getdoc(function) or "")
@@ -63,7 +65,7 @@ def documented(
 
 
 def _unwrapped(text: str | None) -> str:
-    """Paragraphs as one line each: the terminal wraps them to its own width."""
+    """Join the lines of each paragraph: the terminal wraps them to its own width."""
     paragraphs = (text or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
@@ -71,33 +73,34 @@ def _unwrapped(text: str | None) -> str:
 def _typer_parameter(
     parameter: inspect.Parameter, hint: Any, text: str | None, argument: bool, group: str | None
 ) -> Any:
-    kind = _scalar_type(hint)
-    text = _with_choices(" ".join((text or "").split()), kind)
-    metavar = METAVARS.get(kind, "NAME")
+    scalar_type = _scalar_type(hint)
+    text = _with_choices(" ".join((text or "").split()), scalar_type)
+    metavar = METAVARS.get(scalar_type, "NAME")
     if argument or parameter.default is parameter.empty:
         return typer.Argument(help=text, metavar=parameter.name.upper())
-    # A flag that is off needs no --no- form beside it.
+    # A flag that is off by default needs no --no- form.
     names = [f"--{parameter.name.replace('_', '-')}"] if parameter.default is False else []
     return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=group)
 
 
 def _scalar_type(hint: Any) -> Any:
-    """The type of one value: without None, a list around it, and annotations."""
-    while arguments := [kind for kind in typing.get_args(hint) if kind is not type(None)]:
+    """Return the type of one value: without None, without a list around it, without annotations."""
+    while arguments := [argument for argument in typing.get_args(hint) if argument is not type(None)]:
         hint = arguments[0]
     return hint
 
 
-def _with_choices(text: str, kind: Any) -> str:
-    """The text, followed by the values of an enumeration unless the text names each of them."""
-    choices = [str(choice.value) for choice in kind] if isinstance(kind, EnumType) else []
+def _with_choices(text: str, scalar_type: Any) -> str:
+    """Append the values of an enumeration to the text, unless the text has all of them."""
+    members: Iterable[Any] = scalar_type if isinstance(scalar_type, EnumType) else ()
+    choices = [str(member.value) for member in members]
     if all(choice in text for choice in choices):
         return text
     return f"{text} One of {', '.join(choices)}."
 
 
 def options(parameters: Mapping[str, Any]) -> list[str]:
-    """The words of a command line that give these parameters; None, and a flag that is off, leave one out.
+    """Return command-line arguments with these parameters; None and flags that are off are left out.
 
     >>> options({"epochs": 3, "augment": False, "exports": ["litert", "onnx"], "archive": None})
     ['--epochs', '3', '--no-augment', '--exports', 'litert', '--exports', 'onnx']

@@ -1,4 +1,4 @@
-"""Whether the installation, Prefect's server and a workspace are sound: what `plumbline doctor` looks at."""
+"""The checks of `plumbline doctor`: the installation, Prefect's server and a workspace."""
 
 import base64
 import json
@@ -28,12 +28,12 @@ FLOW = "train-image-classifier"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        about: What.
-        found: What there was.
-        todo: How to mend it; empty if it is as it should be.
+        about: What was checked, in one word.
+        found: The state that was found.
+        fix: How to fix it; empty if nothing is wrong.
     """
 
     about: str
@@ -44,14 +44,14 @@ class Finding:
 def run_checks(
     workspace: Workspace, min_free_gb: float = 2.0, progress: Progress = ignore_progress
 ) -> list[Finding]:
-    """Look at everything.
+    """Run all checks.
 
     Args:
-        workspace: Every finished directory of it is hashed.
-        least_free: GB of the workspace's disk that shall be free.
-        progress: Told directories hashed.
+        workspace: The workspace; every file of its finished directories is hashed.
+        min_free_gb: Minimum free space on the workspace's disk in GB.
+        progress: Called with directories done.
     """
-    looks: list[Callable[[], Iterator[Finding]]] = [
+    checks: list[Callable[[], Iterator[Finding]]] = [
         _versions,
         _devices,
         _server,
@@ -61,26 +61,26 @@ def run_checks(
         lambda: _outputs(workspace, progress),
         lambda: _store(workspace),
     ]
-    return [finding for look in looks for finding in look()]
+    return [finding for check in checks for finding in check()]
 
 
 def _versions() -> Iterator[Finding]:
     declared = tomllib.loads((code_hash.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for text in declared["dependencies"]:
-        wanted = Requirement(text)
+        required = Requirement(text)
         try:
-            version = metadata.version(wanted.name)
+            version = metadata.version(required.name)
         except metadata.PackageNotFoundError:
             version = ""
-        if not version or not wanted.specifier.contains(version, prereleases=True):
-            mend = f"pip install -c constraints.txt '{wanted}'"
-            yield Finding("versions", f"{wanted.name} {version or 'is not installed'}, wanted {wanted}", mend)
+        if not version or not required.specifier.contains(version, prereleases=True):
+            found = f"{required.name} {version or 'is not installed'}, required {required}"
+            yield Finding("versions", found, f"pip install -c constraints.txt '{required}'")
             return
-    yield Finding("versions", f"all {len(declared['dependencies'])} libraries as declared")
+    yield Finding("versions", f"all {len(declared['dependencies'])} libraries have the declared versions")
 
 
 def _devices() -> Iterator[Finding]:
-    """TensorFlow is loaded only where there is a GPU to ask it for."""
+    """Check for GPUs. TensorFlow is imported only if the machine has one."""
     count = gpu.nvidia_gpu_count()
     if not count:
         yield Finding("devices", f"{os.cpu_count()} cores, no NVIDIA GPU")
@@ -102,25 +102,25 @@ def _server() -> Iterator[Finding]:
     try:
         version = _ask(f"{address}/admin/version")
     except OSError as error:
-        mend = "start it (make dashboard), or unset PREFECT_API_URL to have runs start their own"
-        yield Finding("server", f"no answer at {address}: {error}", mend)
+        fix = "start it (make dashboard), or unset PREFECT_API_URL, so that runs start a temporary server"
+        yield Finding("server", f"no answer at {address}: {error}", fix)
         return
-    ours = metadata.version("prefect")
-    if version != ours:
-        mend = f"install prefect=={version} here, or {ours} there"
-        yield Finding("server", f"{address} is Prefect {version}, this is {ours}", mend)
+    installed = metadata.version("prefect")
+    if version != installed:
+        fix = f"install prefect=={version} here, or prefect=={installed} for the server"
+        yield Finding("server", f"{address} is Prefect {version}, this installation is {installed}", fix)
     else:
         yield Finding("server", f"Prefect {version} at {address}")
     yield from _workers(address)
 
 
 def _workers(address: str) -> Iterator[Finding]:
-    """For each pool that a deployment of ours needs, whether there is one with a worker."""
-    wanted = {"flows": {"name": {"any_": [FLOW]}}}
-    deployments = _ask(f"{address}/deployments/filter", wanted)
+    """Check that each work pool of a deployment of the training flow has a worker."""
+    of_training = {"flows": {"name": {"any_": [FLOW]}}}
+    deployments = _ask(f"{address}/deployments/filter", of_training)
     pools = sorted({deployment["work_pool_name"] for deployment in deployments} - {None})
     if not pools:
-        yield Finding("worker", "no deployment is there, so none is needed (docs/schedules.md)")
+        yield Finding("worker", "there is no deployment, so no worker is needed (docs/schedules.md)")
     for pool in pools:
         workers = _ask(f"{address}/work_pools/{pool}/workers/filter", {})
         online = [worker["name"] for worker in workers if worker["status"] == "ONLINE"]
@@ -132,33 +132,33 @@ def _workers(address: str) -> Iterator[Finding]:
 
 
 def _disk(workspace: Workspace, min_free_gb: float) -> Iterator[Finding]:
-    place = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
-    free = shutil.disk_usage(place).free / 1e9
-    mend = "" if free >= min_free_gb else "free some space: `plumbline models gc`, old folders in tensors/"
-    yield Finding("disk", f"{free:.1f} GB free for {workspace.root}", mend)
+    existing = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
+    fix = "" if free_gb >= min_free_gb else "free some space: `plumbline models gc`, old folders in tensors/"
+    yield Finding("disk", f"{free_gb:.1f} GB free for {workspace.root}", fix)
 
 
 def _locks(workspace: Workspace) -> Iterator[Finding]:
-    for dataset, holder, alive in run_lock.active_runs(workspace):
+    for dataset, owner, alive in run_lock.active_runs(workspace):
         if alive:
-            yield Finding("runs", f"{dataset}: {holder} is under way")
+            yield Finding("runs", f"{dataset}: {owner} is in progress")
         else:
-            mend = f"the next run of {dataset} marks it as crashed and goes on from where it was"
-            yield Finding("runs", f"{dataset}: {holder} was killed", mend)
+            fix = f"the next run of {dataset} marks it as crashed and resumes it"
+            yield Finding("runs", f"{dataset}: {owner} was killed", fix)
 
 
 def _leftovers(workspace: Workspace) -> Iterator[Finding]:
-    """Each file or folder that a killed process was writing, by its path."""
+    """Find each file or directory that a killed process was writing."""
     for path in atomic.leftovers(workspace.root):
         found = f"{workspace.relative(path)}: a process that was killed was writing it"
         yield Finding("leftovers", found, "plumbline doctor --fix removes it")
 
 
 def remove_leftovers(workspace: Workspace) -> list[Path]:
-    """Remove what killed processes were writing, each while its locks are held.
+    """Remove files and directories that killed processes were writing, each while its locks are held.
 
     Returns:
-        What was removed. What another process may still be writing (it has the lock) stays.
+        The removed paths. A path whose lock another process holds is kept, since it may still be written.
     """
     return [path for path in atomic.leftovers(workspace.root) if _remove_locked(path, workspace)]
 
@@ -166,66 +166,72 @@ def remove_leftovers(workspace: Workspace) -> list[Path]:
 def _remove_locked(leftover: Path, workspace: Workspace) -> bool:
     with ExitStack() as stack:
         for path in _locks_of(leftover, workspace):
-            if not lock.taken(stack.enter_context(lock.opened(path))):
+            if not lock.try_lock(stack.enter_context(lock.opened(path))):
                 return False
         atomic.remove(leftover)
     return True
 
 
 def _locks_of(leftover: Path, workspace: Workspace) -> list[Path]:
-    """The locks that a writer of it may hold: of what it was to become, and of the folders that it is in."""
+    """Return the locks that its writer may hold: those of its final path and of the folders around it."""
     finished = atomic.finished_path(leftover)
-    own = [publish.lock_path(finished), publish.lock_path(finished.with_suffix(""))]
-    folders = [parent / ".lock" for parent in leftover.parents if parent.is_relative_to(workspace.root)]
-    return sorted({path for path in (*own, *folders) if path.exists()})
+    of_path = [publish.lock_path(finished), publish.lock_path(finished.with_suffix(""))]
+    of_folders = [parent / ".lock" for parent in leftover.parents if parent.is_relative_to(workspace.root)]
+    return sorted({path for path in (*of_path, *of_folders) if path.exists()})
 
 
 def _outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
-    there = (path.parent for path in workspace.root.glob(f"*/**/{manifests.MANIFEST}"))
-    finished = sorted(directory for directory in there if not publish.is_manifest_only(directory))
+    directories = (path.parent for path in workspace.root.glob(f"*/**/{manifests.MANIFEST}"))
+    finished = sorted(directory for directory in directories if not publish.is_manifest_only(directory))
     damaged = 0
     for done, directory in enumerate(finished, 1):
         problem = manifests.find_damage(directory, thorough=True)
         progress(done, len(finished), workspace.relative(directory))
         if problem:
             damaged += 1
-            kept = directory.is_relative_to(workspace.models)
-            mend = (
+            is_model = directory.is_relative_to(workspace.models)
+            fix = (
                 "restore it from a copy"
-                if kept
-                else f"rm -r {shlex.quote(str(directory))} (the next run makes it again)"
+                if is_model
+                else f"rm -r {shlex.quote(str(directory))} (the next run builds it again)"
             )
-            yield Finding("outputs", problem, mend)
+            yield Finding("outputs", problem, fix)
     if not damaged:
-        yield Finding("outputs", f"all {len(finished)} finished directories are whole, every byte checked")
+        yield Finding(
+            "outputs", f"all {len(finished)} finished directories are complete; every byte was checked"
+        )
 
 
 def _store(workspace: Workspace) -> Iterator[Finding]:
-    """What the store of a workspace at an address has, by names and sizes."""
+    """Check the store of a workspace at an address, by names and sizes of its objects."""
     remote = mirror.of_workspace(workspace)
     if remote is None:
         return
-    from tasks.core.storage import inventory  # brings fsspec, which few commands need
+    from tasks.core.storage import inventory  # imports fsspec, which few commands need
 
-    taken = inventory.take_inventory(remote)
-    for directory, problem in taken.broken.items():
-        kept = directory.startswith("models/")
-        mend = "restore its objects" if kept else "the next run that needs it makes it again and sends it"
-        yield Finding("store", problem, mend)
-    if taken.orphans:
-        size, some = sum(taken.orphans.values()) / 1e6, next(iter(taken.orphans))
-        found = f"{size:.1f} MB in {len(taken.orphans)} folders belong to nothing, such as {some}"
-        mend = "nobody reads them; the run whose upload was killed completes it, or remove the folder"
-        yield Finding("store", f"{found} (an upload is under way, or was killed or overtaken)", mend)
-    if taken.unfinished:
-        found = f"{len(taken.unfinished)} uploads in parts never completed, such as {taken.unfinished[0]}"
+    stored = inventory.take_inventory(remote)
+    for directory, problem in stored.broken.items():
+        is_model = directory.startswith("models/")
+        fix = "restore its objects" if is_model else "the next run that needs it builds and uploads it again"
+        yield Finding("store", problem, fix)
+    if stored.orphans:
+        megabytes, example = sum(stored.orphans.values()) / 1e6, next(iter(stored.orphans))
+        found = (
+            f"{megabytes:.1f} MB in {len(stored.orphans)} folders belong to no manifest, such as {example}"
+        )
+        fix = "a killed upload is completed by the next such run; other folders can be removed"
+        yield Finding("store", f"{found} (from an upload in progress, or a killed or superseded one)", fix)
+    if stored.unfinished:
+        found = f"{len(stored.unfinished)} incomplete multipart uploads, such as {stored.unfinished[0]}"
         yield Finding("store", found, "give the bucket a rule that aborts incomplete multipart uploads")
-    if not taken.broken:
-        yield Finding("store", f"all {taken.complete} directories at {workspace.address} are whole, by size")
+    if not stored.broken:
+        yield Finding(
+            "store", f"all {stored.complete} directories at {workspace.address} are complete, by size"
+        )
 
 
 def _ask(address: str, body: Any = None) -> Any:
-    """GET, or POST with a JSON body; the answer as JSON."""
+    """Send a GET request, or a POST request with a JSON body; return the JSON answer."""
     content = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"} | _authorization()
     request = urllib.request.Request(address, content, headers)

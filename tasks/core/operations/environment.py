@@ -1,6 +1,6 @@
-"""Settings of the process that must stand before Prefect and TensorFlow are imported.
+"""Environment variables that must be set before Prefect and TensorFlow are imported.
 
-Each is a default: what the user has set stays. This module imports nothing heavy.
+They are defaults: what the user has set is kept. This module imports neither library.
 """
 
 import logging
@@ -19,39 +19,39 @@ PREFECT = {
     "DO_NOT_TRACK": "1",
     # The default of 20 s is too short for a first start, which migrates the database.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-    # Core code may speak before a flow has begun.
+    # Core code may log before a flow has begun.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    # Lines of the `plumbline` loggers reach the run's log in the dashboard.
+    # Records of the `plumbline` loggers are also sent to the run's log in the dashboard.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "plumbline",
 }
 CONSOLE = {
-    # People read Plumbline's own lines; all of Prefect's stay in the dashboard.
+    # The console shows only Plumbline's own lines; those of Prefect are in the dashboard.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
 RAY = {
-    # Reports of usage to its makers.
+    # Ray sends usage reports by default.
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 TENSORFLOW = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # The same sums in the same order: same seed, same bytes.
+    # Sums are computed in the same order, so the same seed gives the same bytes.
     "TF_DETERMINISTIC_OPS": "1",
-    # On GPUs float32 is float32: TensorFloat-32 moves probabilities by up to 3e-4, so a published model would
-    # not be what was trained; on an H200 `fast` took 10.2 s in float32 without it and 10.7 s with it.
+    # No TensorFloat-32 on GPUs: it changes probabilities by up to 3e-4, so a published model would differ
+    # from the trained one; on an H200 `fast` took 10.2 s in float32 without it and 10.7 s with it.
     "NVIDIA_TF32_OVERRIDE": "0",
-    # Several trainings share a GPU (a sweep's); by default the first would take all of its memory.
+    # The trainings of a sweep may share a GPU; by default the first would take all of its memory.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
 
 
 def prepare() -> None:
-    """Set Prefect's and TensorFlow's defaults for flows, wherever they run, and let our loggers speak."""
+    """Set the defaults for a flow in any process, and the level of the `plumbline` loggers to INFO."""
     _default(PREFECT | RAY | TENSORFLOW)
     logging.getLogger("plumbline").setLevel(logging.INFO)
 
 
 def prepare_command() -> None:
-    """As `prepare`, for a process that a person started: a quiet console, a clean end on SIGTERM.
+    """Do as `prepare`, for a process that the user started: hide Prefect's console output, exit on SIGTERM.
 
     Without the handler, SIGTERM would leave Prefect's temporary server running.
     """
@@ -61,22 +61,22 @@ def prepare_command() -> None:
 
 
 def prepare_child() -> None:
-    """As `prepare`, for a process that works for another: SIGTERM and its parent's end end it cleanly."""
+    """Do as `prepare`, for a worker process: it exits cleanly on SIGTERM and when its parent ends."""
     prepare()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     prefect_server.die_with_parent()
 
 
 def open_command(command: str) -> None:
-    """Prepare, show at once that something happens, and let the Prefect server come up meanwhile.
+    """Prepare the process, print a first line, and start the Prefect server in the background.
 
     Args:
-        command: What the person started, such as "train".
+        command: The command that the user started, such as "train".
     """
     prepare_command()
     if tf_config.is_worker():
         print(
-            f"plumbline {__version__}: {command}, along with the first process of {tf_config.VARIABLE}",
+            f"plumbline {__version__}: {command}, together with the first process of {tf_config.VARIABLE}",
             flush=True,
         )
     elif not {"--help", "--dry-run"} & set(sys.argv):

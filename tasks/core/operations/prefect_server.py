@@ -1,8 +1,8 @@
-"""The Prefect server of a command that a person starts: one that runs already, or a temporary one.
+"""The Prefect server of a command that the user starts: a running one, or a temporary one.
 
-Prefect itself starts a temporary server only when a flow begins, and reads the server's code into this
-process to do so. Here the same server is started first and comes up while Plumbline imports: with two cores
-most of its start-up costs no time. Nothing of it outlives the process, not even one that is killed.
+Prefect itself starts a temporary server only when a flow begins, and imports the server's code into this
+process. Here the same server is started first, in its own process, and starts while Plumbline is imported.
+With two cores most of its start-up costs no time. The server ends with this process, even if it is killed.
 """
 
 import atexit
@@ -26,26 +26,28 @@ from tasks.core.errors import ServerError
 from tasks.core.storage import lock
 
 ADDRESS = "PREFECT_API_URL"
-START_TIMEOUT = 180.0  # seconds; a first start migrates the database, on a loaded machine
+START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass
 class TemporaryServer:
-    """A server of our own that is coming up.
+    """A temporary server that was started by this process.
 
     Args:
         process: uvicorn with Prefect's application.
-        log: What it writes.
-        held: The lock on a database that has to be made first; freed when the server is up.
+        log: Its output.
+        first_start: Holds the lock on the first start if the database does not exist; closed when the server
+            answers.
     """
 
     process: subprocess.Popen[bytes]
     log: IO[bytes]
-    held: ExitStack
+    first_start: ExitStack
 
     def stop(self) -> None:
-        self.held.close()
+        """Terminate the server; kill it after 10 seconds."""
+        self.first_start.close()
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -57,19 +59,19 @@ _temporary: TemporaryServer | None = None
 
 
 def start() -> str:
-    """Choose the server and, if none runs, start one; returns at once.
+    """Choose a server, and start a temporary one if none runs; does not wait until it answers.
 
     Returns:
-        What was chosen, in words for a person.
+        The choice, as text for the user.
     """
     global _temporary
-    if given := os.environ.get(ADDRESS) or _of_profile():
-        return f"with the Prefect server at {given}"
+    if address := os.environ.get(ADDRESS) or _profile_address():
+        return f"with the Prefect server at {address}"
     if os.environ.get("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "").lower() in ("0", "false"):
         return "without a Prefect server of its own, as PREFECT_SERVER_ALLOW_EPHEMERAL_MODE says"
-    if _answers(usual := _usual(), 0.5):
-        os.environ[ADDRESS] = usual
-        return f"shown in the dashboard at {usual.removesuffix('/api')}"
+    if _answers(default := _default_address(), 0.5):
+        os.environ[ADDRESS] = default
+        return f"shown in the dashboard at {default.removesuffix('/api')}"
     first = not _database().exists()
     _temporary = _start()
     atexit.register(_temporary.stop)
@@ -78,16 +80,16 @@ def start() -> str:
 
 
 def server_address() -> str:
-    """Address of the server that a command would use without starting one; empty if there is none."""
-    given = os.environ.get(ADDRESS) or _of_profile()
-    return given or (_usual() if _answers(_usual(), 0.5) else "")
+    """Return the address of the server that a command would use without starting one; empty if none."""
+    configured = os.environ.get(ADDRESS) or _profile_address()
+    return configured or (_default_address() if _answers(_default_address(), 0.5) else "")
 
 
 def wait_until_ready() -> None:
-    """Return once the server that `start` started answers; at once if it started none.
+    """Wait until the server that `start` started answers; return immediately if it started none.
 
     Raises:
-        ServerError: It ended, or does not answer in time.
+        ServerError: It ended, or did not answer within `START_TIMEOUT` seconds.
     """
     if _temporary is None:
         return
@@ -96,21 +98,21 @@ def wait_until_ready() -> None:
         if _temporary.process.poll() is not None or time.monotonic() > deadline:
             raise _failure(_temporary)
         time.sleep(0.05)
-    _temporary.held.close()
+    _temporary.first_start.close()
 
 
-def _usual() -> str:
-    """Where `prefect server start` and `make dashboard` listen on this machine."""
+def _default_address() -> str:
+    """Return the address at which `prefect server start` and `make dashboard` listen on this machine."""
     return f"http://127.0.0.1:{os.environ.get('PREFECT_SERVER_API_PORT') or 4200}/api"
 
 
 def _start() -> TemporaryServer:
-    held = ExitStack()
-    if not _database().exists():  # two migrations of one new database disturb each other
-        held.enter_context(lock.exclusive(_home() / ".plumbline-first-start.lock"))
+    first_start = ExitStack()
+    if not _database().exists():  # only one process may migrate a new database
+        first_start.enter_context(lock.exclusive(_home() / ".plumbline-first-start.lock"))
     port = _free_port()
     os.environ[ADDRESS] = f"http://127.0.0.1:{port}/api"
-    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"],
@@ -119,13 +121,13 @@ def _start() -> TemporaryServer:
         stdout=log,
         stderr=log,
         preexec_fn=die_with_parent,
-        start_new_session=True,  # Ctrl-C is for us: the last states are still to be written
+        start_new_session=True,  # Ctrl-C must not reach it before this process has sent its last states
     )
-    return TemporaryServer(process, log, held)
+    return TemporaryServer(process, log, first_start)
 
 
 def die_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent is gone; on Linux only."""
+    """Tell the kernel to send this process SIGTERM when its parent ends; works on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -141,14 +143,14 @@ def _answers(address: str, seconds: float) -> bool:
 def _failure(temporary: TemporaryServer) -> ServerError:
     code = temporary.process.poll()
     temporary.log.seek(0)
-    said = temporary.log.read().decode(errors="replace").strip().splitlines()
+    output = temporary.log.read().decode(errors="replace").strip().splitlines()
     return ServerError(
         "Prefect's temporary server did not start",
         expected=f"an answer at {os.environ[ADDRESS]}/health within {START_TIMEOUT:.0f} s",
         found=f"it ended with code {code}" if code is not None else "no answer",
         done="no stage was run",
         todo="run `plumbline doctor`, or start a server by hand: make dashboard\n"
-        + "\n".join(f"            {line}" for line in said[-12:]),
+        + "\n".join(f"            {line}" for line in output[-12:]),
     )
 
 
@@ -166,8 +168,8 @@ def _database() -> Path:
     return _home() / "prefect.db"
 
 
-def _of_profile() -> str:
-    """The address in Prefect's active profile (`prefect profile`, `prefect config set`); empty if none."""
+def _profile_address() -> str:
+    """Return the address in Prefect's active profile (`prefect profile`, `prefect config set`), or ""."""
     try:
         profiles = tomllib.loads((_home() / "profiles.toml").read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):

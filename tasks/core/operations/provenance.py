@@ -1,4 +1,4 @@
-"""Where a run comes from: code, packages, machine."""
+"""Provenance of a run: code, packages, machine."""
 
 import getpass
 import os
@@ -17,7 +17,7 @@ PACKAGES = (
 
 
 def facts() -> dict[str, Any]:
-    """Git commit, package versions, Python and machine, for manifests and the runs table; JSON values."""
+    """Return the git commit, package versions, Python and machine, for manifests and tables; JSON values."""
     return {
         "plumbline": __version__,
         "git_commit": git_commit(),
@@ -30,12 +30,12 @@ def facts() -> dict[str, Any]:
 
 
 def packages() -> dict[str, str]:
-    """Installed versions of the libraries that decide a run's outcome."""
+    """Return the installed versions of the libraries that decide a run's results."""
     return code_hash.libraries(*PACKAGES)
 
 
 def who() -> str:
-    """The person or account that runs this process, for logs; containers often have a bare number."""
+    """Return the name of the user who runs this process, for logs; "user <uid>" if the system has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -43,7 +43,7 @@ def who() -> str:
 
 
 def git_commit(root: Path = code_hash.ROOT) -> str:
-    """The checkout's commit, with "-dirty" if files differ from it; empty outside a git checkout."""
+    """Return the git commit, with "-dirty" if tracked files differ; empty outside a git checkout."""
     try:
         commit = _git(root, "rev-parse", "HEAD")
         return commit + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
@@ -57,7 +57,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _processor() -> str:
-    """The processor's name as Linux gives it; elsewhere what Python knows."""
+    """Return the name of the processor: from /proc/cpuinfo on Linux, else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""One run of a dataset at a time in a workspace, and who has it.
+"""The run lock: one run of a dataset at a time in a workspace.
 
-The holder's name stands in the lock file and is taken out when the run ends. If the lock is free and a
-name still stands there, that run was killed.
+The owner is written into the lock file and removed when the run ends. If the lock is free and the file still
+has an owner, that run was killed.
 """
 
 import json
@@ -17,18 +17,18 @@ from tasks.core.config import IfRunning
 from tasks.core.storage import lock
 from tasks.core.workspace import Workspace
 
-log = logging.getLogger("plumbline.flight")
+log = logging.getLogger("plumbline.run_lock")
 
 
 @dataclass(frozen=True)
 class RunOwner:
-    """Who runs.
+    """The run that holds a run lock.
 
     Args:
         flow_run_id: Prefect's id of the flow run.
-        name: Its name.
-        host, pid: Where.
-        since: ISO time, UTC.
+        name: The name of the flow run.
+        host, pid: The machine and the process id.
+        since: ISO time at which the process asked for the lock, UTC.
     """
 
     flow_run_id: str
@@ -39,7 +39,7 @@ class RunOwner:
 
     @classmethod
     def this(cls, flow_run_id: str, name: str) -> "RunOwner":
-        """This process."""
+        """Return an owner that stands for this process."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(flow_run_id, name, platform.node(), os.getpid(), now)
 
@@ -48,33 +48,34 @@ class RunOwner:
 
 
 class DatasetBusy(Exception):  # noqa: N818 - an event, not a fault: the flow ends as skipped
-    """Another run has the dataset, and this one shall not wait; its text says who."""
+    """Another run of the dataset holds the lock, and this run must not wait. The text names the other run."""
 
 
 @contextmanager
 def exclusive_run(
-    dataset: str, holder: RunOwner, if_running: IfRunning, workspace: Workspace
+    dataset: str, owner: RunOwner, if_running: IfRunning, workspace: Workspace
 ) -> Iterator[RunOwner | None]:
-    """Be the dataset's only run for the block.
+    """Hold the dataset's run lock during the block.
 
     Args:
-        dataset: Under which name it is filed.
-        holder: This run.
-        if_running: Whether to wait for another one.
-        workspace: Whose runs must not meet; on a shared file system also those of other machines.
+        dataset: The name under which its models are stored.
+        owner: This run.
+        if_running: Whether to wait for another run, or to be dropped.
+        workspace: The workspace whose runs exclude each other. On a shared file system this includes runs on
+            other machines.
 
     Yields:
-        The run before, if it was killed; else None.
+        The previous run if it was killed; else None.
 
     Raises:
-        Busy: Another run has it, and `if_running` is drop.
+        DatasetBusy: Another run holds the lock, and `if_running` is drop.
     """
     with lock.opened(workspace.root / ".running" / f"{dataset}.lock") as descriptor:
-        if not lock.taken(descriptor):
+        if not lock.try_lock(descriptor):
             _wait_or_raise(dataset, _read(descriptor), if_running)
             lock.wait(descriptor)
         killed = _read(descriptor)
-        _write(descriptor, json.dumps(asdict(holder)).encode())
+        _write(descriptor, json.dumps(asdict(owner)).encode())
         try:
             yield killed
         finally:
@@ -82,19 +83,19 @@ def exclusive_run(
 
 
 def active_runs(workspace: Workspace) -> Iterator[tuple[str, RunOwner, bool]]:
-    """Dataset, run, and whether it lives, for each run under way and each that was killed."""
+    """Yield dataset, run, and whether it is alive, for each current run and each that was killed."""
     for path in sorted((workspace.root / ".running").glob("*.lock")):
         with lock.opened(path) as descriptor:
-            alive = not lock.taken(descriptor)
-            if holder := _read(descriptor):
-                yield path.stem, holder, alive
+            alive = not lock.try_lock(descriptor)
+            if owner := _read(descriptor):
+                yield path.stem, owner, alive
 
 
 def _wait_or_raise(dataset: str, other: RunOwner | None, if_running: IfRunning) -> None:
-    words = f"another run of {dataset} is under way: {other or 'it has just begun'}"
+    text = f"another run of {dataset} is in progress: {other or 'it has just begun'}"
     if if_running is IfRunning.drop:
-        raise DatasetBusy(words)
-    log.info("%s; waiting for its end", words)
+        raise DatasetBusy(text)
+    log.info("%s; waiting for its end", text)
 
 
 def _read(descriptor: int) -> RunOwner | None:

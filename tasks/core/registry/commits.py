@@ -159,8 +159,7 @@ def transaction(directory: Path, remote: Mirror | None) -> Iterator[None]:
 
 
 def publish(staging: Path, final: Path, remote: Mirror | None) -> None:
-    """Upload a new version from `staging` to the store under the number of `final`; does nothing without a
-    store.
+    """Upload a new version from `staging` to the store, if there is one, under the number of `final`.
 
     Raises:
         CommitConflict: Another machine has published a version under that number.

@@ -272,8 +272,8 @@ def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in per cent, with a no-break space before the sign; a dash where it is undefined.
 
-    >>> percent(0.7), percent(None)
-    ('70.0\\xa0%', '–')
+    >>> percent(0.7) == "70.0\N{NO-BREAK SPACE}%", percent(None)
+    (True, '–')
     """
     return "–" if share is None else f"{share * 100:.{digits}f}{NO_BREAK_SPACE}%"
 

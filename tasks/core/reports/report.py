@@ -23,8 +23,9 @@ CLASSES = "classes.json"
 
 
 def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredients:
-    """What decides the report. The run's id and times are left out, so that an unchanged run reuses its
-    report.
+    """What decides the report.
+
+    The run's id and times are left out, so that an unchanged run reuses its report.
 
     Args:
         inputs: The outputs and facts of the run.

@@ -181,7 +181,8 @@ def _holds(table: pd.DataFrame, condition: str) -> "pd.Series[bool]":
     match = CONDITION.fullmatch(condition)
     if match is None:
         raise UsageError(
-            f"{condition!r} is not a condition", expected="such as accuracy>0.7, recipe=fast, verdict~proven"
+            f"{condition!r} is not a condition",
+            expected="such as test_accuracy>0.7, recipe=fast, verdict~proven",
         )
     name, comparison, text = match.groups()
     _check_column(table, name)

@@ -1,13 +1,14 @@
-"""What flows between stages: small handles to files, never the files' content.
+"""Handles: what stages pass to each other. A handle names a finished directory and has a few facts about it.
 
-A handle checks itself when it is made. Prefect makes it anew from JSON when it looks into its cache,
-and takes an exception there for a miss: so a stage whose files are gone or changed runs again. In a workspace
-at an address a handle brings the files that it stands for from there.
+Constructing a handle checks the files of the directory. When Prefect looks into its cache, it constructs the
+handle from JSON and counts an exception as a cache miss. So a stage whose files are missing or changed runs
+again. In a workspace at an address, constructing a handle downloads missing files.
 """
 
+import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tasks.core.errors import FormatError
 from tasks.core.stage import publish
@@ -17,14 +18,18 @@ from tasks.core.workspace import Workspace
 
 @dataclass(frozen=True)
 class Handle:
-    """A finished directory of the workspace.
+    """A finished directory of the workspace. Constructing one hashes its files and may download them.
+
+    Files up to 1 MiB are hashed each time, larger ones if their modification time changed; see
+    `manifests.find_damage`. The path is resolved against the active workspace of the process. `unchecked`
+    constructs a handle without this check.
 
     Args:
-        path: Relative to the workspace.
-        digest: The digest of the ingredients that it was made from, as its manifest must say.
+        path: The directory, relative to the workspace.
+        digest: The digest of its ingredients; it must be the one in its manifest.
 
     Raises:
-        FormatError: The directory is missing, damaged or made from something else.
+        FormatError: The directory is missing or damaged, or its manifest has another digest.
     """
 
     path: str
@@ -37,27 +42,46 @@ class Handle:
         if problem:
             raise FormatError(f"{self.path} is not usable", expected=f"digest {self.digest}", found=problem)
 
+    @classmethod
+    def unchecked(cls, **values: Any) -> Self:
+        """Construct a handle without checking or downloading files, for tests and tools.
+
+        Args:
+            values: All fields that have no default.
+
+        Raises:
+            TypeError: A field is missing or unknown.
+        """
+        bound = inspect.signature(cls).bind(**values)
+        bound.apply_defaults()
+        handle = object.__new__(cls)
+        handle.__dict__.update(bound.arguments)
+        return handle
+
     @property
     def directory(self) -> Path:
+        """The absolute path of the directory in the active workspace."""
         return Workspace.active().root / self.path
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """The manifest, read from its file at each access."""
         return manifests.read(self.directory)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name; the constructor accepts them."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class RawDataset(Handle):
-    """Images as they came: a verified archive, or a listing of a folder with each file's SHA-256.
+    """The source images: a verified archive, or a listing of a folder with the SHA-256 of each file.
 
     Args:
-        dataset: The name under which models, tables and reports are filed.
-        kind: Which reader understands it: "digits", "cifar", "idx", "folder" or "parquet".
-        root: Where the images' bytes are: relative to the workspace for archives, absolute for folders,
-            empty for bundled data.
+        dataset: The name under which models, tables and reports are stored.
+        format: The reader: "digits", "cifar", "idx", "folder" or "parquet".
+        root: Where the images are: relative to the workspace for archives, absolute for folders, empty for
+            bundled data.
         images: Number of images in all splits.
     """
 
@@ -72,14 +96,14 @@ class RawDataset(Handle):
 
 @dataclass(frozen=True)
 class TensorCache(Handle):
-    """Images as arrays.
+    """Decoded images of one shape as uint8 arrays, split into train, val and test.
 
     Args:
         dataset: As in `RawDataset`.
-        classes: Class names; their order is the labels' meaning.
-        shape: Height, width, channels of an image.
+        classes: Class names; a label is an index into them.
+        shape: Height, width and channels of an image.
         train, val, test: Number of images in each split.
-        quarantined: Number of files set aside.
+        quarantined: Number of images that were left out.
     """
 
     dataset: str
@@ -99,7 +123,11 @@ class TensorCache(Handle):
 
 @dataclass(frozen=True)
 class Audit(Handle):
-    """What was found out about the tensors; `findings` are sentences for the console."""
+    """The audit of a tensor cache: duplicates, leaks and outliers.
+
+    Args:
+        findings: One sentence per finding, for the console.
+    """
 
     findings: tuple[str, ...]
 
@@ -112,10 +140,12 @@ class Audit(Handle):
 
 @dataclass(frozen=True)
 class Model(Handle):
-    """A directory with `model.keras`: takes uint8 (N, H, W, C), gives probabilities (N, classes).
+    """A directory with `model.keras`.
+
+    The model maps uint8 images of shape (N, H, W, C) to float32 probabilities of shape (N, classes).
 
     Args:
-        model_sha256: Of `model.keras`.
+        model_sha256: SHA-256 of `model.keras`.
     """
 
     model_sha256: str
@@ -123,17 +153,17 @@ class Model(Handle):
 
 @dataclass(frozen=True)
 class TrainedModel(Model):
-    """What training made: `model.keras`, `history.parquet`, `weights.npz`.
+    """The output of training: `model.keras`, `history.parquet` and `weights.npz`.
 
     Args:
-        recipe: The recipe's name.
+        recipe: The name of the recipe.
         epochs: Epochs trained.
-        val_accuracy: On the validation images, 0..1.
-        resumed: How training went on from a checkpoint, in words; empty if it did not.
-        temperature: By which the model divides its logits, fitted on the validation images.
-        replicas: Devices that trained it together.
-        precision: Keras' name of the precision that it calculated in; see `tasks.core.model.devices.device`.
-        device: "CPU", or what the GPU is called.
+        val_accuracy: Accuracy on the validation images, 0..1.
+        resumed: How the training was resumed from a checkpoint, as text; empty if it was not.
+        temperature: The model divides its logits by it; it is fitted on the validation images.
+        replicas: Number of devices that trained it together.
+        precision: The Keras name of the precision of the training; see `tasks.core.model.devices.device`.
+        device: "CPU", or the name of the GPU.
     """
 
     recipe: str
@@ -155,7 +185,7 @@ class TrainedModel(Model):
 
 @dataclass(frozen=True)
 class ModelVersion(Model):
-    """A published model, immutable; whether it is the champion stands in the registry's aliases.
+    """A published, immutable model. The registry's aliases say whether it is the champion.
 
     Args:
         dataset: As in `RawDataset`.
@@ -170,10 +200,10 @@ class ModelVersion(Model):
 class Predictions(Handle):
     """A model's probabilities for a tensor cache: `{val,test}.probabilities.npy`, float32 (N, classes).
 
-    Those of folds are `train.probabilities.npy`.
+    Cross-validated predictions are in `train.probabilities.npy`.
 
     Args:
-        model_sha256: Of the `model.keras` that made them; empty if several did.
+        model_sha256: SHA-256 of the `model.keras` that computed them; empty if there were several models.
         tensors: Digest of the tensor cache.
     """
 
@@ -186,12 +216,14 @@ class Predictions(Handle):
 
 @dataclass(frozen=True)
 class Profile(Handle):
-    """What a model's images were like: `profile.parquet`, a row an image, and `embedding.npz`.
+    """Statistics of a model's validation images, with which later images are compared.
+
+    The files are `profile.parquet`, one row per image, and `embedding.npz`.
 
     Args:
-        model_sha256: Of the `model.keras` that looked at them.
-        split: Which images they are: "val".
-        images: How many.
+        model_sha256: SHA-256 of the `model.keras` that computed them.
+        split: The split of the images: "val".
+        images: Number of images.
     """
 
     model_sha256: str
@@ -199,17 +231,17 @@ class Profile(Handle):
     images: int
 
     def __str__(self) -> str:
-        return f"what {self.images:,} {self.split} images are like, to compare later ones with"
+        return f"statistics of {self.images:,} {self.split} images, to compare later ones with"
 
 
 @dataclass(frozen=True)
 class Exports(Handle):
-    """A model in other formats, and `certificate.json`: what each file was seen to do on the test images.
+    """A model in other formats, and `certificate.json`: how each file was verified on the test images.
 
     Args:
-        model_sha256: Of the `model.keras` that was exported.
-        passed: Formats whose files are in the directory.
-        refused: Formats whose files were outside their tolerance.
+        model_sha256: SHA-256 of the `model.keras` that was exported.
+        passed: Formats that were verified; their files are in the directory.
+        refused: Formats whose answers differed by more than their tolerance; they have no file.
     """
 
     model_sha256: str
@@ -224,13 +256,13 @@ class Exports(Handle):
 
 @dataclass(frozen=True)
 class Evaluation(Handle):
-    """The scores of predictions.
+    """The scores of a model's predictions.
 
     Args:
         predictions: Path of the `Predictions`, relative to the workspace.
-        model_sha256: Of the `model.keras` that was scored.
-        tensors: Digest of the tensors that it was scored on.
-        accuracy, macro_f1, log_loss: On the test images.
+        model_sha256: SHA-256 of the `model.keras` that was scored.
+        tensors: Digest of the tensor cache that it was scored on.
+        accuracy, macro_f1, log_loss: Scores on the test images.
         images: Number of test images.
     """
 
@@ -248,10 +280,10 @@ class Evaluation(Handle):
 
 @dataclass(frozen=True)
 class LabelIssues(Handle):
-    """Images whose label is likely wrong.
+    """A table of images whose label is probably wrong.
 
     Args:
-        counts: How many, by split that was looked at.
+        counts: Number of these images by split.
     """
 
     counts: dict[str, int]
@@ -263,15 +295,15 @@ class LabelIssues(Handle):
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate decided and the registry did; not a directory, so it checks nothing.
+    """What the gate decided and the registry did. It has no directory, so it checks nothing.
 
     Args:
         version: The challenger's version.
         champion: The champion's version after the decision; empty if there is none.
         promoted: Whether the challenger is the champion now.
-        verdict: The decision in words.
-        evidence: The figures behind it; JSON values.
-        overtaken: Whether another run's model became champion before this one could be held against it.
+        verdict: The decision as text.
+        evidence: The numbers that it is based on; JSON values.
+        champion_changed: Whether another run changed the champion before this model was compared with it.
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""Ingredients: all that decides a stage's output."""
+"""Ingredients: everything that decides a stage's output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from typing import Any
 from tasks.core.stage import code_hash
 from tasks.core.storage import hashing
 
-FORMAT = 2  # raise it when modules or files on disk get other names: every stage then runs once more
+FORMAT = 2  # raise it when modules or files on disk are renamed: every stage then runs once more
 EARLIER_VERSION = "it was made by an earlier version of Plumbline"
-MAX_NAMED_MODULES = 3  # changed modules that an explanation names
+MAX_NAMED_MODULES = 3  # changed modules that an explanation lists
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """All that decides a stage's output; its digest names the output.
+    """Everything that decides a stage's output. Its digest is the name of the output.
 
     Args:
         stage: The stage's name, such as "normalize".
         inputs: Digests of what the stage reads, by role.
-        parameters: The parameters that reach the stage; JSON values.
+        parameters: The parameters that the stage receives; JSON values.
         modules: Dotted names of the `tasks.core` modules that do the work.
         libraries: Distributions whose versions decide the output.
     """
@@ -31,7 +31,7 @@ class Ingredients:
     libraries: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """The ingredients as they stand in the manifest, versions and code digest filled in."""
+        """Return the ingredients as in the manifest, with hashes of modules and versions of libraries."""
         return {
             "stage": self.stage,
             "format": FORMAT,
@@ -48,7 +48,7 @@ class Ingredients:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Which ingredients differ between two records, each as a short phrase.
+    """Return which ingredients differ between two records, each as a short phrase.
 
     >>> changes({"parameters": {"learning_rate": 0.4}}, {"parameters": {"learning_rate": 0.2}})
     ['learning_rate 0.4 -> 0.2']

@@ -1,7 +1,7 @@
-"""What every stage shares: a digest of its ingredients, a manifest, an atomic publish.
+"""Builds and publishes the output of a stage: atomically, with a manifest, and mirrored in a store if any.
 
-A finished stage is a directory named by the digest of its ingredients. It is built as a temporary
-sibling, synced, given its manifest last, and renamed into place: it is there whole or not at all.
+A finished output is a directory whose name is the digest of its ingredients. It is built in a temporary
+sibling directory, synced, given its manifest last, and renamed. So a reader sees the complete output or none.
 """
 
 import resource
@@ -22,21 +22,22 @@ def publish(
     *,
     refresh: bool = False,
 ) -> dict[str, Any]:
-    """Return the manifest of `directory`, building the directory first unless it is there and whole.
+    """Return the manifest of `directory`; build the directory first unless it is complete.
 
-    In a workspace at an address it is brought from the store, or sent there. If another machine was first
-    with other bytes (floating-point sums differ between processors), those take the place of ours.
+    In a workspace at an address, the output is downloaded from the store instead of built, or uploaded after
+    it was built. If another machine has already uploaded other bytes (floating-point sums differ between
+    processors), its output replaces the one built here.
 
     Args:
-        directory: The final place; its name is the digest of `ingredients`.
-        ingredients: What the output follows from.
-        build: Writes the files into the (temporary, empty) directory that it is given and returns facts
-            for the manifest: JSON values.
-        refresh: Build again even if a whole one is there.
+        directory: The final path; its name is the digest of `ingredients`.
+        ingredients: What decides the output.
+        build: Is called with a temporary, empty directory, writes the files into it, and returns facts for
+            the manifest: JSON values.
+        refresh: Build again even if the output is complete.
 
     Raises:
-        Whatever `build` raises; then nothing is left behind and what was there stays.
-        NetworkError: The store could not be reached; what was built stays here.
+        Exception: Whatever `build` raises. The temporary directory is removed, and an earlier output stays.
+        NetworkError: The store could not be reached. The built output stays on this machine.
     """
     remote = mirror.of_directory(directory)
     with locked(directory):
@@ -48,12 +49,12 @@ def publish(
 
 
 def locked(directory: Path) -> AbstractContextManager[None]:
-    """Be the only one that makes, brings or replaces a directory."""
+    """Return a context manager that holds the lock for building, downloading or replacing a directory."""
     return lock.exclusive(lock_path(directory))
 
 
 def lock_path(directory: Path) -> Path:
-    """The lock file of a directory."""
+    """Return the path of the lock file of a directory."""
     return directory.with_name(f".{directory.name}.lock")
 
 
@@ -67,7 +68,11 @@ def _build(directory: Path, ingredients: Ingredients, build: Callable[[Path], Ma
 
 
 class Stopwatch:
-    """Wall and CPU seconds of a block, and the process's peak memory at its end, as `cost`."""
+    """Measures a block: wall and CPU seconds, and the peak memory of the process in MB.
+
+    Attributes:
+        cost: The measurements, set at the end of the block.
+    """
 
     def __enter__(self) -> "Stopwatch":
         self._wall, self._cpu = time.perf_counter(), time.process_time()
@@ -83,7 +88,11 @@ class Stopwatch:
 
 
 def ensure_local(directory: Path) -> str:
-    """Have a finished directory here, from the workspace's store if need be; what is wrong, or empty."""
+    """Make sure that a directory is complete locally; download it if necessary.
+
+    Returns:
+        The remaining problem, as text; empty if the directory is complete.
+    """
     problem = manifests.find_damage(directory)
     remote = mirror.of_directory(directory) if problem else None
     if remote is None:
@@ -93,7 +102,7 @@ def ensure_local(directory: Path) -> str:
 
 
 def ensure_manifest(directory: Path) -> Path:
-    """The directory, its manifest brought from the workspace's store if it is only there."""
+    """Download the manifest of a directory if it is only in the store. Returns the directory."""
     remote = mirror.of_directory(directory)
     if remote is not None and not (directory / manifests.MANIFEST).exists():
         with locked(directory):
@@ -102,13 +111,13 @@ def ensure_manifest(directory: Path) -> Path:
 
 
 def exists_anywhere(directory: Path) -> bool:
-    """Whether the directory is whole, here or in the workspace's store."""
+    """Whether the directory is complete, locally or in the workspace's store."""
     remote = mirror.of_directory(directory)
     return manifests.is_complete(directory) or (remote is not None and remote.has(directory))
 
 
 def is_manifest_only(directory: Path) -> bool:
-    """Whether only the manifest is here, as in a mirror that had no need of the files."""
+    """Whether only the manifest is local, as in a mirror that did not need the files."""
     return mirror.of_directory(directory) is not None and [path.name for path in directory.iterdir()] == [
         manifests.MANIFEST
     ]

@@ -1,7 +1,7 @@
-"""Files and directories that appear whole or not at all: written beside their place, synced, renamed.
+"""Atomic writes of files and directories: write to a temporary sibling, sync, rename.
 
-What is being written is called `.<name>.<process id>.tmp`, in the folder of the finished thing and nowhere
-else: so one rule finds what killed writers left (`leftovers`).
+The temporary sibling is always called `.<name>.<process id>.tmp`, in the folder of the finished file or
+directory. So one rule finds what killed writers left (`leftovers`).
 """
 
 import glob
@@ -13,21 +13,21 @@ from pathlib import Path
 
 
 def staging_path(path: Path) -> Path:
-    """Where this process writes what will become `path`."""
+    """Return the temporary sibling of `path` that this process writes to."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a small file so that a reader sees the old content or the new, never a part."""
+    """Write a small file atomically: a reader sees either the old content or the new content."""
     with replacing(path) as staging:
         staging.write_bytes(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write a file at, which then takes the place of `path` in one step.
+    """Yield a path to write a file to, and replace `path` by it atomically at the end of the block.
 
-    If the block fails, nothing is left behind, and `path` stays as it was.
+    If the block fails, the temporary file is removed and `path` is not changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = staging_path(path)
@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def staging_directory(path: Path) -> Iterator[Path]:
-    """An empty directory to build `path` in; removed at the end unless it was renamed."""
+    """Yield an empty directory in which `path` is built; at the end it is removed unless it was renamed."""
     staging = staging_path(path)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -51,42 +51,45 @@ def staging_directory(path: Path) -> Iterator[Path]:
 
 
 def move_file(staging: Path, path: Path) -> None:
-    """Sync a finished file and let it take its place."""
+    """Sync the finished file `staging` and rename it to `path`."""
     sync(staging)
     staging.replace(path)
     sync(path.parent)
 
 
 def replace_directory(staging: Path, directory: Path) -> None:
-    """Let a finished directory take its place by a rename; the directory's lock must be held."""
+    """Sync the finished directory `staging` and rename it to `directory`, whose lock must be held.
+
+    An earlier `directory` is renamed first and removed last.
+    """
     sync(staging)
     if directory.exists():
-        aside = staging_path(directory.with_name(f"{directory.name}.old"))
-        shutil.rmtree(aside, ignore_errors=True)
-        directory.rename(aside)
+        old = staging_path(directory.with_name(f"{directory.name}.old"))
+        shutil.rmtree(old, ignore_errors=True)
+        directory.rename(old)
         staging.rename(directory)
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     else:
         staging.rename(directory)
     sync(directory.parent)
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a directory so that no reader sees a part of it."""
-    aside = staging_path(directory)
-    directory.rename(aside)
+    """Remove a directory atomically: it is renamed first, so that no reader sees a part of it."""
+    renamed = staging_path(directory)
+    directory.rename(renamed)
     sync(directory.parent)
-    shutil.rmtree(aside)
+    shutil.rmtree(renamed)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of `path` left; its lock must be held."""
+    """Remove the temporary files and directories of killed writers of `path`, whose lock must be held."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         remove(leftover)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a directory with all that is in it."""
+    """Remove a file, or a directory with its content; neither needs to exist."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -94,20 +97,20 @@ def remove(path: Path) -> None:
 
 
 def leftovers(root: Path) -> list[Path]:
-    """Everything below `root` that a writer which is not alive on this machine was writing, sorted.
+    """Return the temporary files and directories below `root` whose writers do not run here, sorted.
 
-    What lies inside such a directory is not listed again.
+    A writer on another machine counts as not running. The content of such a directory is not listed.
     """
-    found: list[Path] = []
-    for folder, names, files in os.walk(root):
-        stale = [name for name in (*names, *files) if _is_staging(name) and not _is_alive(name)]
-        found += [Path(folder, name) for name in stale]
-        names[:] = [name for name in names if not _is_staging(name)]
-    return sorted(found)
+    paths: list[Path] = []
+    for parent, directories, files in os.walk(root):
+        stale = [name for name in (*directories, *files) if _is_staging(name) and not _is_alive(name)]
+        paths += [Path(parent, name) for name in stale]
+        directories[:] = [name for name in directories if not _is_staging(name)]
+    return sorted(paths)
 
 
 def finished_path(leftover: Path) -> Path:
-    """What a leftover was to become: its lock is the one that its writer held."""
+    """Return the final path of a leftover. The lock of that path is the one that the writer held."""
     return leftover.with_name(leftover.name.removeprefix(".").removesuffix(".tmp").rpartition(".")[0])
 
 
@@ -116,7 +119,7 @@ def _is_staging(name: str) -> bool:
 
 
 def _is_alive(name: str) -> bool:
-    """Whether the writer that the name tells runs on this machine; false also if it runs on another one."""
+    """Whether the writer in the name runs on this machine; False also if it runs on another machine."""
     pid = name.removesuffix(".tmp").rpartition(".")[2]
     if not pid.isdecimal():
         return False
@@ -130,7 +133,7 @@ def _is_alive(name: str) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a directory's entries, to the disk."""
+    """Flush a file, or the entries of a directory, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

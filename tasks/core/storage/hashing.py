@@ -20,9 +20,11 @@ def sha256_file(path: Path) -> str:
 
 
 def combined_sha256(hashes: Sequence[str], names: Sequence[str]) -> str:
-    """One SHA-256 for several files: that of the output of `sha256sum` for them, in the order of their names.
+    """Return one SHA-256 for several files: the SHA-256 of what `sha256sum` prints for them, sorted by name.
 
-    For a single file it is the file's own.
+    Args:
+        hashes: SHA-256 of each file. If there is only one, it is returned as it is.
+        names: Name of each file.
     """
     if len(hashes) == 1:
         return hashes[0]

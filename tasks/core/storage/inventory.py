@@ -1,4 +1,4 @@
-"""What lies in a workspace's store: whole directories, broken ones, and objects that nobody believes."""
+"""Inventory of a workspace's object store: complete directories, broken ones and orphaned objects."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -7,19 +7,19 @@ from tasks.core.errors import FormatError
 from tasks.core.storage import manifests
 from tasks.core.storage.mirror import Mirror, content_digest, missing_files
 
-TABLES = "metrics/"  # each object stands for itself
+TABLES = "metrics/"  # its objects have no manifest
 COMMITS = "commits"
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """A look at every object of a store, by names and sizes; contents are hashed when they are fetched.
+    """The state of a store by the names and sizes of its objects; contents are hashed when fetched.
 
     Args:
-        whole: Number of directories whose objects are all there.
-        broken: What is wrong with the others, in words, by directory.
-        strays: Bytes by folder of objects that belong to no manifest.
-        unfinished: Names of uploads in parts that were begun and not completed.
+        complete: Number of directories that have all their objects.
+        broken: Problem by directory, for the directories that are not complete.
+        orphans: Bytes by folder, of objects that no manifest lists.
+        unfinished: Names of multipart uploads that were begun and not completed.
     """
 
     complete: int
@@ -29,11 +29,15 @@ class Inventory:
 
 
 def take_inventory(mirror: Mirror) -> Inventory:
-    """Look at every object of a workspace's store; manifests are read, nothing is changed."""
+    """List all objects of a store and read its manifests; nothing is changed.
+
+    Args:
+        mirror: The mirror of the store.
+    """
     listing = mirror.store.listing("")
     names = [name for name in listing if name.endswith(f"/{manifests.MANIFEST}")]
     texts = mirror.store.read_many(names)
-    known, broken, whole = set(names), {}, 0
+    listed, broken, complete = set(names), {}, 0
     for name in texts:
         directory = str(PurePosixPath(name).parent)
         try:
@@ -43,18 +47,18 @@ def take_inventory(mirror: Mirror) -> Inventory:
             continue
         if "deleted" in manifest:
             continue
-        place = f"{directory}/{content_digest(manifest)}"
-        known |= {f"{place}/{file}" for file in manifest["files"]}
-        if absent := missing_files(manifest, directory, listing):
-            broken[directory] = f"{directory} lacks {', '.join(absent[:3])}"
-        whole += not absent
-    return Inventory(whole, broken, _strays(listing, known), mirror.store.unfinished())
+        folder = f"{directory}/{content_digest(manifest)}"
+        listed |= {f"{folder}/{file}" for file in manifest["files"]}
+        if missing := missing_files(manifest, directory, listing):
+            broken[directory] = f"{directory} lacks {', '.join(missing[:3])}"
+        complete += not missing
+    return Inventory(complete, broken, _orphans(listing, listed), mirror.store.unfinished())
 
 
-def _strays(listing: dict[str, int], known: set[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _orphans(listing: dict[str, int], listed: set[str]) -> dict[str, int]:
+    orphans: dict[str, int] = {}
     for name, size in listing.items():
         folder = PurePosixPath(name).parent
-        if name not in known and not name.startswith(TABLES) and folder.name != COMMITS:
-            found[str(folder)] = found.get(str(folder), 0) + size
-    return found
+        if name not in listed and not name.startswith(TABLES) and folder.name != COMMITS:
+            orphans[str(folder)] = orphans.get(str(folder), 0) + size
+    return orphans

@@ -1,4 +1,4 @@
-"""A lock between processes that the kernel frees when its holder dies, kill -9 included."""
+"""File locks between processes. The kernel releases a lock when its holder dies, even by kill -9."""
 
 import fcntl
 import os
@@ -9,9 +9,10 @@ from pathlib import Path
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` alone; wait for it if another process has it.
+    """Hold an exclusive lock on the lock file `path` during the block; wait while another process holds it.
 
-    The file stays: removing it would let two holders in (one on the old inode, one on the new).
+    The file is not removed afterwards: if it were, two processes could hold the lock, one on the old inode
+    and one on the new.
     """
     with opened(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -20,7 +21,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """The lock file's descriptor, not locked yet; closing it frees what was locked meanwhile."""
+    """Yield the descriptor of a lock file, not locked. Closing it at the end releases the lock, if any."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -29,8 +30,8 @@ def opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def taken(descriptor: int) -> bool:
-    """Lock it if nobody else has it; whether that was so."""
+def try_lock(descriptor: int) -> bool:
+    """Lock an open lock file without waiting. Returns False if another process holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -39,5 +40,5 @@ def taken(descriptor: int) -> bool:
 
 
 def wait(descriptor: int) -> None:
-    """Lock it as soon as it is free."""
+    """Lock an open lock file; wait while another process holds the lock."""
     fcntl.flock(descriptor, fcntl.LOCK_EX)

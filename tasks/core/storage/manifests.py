@@ -1,4 +1,4 @@
-"""The manifest of a finished directory: its ingredients, its facts, and the SHA-256 of every file."""
+"""Manifests of finished directories: ingredients, facts, cost, and the SHA-256 of every file."""
 
 import json
 from collections.abc import Mapping
@@ -20,9 +20,10 @@ def write(
     """Hash and sync every file of `directory`, then write its manifest, last.
 
     Args:
-        ingredients: As `Ingredients.record` gives them; the directory's digest is theirs.
-        facts: What readers want to know without opening a file; JSON values.
-        cost: As `Stopwatch.cost` has it.
+        directory: The finished directory.
+        ingredients: As `Ingredients.record` returns them; their digest is the digest of the directory.
+        facts: What readers need to know without opening a file; JSON values.
+        cost: As in `Stopwatch.cost`.
     """
     files = {}
     for path in sorted(p for p in directory.rglob("*") if p.is_file()):
@@ -47,15 +48,15 @@ def write(
 
 
 def to_bytes(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest as it stands in its file."""
+    """Return the content of the manifest's file."""
     return json.dumps(manifest, indent=1, ensure_ascii=False).encode()
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """The manifest of a finished directory.
+    """Read the manifest of a finished directory.
 
     Raises:
-        FormatError: There is none, it is not JSON, or it is of a format that this version doesn't know.
+        FormatError: The directory has no manifest, it is not JSON, or it has an unknown format number.
     """
     path = directory / MANIFEST
     try:
@@ -66,7 +67,15 @@ def read(directory: Path) -> dict[str, Any]:
 
 
 def parse(text: bytes, path: Path | str) -> dict[str, Any]:
-    """A manifest from what stands in its file, which `path` names to the reader of an error."""
+    """Parse the content of a manifest's file.
+
+    Args:
+        text: UTF-8 JSON.
+        path: Where it was read; only for error messages.
+
+    Raises:
+        FormatError: It is not JSON, or it has an unknown format number.
+    """
     try:
         manifest = json.loads(text)
     except ValueError as error:
@@ -74,26 +83,30 @@ def parse(text: bytes, path: Path | str) -> dict[str, Any]:
     version = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
     if version != FORMAT:
         raise FormatError(
-            f"{path} is of an unknown format",
+            f"{path} has an unknown format",
             expected=f"format {FORMAT}",
             found=f"format {version}",
             done="nothing was read or changed",
-            todo="use the version of Plumbline that wrote it, or move the file away to have it made again",
+            todo="use the version of Plumbline that wrote it, or move it away so that it is built again",
         )
     return dict(manifest)
 
 
-def _unfinished(place: Path | str, error: Exception) -> FormatError:
-    return FormatError(f"{place} is not a finished stage", expected=f"a {MANIFEST}", found=str(error))
+def _unfinished(path: Path | str, error: Exception) -> FormatError:
+    return FormatError(f"{path} is not a finished output", expected=f"a {MANIFEST}", found=str(error))
 
 
 def find_damage(directory: Path, *, thorough: bool = False) -> str:
-    """What is wrong with a finished directory; empty if nothing.
+    """Compare a finished directory with its manifest.
 
     Args:
-        directory: A directory that `publish` made.
-        thorough: Hash every file. Otherwise a large file whose size and time are as in the manifest is
-            trusted; one with another time (a copied workspace) is hashed.
+        directory: A directory that `publish` built.
+        thorough: Hash every file. Otherwise a file above `ALWAYS_HASHED_BYTES` is trusted if its size and
+            modification time are as in the manifest. If the time differs, as in a copied workspace, it is
+            hashed.
+
+    Returns:
+        The first problem found, as text; empty if there is none.
     """
     try:
         files = read(directory)["files"]
@@ -115,4 +128,5 @@ def find_damage(directory: Path, *, thorough: bool = False) -> str:
 
 
 def is_complete(directory: Path) -> bool:
+    """Whether the directory exists and its files are as in its manifest; see `find_damage`."""
     return directory.is_dir() and not find_damage(directory)

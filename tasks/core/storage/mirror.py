@@ -1,13 +1,13 @@
-"""A local mirror of a workspace in an object store: finished directories go up and come down whole.
+"""A local mirror of a workspace in an object store: finished directories are uploaded and downloaded.
 
     <store>/tensors/<digest>/<content>/train.images.npy     files, in a folder named by their content
-    <store>/tensors/<digest>/manifest.json                  last: what has no manifest, nobody believes
+    <store>/tensors/<digest>/manifest.json                  written last; files without it are ignored
 
-A store has no rename, so an object that is seen must be final. The folder's name is a digest of the files'
-SHA-256: two machines that build the same stage, or the same number of a model, never write to the same
-object unless its bytes are the same ones. The manifest is created only if there is none; who comes second
-with other content learns so and takes the first one's. What a killed upload leaves is not believed, and the
-next upload of that content completes it.
+A store has no rename, so an object must be final as soon as it is visible. The name of the folder is a digest
+of the SHA-256 of its files. So two machines that build the same stage or the same model version write to the
+same object only if its bytes are equal. The manifest is created only if none exists: a second machine with
+other content is told so, and takes the content of the first. Files of a killed upload are ignored until the
+next upload of the same content completes them.
 """
 
 import json
@@ -26,39 +26,43 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.store")
 
-PROVEN = ".proven"
+CHECKED_MARK = ".proven"  # exists in a mirror whose store has passed `check_conditional_create`
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A workspace's folder and the store that it is a mirror of.
+    """The local folder of a workspace at an address, and the store that it mirrors.
 
     Args:
-        root: The folder.
-        store: The store, at the workspace's address.
+        root: The local folder.
+        store: The store at the workspace's address.
     """
 
     root: Path
     store: Store
 
     def check_conditional_create(self) -> None:
-        """See once for each mirror that the store can be agreed on (`Store.prove`)."""
-        mark = self.root / PROVEN
+        """Run `Store.check_conditional_create` once per mirror.
+
+        Raises:
+            UsageError: The store does not pass.
+        """
+        mark = self.root / CHECKED_MARK
         if not mark.exists():
             self.store.check_conditional_create()
             self.root.mkdir(parents=True, exist_ok=True)
             mark.write_text(f"{self.store.address}\n", encoding="utf-8")
 
     def push(self, directory: Path, at: Path | None = None, *, replace: bool = False) -> bool:
-        """Send a finished directory, as far as the store lacks it; its manifest last.
+        """Upload the files of a finished directory that the store lacks, and its manifest last.
 
         Args:
-            directory: Where it lies.
-            at: Where it belongs in the mirror, if not there.
-            replace: Be what the store has, also if there is something else.
+            directory: The directory.
+            at: Its final path in the mirror, if `directory` is another one.
+            replace: Upload it even if the store has other content under this name.
 
         Returns:
-            Whether the store has this content now; False if it had other content before, and has it whole.
+            True if the store now has this content; False if it already had different, complete content.
         """
         name = self.name(at or directory)
         ours = manifests.read(directory)
@@ -66,8 +70,8 @@ class Mirror:
         if theirs is not None and content_digest(theirs) != content_digest(ours) and not replace:
             if at is not None or not missing_files(theirs, name, self.store.listing(name)):
                 return False
-            replace = True  # what stands there has lost objects
-        self._complete(directory, name, ours)
+            replace = True  # objects of the other content are missing
+        self._upload_missing(directory, name, ours)
         if theirs is not None and content_digest(theirs) == content_digest(ours):
             return True
         text = (directory / manifests.MANIFEST).read_bytes()
@@ -79,14 +83,23 @@ class Mirror:
         return content_digest(self.manifest(name) or {}) == content_digest(ours)
 
     def remove_upload(self, directory: Path, at: Path) -> None:
-        """Remove from the store what `push` sent for nothing: another one's manifest stands there."""
-        place = f"{self.name(at)}/{content_digest(manifests.read(directory))}/"
-        self.store.remove(each for each in self.store.listing(self.name(at)) if each.startswith(place))
+        """Remove the objects that `push` uploaded in vain, because the manifest there lists other content.
+
+        Args:
+            directory: The directory that was pushed.
+            at: Its path in the mirror.
+        """
+        prefix = f"{self.name(at)}/{content_digest(manifests.read(directory))}/"
+        self.store.remove(name for name in self.store.listing(self.name(at)) if name.startswith(prefix))
 
     def fetch(self, directory: Path) -> bool:
-        """Bring a directory, as far as it is lacking here; False if the store hasn't a whole one.
+        """Download the files of a directory that are missing locally.
 
-        The directory's lock must be held. Each file is held against its SHA-256 before anything is seen here.
+        The directory's lock must be held. Every file is compared with its SHA-256 before the directory is put
+        in place.
+
+        Returns:
+            True if the directory is complete now; False if the store does not have a complete one.
 
         Raises:
             ChecksumError: An object in the store is not what its manifest says.
@@ -101,16 +114,16 @@ class Mirror:
         with atomic.staging_directory(directory) as staging:
             for file, entry in manifest["files"].items():
                 source = f"{name}/{content_digest(manifest)}/{file}"
-                alike = [directory / file, *self._local_copies(manifest, file)]
-                if not self._copy_or_download(alike, staging / file, source, entry):
+                candidates = [directory / file, *self._local_copies(manifest, file)]
+                if not self._copy_or_download(candidates, staging / file, source, entry):
                     return False
             _write(staging / manifests.MANIFEST, manifest)
             atomic.replace_directory(staging, directory)
-        log.debug("%s is from %s", name, self.store.address)
+        log.debug("downloaded %s from %s", name, self.store.address)
         return True
 
     def fetch_manifest(self, directory: Path) -> bool:
-        """Bring only the manifest, if there is none here; whether there is one now."""
+        """Download only the manifest if it is missing. Returns whether it exists now."""
         if (directory / manifests.MANIFEST).exists():
             return True
         manifest = self.manifest(self.name(directory))
@@ -120,13 +133,13 @@ class Mirror:
         return manifest is not None
 
     def has(self, directory: Path) -> bool:
-        """Whether the store has the directory whole, by its manifest and the sizes of its objects."""
+        """Whether the store has the complete directory, by its manifest and the sizes of its objects."""
         name = self.name(directory)
         manifest = self.manifest(name)
         return manifest is not None and not missing_files(manifest, name, self.store.listing(name))
 
     def manifest(self, name: str) -> dict[str, Any] | None:
-        """A directory's manifest in the store; None if there is none, or if what was there was deleted."""
+        """Return a directory's manifest in the store; None if there is none or the directory was deleted."""
         text = self.store.read(f"{name}/{manifests.MANIFEST}")
         if text is None:
             return None
@@ -134,59 +147,70 @@ class Mirror:
         return None if "deleted" in manifest else manifest
 
     def delete(self, directory: Path) -> None:
-        """Remove a directory's objects from the store; its name is not given again.
+        """Remove a directory's objects from the store; its name is never used again.
 
-        A mark stays in the manifest's place, so that creating it fails for one who hasn't heard yet.
+        A mark replaces the manifest. So a machine that does not know of the removal cannot create it.
         """
         name = self.name(directory)
+        manifest = f"{name}/{manifests.MANIFEST}"
         mark = {"format": manifests.FORMAT, "deleted": True}
-        self.store.write(f"{name}/{manifests.MANIFEST}", json.dumps(mark).encode())
-        self.store.remove(each for each in self.store.listing(name) if each != f"{name}/{manifests.MANIFEST}")
+        self.store.write(manifest, json.dumps(mark).encode())
+        self.store.remove(item for item in self.store.listing(name) if item != manifest)
 
     def push_files(self, folder: Path, pattern: str, again: Collection[Path] = ()) -> None:
-        """Send the files of a folder that the store lacks; they are written once and never changed.
+        """Upload the files of a folder that the store lacks; they are written once and never changed.
 
         Args:
-            folder: Searched with what is below it.
-            pattern: Of the files' names.
-            again: Files that are sent in any case.
+            folder: The folder; it is searched recursively.
+            pattern: Glob pattern of the files' names.
+            again: Files that are uploaded even if the store has them.
         """
-        there = self.store.listing(self.name(folder))
+        uploaded = self.store.listing(self.name(folder))
         for path in sorted(folder.rglob(pattern)):
-            if not path.name.startswith(".") and (path in again or self.name(path) not in there):
+            if not path.name.startswith(".") and (path in again or self.name(path) not in uploaded):
                 self.store.upload(path, self.name(path))
 
     def pull_files(self, folder: Path, suffix: str) -> None:
-        """Bring the files of a folder that are lacking here, many at a time."""
-        there = self.store.listing(self.name(folder))
-        names = [name for name in there if name.endswith(suffix) and not (self.root / name).exists()]
+        """Download the files of a folder that are missing locally, several at a time.
+
+        Args:
+            folder: The folder; it is searched recursively.
+            suffix: The end of the files' names.
+        """
+        uploaded = self.store.listing(self.name(folder))
+        names = [name for name in uploaded if name.endswith(suffix) and not (self.root / name).exists()]
         for name, content in self.store.read_many(names).items():
             path = self.root / check_inside(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(path, content)
 
     def name(self, path: Path) -> str:
+        """Return the name of a local path in the store: relative to the workspace, with slashes."""
         return path.relative_to(self.root).as_posix()
 
-    def _complete(self, directory: Path, name: str, manifest: Mapping[str, Any]) -> None:
-        wanted = missing_files(manifest, name, self.store.listing(name))
-        size = sum(manifest["files"][file]["bytes"] for file in wanted)
+    def _upload_missing(self, directory: Path, name: str, manifest: Mapping[str, Any]) -> None:
+        missing = missing_files(manifest, name, self.store.listing(name))
+        size = sum(manifest["files"][file]["bytes"] for file in missing)
         if size > manifests.ALWAYS_HASHED_BYTES:
             log.info("uploading %s, %.1f MB", name, size / 1e6)
-        for file in wanted:
+        for file in missing:
             self.store.upload(directory / file, f"{name}/{content_digest(manifest)}/{file}")
 
     def _local_copies(self, manifest: Mapping[str, Any], file: str) -> list[Path]:
-        """The file of that name in what the directory was made from: a version's model is its training's."""
+        """Return files of this name in the inputs: a version's model is a copy of its training's."""
         inputs = manifest["ingredients"]["inputs"].values()
         return [path for digest in inputs for path in self.root.glob(f"*/{digest}/{file}")]
 
     def _copy_or_download(
-        self, alike: list[Path], target: Path, source: str, entry: Mapping[str, Any]
+        self, candidates: list[Path], target: Path, source: str, entry: Mapping[str, Any]
     ) -> bool:
-        """One file into the staging folder: from the mirror if one there is the same, else from the store."""
+        """Put one file into the staging directory: a local copy if one has its SHA-256, else a download.
+
+        Returns:
+            False if the store does not have the object.
+        """
         target.parent.mkdir(parents=True, exist_ok=True)
-        for path in alike:
+        for path in candidates:
             same_size = path.is_file() and path.stat().st_size == entry["bytes"]
             if same_size and hashing.sha256_file(path) == entry["sha256"]:
                 shutil.copyfile(path, target)
@@ -196,14 +220,14 @@ class Mirror:
                 log.info("downloading %s, %.1f MB", source, entry["bytes"] / 1e6)
             if not self.store.download(source, target):
                 return False
-            found = hashing.sha256_file(target)
-            if found != entry["sha256"]:
+            sha256 = hashing.sha256_file(target)
+            if sha256 != entry["sha256"]:
                 raise ChecksumError(
                     f"{self.store.address}/{source} is not what was uploaded",
                     expected=f"SHA-256 {entry['sha256']}",
-                    found=found,
-                    done="nothing of it was kept",
-                    todo="remove that object: the next run makes it again",
+                    found=sha256,
+                    done="the downloaded file was removed",
+                    todo="remove that object: the next run builds it again",
                 )
         os.utime(target, ns=(entry["mtime_ns"], entry["mtime_ns"]))
         atomic.sync(target)
@@ -211,11 +235,14 @@ class Mirror:
 
 
 def open_workspace(path: str | Path | None = None) -> Workspace:
-    """`Workspace.open`, and for one at an address a check that machines can agree on its store.
+    """Open a workspace with `Workspace.open`, and check the store of a workspace at an address.
+
+    Args:
+        path: A folder or an address; see `Workspace.open` for None.
 
     Raises:
-        UsageError: An address that cannot hold a workspace.
-        NetworkError: An address that doesn't answer.
+        UsageError: The address cannot hold a workspace.
+        NetworkError: The store does not answer.
     """
     workspace = Workspace.open(path)
     if remote := of_workspace(workspace):
@@ -224,21 +251,22 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
 
 
 def of_workspace(workspace: Workspace) -> Mirror | None:
-    """The mirror of a workspace at an address; None for a folder."""
+    """Return the mirror of a workspace at an address; None if the workspace is a folder."""
     return Mirror(workspace.root, open_store(workspace.address)) if workspace.address else None
 
 
 def of_directory(directory: Path) -> Mirror | None:
-    """The active workspace's mirror if the directory lies in it; None without one."""
+    """Return the active workspace's mirror if the directory is inside it; None if it has no mirror."""
     workspace = Workspace.active()
     return of_workspace(workspace) if directory.is_relative_to(workspace.root) else None
 
 
 def check_inside(name: str) -> str:
-    """The name of an object or a file, if it stays below the folder that it is relative to.
+    """Return the relative name of an object or a file, if it stays below its folder.
 
     Raises:
-        FormatError: It doesn't: whoever may write to the bucket must not write elsewhere on this machine.
+        FormatError: It does not. Otherwise write access to the bucket would allow writing anywhere on this
+            machine.
     """
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise FormatError(
@@ -252,21 +280,21 @@ def check_inside(name: str) -> str:
 
 
 def content_digest(manifest: Mapping[str, Any]) -> str:
-    """A digest of what a directory holds: names and SHA-256 of its files."""
+    """Return a digest of a directory's content: the names and SHA-256 of its files."""
     return hashing.digest_of({name: entry["sha256"] for name, entry in manifest.get("files", {}).items()})
 
 
 def missing_files(manifest: Mapping[str, Any], name: str, listing: Mapping[str, int]) -> list[str]:
-    """Files of a directory that a listing of the store hasn't, or not whole.
+    """Return the files of a directory that the store lacks, or has with another size.
 
     Args:
-        manifest: The directory's.
-        name: Of the directory.
-        listing: Names and bytes of the objects below it.
+        manifest: The manifest of the directory.
+        name: The name of the directory in the store.
+        listing: Bytes by name of the objects below it.
     """
-    place = f"{name}/{content_digest(manifest)}"
+    folder = f"{name}/{content_digest(manifest)}"
     return [
-        file for file, entry in manifest["files"].items() if listing.get(f"{place}/{file}") != entry["bytes"]
+        file for file, entry in manifest["files"].items() if listing.get(f"{folder}/{file}") != entry["bytes"]
     ]
 
 

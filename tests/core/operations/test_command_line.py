@@ -1,3 +1,5 @@
+"""Command-line options made from a function's signature and docstring, and written back."""
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -14,54 +16,56 @@ def greet(
     Args:
         name: Who is greeted.
         times: How often,
-            said in two lines.
+            on two lines.
         policy: Which policy.
         augment: Whether to shout.
     """
 
 
 @pytest.fixture
-def said() -> list[dict[str, object]]:
+def received() -> list[dict[str, object]]:
+    """Parameters of each call of `greet`."""
     return []
 
 
-def invoke(said: list[dict[str, object]], *arguments: str) -> str:
+def invoke(received: list[dict[str, object]], *arguments: str) -> str:
+    """Call `greet` as a command, adding its parameters to `received`. Returns what was printed."""
     app = typer.Typer()
-    app.command()(documented(greet, lambda **parameters: said.append(parameters)))
+    app.command()(documented(greet, lambda **parameters: received.append(parameters)))
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"}).output
 
 
-def test_options_are_read_back_as_they_were(said: list[dict[str, object]]) -> None:
-    given = {"times": 3, "policy": PromotePolicy.not_worse, "augment": False}
-    invoke(said, "Ann", *options(given))
-    assert said == [{"name": "Ann", **given}]
+def test_options_parsed_by_the_command_give_the_same_parameters(received: list[dict[str, object]]) -> None:
+    parameters = {"times": 3, "policy": PromotePolicy.not_worse, "augment": False}
+    invoke(received, "Ann", *options(parameters))
+    assert received == [{"name": "Ann", **parameters}]
     assert options({"exports": ["litert", "onnx"], "archive": None}) == [
         "--exports", "litert", "--exports", "onnx",
     ]  # fmt: skip
 
 
-def test_help_comes_from_the_docstring(said: list[dict[str, object]]) -> None:
-    text = invoke(said, "--help")
+def test_documented_command_shows_its_docstring_as_help(received: list[dict[str, object]]) -> None:
+    text = invoke(received, "--help")
     for expected in (
         "Say hello.",
         "Who is greeted.",
-        "How often, said in two lines.",
+        "How often, on two lines.",
         "not-worse",
         "--no-augment",
     ):
         assert expected in text
-    assert said == []
+    assert received == []
 
 
-def test_values_arrive_typed(said: list[dict[str, object]]) -> None:
-    invoke(said, "Ada", "--times", "3", "--policy", "not-worse", "--augment")
-    invoke(said, "Ada")
-    assert said == [
+def test_documented_command_converts_values_to_their_types(received: list[dict[str, object]]) -> None:
+    invoke(received, "Ada", "--times", "3", "--policy", "not-worse", "--augment")
+    invoke(received, "Ada")
+    assert received == [
         {"name": "Ada", "times": 3, "policy": PromotePolicy.not_worse, "augment": True},
         {"name": "Ada", "times": 1, "policy": PromotePolicy.better, "augment": None},
     ]
 
 
-def test_an_unknown_choice_is_refused(said: list[dict[str, object]]) -> None:
-    assert "sometimes" in invoke(said, "Ada", "--policy", "sometimes")
-    assert said == []
+def test_documented_command_refuses_an_unknown_choice(received: list[dict[str, object]]) -> None:
+    assert "sometimes" in invoke(received, "Ada", "--policy", "sometimes")
+    assert received == []

@@ -1,4 +1,4 @@
-"""`plumbline doctor` as a person runs it, on set-ups that the test breaks."""
+"""`plumbline doctor`, run as a command on installations and workspaces that the test damages."""
 
 import json
 import os
@@ -22,11 +22,12 @@ DEAD = 1 << 22  # above the largest process id
 
 
 def doctor(workspace: Workspace, *arguments: str, **environment: str) -> tuple[int, str]:
-    unused = {"PREFECT_SERVER_API_PORT": "1"}  # a server that runs on this machine is not asked
+    """Run `plumbline doctor`. Returns its exit code and what it printed."""
+    unused_port = {"PREFECT_SERVER_API_PORT": "1"}  # doctor must not find a server that runs on this machine
     done = subprocess.run(
         [sys.executable, "-m", "flows", "doctor", "--workspace", str(workspace.root), *arguments],
         cwd=ROOT,
-        env=os.environ | unused | environment,
+        env=os.environ | unused_port | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -37,83 +38,83 @@ def doctor(workspace: Workspace, *arguments: str, **environment: str) -> tuple[i
 
 @pytest.fixture
 def tensors(workspace: Workspace) -> Path:
-    """A finished directory with a file of 2 MB, which cheap checks trust by its size and time."""
-    made_of = Ingredients("normalize", {}, {})
-    directory = workspace.root / "tensors" / made_of.digest
+    """A finished directory with a file of 2 MB, which quick checks trust by its size and mtime."""
+    ingredients = Ingredients("normalize", {}, {})
+    directory = workspace.root / "tensors" / ingredients.digest
 
     def build(staging: Path) -> dict[str, object]:
         np.save(staging / "train.images.npy", np.zeros((2, 1 << 20), np.uint8))
         return {}
 
-    publish.publish(directory, made_of, build)
+    publish.publish(directory, ingredients, build)
     return directory
 
 
-def test_a_sound_installation(workspace: Workspace, tensors: Path) -> None:
-    code, said = doctor(workspace)
-    assert code == 0, said
-    assert "wrong" not in said
-    assert "all 1 finished directories are whole" in said
-    assert "none runs" in said
+def test_doctor_of_a_sound_installation_exits_with_0(workspace: Workspace, tensors: Path) -> None:
+    code, output = doctor(workspace)
+    assert code == 0, output
+    assert "wrong" not in output
+    assert "all 1 finished directories are complete" in output
+    assert "none runs" in output
 
 
-def test_a_flipped_bit_is_found(workspace: Workspace, tensors: Path) -> None:
+def test_doctor_names_a_file_with_a_flipped_bit(workspace: Workspace, tensors: Path) -> None:
     path = tensors / "train.images.npy"
     status = path.stat()
     with path.open("r+b") as file:
         file.seek(1 << 20)
         file.write(b"\x01")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert not manifests.find_damage(tensors)  # the cheap check cannot see it
-    code, said = doctor(workspace)
+    assert not manifests.find_damage(tensors)  # the quick check cannot see it
+    code, output = doctor(workspace)
     assert code == 1
-    assert "train.images.npy has other content" in said
-    assert f"rm -r {tensors}" in said
+    assert "train.images.npy has other content" in output
+    assert f"rm -r {tensors}" in output
 
 
-def test_a_server_that_is_down(workspace: Workspace) -> None:
+def test_doctor_names_a_server_that_does_not_answer(workspace: Workspace) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/api"
-    code, said = doctor(workspace, PREFECT_API_URL=address)
+    code, output = doctor(workspace, PREFECT_API_URL=address)
     assert code == 1
-    assert f"no answer at {address}" in said
-    assert "make dashboard" in said
+    assert f"no answer at {address}" in output
+    assert "make dashboard" in output
 
 
-def test_a_library_of_a_version_that_does_not_work(workspace: Workspace, tmp_path: Path) -> None:
+def test_doctor_names_a_library_of_a_broken_version(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "fastapi-0.165.0.dist-info").mkdir()
     (tmp_path / "fastapi-0.165.0.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: fastapi\nVersion: 0.165.0\n"
     )
-    code, said = doctor(workspace, PYTHONPATH=str(tmp_path))
+    code, output = doctor(workspace, PYTHONPATH=str(tmp_path))
     assert code == 1
-    assert "fastapi 0.165.0" in said
-    assert "pip install" in said
+    assert "fastapi 0.165.0" in output
+    assert "pip install" in output
 
 
-def test_a_disk_that_is_nearly_full(workspace: Workspace) -> None:
-    code, said = doctor(workspace, "--min-free-gb", "1e9")
+def test_doctor_with_too_little_free_disk_exits_with_1(workspace: Workspace) -> None:
+    code, output = doctor(workspace, "--min-free-gb", "1e9")
     assert code == 1
-    assert "GB free" in said
-    assert "models gc" in said
+    assert "GB free" in output
+    assert "models gc" in output
 
 
-def test_a_killed_run_and_what_it_left(workspace: Workspace) -> None:
-    holder = RunOwner("an id", "digits with fast", "here", DEAD, "2026-01-01T00:00:00+00:00")
+def test_doctor_names_a_killed_run_and_its_leftovers(workspace: Workspace) -> None:
+    owner = RunOwner("an id", "digits with fast", "here", DEAD, "2026-01-01T00:00:00+00:00")
     lock = workspace.root / ".running" / "digits.lock"
     lock.parent.mkdir(parents=True)
-    lock.write_text(json.dumps(vars(holder)))
+    lock.write_text(json.dumps(vars(owner)))
     (workspace.root / "tensors" / f".0123.{DEAD}.tmp").mkdir(parents=True)
-    code, said = doctor(workspace)
+    code, output = doctor(workspace)
     assert code == 1
-    assert '"digits with fast"' in said
-    assert "was killed" in said
-    assert f"tensors/.0123.{DEAD}.tmp: a process that was killed was writing it" in said
+    assert '"digits with fast"' in output
+    assert "was killed" in output
+    assert f"tensors/.0123.{DEAD}.tmp: a process that was killed was writing it" in output
 
 
 def test_doctor_names_every_leftover_and_fix_removes_them(workspace: Workspace) -> None:
-    """One of each way of writing: a stage, a file of a table, a version, portions, a copy of an archive."""
+    """One leftover of each kind: a stage, parts of tensors, a table's part, a version, a copied archive."""
     names = [
         f"tensors/.0123456789abcdef.{DEAD}.tmp",
         f"tensors/.0123456789abcdef.portions.{DEAD}.tmp",
@@ -125,26 +126,26 @@ def test_doctor_names_every_leftover_and_fix_removes_them(workspace: Workspace) 
         path = workspace.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half") if "parquet" in name or "tar" in name else path.mkdir()
-    code, said = doctor(workspace)
+    code, output = doctor(workspace)
     assert code == 1
-    assert all(name in said for name in names)
-    assert "rm -r" not in said
-    code, said = doctor(workspace, "--fix")
-    assert code == 0, said
-    assert all(f"removed {name}" in said for name in names)
+    assert all(name in output for name in names)
+    assert "rm -r" not in output
+    code, output = doctor(workspace, "--fix")
+    assert code == 0, output
+    assert all(f"removed {name}" in output for name in names)
     assert not any((workspace.root / name).exists() for name in names)
 
 
-def test_fix_leaves_what_a_running_process_writes(workspace: Workspace) -> None:
-    """A writer of this machine is known by its process id, one of another machine by its lock."""
+def test_doctor_fix_keeps_what_a_running_process_writes(workspace: Workspace) -> None:
+    """A writer of this machine is recognised by its process id, one of another machine by its lock."""
     folder = workspace.root / "tensors"
-    ours = folder / f".aaaa.{os.getpid()}.tmp"
-    theirs = folder / f".bbbb.{DEAD}.tmp"
-    for path in (ours, theirs):
+    own = folder / f".aaaa.{os.getpid()}.tmp"
+    other = folder / f".bbbb.{DEAD}.tmp"
+    for path in (own, other):
         path.mkdir(parents=True)
     with publish.locked(folder / "bbbb"):
-        _, said = doctor(workspace, "--fix")
-    assert str(ours.name) not in said
-    assert ours.exists()
-    assert theirs.exists()
-    assert f"{theirs.name}: a process that was killed" in said
+        _, output = doctor(workspace, "--fix")
+    assert str(own.name) not in output
+    assert own.exists()
+    assert other.exists()
+    assert f"{other.name}: a process that was killed" in output

@@ -1,4 +1,4 @@
-"""Which Prefect server a command takes, and that a temporary one never outlives it."""
+"""Which Prefect server a command uses, and that a temporary server never outlives its command."""
 
 import json
 import os
@@ -15,43 +15,45 @@ from threading import Thread
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-BEGIN = (
+START = (
     "import json, os, sys\n"
     "from tasks.core.operations import prefect_server\n"
-    "words = prefect_server.start()\n"
-    "print(json.dumps([words, os.environ.get('PREFECT_API_URL', '')]), flush=True)\n"
+    "message = prefect_server.start()\n"
+    "print(json.dumps([message, os.environ.get('PREFECT_API_URL', '')]), flush=True)\n"
 )
 STAY = "prefect_server.wait_until_ready()\nprint('up', flush=True)\nsys.stdin.read()\n"
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
+    """Environment variables of a process with that Prefect home, without the tests' own Prefect settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    unused = {"PREFECT_SERVER_API_PORT": "1"}  # nobody answers there: no server of the machine's is taken
+    # No process answers there: a server of this machine must not be used.
+    unused_port = {"PREFECT_SERVER_API_PORT": "1"}
     return (
         inherited
-        | unused
+        | unused_port
         | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         | settings
     )
 
 
-def begun(home: Path, **settings: str) -> tuple[str, str]:
-    """Words and address of a process that only chooses."""
+def choose_server(home: Path, **settings: str) -> tuple[str, str]:
+    """Let a process choose its server. Returns its message and the address."""
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN],
+        [sys.executable, "-c", START],
         env=environment(home, **settings),
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    words, address = json.loads(done.stdout)
-    return words, address
+    message, address = json.loads(done.stdout)
+    return message, address
 
 
 @pytest.fixture
-def healthy() -> Iterator[int]:
-    """Port of a server that answers as Prefect's health check does."""
+def healthy_port() -> Iterator[int]:
+    """Port of a server that answers Prefect's health check."""
 
     class Health(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,38 +71,37 @@ def healthy() -> Iterator[int]:
     server.server_close()
 
 
-def test_the_users_server_is_taken(tmp_path: Path) -> None:
-    words, address = begun(tmp_path, PREFECT_API_URL="http://team:4200/api")
-    assert "http://team:4200/api" in words
+def test_start_with_an_api_url_uses_that_server(tmp_path: Path) -> None:
+    message, address = choose_server(tmp_path, PREFECT_API_URL="http://team:4200/api")
+    assert "http://team:4200/api" in message
     assert address == "http://team:4200/api"
 
 
-def test_the_active_profiles_server_is_taken(tmp_path: Path) -> None:
+def test_start_with_a_profile_uses_its_server(tmp_path: Path) -> None:
     (tmp_path / "profiles.toml").write_text(
         'active = "team"\n[profiles.ephemeral]\n[profiles.team]\nPREFECT_API_URL = "http://team:4200/api"\n'
     )
-    words, address = begun(tmp_path)
-    assert "http://team:4200/api" in words
+    message, address = choose_server(tmp_path)
+    assert "http://team:4200/api" in message
     assert address == ""  # Prefect reads its profile itself
-    assert (
-        "team" not in begun(tmp_path, PREFECT_PROFILE="ephemeral", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="0")[0]
-    )
+    message, _ = choose_server(tmp_path, PREFECT_PROFILE="ephemeral", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="0")
+    assert "team" not in message
 
 
-def test_a_server_that_runs_here_is_taken(tmp_path: Path, healthy: int) -> None:
-    words, address = begun(tmp_path, PREFECT_SERVER_API_PORT=str(healthy))
-    assert address == f"http://127.0.0.1:{healthy}/api"
-    assert f"dashboard at http://127.0.0.1:{healthy}" in words
+def test_start_with_a_running_server_of_this_machine_uses_it(tmp_path: Path, healthy_port: int) -> None:
+    message, address = choose_server(tmp_path, PREFECT_SERVER_API_PORT=str(healthy_port))
+    assert address == f"http://127.0.0.1:{healthy_port}/api"
+    assert f"dashboard at http://127.0.0.1:{healthy_port}" in message
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
-def test_a_temporary_server_ends_with_its_command(
-    tmp_path_factory: pytest.TempPathFactory, how: signal.Signals
+@pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
+def test_temporary_server_ends_when_its_command_is_killed(
+    tmp_path_factory: pytest.TempPathFactory, stop_signal: signal.Signals
 ) -> None:
     home = tmp_path_factory.getbasetemp() / "temporary-server"  # migrated by the first of the two
     process = subprocess.Popen(
-        [sys.executable, "-c", BEGIN + STAY],
+        [sys.executable, "-c", START + STAY],
         env=environment(home),
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -108,18 +109,18 @@ def test_a_temporary_server_ends_with_its_command(
         text=True,
     )
     assert process.stdout is not None
-    words, address = json.loads(process.stdout.readline())
-    assert "temporary" in words
+    message, address = json.loads(process.stdout.readline())
+    assert "temporary" in message
     assert process.stdout.readline() == "up\n"
     with urllib.request.urlopen(f"{address}/health", timeout=10) as response:
         assert response.read() == b"true"
-    process.send_signal(how)
+    process.send_signal(stop_signal)
     process.wait(30)
-    assert not answers_in_the_end(address)
+    assert not still_answers(address)
 
 
-def answers_in_the_end(address: str) -> bool:
-    """Whether there is still an answer after half a minute of grace."""
+def still_answers(address: str) -> bool:
+    """Whether the server still answers after 30 s."""
     for _ in range(100):
         try:
             urllib.request.urlopen(f"{address}/health", timeout=1).close()

@@ -1,4 +1,4 @@
-"""One run of a dataset at a time, with real processes."""
+"""One run of a dataset at a time, tested with real processes."""
 
 import json
 import signal
@@ -25,13 +25,13 @@ with run_lock.exclusive_run("digits", owner, IfRunning.wait, workspace):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
 """
-US = RunOwner.this("ours", "second")
+OWNER = RunOwner.this("ours", "second")
 
 
-def holding(workspace: Workspace, name: str, seconds: float) -> subprocess.Popen[str]:
-    """A process that has the dataset."""
+def start_holder(workspace: Workspace, flow_run_id: str, seconds: float) -> subprocess.Popen[str]:
+    """Start a process that holds the lock of `digits` for that long; returns when it holds it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(workspace.root), name, str(seconds)],
+        [sys.executable, "-c", HOLD, str(workspace.root), flow_run_id, str(seconds)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -41,50 +41,50 @@ def holding(workspace: Workspace, name: str, seconds: float) -> subprocess.Popen
     return process
 
 
-def test_a_second_run_waits(workspace: Workspace) -> None:
-    first = holding(workspace, "theirs", 1.0)
-    with run_lock.exclusive_run("digits", US, IfRunning.wait, workspace) as killed:
-        assert first.wait(10) == 0
+def test_exclusive_run_with_wait_starts_after_the_first_ends(workspace: Workspace) -> None:
+    holder = start_holder(workspace, "theirs", 1.0)
+    with run_lock.exclusive_run("digits", OWNER, IfRunning.wait, workspace) as killed:
+        assert holder.wait(10) == 0
         assert killed is None
 
 
-def test_a_second_run_is_dropped_and_told_who_runs(workspace: Workspace) -> None:
-    first = holding(workspace, "theirs", 60)
+def test_exclusive_run_with_drop_is_refused_and_names_the_running_one(workspace: Workspace) -> None:
+    holder = start_holder(workspace, "theirs", 60)
     with (
-        pytest.raises(run_lock.DatasetBusy, match=rf'"first" \(process {first.pid}'),
-        run_lock.exclusive_run("digits", US, IfRunning.drop, workspace),
+        pytest.raises(run_lock.DatasetBusy, match=rf'"first" \(process {holder.pid}'),
+        run_lock.exclusive_run("digits", OWNER, IfRunning.drop, workspace),
     ):
         pass
-    with run_lock.exclusive_run("mnist", US, IfRunning.drop, workspace) as killed:
+    with run_lock.exclusive_run("mnist", OWNER, IfRunning.drop, workspace) as killed:
         assert killed is None
-    first.kill()
-    first.wait()
+    holder.kill()
+    holder.wait()
 
 
-def test_a_killed_run_is_known_to_the_next(workspace: Workspace) -> None:
-    first = holding(workspace, "theirs", 60)
-    assert [(name, holder.flow_run_id, alive) for name, holder, alive in run_lock.active_runs(workspace)] == [
+def test_exclusive_run_after_a_killed_run_returns_its_owner_once(workspace: Workspace) -> None:
+    holder = start_holder(workspace, "theirs", 60)
+    assert [(name, owner.flow_run_id, alive) for name, owner, alive in run_lock.active_runs(workspace)] == [
         ("digits", "theirs", True)
     ]
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
     assert [(name, alive) for name, _, alive in run_lock.active_runs(workspace)] == [("digits", False)]
-    with run_lock.exclusive_run("digits", US, IfRunning.drop, workspace) as killed:
+    with run_lock.exclusive_run("digits", OWNER, IfRunning.drop, workspace) as killed:
         assert killed is not None
-        assert (killed.flow_run_id, killed.pid) == ("theirs", first.pid)
-    with run_lock.exclusive_run("digits", US, IfRunning.drop, workspace) as killed:
+        assert (killed.flow_run_id, killed.pid) == ("theirs", holder.pid)
+    with run_lock.exclusive_run("digits", OWNER, IfRunning.drop, workspace) as killed:
         assert killed is None
 
 
-def test_a_run_that_fails_leaves_no_name(workspace: Workspace) -> None:
-    with pytest.raises(ZeroDivisionError), run_lock.exclusive_run("digits", US, IfRunning.drop, workspace):
+def test_exclusive_run_that_fails_leaves_no_owner(workspace: Workspace) -> None:
+    with pytest.raises(ZeroDivisionError), run_lock.exclusive_run("digits", OWNER, IfRunning.drop, workspace):
         raise ZeroDivisionError
     assert list(run_lock.active_runs(workspace)) == []
 
 
-def test_a_half_written_name_is_none(workspace: Workspace) -> None:
+def test_exclusive_run_ignores_a_half_written_owner(workspace: Workspace) -> None:
     lock = workspace.root / ".running" / "digits.lock"
     lock.parent.mkdir(parents=True)
     lock.write_text(json.dumps({"flow_run_id": "theirs"})[:-3])
-    with run_lock.exclusive_run("digits", US, IfRunning.wait, workspace) as killed:
+    with run_lock.exclusive_run("digits", OWNER, IfRunning.wait, workspace) as killed:
         assert killed is None

@@ -16,27 +16,27 @@ from tests.support.s3_server import ADDRESS, Bucket, half_visible
 
 @pytest.mark.slow
 def test_registry_two_machines_share_versions_and_aliases(
-    here: Machine, there: Machine, bucket: Bucket
+    machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
-    assert here.publish("one").version == "v0001"
-    assert there.names() == ["v0001"]
-    assert there.publish("two").version == "v0002"
-    there.promote("v0001")
-    assert here.names() == ["v0001", "v0002"]
-    assert here.aliases() == {"champion": "v0001"}
-    here.promote("v0002")
-    assert there.aliases() == {"champion": "v0002", "previous": "v0001"}
-    assert registry.resolve("animals", "champion", there.fake().workspace).version == "v0002"
-    assert registry.datasets(there.fake().workspace) == ["animals"]
+    assert machine.publish("one").version == "v0001"
+    assert other_machine.names() == ["v0001"]
+    assert other_machine.publish("two").version == "v0002"
+    other_machine.promote("v0001")
+    assert machine.names() == ["v0001", "v0002"]
+    assert machine.aliases() == {"champion": "v0001"}
+    machine.promote("v0002")
+    assert other_machine.aliases() == {"champion": "v0002", "previous": "v0001"}
+    assert registry.resolve("animals", "champion", other_machine.fake().workspace).version == "v0002"
+    assert registry.datasets(other_machine.fake().workspace) == ["animals"]
     assert half_visible(bucket.objects()) == []
-    log = registry.history("animals", here.fake().workspace)
+    log = registry.history("animals", machine.fake().workspace)
     assert [line["action"] for line in log] == ["publish", "publish", "promote", "promote"]
-    assert log == registry.history("animals", there.fake().workspace)
+    assert log == registry.history("animals", other_machine.fake().workspace)
 
 
-def test_version_rows_download_no_model(here: Machine, there: Machine, bucket: Bucket) -> None:
-    here.publish("one")
-    workspace = there.fake().workspace
+def test_version_rows_download_no_model(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:
+    machine.publish("one")
+    workspace = other_machine.fake().workspace
     bucket.forget()
     (row,) = listing.version_rows(workspace)
     assert row["test accuracy"].endswith("%")
@@ -45,26 +45,26 @@ def test_version_rows_download_no_model(here: Machine, there: Machine, bucket: B
     assert bucket.count("GET", r"model\.keras$") == 1
 
 
-def test_aliases_without_changes_cost_one_listing(here: Machine, bucket: Bucket) -> None:
-    here.publish("one")
-    here.promote("v0001")
+def test_aliases_without_changes_cost_one_listing(machine: Machine, bucket: Bucket) -> None:
+    machine.publish("one")
+    machine.promote("v0001")
     bucket.forget()
-    assert here.aliases() == {"champion": "v0001"}
+    assert machine.aliases() == {"champion": "v0001"}
     assert bucket.requests == [("GET", "")]
 
 
 def test_publish_number_taken_by_another_machine_uses_the_next(
-    here: Machine, there: Machine, bucket: Bucket
+    machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
     """The other machine publishes while this one uploads its model under the same number."""
-    fake = here.fake()
+    fake = machine.fake()
     handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
-    waiting = [there]
+    waiting = [other_machine]
 
     def gate(method: str, name: str) -> bool:
         if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and waiting:
             waiting.pop().publish("two")
-            here.fake()
+            machine.fake()
         return True
 
     bucket.gate = gate
@@ -79,143 +79,153 @@ def test_publish_number_taken_by_another_machine_uses_the_next(
     assert [(line["version"], line["who"]) for line in entries] == [("v0001", "ann"), ("v0002", "ann")]
 
 
-def test_promote_concurrent_promotion_raises(here: Machine, there: Machine, bucket: Bucket) -> None:
-    here.publish("one")
-    there.publish("two")
-    workspace = here.fake().workspace
-    waiting = [there]
+def test_promote_concurrent_promotion_raises(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    machine.publish("one")
+    other_machine.publish("two")
+    workspace = machine.fake().workspace
+    waiting = [other_machine]
 
     def gate(method: str, name: str) -> bool:
         if method == "PUT" and "/commits/" in name and waiting:
             waiting.pop().promote("v0002")  # between the pull and the commit of this machine
-            here.fake()
+            machine.fake()
         return True
 
     bucket.gate = gate
     with pytest.raises(RegistryError, match="has become champion in the meantime"):
         registry.promote("animals", "v0001", workspace, who="bob", why="", expected_champion="")
-    assert here.aliases() == there.aliases() == {"champion": "v0002"}
+    assert machine.aliases() == other_machine.aliases() == {"champion": "v0002"}
 
 
 @pytest.mark.slow
-def test_promote_champion_of_another_machine_is_compared_again(here: Machine, there: Machine) -> None:
+def test_promote_champion_of_another_machine_is_compared_again(
+    machine: Machine, other_machine: Machine
+) -> None:
     """Both were trained when there was no champion; the other machine is first, and its model is better."""
-    assert there.decide("two", skill=4.0).promoted
-    first = here.decide("one", skill=1.0)
+    assert other_machine.decide("two", skill=4.0).promoted
+    first = machine.decide("one", skill=1.0)
     assert (first.promoted, first.champion_changed, first.champion) == (False, True, "v0001")
     assert "became champion during this run" in first.verdict
-    again = here.decide("one", 1.0, "two", 4.0)
+    again = machine.decide("one", 1.0, "two", 4.0)
     assert (again.version, again.promoted, again.champion_changed) == ("v0002", False, False)
-    assert not there.decide("two", skill=4.0).champion_changed  # the champion itself
+    assert not other_machine.decide("two", skill=4.0).champion_changed  # the champion itself
     assert "paired" in again.evidence
-    lines = decisions.read_decisions("animals", there.fake().workspace)
+    lines = decisions.read_decisions("animals", other_machine.fake().workspace)
     assert [line["looked"] for line in lines] == [False, False, True]
-    assert decisions.evidence_of(lines[-1]["challenger"], "animals", there.fake().workspace) == json.loads(
-        json.dumps(again.evidence)
-    )
+    assert decisions.evidence_of(
+        lines[-1]["challenger"], "animals", other_machine.fake().workspace
+    ) == json.loads(json.dumps(again.evidence))
 
 
-def test_registry_uncommitted_changes_of_a_kill_are_undone(here: Machine, there: Machine) -> None:
-    version = here.publish("one")
-    here.promote("v0001")
+def test_registry_uncommitted_changes_of_a_kill_are_undone(machine: Machine, other_machine: Machine) -> None:
+    version = machine.publish("one")
+    machine.promote("v0001")
     directory = version.directory.parent
     (directory / "aliases.json").write_text('{"format": 1, "aliases": {"champion": "v0009"}, "change": null}')
     with (directory / "log.jsonl").open("a") as log:
         log.write('{"action": "promote", "half')
     (directory / "v0002").mkdir()
-    assert here.aliases() == {"champion": "v0001"}
-    assert here.names() == ["v0001"]
-    assert len(registry.history("animals", here.fake().workspace)) == 2
-    assert there.publish("two").version == "v0002"
+    assert machine.aliases() == {"champion": "v0001"}
+    assert machine.names() == ["v0001"]
+    assert len(registry.history("animals", machine.fake().workspace)) == 2
+    assert other_machine.publish("two").version == "v0002"
 
 
 @pytest.mark.slow
-def test_publish_deleted_number_is_not_used_again(here: Machine, there: Machine, bucket: Bucket) -> None:
-    here.publish("one")
-    here.publish("two")
-    there.names()
-    retention.delete("animals", "v0002", here.fake().workspace, who="ann", why="bad")
+def test_publish_deleted_number_is_not_used_again(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    machine.publish("one")
+    machine.publish("two")
+    other_machine.names()
+    retention.delete("animals", "v0002", machine.fake().workspace, who="ann", why="bad")
     assert [name for name in bucket.objects() if "/v0002/" in name] == ["models/animals/v0002/manifest.json"]
-    assert there.names() == ["v0001"]
-    assert not (there.fake().workspace.models / "animals" / "v0002").exists()
-    assert there.publish("three").version == "v0003"
+    assert other_machine.names() == ["v0001"]
+    assert not (other_machine.fake().workspace.models / "animals" / "v0002").exists()
+    assert other_machine.publish("three").version == "v0003"
 
 
-def test_publish_number_deleted_meanwhile_is_not_used(here: Machine, there: Machine, bucket: Bucket) -> None:
-    fake = here.fake()
+def test_publish_number_deleted_meanwhile_is_not_used(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    fake = machine.fake()
     handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
-    waiting = [there]
+    waiting = [other_machine]
 
     def gate(method: str, name: str) -> bool:
         if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and waiting:
             other = waiting.pop()
             other.publish("two")
             retention.delete("animals", "v0001", other.fake().workspace, who="bob", why="bad")
-            here.fake()
+            machine.fake()
         return True
 
     bucket.gate = gate
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     assert registry.publish(*handles, "animals", facts, fake.workspace).version == "v0002"
-    assert here.names() == there.names() == ["v0002"]
+    assert machine.names() == other_machine.names() == ["v0002"]
 
 
 @pytest.mark.slow
 def test_publish_network_failure_leaves_no_version(
-    here: Machine, there: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, other_machine: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     bucket.gate = lambda method, name: method != "PUT" or not name.startswith("models/")
     with pytest.raises(NetworkError, match="could not be written"):
-        here.publish("one")
-    assert there.names() == here.names() == []
+        machine.publish("one")
+    assert other_machine.names() == machine.names() == []
     bucket.gate = lambda *_: True
-    assert here.publish("one").version == "v0001"
-    assert there.names() == ["v0001"]
+    assert machine.publish("one").version == "v0001"
+    assert other_machine.names() == ["v0001"]
 
 
-def test_notes_are_shared_between_machines(here: Machine, there: Machine) -> None:
-    version = here.publish("one")
+def test_notes_are_shared_between_machines(machine: Machine, other_machine: Machine) -> None:
+    version = machine.publish("one")
     notes = version.directory.parent / "card_notes.md"
     notes.write_text("## Intended use\nSorting parcels.\n")
-    here.promote("v0001")
-    second = there.publish("two")
+    machine.promote("v0001")
+    second = other_machine.publish("two")
     assert "Sorting parcels." in (second.directory / "model_card.md").read_text()
     other_notes = second.directory.parent / "card_notes.md"
     other_notes.write_text("## Intended use\nSorting letters.\n")
-    there.promote("v0002")
-    here.aliases()
+    other_machine.promote("v0002")
+    machine.aliases()
     assert "letters" in notes.read_text()
 
 
-def test_pull_lost_commits_raise(here: Machine, bucket: Bucket) -> None:
-    here.publish("one")
+def test_pull_lost_commits_raise(machine: Machine, bucket: Bucket) -> None:
+    machine.publish("one")
     for name in bucket.objects():
         if "/commits/" in name:
             bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{name}")
     with pytest.raises(Exception, match="has lost commits"):
-        here.names()
+        machine.names()
 
 
-def test_tables_two_machines_share_rows(here: Machine, there: Machine, bucket: Bucket) -> None:
-    for number, machine in enumerate((here, there), 1):
+def test_tables_two_machines_share_rows(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:
+    for number, machine in enumerate((machine, other_machine), 1):
         frame = pd.DataFrame([{"test_accuracy": number / 10}])
         tables.append("runs", "animals", f"r{number}", frame, machine.fake().workspace)
-    for machine in (here, there):
+    for machine in (machine, other_machine):
         assert sorted(tables.read("runs", machine.fake().workspace)["test_accuracy"]) == [0.1, 0.2]
     bucket.forget()
-    tables.read("runs", there.fake().workspace)
+    tables.read("runs", other_machine.fake().workspace)
     assert bucket.count("GET", "parquet") == 0
     direct = pd.read_parquet(f"{ADDRESS}/metrics/runs")
     assert sorted(direct["run_id"]) == ["r1", "r2"]
 
 
-def test_tables_append_uploads_parts_of_a_killed_run(here: Machine, there: Machine, bucket: Bucket) -> None:
-    workspace = here.fake().workspace
+def test_tables_append_uploads_parts_of_a_killed_run(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    workspace = machine.fake().workspace
     tables.append("runs", "animals", "r1", pd.DataFrame([{"test_accuracy": 0.1}]), workspace)
     bucket.client.delete_object(Bucket="plumb", Key="team/ws/metrics/runs/dataset=animals/r1.parquet")
     tables.append("runs", "animals", "r2", pd.DataFrame([{"test_accuracy": 0.2}]), workspace)
-    assert set(tables.read("runs", there.fake().workspace)["run_id"]) == {"r1", "r2"}
+    assert set(tables.read("runs", other_machine.fake().workspace)["run_id"]) == {"r1", "r2"}
 
 
 def findings(machine: Machine) -> list[str]:
@@ -223,24 +233,26 @@ def findings(machine: Machine) -> list[str]:
     return [f"{finding.found}: {finding.fix}" for finding in results if finding.about == "store"]
 
 
-def test_run_checks_reports_problems_in_the_store(here: Machine, there: Machine, bucket: Bucket) -> None:
-    here.publish("one")
-    (complete,) = findings(there)
+def test_run_checks_reports_problems_in_the_store(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    machine.publish("one")
+    (complete,) = findings(other_machine)
     assert complete.startswith("all 5 directories at s3://plumb/team/ws are complete")
     names = list(bucket.objects())
     (model,) = (name for name in names if name.endswith("model.keras") and name.startswith("models"))
     bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{model}")
     bucket.client.put_object(Bucket="plumb", Key="team/ws/tensors/abc/def/x.npy", Body=bytes(2_000_000))
     bucket.client.create_multipart_upload(Bucket="plumb", Key="team/ws/tensors/abc/def/y.npy")
-    broken, orphans, unfinished = findings(there)
+    broken, orphans, unfinished = findings(other_machine)
     assert broken == "models/animals/v0001 lacks model.keras: restore its objects"
     assert orphans.startswith("2.0 MB in 1 folders belong to no manifest, such as tensors/abc/def")
     assert "tensors/abc/def/y.npy" in unfinished
 
 
 @pytest.mark.slow
-def test_publish_two_writers_with_mirrors_and_kills(here: Machine, bucket: Bucket) -> None:
-    fake = here.fake()
+def test_publish_two_writers_with_mirrors_and_kills(machine: Machine, bucket: Bucket) -> None:
+    fake = machine.fake()
     publish_concurrently(fake, writers=2, models=2, kills_wanted=1, seed=1, patience=120)
     check(fake, 4)
     assert half_visible(bucket.objects()) == []
@@ -248,12 +260,14 @@ def test_publish_two_writers_with_mirrors_and_kills(here: Machine, bucket: Bucke
 
 @pytest.mark.stress
 @pytest.mark.timeout(3600)
-def test_publish_six_writers_with_mirrors_and_kills(here: Machine, there: Machine, bucket: Bucket) -> None:
-    fake = here.fake()
+def test_publish_six_writers_with_mirrors_and_kills(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    fake = machine.fake()
     kills = publish_concurrently(fake, writers=6, models=10, kills_wanted=20, seed=2, patience=1500)
     print(f"{kills} kills")
     check(fake, 60)
     assert half_visible(bucket.objects()) == []
-    check(there.fake(), 60)
+    check(other_machine.fake(), 60)
     numbers = sorted(name for name in bucket.objects() if f"/{commits.FOLDER}/" in name)
     assert [int(name[-13:-5]) for name in numbers] == list(range(1, len(numbers) + 1))

@@ -1,3 +1,5 @@
+"""Which edits of the code change a stage's code hash."""
+
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ HELPER = "def times(x, factor):\n    return x * factor\n"
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
+    """A source tree of four modules: `main` uses `helper` and `errors`, and not `bystander`."""
     package = tmp_path / "tasks" / "core"
     package.mkdir(parents=True)
     (package / "main.py").write_text(MAIN)
@@ -36,6 +39,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def hashes(root: Path, module: str = "main") -> dict[str, str]:
+    """The hash of the module and of each module that it imports, read anew from the files."""
     code_hash._read.cache_clear()
     return code_hash.hashes(f"tasks.core.{module}", root=root)
 
@@ -48,7 +52,7 @@ def edit(root: Path, module: str, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "old", "new", "counts"),
+    ("module", "old", "new", "changes_hash"),
     [
         ("main", "x, 2", "x, 3", True),
         ("main", "More prose", "Other prose", False),
@@ -66,14 +70,16 @@ def edit(root: Path, module: str, old: str, new: str) -> None:
         *("text of a log call", "a log call", "text of an error", "beyond the boundary"),
     ],
 )
-def test_what_counts(tree: Path, module: str, old: str, new: str, counts: bool) -> None:
+def test_code_hash_changes_only_after_an_edit_that_can_change_results(
+    tree: Path, module: str, old: str, new: str, changes_hash: bool
+) -> None:
     before = hashes(tree)
     edit(tree, module, old, new)
     changed = {name for name, after in hashes(tree).items() if after != before[name]}
     assert list(before) == ["helper", "main"]
-    assert changed == ({module} if counts else set())
+    assert changed == ({module} if changes_hash else set())
 
 
-def test_imports_inside_functions_are_followed(tree: Path) -> None:
+def test_code_hash_of_a_function_level_import_includes_the_module(tree: Path) -> None:
     edit(tree, "bystander", "x = 1", "def late():\n    from tasks.core import main")
     assert list(hashes(tree, "bystander")) == ["bystander", "helper", "main"]

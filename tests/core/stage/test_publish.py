@@ -1,3 +1,5 @@
+"""Publishing finished directories: once, completely, and with every damage detected."""
+
 import json
 import os
 import subprocess
@@ -13,48 +15,49 @@ from tasks.core.stage.ingredients import Ingredients
 from tasks.core.storage import manifests
 
 ROOT = Path(__file__).resolve().parents[3]
-MADE_OF = Ingredients("normalize", {"raw": "abc"}, {"image_size": 32})
+INGREDIENTS = Ingredients("normalize", {"raw": "abc"}, {"image_size": 32})
 
 
 def build(directory: Path) -> dict[str, int]:
+    """Writes two small files."""
     (directory / "a.txt").write_text("one")
     (directory / "b.txt").write_text("two")
     return {"files": 2}
 
 
-def test_publish_makes_a_directory_once(tmp_path: Path) -> None:
+def test_publish_twice_builds_once(tmp_path: Path) -> None:
     calls = []
 
-    def counted(directory: Path) -> dict[str, int]:
+    def counting_build(directory: Path) -> dict[str, int]:
         calls.append(directory)
         return build(directory)
 
-    first = publish.publish(tmp_path / "d", MADE_OF, counted)
-    second = publish.publish(tmp_path / "d", MADE_OF, counted)
+    first = publish.publish(tmp_path / "d", INGREDIENTS, counting_build)
+    second = publish.publish(tmp_path / "d", INGREDIENTS, counting_build)
     assert len(calls) == 1
     assert first == second
     assert first["facts"] == {"files": 2}
     assert set(first["files"]) == {"a.txt", "b.txt"}
-    assert first["digest"] == MADE_OF.digest
+    assert first["digest"] == INGREDIENTS.digest
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []
 
 
-def test_a_failing_build_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:
-    publish.publish(tmp_path / "d", MADE_OF, build)
+def test_publish_when_the_build_fails_keeps_the_previous_directory(tmp_path: Path) -> None:
+    publish.publish(tmp_path / "d", INGREDIENTS, build)
 
-    def failing(directory: Path) -> dict[str, int]:
+    def failing_build(directory: Path) -> dict[str, int]:
         (directory / "half").write_text("half")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        publish.publish(tmp_path / "d", MADE_OF, failing, refresh=True)
+        publish.publish(tmp_path / "d", INGREDIENTS, failing_build, refresh=True)
     with pytest.raises(OSError, match="disk full"):
-        publish.publish(tmp_path / "e", MADE_OF, failing)
+        publish.publish(tmp_path / "e", INGREDIENTS, failing_build)
     assert manifests.is_complete(tmp_path / "d")
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")) == ["d"]
 
 
-def test_a_killed_build_is_swept_by_the_next(tmp_path: Path) -> None:
+def test_publish_after_a_killed_build_removes_its_staging_directory(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import os, signal, sys
         from pathlib import Path
@@ -67,26 +70,26 @@ def test_a_killed_build_is_swept_by_the_next(tmp_path: Path) -> None:
     """)
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
     assert len(list(tmp_path.glob(".d.*.tmp"))) == 1
-    publish.publish(tmp_path / "d", MADE_OF, build)
+    publish.publish(tmp_path / "d", INGREDIENTS, build)
     assert list(tmp_path.glob(".d.*.tmp")) == []
     assert manifests.is_complete(tmp_path / "d")
 
 
 @pytest.mark.parametrize("thorough", [False, True])
-def test_damage_is_found(tmp_path: Path, thorough: bool) -> None:
-    publish.publish(tmp_path / "d", MADE_OF, build)
-    (tmp_path / "d" / "a.txt").write_text("onE")  # the same size: only the content tells
+def test_find_damage_reports_changed_and_missing_files(tmp_path: Path, thorough: bool) -> None:
+    publish.publish(tmp_path / "d", INGREDIENTS, build)
+    (tmp_path / "d" / "a.txt").write_text("onE")  # the same size: only the content differs
     assert "other content" in manifests.find_damage(tmp_path / "d", thorough=thorough)
     (tmp_path / "d" / "a.txt").unlink()
     assert "missing" in manifests.find_damage(tmp_path / "d", thorough=thorough)
 
 
-def test_a_large_file_with_its_time_kept_needs_the_thorough_look(tmp_path: Path) -> None:
-    def large(directory: Path) -> dict[str, int]:
+def test_find_damage_of_a_large_file_with_kept_mtime_needs_thorough(tmp_path: Path) -> None:
+    def build_large(directory: Path) -> dict[str, int]:
         (directory / "big").write_bytes(b"x" * (manifests.ALWAYS_HASHED_BYTES + 1))
         return {}
 
-    publish.publish(tmp_path / "d", MADE_OF, large)
+    publish.publish(tmp_path / "d", INGREDIENTS, build_large)
     path = tmp_path / "d" / "big"
     times = path.stat()
     path.write_bytes(b"y" * (manifests.ALWAYS_HASHED_BYTES + 1))
@@ -96,8 +99,8 @@ def test_a_large_file_with_its_time_kept_needs_the_thorough_look(tmp_path: Path)
     assert "other content" in manifests.find_damage(tmp_path / "d", thorough=True)
 
 
-def test_a_copied_workspace_is_whole(tmp_path: Path) -> None:
-    publish.publish(tmp_path / "d", MADE_OF, build)
+def test_is_complete_after_a_copy_with_new_mtimes_is_true(tmp_path: Path) -> None:
+    publish.publish(tmp_path / "d", INGREDIENTS, build)
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in (tmp_path / "d").iterdir():
@@ -105,17 +108,17 @@ def test_a_copied_workspace_is_whole(tmp_path: Path) -> None:
     assert manifests.is_complete(copy)
 
 
-def test_an_unknown_format_is_refused_by_name(tmp_path: Path) -> None:
-    publish.publish(tmp_path / "d", MADE_OF, build)
+def test_read_manifest_of_unknown_format_is_refused_and_named(tmp_path: Path) -> None:
+    publish.publish(tmp_path / "d", INGREDIENTS, build)
     path = tmp_path / "d" / manifests.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(FormatError, match="format 99"):
         manifests.read(tmp_path / "d")
 
 
-def test_the_digest_follows_every_ingredient() -> None:
+def test_digest_changes_with_every_ingredient() -> None:
     variants = [
-        MADE_OF,
+        INGREDIENTS,
         Ingredients("audit", {"raw": "abc"}, {"image_size": 32}),
         Ingredients("normalize", {"raw": "abd"}, {"image_size": 32}),
         Ingredients("normalize", {"raw": "abc"}, {"image_size": 33}),
@@ -123,10 +126,10 @@ def test_the_digest_follows_every_ingredient() -> None:
         Ingredients("normalize", {"raw": "abc"}, {"image_size": 32}, libraries=("numpy",)),
     ]
     assert len({variant.digest for variant in variants}) == len(variants)
-    assert Ingredients("normalize", {"raw": "abc"}, {"image_size": 32}).digest == MADE_OF.digest
+    assert Ingredients("normalize", {"raw": "abc"}, {"image_size": 32}).digest == INGREDIENTS.digest
 
 
-def test_changes_are_named() -> None:
+def test_changes_name_code_inputs_libraries_and_parameters() -> None:
     old = {
         "code": {"data.decode": "a", "data.rows": "c"},
         "inputs": {"raw": "1"},

@@ -13,13 +13,14 @@ from tests.support.s3_server import ADDRESS, Bucket
 
 @pytest.fixture
 def store(bucket: Bucket) -> Store:
+    """The store of the empty bucket."""
     return open_store(ADDRESS)
 
 
-def test_an_object_is_created_once(store: Store) -> None:
+def test_store_creates_an_object_once_and_lists_reads_and_removes_it(store: Store) -> None:
     assert store.create("a/b", b"mine")
     assert not store.create("a/b", b"another's")
-    assert store.create("a/b", b"mine")  # what a second try after a lost answer would find
+    assert store.create("a/b", b"mine")  # a retry after a lost answer finds its own bytes
     assert store.read("a/b") == b"mine"
     assert store.read("a/c") is None
     assert store.listing("a") == {"a/b": 4}
@@ -31,14 +32,14 @@ def test_an_object_is_created_once(store: Store) -> None:
     assert store.listing("") == {}
 
 
-def test_a_lost_answer_does_not_make_a_creation_fail(store: Store, bucket: Bucket) -> None:
+def test_create_after_a_lost_answer_succeeds(store: Store, bucket: Bucket) -> None:
     bucket.losing.add("a/b")
     assert store.create("a/b", b"mine")
     assert bucket.count("PUT", "a/b") == 2
     assert store.read("a/b") == b"mine"
 
 
-def test_files_go_up_and_come_down(store: Store, tmp_path: Path) -> None:
+def test_upload_then_download_gives_the_same_bytes(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(256)) * 1000)
     store.upload(tmp_path / "file", "x/file")
     assert store.download("x/file", tmp_path / "new" / "file")
@@ -47,7 +48,7 @@ def test_files_go_up_and_come_down(store: Store, tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_store_without_conditions_is_refused(bucket: Bucket) -> None:
+def test_open_workspace_without_conditional_writes_is_refused(bucket: Bucket) -> None:
     bucket.conditional = False
     with pytest.raises(UsageError, match="cannot hold a workspace") as caught:
         mirror.open_workspace(ADDRESS)
@@ -55,7 +56,7 @@ def test_a_store_without_conditions_is_refused(bucket: Bucket) -> None:
     assert bucket.objects() == {}
 
 
-def test_a_mirror_asks_once_whether_the_store_will_do(bucket: Bucket) -> None:
+def test_open_workspace_checks_the_store_once_per_mirror(bucket: Bucket) -> None:
     mirror.open_workspace(ADDRESS)
     assert bucket.count("PUT", r"\.probes/") == 2
     mirror.open_workspace(ADDRESS)
@@ -64,21 +65,23 @@ def test_a_mirror_asks_once_whether_the_store_will_do(bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "words"),
+    ("address", "expected"),
     [
-        ("s3://no-such-bucket/ws", "is not there"),
+        ("s3://no-such-bucket/ws", "does not exist"),
         ("file:///tmp/ws", "cannot hold a workspace"),
         ("memory://ws", "cannot hold a workspace"),
-        ("odd://ws", "of an unknown kind"),
+        ("odd://ws", "has an unknown scheme"),
         ("adl://b/ws", "a package that is not installed"),
     ],
 )
-def test_what_cannot_hold_a_workspace_is_said(bucket: Bucket, address: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_open_workspace_at_an_unsuitable_address_is_refused(
+    bucket: Bucket, address: str, expected: str
+) -> None:
+    with pytest.raises(UsageError, match=expected):
         mirror.open_workspace(address)
 
 
-def test_a_server_that_does_not_answer_is_a_network_fault(
+def test_read_from_a_server_that_does_not_answer_is_a_network_error(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -88,7 +91,7 @@ def test_a_server_that_does_not_answer_is_a_network_fault(
     assert "run again" in caught.value.parts["to do"]
 
 
-def test_missing_credentials_are_said(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_without_credentials_is_a_usage_error(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(UsageError, match="may not be written") as caught:
@@ -100,11 +103,13 @@ def test_missing_credentials_are_said(bucket: Bucket, monkeypatch: pytest.Monkey
     ("given", "address"),
     [
         ("s3://bucket/team/ws/", "s3://bucket/team/ws"),
-        (Path("s3://bucket/team/ws"), "s3://bucket/team/ws"),  # a path has one of the slashes
+        (Path("s3://bucket/team/ws"), "s3://bucket/team/ws"),  # Path keeps one of the two slashes
         ("gs://bucket/ws", "gs://bucket/ws"),
     ],
 )
-def test_addresses_are_known(given: str | Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workspace_at_an_address_has_a_mirror(
+    given: str | Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PLUMBLINE_MIRROR", "/mirrors")
     workspace = Workspace.at(given)
     assert workspace.address == address
@@ -112,7 +117,7 @@ def test_addresses_are_known(given: str | Path, address: str, monkeypatch: pytes
     assert workspace.root != Workspace.at("s3://bucket/team-ws").root
 
 
-def test_a_folder_is_no_address(tmp_path: Path) -> None:
+def test_workspace_at_a_folder_has_no_address(tmp_path: Path) -> None:
     assert Workspace.at(tmp_path / "s3:").address == ""
     assert Workspace.at("c:/photos").address == ""
     assert mirror.of_workspace(Workspace.at(tmp_path)) is None

@@ -110,7 +110,7 @@ def test_audit_planted_near_duplicates_are_found(tmp_path: Path, workspace: Work
     )
 
 
-@pytest.mark.parametrize("size", [32, 96])
+@pytest.mark.parametrize("size", [32, pytest.param(96, marks=pytest.mark.slow)])
 def test_audit_enlarged_images_are_compared_at_original_size(
     tmp_path: Path, workspace: Workspace, size: int
 ) -> None:

@@ -68,6 +68,7 @@ def test_learned_radius_contains_copies_of_unseen_images(perturbation: str, chan
     assert alignment.correlation(images.astype(np.float32), copies.astype(np.float32)).min() > 0.9
 
 
+@pytest.mark.slow
 def test_pixel_tolerance_of_drawings_is_smaller_than_of_photos() -> None:
     """Handwritten digits of MNIST's size: different digits correlate more than different photos."""
     pixels, _ = load_digits(return_X_y=True)
@@ -89,6 +90,7 @@ def test_pixel_tolerance_of_drawings_is_smaller_than_of_photos() -> None:
     assert np.sum(difference <= 0.1 * (1 - pairs.distance / learned.radius / 2)) > 500
 
 
+@pytest.mark.slow
 def test_learn_same_images_give_the_same_distance() -> None:
     one, other = (LearnedDistance.learn(scenes(200)) for _ in range(2))
     assert one.radius == other.radius
@@ -153,6 +155,7 @@ def test_correlation_of_an_empty_image_is_zero() -> None:
     assert alignment.correlation(empty, empty) == [0]
 
 
+@pytest.mark.slow
 def test_learn_holds_few_full_size_images_in_memory() -> None:
     """480 images and four copies of each are made twice; at full size they would take 184 MB each time."""
     images = scenes(60, side=160)

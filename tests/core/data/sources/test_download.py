@@ -277,6 +277,7 @@ def test_fetch_killed_download_is_resumed_by_the_next_process(
     assert [request.start for request in server.requests_to(url)] == [0, kept]
 
 
+@pytest.mark.slow
 def test_fetch_concurrent_processes_download_once(server: FaultyServer, destination: Path) -> None:
     url = server.address(Answer(rate=400e3))
     processes = [start(server.file(url), destination) for _ in range(3)]

@@ -1,0 +1,270 @@
+"""docs/outputs.md: the folders and files of a workspace, and the columns of its tables."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
+
+from tasks.core.data.audit import duplicate_table
+from tasks.core.data.tensors import normalize, quarantine
+from tasks.core.model.inference import predict_batch
+from tasks.core.runs import tables
+from tasks.core.stage.stages import PARTS, STAGES
+
+# The folders of a workspace, and the files in each. A stage's folder starts with the stage's name.
+TREE: dict[str, tuple[str, dict[str, str]]] = {
+    "downloads/<sha256>/": ("archives of known datasets, copies of files at addresses", {}),
+    "raw/<digest>/": (
+        "the files of the source",
+        {"files.parquet": "path, bytes, SHA-256, split and class of every file"},
+    ),
+    "tensors/<digest>/": (
+        "images as arrays",
+        {
+            "{train,val,test}.images.npy": "uint8 (N, H, W, C), 0..255",
+            "{train,val,test}.labels.npy": "int32 (N,)",
+            "rows.parquet": "which image each row is, see below",
+            "quarantine.parquet": "images with a problem, see below",
+        },
+    ),
+    "audits/<digest>/": (
+        "duplicates, leaks, outliers",
+        {
+            "audit.json": "the figures",
+            "duplicates.parquet": "pairs of duplicates, see below",
+            "{train,val,test}.leaks.npy": "bool (N,): whether the image leaks",
+            "outliers.parquet": "images of unusual brightness, size or shape",
+        },
+    ),
+    "training/<digest>/": (
+        "the trained model",
+        {
+            "model.keras": "uint8 images in, calibrated probabilities out",
+            "weights.npz": "the weights alone",
+            "history.parquet": "loss and accuracy of every epoch",
+        },
+    ),
+    "training/<digest>.checkpoints/": ("a training that has not ended", {}),
+    "predictions/<digest>/": (
+        "probabilities",
+        {
+            "{val,test}.probabilities.npy": "float32 (N, classes), rows as in the tensors",
+            "train.probabilities.npy": "of cross_predict",
+        },
+    ),
+    "evaluations/<digest>/": (
+        "the scores",
+        {
+            "metrics.json": "every metric of val and test with its interval",
+            "classes.parquet": "precision, recall and F1 of every class",
+            "confusion.npy": "int64 (classes, classes): label, predicted label; test images",
+            "calibration.json": "calibration error, Brier score, abstention thresholds",
+        },
+    ),
+    "label_issues/<digest>/": (
+        "labels in doubt",
+        {"label_issues.parquet": "see below", "label_issues.csv": "the form for --corrections"},
+    ),
+    "profiles/<digest>/": (
+        "the val images in numbers, for drift",
+        {"profile.parquet": "one row per val image", "embedding.npz": "how embeddings are projected"},
+    ),
+    "exports/<digest>/": ("other formats", {"certificate.json": "what each file did on the test images"}),
+    "models/<dataset>/v0001/": (
+        "a published version, never changed",
+        {
+            "model.keras": "the model",
+            "model_card.md": "data, recipe, metrics, limits",
+            "profile/, exports/": "as above",
+        },
+    ),
+    "models/<dataset>/": (
+        "the registry of a dataset",
+        {
+            "aliases.json": "champion, previous, and names of your own",
+            "log.jsonl": "every change of an alias or version",
+            "decisions.jsonl, decisions/": "every decision of the gate, with its evidence",
+            "card_notes.md": "your text for the model cards",
+        },
+    ),
+    "metrics/<table>/dataset=<name>/": ("the metrics tables, one parquet file a run", {}),
+    "reports/<digest>/": (
+        "the report of a run or a sweep",
+        {
+            "report.html": "the report, readable without network",
+            "summary.md, classes.json": "what Prefect's dashboard shows",
+            "sweep.html, sweep.png": "the report of a sweep",
+            "trials.parquet": "the trials of the sweep",
+        },
+    ),
+    "results/": ("Prefect's results, which may be deleted", {}),
+}
+ROWS = {
+    "split": '"train", "val" or "test"',
+    "row": "row of the image in the arrays of its split",
+    "image_id": "SHA-256 of the image's content",
+    "path": "where the image is in the source",
+    "label": "number of the class",
+    "class_name": "name of the class",
+    "height": "height of the original image after orientation, pixels",
+    "width": "width of the original image after orientation, pixels",
+    "channels": "1 if the original image is grey, else 3",
+}
+QUARANTINE = {
+    "path": "where the image is in the source",
+    "reason": "what is wrong with it",
+    "done": "whether it was left out or kept",
+}
+DUPLICATES = {
+    "split_a": "split of the first image",
+    "row_a": "row of the first image in the arrays of its split",
+    "split_b": "split of the second image: the same, or a later one of train, val, test",
+    "row_b": "row of the second image in the arrays of its split",
+    "kind": '"exact": the same content; "near": alike',
+    "distance": "0 if exact; else above 0 and at most 1, which is the largest distance that counts",
+}
+ISSUES = {
+    "split": ("string", '"train", "val" or "test"'),
+    "row": ("int64", "row of the image in the arrays of its split"),
+    "label": ("int32", "number of the given class"),
+    "class_name": ("string", "name of the given class"),
+    "suggested_label": ("int64", "number of the most probable other class"),
+    "suggested_class_name": ("string", "name of the most probable other class"),
+    "probability": ("double", "probability of the given class, 0..1"),
+    "suggested_probability": ("double", "probability of the suggested class, 0..1"),
+    "image_id": ("string", "SHA-256 of the image's content"),
+    "path": ("string", "where the image is in the source"),
+}
+PREDICTIONS = {
+    "path": "absolute path, or address, of the file",
+    "row": "row in a parquet file; null for an image file",
+    "predicted_label": "number of the predicted class; null without an answer",
+    "predicted_class_name": "name of the predicted class; null without an answer",
+    "probability": "probability of the most probable class, 0..1; null if the image is unreadable",
+    "probabilities": "probability of every class, in the order of the model's classes",
+    "abstained": "whether the model gave no answer because it is not sure enough",
+    "problem": "why the image is unreadable; otherwise null",
+    "model": "version of the model",
+}
+TABLES = {
+    "runs": "One row per run.",
+    "epochs": "One row per epoch of every training.",
+    "classes": "One row per class of val and test.",
+    "predictions": "One row per image of val and test.",
+    "trials": "One row per trial of a sweep.",
+}
+OUTPUTS = """\
+# Outputs
+
+This page says what lies in a workspace, and which columns the tables have. It is written by
+`python tests/docs/generate.py`.
+
+The workspace is `./workspace`, or what `--workspace` or the environment variable `PLUMBLINE_WORKSPACE` says.
+`<digest>` stands for the digest of everything that decides the output
+([Architecture](architecture.md#the-stage-contract)). Every such folder also has a `manifest.json`: the
+SHA-256 of each file, the ingredients, and what the output cost.
+
+## Workspace
+
+```text
+{tree}
+```
+
+Names that begin with a dot are locks, caches of hashes, and files that are being written.
+
+## Read the tables
+
+Each of these reads a whole table:
+
+```python
+pandas.read_parquet("workspace/metrics/runs")
+polars.read_parquet("workspace/metrics/runs/*/*.parquet", hive_partitioning=True)
+duckdb.sql("select dataset, max(test_accuracy) from 'workspace/metrics/runs/*/*.parquet' group by dataset")
+```
+
+The column `dataset` comes from the name of the folder. A table only gains columns; rows of older runs have
+null there. `evaluation` joins the tables `runs`, `epochs`, `classes` and `predictions`.
+
+## Metrics tables
+
+{metrics}
+
+## Tables of the stages
+
+### tensors/&lt;digest&gt;/rows.parquet
+
+One row per image. {rows}
+
+### tensors/&lt;digest&gt;/quarantine.parquet
+
+One row per image with a problem ([Data](data.md#quarantine)). {quarantine}
+
+### audits/&lt;digest&gt;/duplicates.parquet
+
+One row per pair of duplicates, the closest first. {duplicates}
+
+### label_issues/&lt;digest&gt;/label_issues.parquet
+
+One row per image whose label is likely wrong, the least likely label first. {issues}
+
+`label_issues.csv` has `image_id`, `path`, `class_name` and `suggested_class_name` of the same rows, and an
+empty column `corrected_class_name` ([Data](data.md#correct-labels)).
+
+## Batch predictions
+
+`plumbline predict` adds one row per image to the folder `--out`, which opens as one table:
+`pandas.read_parquet("predictions")`. {predictions}
+"""
+
+
+def tree() -> str:
+    """The folders of a workspace with their files, as text."""
+    makers: dict[str, list[str]] = {}
+    for stage in (*STAGES, *PARTS):
+        makers.setdefault(stage.folder, []).append(stage.name)
+    del makers[""]  # promote, which writes into `models`
+    lines = ["workspace/"]
+    for path, (meaning, files) in TREE.items():
+        stages = makers.pop(path.partition("/")[0], []) if path.endswith("/<digest>/") else []
+        lines.append(f"  {path:<34}{', '.join(stages)}{': ' * bool(stages)}{meaning}")
+        lines += [f"    {name:<32}  {text}" for name, text in files.items()]
+    assert not makers, f"TREE lacks the folders {', '.join(makers)}"
+    return "\n".join(lines)
+
+
+def files_in(folder: str) -> set[str]:
+    """Names of the files in a folder of `TREE`, without braces."""
+    names = {name for entry in TREE[folder][1] for name in re.split(r", (?![^{]*})", entry)}
+    for name in [name for name in names if "{" in name]:
+        before, choices, after = re.split("[{}]", name)
+        names = names - {name} | {f"{before}{choice}{after}" for choice in choices.split(",")}
+    return names
+
+
+def columns(rows: Iterable[tuple[str, object, str]]) -> str:
+    """A Markdown table of columns, after an empty line."""
+    lines = [f"| `{name}` | {kind} | {meaning} |" for name, kind, meaning in rows]
+    return "\n".join(["\n\n| column | type | meaning |", "|---|---|---|", *lines]).lstrip(" ")
+
+
+def columns_of(schema: pa.Schema, meanings: Mapping[str, str]) -> str:
+    """The columns of a schema; `meanings` must name the same ones."""
+    assert list(meanings) == schema.names, f"{schema.names} have other meanings: {list(meanings)}"
+    return columns((field.name, field.type, meanings[field.name]) for field in schema)
+
+
+def page() -> str:
+    """The text of docs/outputs.md."""
+    assert list(TABLES) == list(tables.SCHEMAS)
+    metrics = [f"### {name}\n\n{text}\n\n{tables.columns_markdown(name)}" for name, text in TABLES.items()]
+    text = OUTPUTS.format(
+        tree=tree(),
+        metrics="\n\n".join(metrics),
+        rows=columns_of(normalize.ROW_SCHEMA, ROWS),
+        quarantine=columns_of(quarantine.SCHEMA, QUARANTINE),
+        duplicates=columns_of(duplicate_table.SCHEMA, DUPLICATES),
+        issues=columns((name, *column) for name, column in ISSUES.items()),
+        predictions=columns_of(predict_batch.SCHEMA, PREDICTIONS),
+    )
+    # Versions of pyarrow differ in the name of a list's values.
+    return re.sub(r"list<\w+: (\w+)>", r"list of \1", text.replace(" \n", "\n"))
