@@ -1,6 +1,6 @@
-"""Models: all code that calculates with TensorFlow. No other package of `tasks.core` does.
+"""Models: everything that calculates with TensorFlow, which no other folder imports.
 
-In the order of a model's life: `architectures`, `training` (the train stage), `export` (published files),
-`inference` (predictions); `devices` serves all of them. Modules outside import TensorFlow code inside
-functions, so that a run whose stages are cached never loads TensorFlow.
+The path of a model: `architectures`, `training` (the train stage), `export` (published files), `inference`
+(predictions). Modules here may import `tasks.core.data` and below. Modules above import this folder inside
+functions, so that a run whose stages are all cached never loads TensorFlow.
 """

@@ -206,11 +206,11 @@ def test_pull_lost_commits_raise(machine: Machine, bucket: Bucket) -> None:
 
 
 def test_tables_two_machines_share_rows(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:
-    for number, machine in enumerate((machine, other_machine), 1):
+    for number, writer in enumerate((machine, other_machine), 1):
         frame = pd.DataFrame([{"test_accuracy": number / 10}])
-        tables.append("runs", "animals", f"r{number}", frame, machine.fake().workspace)
-    for machine in (machine, other_machine):
-        assert sorted(tables.read("runs", machine.fake().workspace)["test_accuracy"]) == [0.1, 0.2]
+        tables.append("runs", "animals", f"r{number}", frame, writer.fake().workspace)
+    for reader in (machine, other_machine):
+        assert sorted(tables.read("runs", reader.fake().workspace)["test_accuracy"]) == [0.1, 0.2]
     bucket.forget()
     tables.read("runs", other_machine.fake().workspace)
     assert bucket.count("GET", "parquet") == 0
