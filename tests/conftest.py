@@ -1,6 +1,7 @@
 """Fixtures of all tests. Prefect gets a home of its own here, before any test imports it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from tests.support.run_cli import Plumbline, write_photos
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket
 
+# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 START_TIMEOUT = 180  # seconds; a first start migrates the database, on a loaded machine
 HOME = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
 os.environ["PREFECT_HOME"] = str(HOME / "prefect")
