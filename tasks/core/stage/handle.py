@@ -1,0 +1,73 @@
+"""The base of handles: a finished directory of the workspace, checked when the handle is constructed.
+
+Constructing a handle checks the files of the directory. When Prefect looks into its cache, it constructs the
+handle from JSON and counts an exception as a cache miss. So a stage whose files are missing or changed runs
+again. In a workspace at an address, constructing a handle downloads missing files.
+"""
+
+import inspect
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tasks.core.errors import FormatError
+from tasks.core.stage import publish
+from tasks.core.storage import manifests
+from tasks.core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A finished directory of the workspace. Constructing one hashes its files and may download them.
+
+    Files up to 1 MiB are hashed each time, larger ones if their modification time changed; see
+    `manifests.find_damage`. The path is resolved against the active workspace of the process. `unchecked`
+    constructs a handle without this check.
+
+    Args:
+        path: The directory, relative to the workspace.
+        digest: The digest of its ingredients; it must be the one in its manifest.
+
+    Raises:
+        FormatError: The directory is missing or damaged, or its manifest has another digest.
+    """
+
+    path: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        problem = publish.ensure_local(self.directory)
+        if not problem and self.manifest["digest"] != self.digest:
+            problem = f"{self.path} has digest {self.manifest['digest']}"
+        if problem:
+            raise FormatError(f"{self.path} is not usable", expected=f"digest {self.digest}", found=problem)
+
+    @classmethod
+    def unchecked(cls, **values: Any) -> Self:
+        """Construct a handle without checking or downloading files, for tests and tools.
+
+        Args:
+            values: All fields that have no default.
+
+        Raises:
+            TypeError: A field is missing or unknown.
+        """
+        bound = inspect.signature(cls).bind(**values)
+        bound.apply_defaults()
+        handle = object.__new__(cls)
+        handle.__dict__.update(bound.arguments)
+        return handle
+
+    @property
+    def directory(self) -> Path:
+        """The absolute path of the directory in the active workspace."""
+        return Workspace.active().root / self.path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest, read from its file at each access."""
+        return manifests.read(self.directory)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name; the constructor accepts them."""
+        return asdict(self)
