@@ -135,6 +135,40 @@ class Reader(Protocol):
         ...
 
 
+class WrappedReader:
+    """A reader that changes a part of another one. What a subclass does not define is the other reader's."""
+
+    reader: Reader
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """See `Reader`."""
+        return self.reader.classes
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """See `Reader`."""
+        return self.reader.shape
+
+    @property
+    def published(self) -> bool:
+        """See `Reader`."""
+        return self.reader.published
+
+    @property
+    def random_access(self) -> bool:
+        """See `Reader`."""
+        return self.reader.random_access
+
+    def index(self) -> ImageIndex:
+        """See `Reader`."""
+        return self.reader.index()
+
+    def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader`."""
+        return self.reader.images(wanted, target)
+
+
 def decode_image(row: int, content: bytes, target: Target) -> DecodedImage | DecodeFailure:
     """Decode the image with this number; an error becomes a `DecodeFailure`."""
     try:

@@ -12,7 +12,7 @@ digests that follow from it, change with the content of the corrections.
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.data.decode import Target
-from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, Reader
+from tasks.core.data.readers.base import UNLABELLED, ImageIndex, Reader, WrappedReader
 from tasks.core.errors import DataError, UsageError
 from tasks.core.stage.handles import RawDataset
 from tasks.core.stage.stages import DOWNLOAD
@@ -146,8 +145,8 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
 
 
 @dataclass(frozen=True)
-class RelabelledReader:
-    """A reader with corrected labels. Everything else is the other reader's."""
+class RelabelledReader(WrappedReader):
+    """A reader with corrected labels."""
 
     reader: Reader
     corrections: Sequence[Correction]
@@ -158,33 +157,9 @@ class RelabelledReader:
         path = raw.directory / NAME
         return cls(reader, read(path)) if path.exists() else reader
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `Reader`."""
-        return self.reader.classes
-
-    @property
-    def shape(self) -> tuple[int, int, int] | None:
-        """See `Reader`."""
-        return self.reader.shape
-
-    @property
-    def published(self) -> bool:
-        """See `Reader`."""
-        return self.reader.published
-
-    @property
-    def random_access(self) -> bool:
-        """See `Reader`."""
-        return self.reader.random_access
-
     def index(self) -> ImageIndex:
         """All images, with corrected labels."""
         return overlay(self.reader.index(), self.classes, self.corrections)
-
-    def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
-        """See `Reader.images`."""
-        return self.reader.images(wanted, target)
 
 
 def _image(row: dict[str, str]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
 from tasks.core.data.readers import factory
-from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex, Reader
+from tasks.core.data.readers.base import DecodedImage, DecodeFailure, Reader, WrappedReader
 from tasks.core.errors import FormatError
 from tasks.core.stage.handles import RawDataset
 from tasks.core.storage import atomic
@@ -78,7 +78,7 @@ def decode(portion: Portion, workspace: Workspace) -> None:
     atomic.write_bytes(portion.path("failed.json", workspace), json.dumps(failed).encode())
 
 
-class DistributedReader:
+class DistributedReader(WrappedReader):
     """A reader whose images are decoded by workers.
 
     Args:
@@ -98,25 +98,6 @@ class DistributedReader:
         self.workspace = Workspace.active()
         mean_bytes = pc.sum(listing.read(raw.directory)["bytes"]).as_py() / max(1, raw.images)
         self.size = images or min(MAX_IMAGES, max(1, int(BYTES / max(1, mean_bytes))))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `Reader`."""
-        return self.reader.classes
-
-    @property
-    def shape(self) -> tuple[int, int, int] | None:
-        """See `Reader`."""
-        return self.reader.shape
-
-    @property
-    def published(self) -> bool:
-        """See `Reader`."""
-        return self.reader.published
-
-    def index(self) -> ImageIndex:
-        """All images, from the local reader."""
-        return self.reader.index()
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """See `Reader.images`. A single portion is decoded in this process."""
