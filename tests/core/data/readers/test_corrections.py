@@ -5,12 +5,15 @@ import pandas as pd
 import pytest
 
 from tasks.core.config import NormalizeSettings, SourceSettings
-from tasks.core.data.readers import corrections
+from tasks.core.data.readers import corrections, factory
 from tasks.core.data.readers.base import ImageIndex, ImageRef
-from tasks.core.data.readers.corrections import Correction
+from tasks.core.data.readers.corrections import Correction, RelabelledReader
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
+from tasks.core.data.tensors.distributed_decode import DistributedReader
 from tasks.core.errors import DataError, UsageError
+from tasks.core.workspace import Workspace
+from tests.support.sample_files import photos
 
 ROWS = ImageIndex.of(
     [
@@ -108,3 +111,25 @@ def test_acquire_corrections_change_the_digest_and_the_labels(tmp_path: Path, wo
     assert (new_rows["label"] == rows["label"])[others].all()
     row = corrected_rows.iloc[0]
     assert np.load(after.directory / f"{row['split']}.labels.npy")[row["row"]] == 7
+
+
+def test_wrapped_readers_keep_what_the_source_says_of_itself(workspace: Workspace) -> None:
+    """A published dataset stays one: none of its readable images is left out, whatever wraps its reader."""
+    raw = acquire.acquire(SourceSettings("digits"), workspace)
+    source = factory.open_raw(raw)
+    distributed = DistributedReader(source, raw, iter, raw.directory, images=1)
+    for reader in (RelabelledReader(source, ()), distributed):
+        assert reader.published is source.published is True
+        assert reader.shape == source.shape == (8, 8, 1)
+        assert reader.classes == source.classes == tuple("0123456789")
+        assert reader.index().label.tolist() == source.index().label.tolist()
+
+
+def test_wrapped_readers_of_small_files_take_them_in_any_order_unless_distributed(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    raw = acquire.acquire(SourceSettings(str(photos(tmp_path / "animals", {"cat": 5, "dog": 5}))), workspace)
+    source = factory.open_raw(raw)
+    assert RelabelledReader(source, ()).random_access is source.random_access is True
+    # Portions are read in the order of their paths.
+    assert DistributedReader(source, raw, iter, raw.directory, images=1).random_access is False
