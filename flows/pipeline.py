@@ -1,20 +1,25 @@
 """The whole chain of stages, and what the training and sweep flows share.
 
-`train_pipeline` is a training run: download, normalize, audit, train, evaluate, cross_predict,
+`train_pipeline` is a training run: download, normalize, audit, embed, select, train, evaluate, cross_predict,
 label_issues, profile, export, promote, report. A stage is called by `run.execute`, which reuses its output
 where nothing that decides it has changed.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
 
 from tasks.audit import audit
+from tasks.core import recipes
+from tasks.core.config import RecipeName
 from tasks.core.data.sources import resolve
+from tasks.core.model.backbones import catalog
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
+from tasks.core.model.selection import candidates
 from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.core.operations import run_lock
 from tasks.core.operations.run_lock import RunOwner
@@ -24,13 +29,16 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    Features,
     Profile,
     RawDataset,
+    Selection,
     TensorCache,
     TrainedModel,
 )
 from tasks.cross_predict import cross_predict
 from tasks.download import download
+from tasks.embed import embed
 from tasks.evaluate import evaluate
 from tasks.export import export
 from tasks.label_issues import label_issues
@@ -44,9 +52,11 @@ from tasks.overfit import overfit
 from tasks.profile import profile
 from tasks.promote import champion_to_compare, promote
 from tasks.report import report
+from tasks.select import select
 from tasks.train import train
 
 T = TypeVar("T")
+FOLDS = 5  # of cross-validated predictions from features
 MAX_ATTEMPTS = 5  # decisions while other machines keep changing the champion; then the verdict says so
 
 
@@ -60,15 +70,31 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     if unchanged := run.unchanged(raw):
         return finish.finish_unchanged(run, raw, unchanged)
     tensors, audited = prepare_data(run, settings, raw)
+    settings, features, selected = choose_recipe(run, settings, raw, tensors, audited)
     training = with_time_limit(train, settings.control.time_limit)
-    trained = run.execute(training, tensors, settings.train, audited)
-    return evaluate_and_promote(run, settings, raw, tensors, audited, trained)
+    trained = run.execute(training, tensors, settings.train, audited, features, raw)
+    return evaluate_and_promote(run, settings, raw, tensors, audited, trained, features, selected)
 
 
 def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
     """From images to audited tensors."""
-    tensors = run.execute(normalize, raw, settings.normalize, settings.runner)
+    tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     return tensors, run.execute(audit, tensors)
+
+
+def choose_recipe(
+    run: Run, settings: TrainRunSettings, raw: RawDataset, tensors: TensorCache, audited: Audit
+) -> tuple[TrainRunSettings, Features | None, Selection | None]:
+    """Settings with a recipe, features if it needs them, and the comparison if there was one."""
+    settings = settings.with_train(candidates.settled(settings.train, tensors))
+    if not recipes.may_be_pretrained(settings.train.recipe):
+        return settings, None, None
+    features = run.execute(embed, raw, tensors, settings.embed, settings.runner)
+    if settings.train.recipe is not RecipeName.auto:
+        return settings, features, None
+    selected = run.execute(select, tensors, settings.train, audited, features, raw)
+    chosen = replace(settings.train, recipe=RecipeName(selected.recipe))
+    return settings.with_train(chosen), features, selected
 
 
 def evaluate_and_promote(
@@ -78,16 +104,26 @@ def evaluate_and_promote(
     tensors: TensorCache,
     audited: Audit,
     trained: TrainedModel,
+    features: Features | None = None,
+    selected: Selection | None = None,
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
     folds, formats = settings.folds, settings.publish.exports
-    evaluation = run.execute(evaluate, trained, tensors)
-    crossed = run.execute(cross_predict, tensors, settings.train, folds) if folds else None
+    of_backbone = features if recipes.is_pretrained(settings.train.recipe) else None
+    of_probe = features if settings.train.recipe is RecipeName.probe else None
+    evaluation = run.execute(evaluate, trained, tensors, raw)
+    crossed = None
+    if folds or of_backbone:  # features give cross-validated predictions for nothing
+        crossed = run.execute(cross_predict, tensors, settings.train, folds or FOLDS, of_backbone)
     issues = run.execute(label_issues, evaluation, tensors, crossed)
-    profiled = run.execute(profile, trained, tensors)
-    exported = run.execute(export, trained, tensors, formats) if formats else None
-    decision = promote_against_champion(run, settings, trained, evaluation, tensors, exported, profiled)
-    inputs = ReportInputs(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues)
+    profiled = run.execute(profile, trained, tensors, raw, of_probe)
+    exported = run.execute(export, trained, tensors, formats, raw) if formats else None
+    decision = promote_against_champion(run, settings, trained, evaluation, raw, tensors, exported, profiled)
+    inputs = ReportInputs(
+        *(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues),
+        features=features,
+        selected=selected,
+    )
     return finish.finish(run, inputs, run.execute(report, inputs))
 
 
@@ -96,6 +132,7 @@ def promote_against_champion(
     settings: RunSettings,
     trained: TrainedModel,
     evaluation: Evaluation,
+    raw: RawDataset,
     tensors: TensorCache,
     exported: Exports | None,
     profiled: Profile,
@@ -104,7 +141,7 @@ def promote_against_champion(
     policy = settings.publish.promote
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
-        rescored = run.execute(evaluate, champion, tensors, role="champion") if champion else None
+        rescored = run.execute(evaluate, champion, tensors, raw, role="champion") if champion else None
         decision = run.execute(
             promote, trained, evaluation, rescored, tensors, policy, run.facts(), exported, profiled
         )
@@ -116,7 +153,7 @@ def promote_against_champion(
 def overfit_check(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     """Check, instead of a training run, that the recipe overfits one batch; returns what came of it."""
     raw = run.execute(download, settings.source)
-    tensors = run.execute(normalize, raw, settings.normalize, settings.runner)
+    tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     return finish.finish_overfit_check(run.execute(overfit, tensors, settings.train))
 
 
@@ -129,6 +166,7 @@ def validate(settings: RunSettings) -> None:
     tf_config.this_cluster()
     resolve.check_source(settings.source)
     export_stage.check_formats(settings.publish.exports)
+    catalog.check(settings.embed, settings.train.recipe)
     cross_predict_stage.check_folds(settings.folds)
 
 

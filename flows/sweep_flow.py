@@ -21,7 +21,6 @@ if __name__ == "__main__":
 else:
     environment.prepare()
 
-from dataclasses import replace
 
 import typer
 from prefect import flow, runtime
@@ -29,15 +28,19 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun
 
 from flows.pipeline import evaluate_and_promote, exclusive_run, prepare_data, validate
+from tasks.core import recipes
 from tasks.core.model.devices import tf_config
+from tasks.core.model.selection.candidates import without_auto
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented, options
 from tasks.core.runs import record
+from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.storage.mirror import open_workspace
 from tasks.core.sweep import ranking, report, space
 from tasks.core.sweep.space import Trial
 from tasks.display import console
 from tasks.download import download
+from tasks.embed import embed
 from tasks.orchestration import trials
 from tasks.orchestration.run import Run
 from tasks.orchestration.settings import SweepSettings, groups_of, with_parameters
@@ -83,10 +86,13 @@ def sweep_flow(settings: SweepSettings) -> dict[str, Any] | State[None]:
 
 def sweep_pipeline(run: Run, settings: SweepSettings, plan: list[Trial], command_line: str) -> dict[str, Any]:
     """A sweep: its trials, the choice, and the run of the chosen model; returns that run's summary."""
+    settings = settings.with_train(without_auto(settings.train))
     raw = run.execute(download, settings.source)
     tensors, audited = prepare_data(run, settings, raw)
     began = time.perf_counter()
-    results = trials.run_trials(run, trial, plan, tensors, audited, settings.runner)
+    features = features_of_trials(run, settings, raw, tensors, plan)
+    inputs = trials.TrialInputs(tensors, audited, features, raw)
+    results = trials.run_trials(run, trial, plan, inputs, settings.runner)
     facts = {"sweep": run.run_id, "command": command_line, "wall_seconds": time.perf_counter() - began}
     table = ranking.trials_table(results, tensors, audited, settings.runner.runner)
     models = {result.trial.number: result.trained for result in results if result.trained}
@@ -95,9 +101,19 @@ def sweep_pipeline(run: Run, settings: SweepSettings, plan: list[Trial], command
     trials.show(reported)
     chosen = plan[ranking.best_trial(table) - 1].settings
     run.adopt_trial(space.parameters(chosen))
-    trained = run.execute(train, tensors, chosen, audited)
-    summary = evaluate_and_promote(run, replace(settings, train=chosen), raw, tensors, audited, trained)
+    trained = run.execute(train, tensors, chosen, audited, features, raw)
+    settings = settings.with_train(chosen)
+    summary = evaluate_and_promote(run, settings, raw, tensors, audited, trained, features)
     return summary | trials.summary_entry(reported)
+
+
+def features_of_trials(
+    run: Run, settings: SweepSettings, raw: RawDataset, tensors: TensorCache, plan: list[Trial]
+) -> Features | None:
+    """Features of the images, if a trial starts from a backbone."""
+    if not any(recipes.is_pretrained(planned.settings.recipe) for planned in plan):
+        return None
+    return run.execute(embed, raw, tensors, settings.embed, settings.runner)
 
 
 def plan_trials(settings: SweepSettings) -> list[Trial]:
@@ -105,7 +121,7 @@ def plan_trials(settings: SweepSettings) -> list[Trial]:
     validate(settings)
     tf_config.refuse_cluster("a sweep")
     search = settings.search
-    return space.plan(settings.train, search.vary, search.seeds, search.random)
+    return space.plan(without_auto(settings.train), search.vary, search.seeds, search.random)
 
 
 def trial_rows(plan: list[Trial]) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.core.config import TrainSettings
+from tasks.core.model.selection import candidates
 from tasks.core.model.training import overfit_check
 from tasks.core.model.training.overfit_check import OverfitResult
 from tasks.core.stage.handles import TensorCache
@@ -23,4 +24,4 @@ def overfit(tensors: TensorCache, settings: TrainSettings, refresh: bool = False
         settings: How to train.
         refresh: Ignored: the check is never reused.
     """
-    return overfit_check.overfit_batch(tensors, settings)
+    return overfit_check.overfit_batch(tensors, candidates.without_auto(settings))

@@ -4,7 +4,7 @@ from prefect import task
 
 from tasks.core.model.inference import profile as profile_stage
 from tasks.core.model.inference.profile import ingredients
-from tasks.core.stage.handles import Model, Profile, TensorCache
+from tasks.core.stage.handles import Features, Model, Profile, RawDataset, TensorCache
 from tasks.core.workspace import Workspace
 from tasks.display.progress import task_progress
 from tasks.orchestration import policies
@@ -12,16 +12,28 @@ from tasks.orchestration import policies
 
 @task(
     task_run_name="profile {tensors.dataset}",
-    cache_policy=policies.ByIngredients(ingredients=ingredients, names=("model", "tensors")),
+    cache_policy=policies.ByIngredients(
+        ingredients=ingredients, names=("model", "tensors", "raw", "features")
+    ),
     result_serializer="json",
 )
-def profile(model: Model, tensors: TensorCache, refresh: bool = False) -> Profile:
+def profile(
+    model: Model,
+    tensors: TensorCache,
+    raw: RawDataset,
+    features: Features | None = None,
+    refresh: bool = False,
+) -> Profile:
     """Describe the model's val images, so that later batches can be compared with them.
 
     Args:
         model: The trained model.
         tensors: The images.
+        raw: Their source, for a model that takes images of another size.
+        features: Features of the images, if the model is a linear classifier of them.
         refresh: Run again even if the output is there.
     """
     with task_progress("profile") as progress:
-        return profile_stage.profile(model, tensors, Workspace.active(), refresh=refresh, progress=progress)
+        return profile_stage.profile(
+            model, tensors, Workspace.active(), raw, features, refresh=refresh, progress=progress
+        )

@@ -8,7 +8,7 @@ from tasks.core.config import TrainSettings
 from tasks.core.model.devices import runtime
 from tasks.core.model.training import train
 from tasks.core.operations import environment
-from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
+from tasks.core.stage.handles import Audit, Features, RawDataset, TensorCache, TrainedModel
 from tasks.core.storage.mirror import open_workspace
 from tasks.orchestration import policies
 
@@ -28,6 +28,8 @@ def trial(
     tensors: TensorCache,
     settings: TrainSettings,
     audit: Audit,
+    features: Features | None,
+    raw: RawDataset,
     workspace: str,
     cpus: int,
     refresh: bool = False,
@@ -40,10 +42,20 @@ def trial(
         tensors: The images.
         settings: How to train.
         audit: Which images leak, for `drop_leaks`.
+        features: Features of the images, for recipes that start from a backbone.
+        raw: The source of the images, for the recipe `finetune`.
         workspace: The workspace's folder or address: a process of a cluster knows nothing of ours.
         cpus: Threads that TensorFlow takes; the same number everywhere gives the same model.
         refresh: Train again even if the model is there.
     """
     environment.prepare()
     with runtime.exclusive_training(cpus):
-        return train.train(tensors, settings, open_workspace(workspace), audit=audit, refresh=refresh)
+        return train.train(
+            tensors,
+            settings,
+            open_workspace(workspace),
+            audit=audit,
+            features=features,
+            raw=raw,
+            refresh=refresh,
+        )

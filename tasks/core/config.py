@@ -23,6 +23,9 @@ class Precision(StrEnum):
 class RecipeName(StrEnum):
     """Ways to train; `tasks.core.recipes` has what each is made of, its accuracy and its cost."""
 
+    auto = "auto"
+    probe = "probe"
+    finetune = "finetune"
     textbook = "textbook"
     flash = "flash"
     fast = "fast"
@@ -152,15 +155,16 @@ class NormalizeSettings(Checked):
     """How images become tensors.
 
     Args:
-        image_size: Height and width of the tensors in pixels, 8 to 224. Default: the dataset's own; 32
-            for a folder whose images differ in size.
+        image_size: Height and width in pixels at which the model sees the images, 8 to 512. Default: with
+            a backbone its own; else the dataset's own, or for images that differ in size and for photos
+            the largest of 32, 48, 64 and 96 that they fill.
         val_fraction: Share of the training images held out for validation, above 0 and at most 0.5.
         max_quarantine: Share of unreadable images above which the run fails, 0 to 1.
     """
 
     GROUP: ClassVar[str] = "Images"
 
-    image_size: int | None = limited(None, 8, 224)
+    image_size: int | None = limited(None, 8, 512)
     val_fraction: float = limited(0.1, above=0, high=0.5)
     max_quarantine: float = limited(0.01, 0, 1)
 
@@ -170,8 +174,13 @@ class TrainSettings(Checked):
     """How to train.
 
     Args:
-        recipe: How to train, from cheap to accurate: flash, fast, good, best; textbook is the CNN of
-            tutorials, for comparison.
+        recipe: How to train. auto: fast for small pictures; for photos the one of probe, finetune and
+            fast that is best on images it has not seen. probe: a linear classifier of a pretrained
+            backbone's features, in seconds. finetune: the backbone's upper blocks are trained too. From
+            scratch, cheap to accurate: flash, fast, good, best; textbook is the CNN of tutorials.
+        backbone: The pretrained network of probe and finetune: efficientnet-lite0.
+        budget: Minutes that auto may spend on the comparison and the training, as estimated before each
+            of them starts.
         epochs: Passes over the training images; fractions are allowed. Default: the recipe's.
         batch_size: Images per training step. Default: the recipe's.
         learning_rate: Peak learning rate. Default: the recipe's.
@@ -187,7 +196,9 @@ class TrainSettings(Checked):
 
     GROUP: ClassVar[str] = "Training"
 
-    recipe: RecipeName = RecipeName.fast
+    recipe: RecipeName = RecipeName.auto
+    backbone: str = "efficientnet-lite0"
+    budget: float = limited(5.0, above=0, high=10_000)
     epochs: float | None = limited(None, above=0, high=10_000)
     batch_size: int | None = limited(None, 1, 65_536)
     learning_rate: float | None = limited(None, above=0, high=1000)
@@ -196,6 +207,21 @@ class TrainSettings(Checked):
     drop_leaks: bool = False
     precision: Precision = Precision.auto
     seed: int = limited(0, 0, 2**31 - 1)
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """What features are: follows from the recipe, the backbone and the image size.
+
+    Args:
+        backbone: Name of the backbone.
+        image_size: Height and width of its images in pixels; None for its own.
+        precision: What it calculates in.
+    """
+
+    backbone: str
+    image_size: int | None = None
+    precision: Precision = Precision.auto
 
 
 @dataclass(frozen=True)

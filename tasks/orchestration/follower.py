@@ -12,6 +12,7 @@ from tasks.core.data.audit import audit
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.model.devices import tf_config
+from tasks.core.model.selection import candidates
 from tasks.core.model.training import train
 from tasks.core.workspace import Workspace
 from tasks.orchestration.settings import RunSettings
@@ -38,9 +39,10 @@ def follow(
         log.info("%s: nothing to do, since the first process checks the batch alone", process)
         return {"followed": process, "trained": False}
     log.info("%s: prepares the data and joins the training; the first process publishes", process)
-    tensors = normalize.normalize(acquire.acquire(settings.source, workspace), settings.normalize, workspace)
+    tensors = normalize.normalize(acquire.acquire(settings.source, workspace), settings.tensors, workspace)
     audited = audit.audit(tensors, workspace) if settings.train.drop_leaks else None
     retrain = bool({"all", "train"} & {str(name) for name in refresh})
-    trained = train.follow(tensors, settings.train, workspace, audit=audited, refresh=retrain)
+    recipe = candidates.settled(settings.train, tensors)
+    trained = train.follow(tensors, recipe, workspace, audit=audited, refresh=retrain)
     log.info("%s: %s", process, "done" if trained else "nothing to train, since the model exists already")
     return {"followed": process, "trained": trained}

@@ -7,18 +7,21 @@ form, deployments' YAML and the command line show.
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import docstring_parser
 import pydantic
 
+from tasks.core import recipes
 from tasks.core.config import (
     Checked,
+    EmbedSettings,
     IfRunning,
     NormalizeSettings,
     PublishSettings,
+    RecipeName,
     RunnerName,
     RunnerSettings,
     SourceSettings,
@@ -28,6 +31,7 @@ from tasks.core.config import (
 from tasks.core.errors import UsageError
 from tasks.core.stage.stages import RefreshName
 
+THUMBNAIL = 96  # pixels; the largest tensors of runs in which a backbone sees the images themselves
 R = TypeVar("R")
 S = TypeVar("S", bound="RunSettings")
 
@@ -149,6 +153,26 @@ class RunSettings:
         groups = [getattr(self, declared.name) for declared in fields(self)]
         values = {each.name: getattr(group, each.name) for group in groups for each in fields(group)}
         return {name: value for name, value in values.items() if value not in (None, ())}
+
+    @property
+    def tensors(self) -> NormalizeSettings:
+        """How the tensors are made. Where a backbone sees the images themselves, they are thumbnails."""
+        size = self.normalize.image_size
+        is_backbone_size = size is not None and size > THUMBNAIL
+        if recipes.may_be_pretrained(self.train.recipe) and is_backbone_size:
+            return replace(self.normalize, image_size=None)
+        return self.normalize
+
+    @property
+    def embed(self) -> EmbedSettings:
+        """What features are, for recipes that start from a backbone."""
+        size = self.normalize.image_size
+        own = self.train.recipe is RecipeName.auto and size is not None and size <= THUMBNAIL
+        return EmbedSettings(self.train.backbone, None if own else size, self.train.precision)
+
+    def with_train(self, train: TrainSettings) -> Self:
+        """The same settings with another way to train."""
+        return replace(self, train=train)
 
     @property
     def folds(self) -> int | None:

@@ -1,6 +1,7 @@
 """Runs the trials of a sweep: finished trainings are reused, and a failed trial does not stop the others."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import Task
@@ -11,7 +12,7 @@ from tasks.core.errors import PlumblineError
 from tasks.core.model.devices import runtime
 from tasks.core.model.training import train
 from tasks.core.progress import duration
-from tasks.core.stage.handles import Audit, SweepReport, TensorCache
+from tasks.core.stage.handles import Audit, Features, RawDataset, SweepReport, TensorCache, TrainedModel
 from tasks.core.sweep import report as report_module
 from tasks.core.sweep.ranking import TrialResult
 from tasks.core.sweep.report import leaderboard_rows, trial_rows
@@ -23,12 +24,28 @@ from tasks.orchestration import task_runners
 from tasks.orchestration.run import Run
 
 
+@dataclass(frozen=True)
+class TrialInputs:
+    """What every trial of a sweep reads.
+
+    Args:
+        tensors: The images.
+        audit: Their audit.
+        features: Their features; None if no trial starts from a backbone.
+        raw: Their source.
+    """
+
+    tensors: TensorCache
+    audit: Audit
+    features: Features | None
+    raw: RawDataset
+
+
 def run_trials(
     run: Run,
     trial: Task[..., Any],
     trials: Sequence[Trial],
-    tensors: TensorCache,
-    audited: Audit,
+    inputs: TrialInputs,
     settings: RunnerSettings,
 ) -> list[TrialResult]:
     """Train the trials that are not trained yet.
@@ -37,22 +54,21 @@ def run_trials(
         run: The run of the sweep.
         trial: The task that trains one trial.
         trials: The trials.
-        tensors: The tensor cache that they are trained on.
-        audited: Its audit.
+        inputs: What they read.
         settings: The runner that runs the tasks.
 
     Returns:
         One result per trial, in the order of `trials`.
     """
-    reused = {} if run.refreshes("train") else _already_trained(run, trials, tensors, audited)
+    reused = {} if run.refreshes("train") else _already_trained(run, trials, inputs)
     missing = [candidate for candidate in trials if candidate.number not in reused]
     log.info("%-13s %s", "sweep", _plan_text(len(trials), len(reused), settings))
-    calls = [_call(run, candidate, tensors, audited) for candidate in missing]
+    calls = [_call(run, candidate, inputs) for candidate in missing]
     results = dict(reused)
     with task_progress("sweep") as progress:
         for task_result in task_runners.map_tasks(trial, calls, settings):
             finished = missing[task_result.number]
-            results[finished.number] = _trial_result(run, finished, task_result, tensors, audited)
+            results[finished.number] = _trial_result(run, finished, task_result, inputs)
             progress(len(results), len(trials), f"{len(results)} of {len(trials)} trials")
             _log_result(results[finished.number], len(trials))
     return [results[candidate.number] for candidate in trials]
@@ -73,24 +89,25 @@ def summary_entry(report: SweepReport) -> dict[str, str]:
     return entry
 
 
-def _already_trained(
-    run: Run, trials: Sequence[Trial], tensors: TensorCache, audited: Audit
-) -> dict[int, TrialResult]:
+def _already_trained(run: Run, trials: Sequence[Trial], inputs: TrialInputs) -> dict[int, TrialResult]:
     results = {}
     for trial in trials:
-        trained = train.finished(tensors, trial.settings, run.workspace, audited)
+        trained = _finished(run, trial, inputs)
         if trained is not None:
             results[trial.number] = TrialResult(trial, trained, reused=True)
     return results
 
 
-def _call(run: Run, trial: Trial, tensors: TensorCache, audited: Audit) -> dict[str, Any]:
+def _finished(run: Run, trial: Trial, inputs: TrialInputs) -> TrainedModel | None:
+    return train.finished(inputs.tensors, trial.settings, run.workspace, inputs.audit, inputs.features)
+
+
+def _call(run: Run, trial: Trial, inputs: TrialInputs) -> dict[str, Any]:
     return {
         "number": trial.number,
         "label": str(trial),
-        "tensors": tensors,
         "settings": trial.settings,
-        "audit": audited,
+        **vars(inputs),
         "workspace": run.workspace.address or str(run.workspace.root),
         "cpus": runtime.thread_count(task_runners.cpu_count()),
         "refresh": run.refreshes("train"),
@@ -98,14 +115,14 @@ def _call(run: Run, trial: Trial, tensors: TensorCache, audited: Audit) -> dict[
 
 
 def _trial_result(
-    run: Run, trial: Trial, task_result: task_runners.TaskResult, tensors: TensorCache, audited: Audit
+    run: Run, trial: Trial, task_result: task_runners.TaskResult, inputs: TrialInputs
 ) -> TrialResult:
     """Return the trial's training as this workspace has it: a cluster may have written it elsewhere."""
     error = task_result.error
     if error is not None:
         summary = error.summary if isinstance(error, PlumblineError) else str(error)
         return TrialResult(trial, error=f"{type(error).__name__}: {summary}")
-    trained = train.finished(tensors, trial.settings, run.workspace, audited)
+    trained = _finished(run, trial, inputs)
     if trained is None:
         missing = f"training {task_result.output.digest} is not in {run.workspace.root}"
         return TrialResult(

@@ -72,6 +72,7 @@ def _details(facts: Mapping[str, Any]) -> str:
         if "temperature" in facts
         else "",
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
+        "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
         "Parameters": _pairs(facts.get("parameters", {})),
         "Seed": facts.get("seed", ""),
@@ -80,6 +81,13 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Libraries": _pairs(facts.get("packages", {})),
     }
     return "\n".join(f"- {name}: {text}" for name, text in lines.items() if text != "")
+
+
+def _backbone(backbone: Mapping[str, str]) -> str:
+    return (
+        f"{backbone['source']}. {backbone['changes']} Licence of the weights: {backbone['licence']}; see "
+        "`NOTICE.txt`"
+    )
 
 
 def _compared(profile: Mapping[str, Any]) -> str:

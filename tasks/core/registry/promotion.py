@@ -33,8 +33,9 @@ def champion_to_compare(
         workspace: The workspace with the registry.
 
     Returns:
-        None if there is no champion, if the challenger is the champion, or if the champion has another input
-        shape or other classes. `promote` then gives the reason in its verdict.
+        None if there is no champion, if the challenger is the champion, or if the champion has other classes.
+        `promote` then gives the reason in its verdict. A champion that takes images of another size is scored
+        on the same images, decoded at its own size.
 
     Raises:
         RegistryError: The champion's files are damaged.
@@ -55,9 +56,6 @@ def why_incomparable(champion: ModelVersion, tensors: TensorCache) -> str:
     champion_classes, classes = list(facts["classes"]), list(tensors.classes)
     if champion_classes != classes:
         return f"it has other classes ({_class_difference(champion_classes, classes)})"
-    if list(facts["shape"]) != list(tensors.shape):
-        shapes = ("x".join(map(str, shape)) for shape in (facts["shape"], tensors.shape))
-        return "it takes images of {}, these are {}".format(*shapes)
     return ""
 
 
@@ -97,7 +95,12 @@ def promote(
         on the time.
     """
     dataset = tensors.dataset
-    version_facts = {**facts, "classes": list(tensors.classes), "shape": list(tensors.shape)}
+    version_facts = {
+        **facts,
+        "classes": list(tensors.classes),
+        "shape": list(trained.shape),
+        **_backbone(trained),
+    }
     version = registry.publish(
         trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
     )
@@ -112,6 +115,11 @@ def promote(
     return replace(
         decision, champion_changed=_champion_changed(decision, champion, compared_model, tensors, workspace)
     )
+
+
+def _backbone(trained: TrainedModel) -> dict[str, Any]:
+    facts = trained.manifest["facts"]
+    return {"backbone": facts["backbone"]} if "backbone" in facts else {}
 
 
 def _decide(

@@ -15,6 +15,7 @@ from tasks.core.workspace import Workspace
 
 MODEL = "model.keras"
 CARD = "model_card.md"
+NOTICES = ("NOTICE.txt", "LICENSE-backbone.txt")  # of a backbone's weights
 EXPORTS = "exports"
 PROFILE = "profile"
 
@@ -77,6 +78,9 @@ def _copy_files(
     staging: Path, trained: TrainedModel, folders: Mapping[str, Exports | Profile | None]
 ) -> None:
     shutil.copyfile(trained.directory / MODEL, staging / MODEL)
+    for name in NOTICES:
+        if (trained.directory / name).exists():
+            shutil.copyfile(trained.directory / name, staging / name)
     for name, folder in folders.items():
         if folder is not None:
             without_manifest = shutil.ignore_patterns(manifests.MANIFEST)

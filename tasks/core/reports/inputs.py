@@ -11,9 +11,11 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    Features,
     Handle,
     LabelIssues,
     RawDataset,
+    Selection,
     TensorCache,
     TrainedModel,
 )
@@ -37,6 +39,8 @@ class ReportInputs:
             whether an existing report is reused.
         exported: The model in other formats; None without exports.
         label_issues: Images whose label is likely wrong; None if the stage did not run.
+        features: Features of the images; None for recipes that train from scratch.
+        selected: The comparison of recipes; None if the recipe was given.
     """
 
     raw: RawDataset
@@ -48,6 +52,8 @@ class ReportInputs:
     facts: Mapping[str, Any] = field(default_factory=dict)
     exported: Exports | None = None
     label_issues: LabelIssues | None = None
+    features: Features | None = None
+    selected: Selection | None = None
 
     def handles(self) -> list[tuple[Stage[Any], Handle]]:
         """The outputs of the run, each with its stage, in the order of the stages."""

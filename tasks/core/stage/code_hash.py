@@ -28,6 +28,9 @@ NOT_INGREDIENTS = (
     # Where TensorFlow runs, and when it is stopped.
     *(f"model.devices.{name}" for name in ("gpu", "runtime", "signals", "tf_config")),
     "model.training.log",  # messages during training
+    # A backbone's declaration and the hash of its weights are digested as values.
+    *("model.backbones.catalog", "model.backbones.weights"),
+    "model.features.feature_store",  # how features are kept
 )
 LOGGERS = {"log", "logging"}
 ROOT = Path(__file__).resolve().parents[3]

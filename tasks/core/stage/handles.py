@@ -75,6 +75,48 @@ class Audit(Handle):
 
 
 @dataclass(frozen=True)
+class Features(Handle):
+    """Features of all images by a backbone: `{train,val,test}.features.npy`, float16 (N, views, D).
+
+    Args:
+        backbone: Name of the backbone.
+        images: Number of images in all splits.
+        computed: How many were computed for this output; the store had the others.
+    """
+
+    backbone: str
+    images: int
+    computed: int
+
+    def __str__(self) -> str:
+        reused = self.images - self.computed
+        known = f", {reused:,} of them known" if reused else ""
+        return f"{self.backbone}, {self.images:,} images{known}"
+
+
+@dataclass(frozen=True)
+class Selection(Handle):
+    """The recipe that `auto` has chosen: `candidates.parquet` has all that were compared.
+
+    Args:
+        recipe: The name of the recipe.
+        accuracy: Its accuracy on images that no candidate had seen, 0..1.
+        low, high: 95 % interval of the accuracy.
+        images: Number of these images.
+    """
+
+    recipe: str
+    accuracy: float
+    low: float
+    high: float
+    images: int
+
+    def __str__(self) -> str:
+        interval = f"{self.low * 100:.1f} to {self.high * 100:.1f}"
+        return f"{self.recipe}: {self.accuracy:.1%} ({interval}) of {self.images:,} unseen images"
+
+
+@dataclass(frozen=True)
 class Model(Handle):
     """A directory with `model.keras`.
 
@@ -86,6 +128,12 @@ class Model(Handle):
 
     model_sha256: str
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images that it takes."""
+        height, width, channels = self.manifest["facts"]["shape"]
+        return height, width, channels
+
 
 @dataclass(frozen=True)
 class TrainedModel(Model):
@@ -93,7 +141,7 @@ class TrainedModel(Model):
 
     Args:
         recipe: The name of the recipe.
-        epochs: Epochs trained.
+        epochs: Epochs trained; 0 for a linear classifier of features.
         val_accuracy: Accuracy on the validation images, 0..1.
         resumed: How the training was resumed from a checkpoint, as text; empty if it was not.
         temperature: The model divides its logits by it; it is fitted on the validation images.
@@ -113,10 +161,10 @@ class TrainedModel(Model):
 
     def __str__(self) -> str:
         resumed = f" ({self.resumed})" if self.resumed else ""
-        epochs = f"{round(self.epochs, 2):g} epoch{'s' * (self.epochs != 1)}"
+        epochs = f", {round(self.epochs, 2):g} epoch{'s' * (self.epochs != 1)}" if self.epochs else ""
         replicas = f" on {self.replicas} replicas" if self.replicas > 1 else ""
         device = f" on {self.device}" if self.device != "CPU" else ""
-        return f"{self.recipe}, {epochs}{replicas}{device}, val accuracy {self.val_accuracy:.2%}{resumed}"
+        return f"{self.recipe}{epochs}{replicas}{device}, val accuracy {self.val_accuracy:.2%}{resumed}"
 
 
 @dataclass(frozen=True)

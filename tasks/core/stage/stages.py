@@ -17,11 +17,13 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    Features,
     LabelIssues,
     Predictions,
     Profile,
     RawDataset,
     Report,
+    Selection,
     SweepReport,
     TensorCache,
     TrainedModel,
@@ -144,11 +146,31 @@ AUDIT = Stage(
     modules=("tasks.core.data.audit.audit",),
     libraries=("numpy", "scipy", "pillow", "pyarrow"),
 )
+EMBED = Stage(
+    "embed",
+    Features,
+    "embeddings",
+    inputs=("download", "normalize"),
+    role="features",
+    modules=("tasks.core.model.features.embed", "tasks.core.model.features.extractor"),
+    libraries=KERAS,
+    option="--recipe probe",
+)
+SELECT = Stage(
+    "select",
+    Selection,
+    "selections",
+    inputs=("normalize", "audit", "embed"),
+    role="selection",
+    modules=("tasks.core.model.selection.select",),
+    libraries=("numpy", "scikit-learn", "scipy"),
+    option="--recipe auto",
+)
 TRAIN = Stage(
     "train",
     TrainedModel,
     "training",
-    inputs=("normalize", "audit"),
+    inputs=("normalize", "audit", "embed"),
     role="model",
     modules=("tasks.core.model.training.loop",),
     libraries=KERAS,
@@ -215,7 +237,7 @@ REPORT = Stage(
 
 # The stages of a training run, in their order.
 STAGES: tuple[Stage[Any], ...] = (
-    *(DOWNLOAD, NORMALIZE, AUDIT, TRAIN, EVALUATE, CROSS_PREDICT),
+    *(DOWNLOAD, NORMALIZE, AUDIT, EMBED, SELECT, TRAIN, EVALUATE, CROSS_PREDICT),
     *(LABEL_ISSUES, PROFILE, EXPORT, PROMOTE, REPORT),
 )
 

@@ -1,8 +1,9 @@
 """The shape that all images of a dataset are converted to. The source, the settings or the images decide it.
 
-If all images of a folder have the same size, between 8 and 224 pixels a side, they keep it; else they become
-32x32. The folder is grey if all its images are grey. The shape is inferred from the first images. The others
-are decoded on the assumption that they are alike; the first exception changes the target shape.
+If all images of a folder have the same size, between 8 and 128 pixels a side, they keep it. Else they become
+squares of the largest of 32, 48, 64 and 96 pixels that half of them fill with their shorter side. The folder
+is grey if all its images are grey. The shape is inferred from the first images. The others are decoded on the
+assumption that they are alike; the first exception changes the target shape.
 """
 
 from dataclasses import dataclass, replace
@@ -14,8 +15,8 @@ from tasks.core.data.decode import Target
 from tasks.core.data.readers.base import DecodedImage, ImageIndex, Reader
 from tasks.core.data.tensors.reuse import ReusableCache
 
-DEFAULT_SIZE = (32, 32)
-SIDES = range(8, 225)  # pixels; a folder's own size is kept if its sides are in this range
+SIZES = (32, 48, 64, 96)  # pixels; few sizes, so that a growing folder seldom changes its own
+SIDES = range(8, 129)  # pixels; a folder's own size is kept if its sides are in this range
 PROBES = 32  # images from which the shape is inferred
 
 
@@ -28,12 +29,14 @@ class TargetShape:
         channels: 1 or 3.
         inferred_size: Whether an image of another size changes the target shape.
         inferred_grey: Whether a colour image changes the target shape.
+        fallback: Height and width in pixels if an image has another size than the inferred one.
     """
 
     size: tuple[int, int]
     channels: int
     inferred_size: bool = False
     inferred_grey: bool = False
+    fallback: tuple[int, int] = (SIZES[0], SIZES[0])
 
     @classmethod
     def of(
@@ -60,18 +63,20 @@ class TargetShape:
         cached_rows = reusable.lookup(index.image_id.take(sampled))
         uncached = sampled[cached_rows < 0].tolist()
         # Only the sizes are needed. A small target avoids decoding photos in full (64 ms each).
-        probes = reader.images(uncached, Target(requested or DEFAULT_SIZE, 3))
+        probes = reader.images(uncached, Target(requested or (SIZES[0], SIZES[0]), 3))
         originals = set(map(tuple, reusable.originals[cached_rows[cached_rows >= 0]].tolist()))
         originals |= {image.original for image in probes if isinstance(image, DecodedImage)}
         grey = all(channels == 1 for _, _, channels in originals)
         sizes = {(height, width) for height, width, _ in originals}
-        common = sizes.pop() if len(sizes) == 1 else DEFAULT_SIZE
-        is_kept = not sizes and common[0] in SIDES and common[1] in SIDES
+        fallback = _fallback([min(size) for size in sizes])
+        common = next(iter(sizes), fallback)
+        is_kept = len(sizes) == 1 and common[0] in SIDES and common[1] in SIDES
         return cls(
-            size=requested or (common if is_kept else DEFAULT_SIZE),
+            size=requested or (common if is_kept else fallback),
             channels=1 if grey else 3,
             inferred_size=is_kept and not requested,
             inferred_grey=grey,
+            fallback=fallback,
         )
 
     @property
@@ -92,11 +97,18 @@ class TargetShape:
         """
         target_shape = self
         if self.inferred_size and original[:2] != self.size:
-            target_shape = replace(target_shape, size=DEFAULT_SIZE, inferred_size=False)
+            target_shape = replace(target_shape, size=self.fallback, inferred_size=False)
         if self.inferred_grey and original[2] != 1:
             target_shape = replace(target_shape, channels=3, inferred_grey=False)
         if target_shape is not self:
             raise ShapeMismatch(target_shape)
+
+
+def _fallback(sides: list[int]) -> tuple[int, int]:
+    """The largest of `SIZES` that half of the shorter sides reach, as height and width."""
+    median = sorted(sides)[len(sides) // 2] if sides else SIZES[0]
+    size = max((size for size in SIZES if size <= median), default=SIZES[0])
+    return size, size
 
 
 class ShapeMismatch(Exception):  # noqa: N818 - handled in `image_writer`, never shown to the user

@@ -10,6 +10,7 @@ gradient of a max pool, and the same seed must give the same bytes, as it does o
 """
 
 import logging
+import platform
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ log = logging.getLogger("plumbline.train")
 
 BFLOAT16 = (8, 0)  # compute capability (Ampere) from which NVIDIA GPUs calculate in bfloat16
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # names in /proc/cpuinfo
+KERNEL_FLAGS = BFLOAT16_FLAGS | {"avx2", "avx512f", "avx512_vnni", "amx_tile", "avx512_fp16"}
 CPUINFO = Path("/proc/cpuinfo")
 FULL = "float32"
 MIXED = "mixed_bfloat16"
@@ -49,6 +51,13 @@ def policy(precision: Precision = Precision.auto) -> str:
 def name() -> str:
     """Name of the hardware that this process calculates on: "CPU", or the name of its first GPU."""
     return str(_gpu().get("device_name", "GPU")) if tf.config.list_physical_devices("GPU") else "CPU"
+
+
+def kind() -> str:
+    """What decides the bits of a calculation: the GPU, or the instructions that oneDNN chooses kernels by."""
+    if tf.config.list_physical_devices("GPU"):
+        return name()
+    return " ".join([platform.machine(), *sorted(_cpu_flags() & KERNEL_FLAGS)])
 
 
 def _gpu() -> dict[str, Any]:

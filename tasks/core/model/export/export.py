@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from tasks.core.config import ExportName
-from tasks.core.data.tensors.cache import open_split
+from tasks.core.data.loader.originals import open_labelled
 from tasks.core.errors import UsageError
 from tasks.core.model.devices import runtime
 from tasks.core.model.export import verification
 from tasks.core.model.inference import predict_splits
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import Exports, Model, TensorCache
+from tasks.core.stage.handles import Exports, Model, RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import EXPORT
 from tasks.core.workspace import Workspace
@@ -53,7 +53,9 @@ def check_formats(formats: Sequence[ExportName]) -> None:
         )
 
 
-def ingredients(model: Model, tensors: TensorCache, formats: Sequence[ExportName]) -> Ingredients:
+def ingredients(
+    model: Model, tensors: TensorCache, formats: Sequence[ExportName], raw: RawDataset | None = None
+) -> Ingredients:
     """Everything that decides an export; the versions of the ONNX libraries only if ONNX is exported."""
     onnx = ONNX if ExportName.onnx in formats else ()
     return EXPORT.ingredients(
@@ -68,6 +70,7 @@ def export(
     tensors: TensorCache,
     formats: Sequence[ExportName],
     workspace: Workspace,
+    raw: RawDataset | None = None,
     *,
     refresh: bool = False,
     progress: Progress = ignore_progress,
@@ -79,6 +82,7 @@ def export(
         tensors: Tensor cache with the test images, and the training images for int8 quantization.
         formats: Formats to export.
         workspace: Where the output is written.
+        raw: The source of the tensors; needed for a model that takes images of another size than theirs.
         refresh: Whether to export again if the output exists.
         progress: Called with formats done.
 
@@ -89,12 +93,12 @@ def export(
         UsageError: See `check_formats`.
     """
     check_formats(formats)
-    predictions = predict_splits.predict_splits(model, tensors, workspace, progress=progress)
+    predictions = predict_splits.predict_splits(model, tensors, workspace, raw, progress=progress)
     expected = predictions.directory / "test.probabilities.npy"
     return EXPORT.output(
-        ingredients(model, tensors, formats),
+        ingredients(model, tensors, formats, raw),
         workspace,
-        lambda staging: _build(staging, model, tensors, formats, expected, progress),
+        lambda staging: _build(staging, model, tensors, formats, raw, expected, progress),
         refresh=refresh,
     )
 
@@ -104,6 +108,7 @@ def _build(
     model: Model,
     tensors: TensorCache,
     formats: Sequence[ExportName],
+    raw: RawDataset | None,
     expected: Path,
     progress: Progress,
 ) -> Mapping[str, Any]:
@@ -111,7 +116,7 @@ def _build(
         from tasks.core.model.export import formats as formats_module
         from tasks.core.model.export.formats import measure_latencies, remove, write_export
 
-        test, train = open_split(tensors, "test"), open_split(tensors, "train")
+        test, train = (open_labelled(tensors, split, model.shape, raw) for split in ("test", "train"))
         reference = np.load(expected, mmap_mode="r", allow_pickle=False)
         results = []
         for number, name in enumerate(sorted(formats)):

@@ -25,7 +25,7 @@ def build_inference_model(recipe: Recipe, trained: keras.Model, temperature: flo
     inputs = keras.Input(trained.input_shape[1:], dtype="uint8", name="images")
     logits = _apply(layers, inputs)
     if tta_views(recipe, trained.input_shape[-1]) == 2:
-        logits = keras.layers.Average(name="views")([logits, _apply(layers, _mirrored(inputs))])
+        logits = keras.layers.Average(name="views")([logits, _apply(layers, mirrored(inputs))])
     logits = keras.layers.Rescaling(1 / temperature, name="temperature")(logits)
     model = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits), name="plumbline")
     for layer, values in zip(layers, weights, strict=True):
@@ -58,12 +58,13 @@ def _apply(layers: list[keras.layers.Layer], values: keras.KerasTensor) -> keras
     return values
 
 
-def _mirrored(images: keras.KerasTensor) -> keras.KerasTensor:
-    mirrored = keras.ops.flip(images, axis=2)
+def mirrored(images: keras.KerasTensor) -> keras.KerasTensor:
+    """The mirror images of (N, H, W, C), by an operation of a fixed name."""
+    flipped = keras.ops.flip(images, axis=2)
     # Operations take no name, and Keras numbers them per process, so that a second model in the same process
     # would have other bytes.
-    mirrored._keras_history.operation.name = "mirror"
-    return mirrored
+    flipped._keras_history.operation.name = "mirror"
+    return flipped
 
 
 def _unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.data.audit import image_stats
-from tasks.core.data.tensors.cache import open_split, read_rows
+from tasks.core.data.loader.originals import open_images
+from tasks.core.data.tensors.cache import read_rows
+from tasks.core.model.features.embed import open_features
 from tasks.core.model.inference import predictor
 from tasks.core.model.inference.embedding import Projection
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import Model, ModelVersion, Profile, TensorCache
+from tasks.core.stage.handles import Features, Model, ModelVersion, Profile, RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import PROFILE
 from tasks.core.workspace import Workspace
@@ -32,18 +34,24 @@ FOLDER = "profile"  # in the directory of a model version
 SPLIT = "val"
 # Images of val, and of train for the directions. A Kolmogorov-Smirnov distance of 0.05 is then detected.
 IMAGES = 2000
+MAX_BYTES = 64 << 20  # of decoded images at a time
 Floats = NDArray[np.float32]
 
 
-def ingredients(model: Model, tensors: TensorCache) -> Ingredients:
-    """Everything that decides a profile: the model's file and the tensors."""
-    return PROFILE.ingredients({"model": model.model_sha256, "tensors": tensors.digest}, {})
+def ingredients(
+    model: Model, tensors: TensorCache, raw: RawDataset | None = None, features: Features | None = None
+) -> Ingredients:
+    """Everything that decides a profile: the model's file, the tensors, and features if there are any."""
+    inputs = {"model": model.model_sha256, "tensors": tensors.digest}
+    return PROFILE.ingredients(inputs | ({"features": features.digest} if features else {}), {})
 
 
 def profile(
     model: Model,
     tensors: TensorCache,
     workspace: Workspace,
+    raw: RawDataset | None = None,
+    features: Features | None = None,
     *,
     refresh: bool = False,
     progress: Progress = ignore_progress,
@@ -54,6 +62,8 @@ def profile(
         model: Its `model.keras` takes uint8 (N, H, W, C) and returns probabilities.
         tensors: The tensor cache that it was trained on.
         workspace: Where the output is written.
+        raw: The source of the tensors; needed for a model that takes images of another size than theirs.
+        features: Features of the images, if the model's embeddings are their mean over the views.
         refresh: Whether to write the profile again if it exists.
         progress: Called with splits done.
 
@@ -65,16 +75,20 @@ def profile(
         loaded = predictor.load(model.directory / "model.keras")
         progress(0, 2, "train images")
         # The row order of the tensors is random, so the first rows are a random sample.
-        train_images = open_split(tensors, "train").images[:IMAGES]
-        projection = Projection.of(loaded.score(train_images)[1])
+        count = min(IMAGES, max(1, MAX_BYTES // int(np.prod(model.shape))))
+        if features is None:
+            embeddings = loaded.score(open_images(tensors, "train", model.shape, raw)[:count])[1]
+        else:
+            embeddings = open_features(features, "train")[:IMAGES].astype(np.float32).mean(axis=1)
+        projection = Projection.of(embeddings)
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")
-        images = open_split(tensors, SPLIT).images[:IMAGES]
-        features = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
-        pq.write_table(pa.table(features), staging / TABLE)
+        images = open_images(tensors, SPLIT, model.shape, raw)[:count]
+        described = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
+        pq.write_table(pa.table(described), staging / TABLE)
         return {"model_sha256": model.model_sha256, "split": SPLIT, "images": len(images)}
 
-    return PROFILE.output(ingredients(model, tensors), workspace, build, refresh=refresh)
+    return PROFILE.output(ingredients(model, tensors, raw, features), workspace, build, refresh=refresh)
 
 
 def describe(

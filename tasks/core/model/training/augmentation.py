@@ -1,5 +1,7 @@
 """Augmentation of training images: whole windows of uint8, a pure function of seed, epoch and row."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,21 @@ def shift(
         images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
     max_shift = min(max_shift, min(images.shape[1:3]) // 16)
     return _shifted(images, _hash(rows, seed + 7919 * (epoch + 1)), max_shift) if max_shift else images
+
+
+def choose_view(views: NDArray[Any], rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[Any]:
+    """One of the views of each image, another one in every other epoch, as `shift` mirrors.
+
+    Args:
+        views: (N, views, ...) of any type.
+        rows: int64 (N,), row numbers of the images.
+        seed: Seed of the training.
+        epoch: Epoch, counted from 0.
+
+    Returns:
+        (N, ...), a new array.
+    """
+    return views[np.arange(len(views)), (_hash(rows, seed) + epoch) % views.shape[1]]
 
 
 def _shifted(images: NDArray[np.uint8], draws: NDArray[np.int64], max_shift: int) -> NDArray[np.uint8]:

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.core.config import TrainSettings
 from tasks.core.data.tensors import folds as folds_module
 from tasks.core.data.tensors.folds import members
 from tasks.core.errors import UsageError
-from tasks.core.model.devices import tf_config
+from tasks.core.model.devices import runtime, tf_config
 from tasks.core.model.inference import predict_splits
 from tasks.core.model.training import train
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import Predictions, TensorCache
+from tasks.core.stage.handles import Features, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import CROSS_PREDICT
 from tasks.core.workspace import Workspace
 
+PROBE = "tasks.core.model.transfer.probe"
 MIN_FOLDS, MAX_FOLDS = 2, 20
 
 
@@ -41,8 +43,16 @@ def check_folds(folds: int | None) -> None:
         raise UsageError("a cluster trains one model, not one for each fold", todo="leave out --folds")
 
 
-def ingredients(tensors: TensorCache, settings: TrainSettings, folds: int) -> Ingredients:
-    """Everything that decides a cross-prediction: the ingredients of a training, and the number of folds."""
+def ingredients(
+    tensors: TensorCache, settings: TrainSettings, folds: int, features: Features | None = None
+) -> Ingredients:
+    """Everything that decides a cross-prediction: the ingredients of a training, and the number of folds.
+
+    With features, those of a linear classifier, which has its own number of folds.
+    """
+    if features is not None:
+        inputs = {"tensors": tensors.digest, "features": features.digest}
+        return CROSS_PREDICT.ingredients(inputs, {}, (PROBE,), ("scikit-learn", "scipy"))
     trained = train.ingredients(tensors, settings)
     return CROSS_PREDICT.ingredients(trained.inputs, {**trained.parameters, "folds": folds})
 
@@ -52,6 +62,7 @@ def cross_predict(
     settings: TrainSettings,
     folds: int,
     workspace: Workspace,
+    features: Features | None = None,
     *,
     refresh: bool = False,
     progress: Progress = ignore_progress,
@@ -67,6 +78,8 @@ def cross_predict(
         folds: Number of folds, 2..20. The cost is that of `folds` trainings on (folds - 1) / folds of the
             images.
         workspace: Where the output is written.
+        features: Features of the images. With them a linear classifier is cross-validated instead, which
+            takes seconds.
         refresh: Whether to predict again if the output exists.
         progress: Called with folds done.
 
@@ -79,6 +92,9 @@ def cross_predict(
     check_folds(folds)
 
     def build(staging: Path) -> Mapping[str, Any]:
+        if features is not None:
+            np.save(staging / "train.probabilities.npy", _of_features(features, tensors))
+            return {"model_sha256": "", "tensors": tensors.digest}
         probabilities = np.zeros((tensors.train, len(tensors.classes)), np.float32)
         for number in range(folds):
             progress(number, folds, f"fold {number + 1} of {folds}")
@@ -87,7 +103,18 @@ def cross_predict(
         np.save(staging / "train.probabilities.npy", probabilities)
         return {"model_sha256": "", "tensors": tensors.digest}
 
-    return CROSS_PREDICT.output(ingredients(tensors, settings, folds), workspace, build, refresh=refresh)
+    return CROSS_PREDICT.output(
+        ingredients(tensors, settings, folds, features), workspace, build, refresh=refresh
+    )
+
+
+def _of_features(features: Features, tensors: TensorCache) -> NDArray[np.float32]:
+    """Probabilities of all train images by folds of a linear classifier, float32 (N, classes)."""
+    with runtime.suppress_stderr():
+        from tasks.core.model.transfer import probe
+
+    everything = np.ones(tensors.train, bool)
+    return probe.held_out_probabilities(features, tensors, everything)[: tensors.train]
 
 
 def _predict(

@@ -6,11 +6,12 @@ beyond the variables. A resumed training ends with the same bytes as an uninterr
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -21,13 +22,15 @@ from tasks.core.config import TrainSettings
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.errors import DataError, DivergedError
 from tasks.core.metrics import temperature
+from tasks.core.model.architectures import build
 from tasks.core.model.devices import device, signals
 from tasks.core.model.export import inference_model, keras_file
 from tasks.core.model.training import checkpoint
 from tasks.core.model.training.log import TrainingLog
 from tasks.core.model.training.steps import StepPlan
-from tasks.core.model.training.trainer import Trainer
+from tasks.core.model.training.trainer import Build, Trainer
 from tasks.core.progress import Progress
+from tasks.core.recipes import Recipe
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import hashing
 
@@ -35,6 +38,7 @@ log = logging.getLogger("plumbline.train")
 
 WINDOW_SECONDS = 1.0  # target duration of a window in seconds; a stop signal waits at most that long
 MAX_WINDOW_BYTES = 1024 * 32 * 32 * 3  # maximum bytes of images in a window
+HELD_OUT = "held_out.probabilities.npy"
 CHECKPOINT_INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
 
@@ -48,6 +52,7 @@ class TrainingJob:
         leaks: By split, a mask of the images to leave out, bool (N,); a split without a mask is complete.
         checkpoints: Directory of the training's checkpoints, from which it resumes.
         digest: Digest of the training's ingredients.
+        held_out: Train images to leave out and to predict afterwards, bool (N,); None for none.
     """
 
     tensors: TensorCache
@@ -55,13 +60,54 @@ class TrainingJob:
     leaks: Mapping[str, NDArray[np.bool_]]
     checkpoints: Path
     digest: str
+    held_out: NDArray[np.bool_] | None = None
+
+    def without(self, split: str) -> NDArray[np.bool_] | None:
+        """The images of a split that are not trained on or validated with, bool (N,); None for none."""
+        leaks = self.leaks.get(split)
+        if split != "train" or self.held_out is None:
+            return leaks
+        return self.held_out if leaks is None else self.held_out | leaks
 
 
-def train(job: TrainingJob, directory: Path, progress: Progress) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Material:
+    """What the loop trains.
+
+    Args:
+        train, val: The images, or what a network takes in their place.
+        held_out: The images to predict afterwards; None for none.
+        build: Builds the network to train, as `architectures.build.build`.
+        publish: Makes the model to publish of the recipe, the trained network and the temperature.
+        facts: More facts for the manifest; JSON values.
+    """
+
+    train: Split
+    val: Split
+    held_out: Split | None
+    build: Build
+    publish: Callable[[Recipe, keras.Model, float], keras.Model]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def from_tensors(job: TrainingJob) -> Material:
+    """The job's tensors and its recipe's network.
+
+    Raises:
+        DataError: All images of a split are left out as leaks.
+    """
+    train, val = (_open_without(job.tensors, split, job.without(split)) for split in ("train", "val"))
+    held_out = None if job.held_out is None else open_split(job.tensors, "train", without=~job.held_out)
+    facts = {"shape": list(job.tensors.shape)}
+    return Material(train, val, held_out, build.build, inference_model.build_inference_model, facts)
+
+
+def train(job: TrainingJob, material: Material, directory: Path, progress: Progress) -> dict[str, Any]:
     """Train and write `model.keras`, `weights.npz` and `history.parquet` into `directory`.
 
     Args:
         job: What to train.
+        material: The images and the network.
         directory: Existing directory for the files.
         progress: Called with epochs done.
 
@@ -73,13 +119,13 @@ def train(job: TrainingJob, directory: Path, progress: Progress) -> dict[str, An
         DivergedError: The loss is NaN or above the divergence threshold.
         LostWorkerError: Another process of the cluster is gone.
     """
-    trainer, resumed, fitted_temperature = follow(job, progress)
+    trainer, resumed, fitted_temperature = follow(job, material, progress)
     recipe = trainer.plan.recipe
     keras_file.write_weights(trainer.model, directory / "weights.npz")
-    keras_file.write_keras(
-        inference_model.build_inference_model(recipe, trainer.model, fitted_temperature),
-        directory / "model.keras",
-    )
+    published = material.publish(recipe, trainer.model, fitted_temperature)
+    keras_file.write_keras(published, directory / "model.keras")
+    if material.held_out is not None:
+        _write_held_out(trainer, material, fitted_temperature, directory)
     pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
@@ -91,14 +137,25 @@ def train(job: TrainingJob, directory: Path, progress: Progress) -> dict[str, An
         "replicas": trainer.devices.replicas,
         "precision": trainer.policy,
         "device": device.name(),
+        **material.facts,
     }
 
 
-def follow(job: TrainingJob, progress: Progress) -> tuple[Trainer, str, float]:
+def _write_held_out(trainer: Trainer, material: Material, temperature: float, directory: Path) -> None:
+    """Write the probabilities of the held-out train images and then the val images, float32 (n, classes)."""
+    assert material.held_out is not None  # noqa: S101 - the caller has checked it
+    logits = np.concatenate([trainer.logits(material.held_out.images), trainer.val_logits()]) / temperature
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    np.save(directory / HELD_OUT, probabilities.astype(np.float32))
+
+
+def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Trainer, str, float]:
     """Train without writing a model; the workers of a cluster other than the chief do only this.
 
     Args:
         job: What to train.
+        material: The images and the network.
         progress: Called with epochs done.
 
     Returns:
@@ -110,23 +167,23 @@ def follow(job: TrainingJob, progress: Progress) -> tuple[Trainer, str, float]:
         UsageError: The processes of the cluster have different jobs, or the batch cannot be shared.
     """
     tf.config.experimental.enable_op_determinism()
-    train, val = (_open_without_leaks(job.tensors, split, job.leaks.get(split)) for split in ("train", "val"))
+    train, val = material.train, material.val
     recipe = recipes.resolve(job.settings, len(train.labels))
     devices = device.everything()
     with devices.detect_lost_workers():
         devices.check_same_job(job.digest)
         devices.check_batch_size(recipe)
-        image_bytes = int(np.prod(job.tensors.shape))
+        image_bytes = int(np.prod(train.images.shape[1:])) * train.images.dtype.itemsize
         plan = StepPlan.of(recipe, job.settings.seed, len(train.labels), image_bytes)
         policy = device.policy(recipe.precision)
-        trainer = Trainer(plan, train, val, len(job.tensors.classes), policy, devices)
+        trainer = Trainer(plan, train, val, len(job.tensors.classes), policy, devices, material.build)
         resumed = resume(trainer, job.checkpoints)
         run(trainer, job.checkpoints, progress)
         return trainer, resumed, temperature.fit(val.labels, trainer.val_logits())
 
 
-def _open_without_leaks(tensors: TensorCache, split: str, leaks: NDArray[np.bool_] | None) -> Split:
-    remaining = open_split(tensors, split, without=leaks)
+def _open_without(tensors: TensorCache, split: str, left_out: NDArray[np.bool_] | None) -> Split:
+    remaining = open_split(tensors, split, without=left_out)
     if not len(remaining.labels):
         raise DataError(
             f"every {split} image has a duplicate in test",
@@ -134,8 +191,8 @@ def _open_without_leaks(tensors: TensorCache, split: str, leaks: NDArray[np.bool
             done="nothing was trained",
             todo="look at the audit's pairs in the report, and correct the splits or leave out --drop-leaks",
         )
-    if leaks is not None:
-        log.info("  %s leaking images left out of %s", f"{int(leaks.sum()):,}", split)
+    if left_out is not None:
+        log.info("  %s images left out of %s", f"{int(left_out.sum()):,}", split)
     return remaining
 
 
@@ -213,6 +270,7 @@ def _next_length(trainer: Trainer, steps: int, seconds: float) -> int:
         trainer.plan.recipe.batch_size
         // trainer.devices.processes
         * int(np.prod(trainer.train.images.shape[1:]))
+        * trainer.train.images.dtype.itemsize
     )
     length = min(
         round(steps * WINDOW_SECONDS / max(seconds, 1e-3)), 4 * steps, MAX_WINDOW_BYTES // bytes_per_step

@@ -12,10 +12,10 @@ START, END = 0.2, 0.02  # first and last learning rate, as shares of the peak
 def learning_rates(recipe: Recipe, steps: int) -> NDArray[np.float32]:
     """The learning rate of every step, float32 (steps,).
 
-    Nesterov and Muon have one cycle (Smith and Topin, 2018): a linear rise to the peak and a linear fall,
-    planned for all steps (Li et al., "Budgeted Training", 2020). Adam has a constant learning rate.
+    One cycle (Smith and Topin, 2018) is a linear rise to the peak and a linear fall, planned for all steps
+    (Li et al., "Budgeted Training", 2020).
     """
-    if recipe.optimizer == "adam":
+    if recipe.schedule == "constant":
         return np.full(steps, recipe.learning_rate, np.float32)
     progress = (np.arange(steps) + 0.5) / steps
     shape = np.interp(progress, [0, WARM_UP, 1], [START, 1, END])

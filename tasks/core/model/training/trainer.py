@@ -2,8 +2,9 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from tasks.core.model.training import augmentation, optimizers, schedules
 from tasks.core.model.training.checkpoint import Checkpoint
 from tasks.core.model.training.loss import class_offsets, smoothed_cross_entropy
 from tasks.core.model.training.steps import StepPlan
+from tasks.core.recipes import Recipe
 
 DIVERGENCE_FACTOR = 1000  # a loss above this multiple of log(classes) has diverged; no such run recovered
 
@@ -41,6 +43,15 @@ class Best:
     values: list[NDArray[np.float32]]
 
 
+class Build(Protocol):
+    """Builds a network, as `architectures.build.build` does."""
+
+    def __call__(
+        self, recipe: Recipe, images: NDArray[np.uint8], classes: int, seed: int, policy: str
+    ) -> keras.Model:
+        """Build it for images like these."""
+
+
 class Trainer:
     """A training at some step.
 
@@ -52,6 +63,7 @@ class Trainer:
         policy: Keras' name of the precision to calculate in.
         devices: Replicas that share each batch; every process of a cluster has a trainer with the same
             arguments.
+        build_network: Builds the network; the default is the recipe's own.
 
     Attributes:
         step: Number of steps done.
@@ -69,10 +81,11 @@ class Trainer:
         classes: int,
         policy: str = device.FULL,
         devices: SingleDevice = SINGLE_DEVICE,
+        build_network: Build = build.build,
     ) -> None:
         self.plan, self.train, self.val, self.policy, self.devices = plan, train, val, policy, devices
         with devices.scope():
-            self.model = build.build(plan.recipe, train.images, classes, plan.seed, policy)
+            self.model = build_network(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizers.build(plan.recipe, self.model, optimizers.BIAS_RATE)
         self.buffer = WindowBuffer(train.images, plan.shuffle)
         self.learning_rates = schedules.learning_rates(plan.recipe, plan.steps)
@@ -89,7 +102,7 @@ class Trainer:
             self._steps,
             autograph=False,  # AutoGraph's translation was half of the cost of tracing
             input_signature=[  # one trace serves windows of any length
-                tf.TensorSpec((*batch, *train.images.shape[1:]), tf.uint8),
+                tf.TensorSpec((*batch, *self.model.input_shape[1:]), train.images.dtype),
                 tf.TensorSpec(batch, tf.int32),
                 tf.TensorSpec((None,), tf.float32),
             ],
@@ -97,7 +110,7 @@ class Trainer:
         self._eval_step = tf.function(
             self._evaluate_batch,
             autograph=False,
-            input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), tf.uint8)],
+            input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), train.images.dtype)],
         )
 
     @property
@@ -196,12 +209,16 @@ class Trainer:
 
     def val_logits(self) -> NDArray[np.float32]:
         """Logits of the validation images, of the model as it would be published, float32 (N, classes)."""
+        return self.logits(self.val.images)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits of images like those that it trains on, float32 (N, classes); see `val_logits`."""
         return np.concatenate(
             [
                 self._eval_step(
-                    tf.constant(mmap.read_rows(self.val.images, self.devices.process_share(rows)))
+                    tf.constant(mmap.read_rows(images, self.devices.process_share(rows)))
                 ).numpy()[:count]
-                for rows, count in batches.replica_rounds(self.val.images, self.devices.replicas)
+                for rows, count in batches.replica_rounds(images, self.devices.replicas)
             ]
         )
 
@@ -214,6 +231,8 @@ class Trainer:
         if self.plan.recipe.augment == "shift":
             max_shift = self.plan.recipe.max_shift
             images = augmentation.shift(images, rows.ravel(), self.plan.seed, epoch, max_shift)
+        elif self.plan.recipe.augment == "view":
+            images = augmentation.choose_view(images, rows.ravel(), self.plan.seed, epoch)
         labels = self.train.labels[rows]
         return tf.constant(images.reshape(*labels.shape, *images.shape[1:])), tf.constant(labels)
 
@@ -268,6 +287,9 @@ class Trainer:
         return self.devices.run(gathered_logits, images)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        if self.plan.recipe.augment == "view":  # (N, views, H, W, C)
+            views = [self.model(view, training=False) for view in tf.unstack(images, axis=1)]
+            return tf.cast(tf.reduce_mean(tf.stack(views), axis=0), tf.float32)
         logits = self.model(images, training=False)
         if inference_model.tta_views(self.plan.recipe, images.shape[-1]) == 2:
             # tf.reverse takes a sixth of the time of a slice with a negative step.

@@ -1,0 +1,64 @@
+"""What decides the bytes of a feature, besides the image."""
+
+from dataclasses import asdict, dataclass
+
+from tasks.core.config import EmbedSettings, Precision
+from tasks.core.model.backbones import catalog
+from tasks.core.model.backbones.catalog import Backbone
+from tasks.core.model.features.feature_store import FeatureStore
+from tasks.core.stage import code_hash
+from tasks.core.stage.handles import TensorCache
+from tasks.core.storage import hashing
+from tasks.core.workspace import Workspace
+
+FOLDER = "features"
+LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "simplejpeg")
+
+
+@dataclass(frozen=True)
+class FeatureKind:
+    """A kind of features.
+
+    Args:
+        backbone: Name of the backbone.
+        image_size: Height and width of its images in pixels.
+        views: 1, or 2 for the image and its mirror image.
+        precision: What to calculate in.
+        layer: The layer whose output they are; empty for the backbone's features.
+    """
+
+    backbone: str
+    image_size: int
+    views: int
+    precision: Precision
+    layer: str = ""
+
+    @classmethod
+    def of(cls, settings: EmbedSettings, tensors: TensorCache) -> "FeatureKind":
+        """The kind that a run asks for; grey pictures are never mirrored."""
+        image_size = settings.image_size or catalog.find(settings.backbone).image_size
+        views = 2 if tensors.shape[2] == 3 else 1
+        return cls(settings.backbone, image_size, views, settings.precision)
+
+    @property
+    def declaration(self) -> Backbone:
+        """The backbone's declaration."""
+        return catalog.find(self.backbone)
+
+    def record(self) -> dict[str, str | int]:
+        """The kind as JSON values, with the hash of the weights."""
+        weights = {"weights": self.declaration.weights.sha256}
+        return asdict(self) | weights | {"precision": str(self.precision)}
+
+    def store(self, workspace: Workspace, policy: str, processor: str) -> FeatureStore:
+        """The store of this kind, as a device computes it.
+
+        Args:
+            workspace: Where it lies.
+            policy: Keras' name of the precision that the device calculates in.
+            processor: The kind of device.
+        """
+        modules = (f"{__package__}.extractor", self.declaration.module, "tasks.core.data.decode")
+        device = {"precision": policy, "processor": processor}
+        code = {"code": code_hash.hashes(*modules), "libraries": code_hash.libraries(*LIBRARIES)}
+        return FeatureStore(workspace.root / FOLDER / hashing.digest_of(self.record() | device | code))

@@ -1,0 +1,181 @@
+"""The select stage: compares recipes on images that none of them has seen, and takes the best.
+
+A fifth of the train images is held out. The candidates that are trained step by step are trained on the
+others; the probe is cross-validated, so that it has not seen them either. All are scored on the held-out
+train images and the val images, the same for all. The test images are not touched. The output has
+`candidates.parquet`, one row per candidate.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.core.config import RecipeName, TrainSettings
+from tasks.core.data.tensors.cache import open_split
+from tasks.core.data.tensors.folds import members
+from tasks.core.metrics import classification, intervals
+from tasks.core.model.devices import runtime
+from tasks.core.model.selection import candidates as candidates_module
+from tasks.core.model.selection.candidates import Candidate
+from tasks.core.model.training import train
+from tasks.core.progress import Progress, ignore_progress
+from tasks.core.stage.handles import Audit, Features, RawDataset, Selection, TensorCache
+from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.publish import Stopwatch
+from tasks.core.stage.stages import SELECT
+from tasks.core.workspace import Workspace
+
+log = logging.getLogger("plumbline.train")
+
+TABLE = "candidates.parquet"
+HELD_OUT = "held_out.probabilities.npy"
+Probabilities = NDArray[np.float32]
+
+
+def ingredients(
+    tensors: TensorCache, settings: TrainSettings, audit: Audit, features: Features
+) -> Ingredients:
+    """Everything that decides a selection: the trainings that are compared."""
+    compared = candidates_module.compared(candidates_module.plan(settings, tensors))
+    inputs = {"tensors": tensors.digest, "features": features.digest}
+    for recipe in compared:
+        each = replace(settings, recipe=recipe)
+        held_out = recipe is not RecipeName.probe
+        inputs[str(recipe)] = train.ingredients(tensors, each, audit, features, held_out=held_out).digest
+    return SELECT.ingredients(inputs, {"candidates": [str(recipe) for recipe in compared]})
+
+
+def select(
+    tensors: TensorCache,
+    settings: TrainSettings,
+    audit: Audit,
+    features: Features,
+    raw: RawDataset,
+    workspace: Workspace,
+    *,
+    refresh: bool = False,
+    progress: Progress = ignore_progress,
+) -> Selection:
+    """Compare the candidates that the budget allows.
+
+    Args:
+        tensors: The images.
+        settings: How to train; its `budget` bounds the comparison.
+        audit: Which images leak, for `drop_leaks`.
+        features: Features of the images.
+        raw: The source of the images.
+        workspace: Where the output is written.
+        refresh: Whether to compare again if the output exists; finished trainings are reused.
+        progress: Called with candidates done.
+
+    Returns:
+        Handle with the chosen recipe.
+    """
+
+    def build(staging: Path) -> Mapping[str, Any]:
+        planned = candidates_module.plan(settings, tensors)
+        labels = _labels(tensors)
+        rows = []
+        for number, candidate in enumerate(planned):
+            progress(number, len(planned), str(candidate.recipe))
+            each = replace(settings, recipe=candidate.recipe)
+            with Stopwatch() as stopwatch:
+                scored = (
+                    _probabilities(each, tensors, audit, features, raw, workspace)
+                    if candidate.within_budget
+                    else None
+                )
+            rows.append(_row(candidate, scored, labels, stopwatch.cost))
+            log.info("  %s", _text(rows[-1]))
+        chosen = _best(rows)
+        table = pd.DataFrame(rows).assign(chosen=[row["recipe"] == chosen["recipe"] for row in rows])
+        table.to_parquet(staging / TABLE, index=False)
+        return {
+            **{name: chosen[name] for name in ("recipe", "accuracy", "low", "high")},
+            "images": len(labels),
+        }
+
+    return SELECT.output(ingredients(tensors, settings, audit, features), workspace, build, refresh=refresh)
+
+
+def read_candidates(selection: Selection) -> pd.DataFrame:
+    """One row per candidate, in the order of the comparison.
+
+    Returns:
+        Columns recipe, state ("compared" or "over budget"), accuracy, low, high (0..1, 95 %), log_loss,
+        images, cpu_seconds, wall_seconds, estimated_minutes, chosen.
+    """
+    return pd.read_parquet(selection.directory / TABLE)
+
+
+def _labels(tensors: TensorCache) -> NDArray[np.int32]:
+    """Labels of the held-out train images and then of the val images, int32 (n,)."""
+    held_out = members(tensors.train, 0, train.HELD_OUT_FOLDS)
+    train_labels, val_labels = (open_split(tensors, split).labels for split in ("train", "val"))
+    return np.concatenate([train_labels[held_out], val_labels])
+
+
+def _probabilities(
+    settings: TrainSettings,
+    tensors: TensorCache,
+    audit: Audit,
+    features: Features,
+    raw: RawDataset,
+    workspace: Workspace,
+) -> Probabilities:
+    """What a candidate predicts for the images of `_labels`, float32 (n, classes)."""
+    if settings.recipe is RecipeName.probe:
+        with runtime.suppress_stderr():
+            from tasks.core.model.transfer import probe
+
+        held_out = members(tensors.train, 0, train.HELD_OUT_FOLDS)
+        return probe.held_out_probabilities(features, tensors, held_out)
+    trained = train.train(
+        tensors, settings, workspace, audit=audit, features=features, raw=raw, held_out=True
+    )
+    return np.asarray(np.load(trained.directory / HELD_OUT, allow_pickle=False))
+
+
+def _row(
+    candidate: Candidate,
+    probabilities: Probabilities | None,
+    labels: NDArray[np.int32],
+    cost: Mapping[str, float],
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "recipe": str(candidate.recipe),
+        "state": "over budget" if probabilities is None else "compared",
+        **dict.fromkeys(("accuracy", "low", "high", "log_loss", "cpu_seconds", "wall_seconds")),
+        "images": len(labels),
+        "estimated_minutes": candidate.minutes,
+    }
+    if probabilities is None:
+        return row
+    correct = int((probabilities.argmax(axis=1) == labels).sum())
+    low, high = (float(bound) for bound in intervals.wilson(np.array(correct), np.array(len(labels))))
+    losses = classification.log_losses(labels, probabilities)
+    measured = {name: cost[name] for name in ("cpu_seconds", "wall_seconds")}
+    scores = {"accuracy": correct / len(labels), "low": low, "high": high, "log_loss": float(losses.mean())}
+    return row | scores | measured
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The candidate with the highest accuracy; of equal ones the first, which is the cheapest."""
+    return max((row for row in rows if row["state"] == "compared"), key=lambda row: float(row["accuracy"]))
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    if row["state"] != "compared":
+        minutes = row["estimated_minutes"]
+        return f"{row['recipe']:<9} not compared: it needs about {minutes:.0f} min, see --budget"
+    interval = f"{row['low'] * 100:.1f} to {row['high'] * 100:.1f}"
+    seconds = f"{row['cpu_seconds']:.0f} CPU-s"
+    return (
+        f"{row['recipe']:<9} {row['accuracy']:.1%} ({interval}) of {row['images']:,} unseen images, {seconds}"
+    )
