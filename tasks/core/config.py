@@ -157,7 +157,7 @@ class NormalizeSettings(Checked):
     Args:
         image_size: Height and width in pixels at which the model sees the images, 8 to 512. Default: with
             a backbone its own; else the dataset's own, or for images that differ in size and for photos
-            the largest of 32, 48, 64 and 96 that they fill.
+            the largest of 32, 48, 64 and 96 that nine in ten fill.
         val_fraction: Share of the training images held out for validation, above 0 and at most 0.5.
         max_quarantine: Share of unreadable images above which the run fails, 0 to 1.
     """

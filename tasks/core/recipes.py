@@ -175,6 +175,8 @@ def may_be_pretrained(name: RecipeName) -> bool:
 def resolve(settings: TrainSettings, images: int) -> Recipe:
     """Apply the user's settings to the chosen recipe and fit it to the size of the dataset.
 
+    `auto` is `fast` where no comparison of recipes has settled it.
+
     What the user leaves open is fitted as follows. A batch has at most a twentieth of the training images,
     but at least 16. A small dataset gets enough epochs for the recipe's `min_steps`. The learning rate is
     scaled by the square root of the ratio of the batch size to the recipe's, since steps of small batches
@@ -187,7 +189,7 @@ def resolve(settings: TrainSettings, images: int) -> Recipe:
     Returns:
         The recipe to train with; no batch is larger than the dataset.
     """
-    recipe = RECIPES[settings.recipe]
+    recipe = RECIPES[FAST.name if settings.recipe is RecipeName.auto else settings.recipe]
     batch_size = min(settings.batch_size or _fitted_batch(recipe, images), images)
     learning_rate = settings.learning_rate or _fitted_rate(recipe, batch_size)
     if settings.augment is not None:

@@ -9,7 +9,7 @@ from tasks.core.config import RecipeName, TrainSettings
 
 
 def test_recipes_have_every_name() -> None:
-    assert set(recipes.RECIPES) == set(RecipeName)
+    assert {*recipes.RECIPES, RecipeName.auto, RecipeName.probe} == set(RecipeName)
     assert all(recipe.name is name for name, recipe in recipes.RECIPES.items())
 
 

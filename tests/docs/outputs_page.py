@@ -61,6 +61,15 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
             "calibration.json": "calibration error, Brier score, abstention thresholds",
         },
     ),
+    "embeddings/<digest>/": (
+        "features of all images",
+        {"{train,val,test}.features.npy": "float16 (images, views, features)"},
+    ),
+    "features/<digest>/": (
+        "the store of features, one row per photo, for all runs; may be deleted",
+        {"*.parquet": "image_id, features"},
+    ),
+    "selections/<digest>/": ("the comparison of recipes", {"candidates.parquet": "see below"}),
     "label_issues/<digest>/": (
         "labels in doubt",
         {"label_issues.parquet": "see below", "label_issues.csv": "the form for --corrections"},

@@ -25,7 +25,7 @@ FLOWS = {TrainRunSettings: train_flow, SweepSettings: sweep_flow}
         {"seed": -1},
         {"seed": 2**31},
         {"image_size": 7},
-        {"image_size": 225},
+        {"image_size": 513},
         {"val_fraction": 0.0},
         {"val_fraction": 0.6},
         {"max_quarantine": 1.5},
@@ -55,7 +55,7 @@ def test_of_sorts_parameters_into_groups() -> None:
     }
     settings = TrainRunSettings.of(given)
     assert settings.source.dataset == "cifar10"
-    assert settings.train == TrainSettings(recipe=RecipeName.fast, epochs=0.5)
+    assert settings.train == TrainSettings(recipe=RecipeName.auto, epochs=0.5)
     assert settings.normalize == NormalizeSettings(image_size=64)
     assert settings.publish.promote is PromotePolicy.always
     assert {name: settings.parameters()[name] for name in ("dataset", "epochs", "image_size")} == {
@@ -80,7 +80,7 @@ def test_every_parameter_is_documented_in_help_and_form(kind: type[TrainRunSetti
 
 def test_form_shows_limits() -> None:
     form = train_flow.train_flow.parameters.model_dump()["properties"]
-    assert form["image_size"]["anyOf"][0] == {"type": "integer", "minimum": 8, "maximum": 224}
+    assert form["image_size"]["anyOf"][0] == {"type": "integer", "minimum": 8, "maximum": 512}
     assert form["epochs"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 10_000}
 
 

@@ -116,6 +116,7 @@ class FakeOutputs:
             )
             return {
                 "model_sha256": sha256(name.encode()).hexdigest(),
+                "shape": self.shape,
                 "recipe": "fast",
                 "epochs": 3.0,
                 "val_accuracy": 0.75,
@@ -124,7 +125,8 @@ class FakeOutputs:
         ingredients = Ingredients("train", {"tensors": self.tensors().digest}, {"name": name})
         directory = self.workspace.root / "training" / ingredients.digest
         facts = publish.publish(directory, ingredients, write)["facts"]
-        return TrainedModel(path=self.workspace.relative(directory), digest=ingredients.digest, **facts)
+        fields = {name: value for name, value in facts.items() if name != "shape"}
+        return TrainedModel(path=self.workspace.relative(directory), digest=ingredients.digest, **fields)
 
     def predictions(self, name: str, skill: float, seed: int = 0) -> Predictions:
         """Random predictions for val and test, see `blurred`."""

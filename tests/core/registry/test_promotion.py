@@ -82,14 +82,15 @@ def test_promote_champion_with_other_classes_is_not_compared(fake) -> None:
     assert promote(wider, "three", 3.0, PromotePolicy.always).promoted
 
 
-def test_promote_champion_with_another_shape_is_not_compared(fake) -> None:
+def test_champion_of_another_image_size_is_compared(fake) -> None:
+    """It is scored on the same images at its own size; `predict_splits` has the test of that."""
     promote(fake, "one", 1.0)
     larger = fake.with_fields(shape=(16, 16, 3))
-    assert (
-        promotion.champion_to_compare("animals", larger.tensors(), larger.trained("two"), fake.workspace)
-        is None
+    champion = promotion.champion_to_compare(
+        "animals", larger.tensors(), larger.trained("two"), fake.workspace
     )
-    assert "it takes images of 8x8x3, these are 16x16x3" in promote(larger, "two", 3.0).verdict
+    assert champion is not None
+    assert champion.shape == (8, 8, 3)
 
 
 def test_promote_champion_scored_on_other_images_is_not_compared(fake) -> None:

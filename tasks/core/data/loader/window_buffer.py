@@ -52,7 +52,7 @@ class WindowBuffer:
         rows = self.shuffle.order(epoch)[positions]
         if self.shuffle.is_full_shuffle:
             return mmap.read_rows(self.images, rows)
-        taken = np.empty((len(rows), *self.images.shape[1:]), self.images.dtype)
+        taken = self._empty(len(rows))
         windows = self.shuffle.windows(positions)
         for window in np.unique(windows).tolist():
             in_window = windows == window
@@ -84,4 +84,7 @@ class WindowBuffer:
     def _allocate(self) -> NDArray[np.uint8]:
         # After a short last block, windows no longer end at block ends: one can overlap two blocks more.
         rows = self.shuffle.window + 2 * self.shuffle.block
+        return self._empty(rows)
+
+    def _empty(self, rows: int) -> NDArray[np.uint8]:
         return np.empty((rows, *self.images.shape[1:]), self.images.dtype)

@@ -1,7 +1,7 @@
 """The shape that all images of a dataset are converted to. The source, the settings or the images decide it.
 
 If all images of a folder have the same size, between 8 and 128 pixels a side, they keep it. Else they become
-squares of the largest of 32, 48, 64 and 96 pixels that half of them fill with their shorter side. The folder
+squares of the largest of 32, 48, 64 and 96 pixels that nine in ten fill with their shorter side. The folder
 is grey if all its images are grey. The shape is inferred from the first images. The others are decoded on the
 assumption that they are alike; the first exception changes the target shape.
 """
@@ -105,9 +105,9 @@ class TargetShape:
 
 
 def _fallback(sides: list[int]) -> tuple[int, int]:
-    """The largest of `SIZES` that half of the shorter sides reach, as height and width."""
-    median = sorted(sides)[len(sides) // 2] if sides else SIZES[0]
-    size = max((size for size in SIZES if size <= median), default=SIZES[0])
+    """The largest of `SIZES` that nine in ten of the shorter sides reach, as height and width."""
+    reached = sorted(sides)[len(sides) // 10] if sides else SIZES[0]
+    size = max((size for size in SIZES if size <= reached), default=SIZES[0])
     return size, size
 
 

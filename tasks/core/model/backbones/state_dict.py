@@ -25,7 +25,7 @@ class _Storage(NamedTuple):
 
     key: str
     dtype: np.dtype[Any]
-    count: int
+    size: int
 
 
 class _Tensor(NamedTuple):
@@ -94,8 +94,8 @@ class _StateDictUnpickler(pickle.Unpickler):
 
 def _block(file: BinaryIO, storage: _Storage) -> NDArray[Any]:
     (count,) = struct.unpack("<q", file.read(8))
-    if count != storage.count:
-        raise ValueError(f"{count} numbers in block {storage.key}, where {storage.count} are declared")
+    if count != storage.size:
+        raise ValueError(f"{count} numbers in block {storage.key}, where {storage.size} are declared")
     return np.frombuffer(file.read(count * storage.dtype.itemsize), storage.dtype, count)
 
 

@@ -75,7 +75,7 @@ class Unreadable:
     base, strides = None, (12,)
 
     def __init__(self, images: Images, first: int) -> None:
-        self.images, self.first, self.shape = images, first, images.shape
+        self.images, self.first, self.shape, self.dtype = images, first, images.shape, images.dtype
 
     def __len__(self) -> int:
         return len(self.images)

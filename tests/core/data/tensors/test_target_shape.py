@@ -45,11 +45,14 @@ def shape_of(source: Source, image_size: int | None = None) -> TargetShape:
     ("originals", "shape"),
     [
         pytest.param([(48, 64, 3)] * 3, (48, 64, 3), id="one size is kept"),
-        pytest.param([(48, 64, 3), (64, 48, 3)], (32, 32, 3), id="several sizes become 32"),
+        pytest.param([(48, 64, 3), (64, 48, 3)], (48, 48, 3), id="several sizes become a square"),
         pytest.param([(28, 28, 1)] * 3, (28, 28, 1), id="grey stays grey"),
         pytest.param([(28, 28, 1), (28, 28, 3)], (28, 28, 3), id="one colour image makes all colour"),
         pytest.param([(7, 28, 3)] * 3, (32, 32, 3), id="too small to be kept"),
-        pytest.param([(225, 225, 3)] * 3, (32, 32, 3), id="too large to be kept"),
+        pytest.param([(129, 129, 3)] * 3, (96, 96, 3), id="too large to be kept"),
+        pytest.param([(3000, 4000, 3), (4000, 3000, 3)], (96, 96, 3), id="photos become 96"),
+        pytest.param([(63, 80, 3)] + [(90, 70, 3)] * 3, (48, 48, 3), id="nine in ten fill the square"),
+        pytest.param([(20, 30, 3), (30, 20, 3)], (32, 32, 3), id="icons are enlarged to 32"),
         pytest.param([None, (48, 48, 3)], (48, 48, 3), id="broken ones don't count"),
         pytest.param([None], (32, 32, 1), id="nothing readable"),
     ],
@@ -75,7 +78,7 @@ def test_check_image_of_another_size_changes_the_shape() -> None:
     target_shape.check((48, 64, 3))
     with pytest.raises(ShapeMismatch) as mismatch:
         target_shape.check((48, 65, 3))
-    assert mismatch.value.target_shape.shape == (32, 32, 3)
+    assert mismatch.value.target_shape.shape == (48, 48, 3)
     mismatch.value.target_shape.check((1000, 1000, 3))  # no image changes it again
 
 
