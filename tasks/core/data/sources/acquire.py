@@ -92,21 +92,16 @@ def _from_files(
     file_format = FILE_FORMATS[format_name]
     root = path if path.is_dir() else path.parent
     found = file_format.scan(path)
-    is_used = pc.equal(found["reason"], "")
-    files = _hashed(root, found.filter(is_used), workspace, refresh, progress)
-    unused = found.filter(pc.invert(is_used))
+    unused = found.filter(pc.not_equal(found["reason"], ""))
+    used = found.filter(pc.equal(found["reason"], "")) if unused else found
+    files = _hashed(root, used, workspace, refresh, progress)
     inside = root.is_relative_to(workspace.root)  # downloaded files are moved with the workspace
     location = workspace.relative(root) if inside else str(root)
-    raw = _publish(
-        name,
-        format_name,
-        location,
-        None,
-        files,
-        workspace,
-        lambda: {"images": file_format.count(root, files), "unused_files": len(unused)},
-        unused,
-    )
+
+    def count() -> dict[str, Any]:
+        return {"images": file_format.count(root, files), "unused_files": len(unused)}
+
+    raw = _publish(name, format_name, location, None, files, workspace, count, unused)
     _log_unused(root, unused, raw)
     return raw
 
