@@ -38,6 +38,7 @@ REDUCTION = 2  # simplejpeg's min_factor: scaling to 5/8, 6/8 or 7/8 takes longe
 GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 ORIENTATION = 0x0112
+DNG_VERSION = 0xC612  # of the DNG specification
 SUBFILE_TYPE, REDUCED = 0x00FE, 1  # of TIFF 6.0: an image with this bit is a smaller version of another one
 UPRIGHT = (False, 0)
 ROTATIONS = {  # EXIF orientation -> (mirror left-right first, quarter turns counter-clockwise)
@@ -215,8 +216,11 @@ def _opened_heif(content: bytes) -> Image.Image:
 
 
 def _refuse_preview(image: Image.Image) -> None:
-    """Refuse a raw file of a camera (DNG, NEF, ARW): a TIFF whose first image is a small preview."""
-    if image.format == "TIFF" and int(image.getexif().get(SUBFILE_TYPE, 0)) & REDUCED:
+    """Refuse a raw file of a camera (DNG, NEF, ARW): a TIFF whose first image may be a small preview."""
+    if image.format != "TIFF":
+        return
+    tags = image.getexif()
+    if DNG_VERSION in tags or int(tags.get(SUBFILE_TYPE, 0)) & REDUCED:
         raise DecodeError(file_types.RAW.reason)
 
 

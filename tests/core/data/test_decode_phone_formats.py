@@ -111,8 +111,9 @@ def test_decode_damaged_heic_is_refused() -> None:
             decode.decode(damaged, AS_IT_IS)
 
 
-def test_decode_preview_of_a_raw_file_is_refused() -> None:
-    """DNG, NEF and ARW are TIFF files whose first image is a small preview (TIFF 6.0, tag 254)."""
-    preview = encoded(noise(1), "TIFF", tiffinfo={254: 1})
+@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
+def test_decode_preview_of_a_raw_file_is_refused(tags: dict[int, object]) -> None:
+    """DNG, NEF and ARW are TIFF files: the first image is a preview (tag 254), or DNG's version is there."""
+    preview = encoded(noise(1), "TIFF", tiffinfo=tags)
     with pytest.raises(DecodeError, match="a camera's raw file"):
         decode.decode(preview, AS_IT_IS)

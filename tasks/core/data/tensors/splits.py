@@ -1,7 +1,8 @@
 """Which split an image belongs to, and its row there. Both depend on the image's content and a salt only.
 
 Only in a small class do they depend on the other images of the class, too (`split_floor`). When a folder
-grows, no old image moves from train to val or test. Exact copies always belong to the same split.
+grows, no old image moves from train to val or test, with the exception that is described there. Exact copies
+always belong to the same split.
 """
 
 import hashlib
