@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.core.config import SourceSettings
-from tasks.core.data.files import listing
+from tasks.core.data import file_types
+from tasks.core.data.files import listing, quarantine_table
 from tasks.core.data.files.file_hashes import Hashes
 from tasks.core.data.files.listing import ListedFile
 from tasks.core.data.readers import corrections, factory
@@ -23,7 +25,7 @@ from tasks.core.data.sources import archives, remote, resolve
 from tasks.core.data.sources.catalog import DatasetSpec
 from tasks.core.errors import UsageError
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import RawDataset
+from tasks.core.stage.handles import UNUSED_FILES, RawDataset
 from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
@@ -89,18 +91,28 @@ def _from_files(
 ) -> RawDataset:
     file_format = FILE_FORMATS[format_name]
     root = path if path.is_dir() else path.parent
-    files = _hashed(root, file_format.scan(path), workspace, refresh, progress)
+    found = file_format.scan(path)
+    unused = found.filter(pc.not_equal(found["reason"], ""))
+    used = found.filter(pc.equal(found["reason"], "")) if unused else found
+    files = _hashed(root, used, workspace, refresh, progress)
     inside = root.is_relative_to(workspace.root)  # downloaded files are moved with the workspace
     location = workspace.relative(root) if inside else str(root)
-    return _publish(
-        name,
-        format_name,
-        location,
-        None,
-        files,
-        workspace,
-        lambda: {"images": file_format.count(root, files)},
-    )
+
+    def count() -> dict[str, Any]:
+        return {"images": file_format.count(root, files), "unused_files": len(unused)}
+
+    raw = _publish(name, format_name, location, None, files, workspace, count, unused)
+    _log_unused(root, unused, raw)
+    return raw
+
+
+def _log_unused(root: Path, unused: pa.Table, raw: RawDataset) -> None:
+    """Say what is not used; a warning unless these are system files, which lie in many folders."""
+    reasons = unused["reason"].to_pylist()
+    if reasons:
+        level = logging.INFO if set(reasons) <= file_types.SYSTEM_REASONS else logging.WARNING
+        table = raw.directory / quarantine_table.NAME
+        log.log(level, "%s: not used: %s; %s names each", root, quarantine_table.counts(reasons), table)
 
 
 def _hashed(root: Path, stats: pa.Table, workspace: Workspace, refresh: bool, progress: Progress) -> pa.Table:
@@ -165,9 +177,13 @@ def _publish(
     files: pa.Table,
     workspace: Workspace,
     count: Callable[[], Mapping[str, Any]],
+    unused: pa.Table | None = None,
 ) -> RawDataset:
+    inputs = {"files": listing.digest(files)}
+    if unused:
+        inputs[UNUSED_FILES] = quarantine_table.digest(unused)
     ingredients = DOWNLOAD.ingredients(
-        {"files": listing.digest(files)},
+        inputs,
         {
             "dataset": dataset,
             "format": format_name,
@@ -180,6 +196,10 @@ def _publish(
 
     def build(staging: Path) -> Mapping[str, Any]:
         listing.write(staging, files)
+        if unused:
+            paths, reasons = (unused[name].to_pylist() for name in ("path", "reason"))
+            done = [quarantine_table.LEFT_OUT] * len(unused)
+            quarantine_table.write(staging, zip(paths, reasons, done, strict=True))
         return facts or count()
 
     return DOWNLOAD.output(ingredients, workspace, build, dataset=dataset, format=format_name, root=root)
