@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from tasks.core.data.files import listing
+from tasks.core.data.files import archive, listing
+from tasks.core.data.files.archive import Archive
+from tasks.core.data.files.file_hashes import Contents
 from tasks.core.data.readers import arrays, cifar, corrections, csv_table, idx, image_folder, parquet
 from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.arrays import ArrayReader
@@ -40,6 +42,9 @@ class FileFormat:
         folder_suffixes: Files with these suffixes mark a folder as being of this format.
         modules: Modules that decide what the reader gives; ingredients of its datasets' tensors only.
         libraries: Distributions that decide what the reader gives.
+        identity: The format whose listing, and so whose identity, the same images have; empty for its own.
+        contents: Opens a single file that has the listed files in it, and is the root of their paths; None
+            if they are below a folder.
     """
 
     scan: Scan
@@ -49,6 +54,8 @@ class FileFormat:
     folder_suffixes: frozenset[str] = frozenset()
     modules: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    identity: str = ""
+    contents: Callable[[Path], Contents] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,13 @@ def _count_listed(_: Path, files: pa.Table) -> int:
     return len(files)
 
 
+def _scan_archive(path: Path) -> pa.Table:
+    opened = Archive(path)
+    files = image_folder.scan(path, opened.tree.scandir)
+    opened.check_sizes(files)
+    return files
+
+
 READERS: dict[str, FileFormat | ArchiveFormat] = {
     # The first matching row counts: a folder with images and other files is a folder of images.
     "folder": FileFormat(
@@ -78,6 +92,17 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
         folder_suffixes=frozenset(image_folder.SUFFIXES),
         modules=(f"{HERE}.image_folder",),
         libraries=("simplejpeg",),
+    ),
+    # No module of archives is named: a reader compares every byte that it gets with the listed SHA-256.
+    "archive": FileFormat(
+        scan=_scan_archive,
+        open=lambda root, files: ImageFolderReader(root, files, Archive(root).read),
+        count=_count_listed,
+        suffixes=archive.SUFFIXES,
+        modules=(f"{HERE}.image_folder",),
+        libraries=("simplejpeg",),
+        identity="folder",
+        contents=lambda root: Archive(root).read,
     ),
     "csv": FileFormat(
         scan=csv_table.scan,

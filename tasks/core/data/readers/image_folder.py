@@ -4,9 +4,10 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,11 @@ from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.readers import base
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
 from tasks.core.data.readers.class_names import check_classes, layout_error
+from tasks.core.errors import ArchiveError
+from tasks.core.storage.names import is_visible
+
+if TYPE_CHECKING:
+    from tasks.core.data.files.name_tree import Scandir
 
 log = logging.getLogger("plumbline.data")
 
@@ -27,19 +33,23 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"
 
 
-def scan(root: Path) -> pa.Table:
+def scan(root: Path, scandir: "Scandir" = os.scandir) -> pa.Table:
     """Every image file (by its suffix) below the class folders of `root`, as a `file_stats.stats_table`.
 
     A class folder may have subfolders. Names that begin with a dot, and `__MACOSX`, are ignored. Other files
     are counted in the log.
 
+    Args:
+        root: The folder, or what stands for it.
+        scandir: Lists a folder; a `NameTree` has another one than the disk's.
+
     Raises:
         DataError: No class, one class, a class without images, splits with different classes, or a name
             that is not UTF-8.
     """
-    splits = [(split, folder, _folders(folder)) for split, folder in _splits(root)]
+    splits = [(split, folder, _folders(folder, scandir)) for split, folder in _splits(root, scandir)]
     skipped: Counter[str] = Counter()
-    table = file_stats.stats_table(root, _file_stats(root, splits, skipped))
+    table = file_stats.stats_table(root, _file_stats(root, splits, skipped, scandir))
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
     if skipped:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.most_common())
@@ -48,21 +58,21 @@ def scan(root: Path) -> pa.Table:
 
 
 def _file_stats(
-    root: Path, splits: list[tuple[str, Path, list[str]]], skipped: Counter[str]
+    root: Path, splits: list[tuple[str, Path, list[str]]], skipped: Counter[str], scandir: "Scandir"
 ) -> Iterator[file_stats.FileStat]:
     for split, folder, names in splits:
         for name in names:
             class_folder, count = (folder / name).relative_to(root), 0
-            for path, status in _images(folder / name, f"{class_folder.as_posix()}/", skipped):
+            for path, status in _images(folder / name, f"{class_folder.as_posix()}/", skipped, scandir):
                 yield file_stats.file_stat(path, split, name, status)
                 count += 1
             if not count:
                 raise layout_error(str(root), "has an empty class", LAYOUTS, f"no image in {class_folder}")
 
 
-def _splits(root: Path) -> list[tuple[str, Path]]:
-    names = _folders(root)
-    subfolders = {name: set(_folders(root / name)) for name in names}
+def _splits(root: Path, scandir: "Scandir") -> list[tuple[str, Path]]:
+    names = _folders(root, scandir)
+    subfolders = {name: set(_folders(root / name, scandir)) for name in names}
     if "train" not in names or not all(subfolders.values()):
         return [("", root)]
     unknown = [name for name in names if name not in SPLITS]
@@ -75,13 +85,9 @@ def _splits(root: Path) -> list[tuple[str, Path]]:
     return [("", root)] if unknown else [(SPLITS[name], root / name) for name in names]
 
 
-def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and _is_visible(entry.name))
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
+def _folders(folder: Path, scandir: "Scandir") -> list[str]:
+    with scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and is_visible(entry.name))
 
 
 def _suffix(name: str) -> str:
@@ -89,13 +95,15 @@ def _suffix(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""
 
 
-def _images(folder: Path, prefix: str, skipped: Counter[str]) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as entries:
+def _images(
+    folder: Path, prefix: str, skipped: Counter[str], scandir: "Scandir"
+) -> Iterator[tuple[str, os.stat_result]]:
+    with scandir(folder) as entries:
         for entry in entries:
-            if not _is_visible(entry.name):
+            if not is_visible(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _images(folder / entry.name, f"{prefix}{entry.name}/", skipped)
+                yield from _images(folder / entry.name, f"{prefix}{entry.name}/", skipped, scandir)
             elif (suffix := _suffix(entry.name)) not in SUFFIXES:
                 skipped[suffix or "without a suffix"] += 1
             elif entry.is_file():
@@ -108,14 +116,18 @@ class ImageFolderReader:
     Args:
         root: The folder that the paths are relative to.
         files: The listing, a table of `listing.SCHEMA`.
+        contents: Gives a file's content by its path and size; None if the files are below the root.
     """
 
     shape = None
     published = False
 
-    def __init__(self, root: Path, files: pa.Table) -> None:
+    def __init__(
+        self, root: Path, files: pa.Table, contents: Callable[[str, int], bytes] | None = None
+    ) -> None:
         self.classes = tuple(sorted(files["class_name"].unique().to_pylist()))
-        self._root, self._files = root, files
+        self._files = files
+        self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
         self._bytes = files["bytes"].to_numpy()
 
     @property
@@ -151,9 +163,11 @@ class ImageFolderReader:
     def _image(self, target: Target, listed: tuple[int, str, int, str]) -> DecodedImage | DecodeFailure:
         row, path, size, sha256 = listed
         try:
-            content = read_file(f"{self._root}/{path}", size)
+            content = self._contents(path, size)
         except (OSError, ValueError) as error:
             return DecodeFailure(row, f"not readable: {getattr(error, 'strerror', None) or error}")
+        except ArchiveError as error:
+            return DecodeFailure(row, f"not readable: {error.summary}")
         if hashlib.sha256(content).hexdigest() != sha256:
             return DecodeFailure(row, "changed after it was listed")
         return base.decode_image(row, content, target)
