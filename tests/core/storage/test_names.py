@@ -26,7 +26,16 @@ OUTSIDE = {
     "cat/\udcff.jpg": "UTF-8",
     "cat/" + "ä" * 122 + ".jpg": "242 bytes",
 }
-INSIDE = ["1.jpg", "cat/1.jpg", "cat/...jpg", "..cat/1.jpg", "cat/a:b.jpg", "Zürich/猫.jpg", "cat/Icon\r", "ä" * 121]
+INSIDE = [
+    "1.jpg",
+    "cat/1.jpg",
+    "cat/...jpg",
+    "..cat/1.jpg",
+    "cat/a:b.jpg",
+    "Zürich/猫.jpg",
+    "cat/Icon\r",
+    "ä" * 121,
+]
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
