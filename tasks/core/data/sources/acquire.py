@@ -21,7 +21,7 @@ from tasks.core.data.files.listing import ListedFile
 from tasks.core.data.readers import corrections, factory
 from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.factory import FILE_FORMATS
-from tasks.core.data.sources import archives, remote, resolve, unpacked_tar
+from tasks.core.data.sources import archives, remote_copies, resolve, unpacked_tar
 from tasks.core.data.sources.catalog import DatasetSpec
 from tasks.core.errors import UsageError
 from tasks.core.progress import Progress, ignore_progress
@@ -66,8 +66,9 @@ def acquire(
 def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
     resolved = resolve.resolve(source.dataset)
     if isinstance(resolved, str):
-        copies = remote.mirror(resolved, workspace, refresh, progress)
-        return _from_files(copies, resolve.name_of(resolved), "parquet", workspace, refresh, progress)
+        name = resolve.name_of(resolved)
+        copies, format_name = remote_copies.mirror(resolved, workspace, refresh, progress)
+        return _from_files(copies, name, format_name, workspace, refresh, progress)
     if isinstance(resolved, Path):
         name, format_name = resolve.name_of(resolved), resolve.detect_format(resolved)
         return _from_files(resolved, name, format_name, workspace, refresh, progress)
