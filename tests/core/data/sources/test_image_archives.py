@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.sources import acquire as acquire_module
 from tasks.core.data.sources.resolve import name_of
+from tasks.core.data.tensors import distributed_decode
 from tasks.core.data.tensors.cache import read_rows
+from tasks.core.data.tensors.distributed_decode import Portion
 from tasks.core.data.tensors.normalize import normalize
 from tasks.core.errors import ArchiveError, DataError, QuarantineError, UsageError
 from tasks.core.stage.handles import RawDataset, TensorCache
@@ -127,6 +130,19 @@ def test_damaged_image_in_an_archive_is_quarantined(tmp_path: Path, workspace: W
     put(folder / "cat" / "000.png", (folder / "cat" / "000.png").read_bytes()[:99])
     raw = acquire(pack(folder, tmp_path / "photos.zip"), workspace)
     assert normalize(raw, NormalizeSettings(max_quarantine=0.1), workspace).quarantined == 1
+
+
+def test_archive_decoded_in_portions_gives_the_same_tensors(tmp_path: Path, workspace: Workspace) -> None:
+    raw = acquire(pack(photos(tmp_path / "photos", LAYOUTS["classes"]), tmp_path / "photos.zip"), workspace)
+    expected = files_of(normalize(raw, NormalizeSettings(), workspace))
+
+    def work(portions: Sequence[Portion]) -> Iterator[Portion]:
+        for portion in portions:
+            distributed_decode.decode(portion, workspace)
+            yield portion
+
+    tensors = normalize(raw, NormalizeSettings(), workspace, refresh=True, work=work, portion=7)
+    assert files_of(tensors) == expected
 
 
 def test_corrections_of_an_archive(tmp_path: Path, workspace: Workspace) -> None:

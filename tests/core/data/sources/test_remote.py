@@ -1,4 +1,4 @@
-"""Parquet files at addresses: memory:// for fsspec, a local server for http."""
+"""Files at addresses: memory:// for fsspec, a local server for http."""
 
 import sys
 import threading
@@ -16,6 +16,7 @@ from tasks.core.data.sources import resolve
 from tasks.core.errors import NetworkError, UsageError
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
+from tests.support.image_archives import pack
 from tests.support.sample_files import files_below, parquet, photos, put
 
 CATS = ("cat", "dog", "eel")
@@ -153,6 +154,15 @@ def test_acquire_http_file_is_copied_once(pets: Path, server: str, workspace: Wo
     inode = copy.stat().st_ino
     acquire(f"{server}/pets/data/train-0.parquet", workspace)
     assert copy.stat().st_ino == inode  # Last-Modified is unchanged
+
+
+@pytest.mark.parametrize("name", ["birds.zip", "birds.tar.xz"])
+def test_acquire_http_archive_is_the_dataset_of_its_folder(
+    tmp_path: Path, server: str, workspace: Workspace, name: str
+) -> None:
+    folder = photos(tmp_path / "birds", {"crow": 3, "kite": 3})
+    pack(folder, tmp_path / name)
+    assert acquire(f"{server}/{name}", workspace).digest == acquire(str(folder), workspace).digest
 
 
 @pytest.mark.parametrize(
