@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -167,13 +167,17 @@ class _Copying:
         progress = self.progress if self.workers == 1 else ignore_progress
         with atomic.replacing(names.path_inside(self.folder, entry.name, self.address)) as staging:
             size = 0
-            with remote.network(self.address), staging.open("wb") as file:
-                for chunk in self.source.chunks(entry.name):
+            with staging.open("wb") as file:
+                for chunk in self._chunks(entry):
                     file.write(chunk)
                     size += len(chunk)
                     progress(self._done + size, self._total)
             self._check_size(entry, size)
         return entry
+
+    def _chunks(self, entry: Entry) -> Iterator[bytes]:
+        with remote.network(self.address):  # not around the writing: a full disk is no error of the network
+            yield from self.source.chunks(entry.name)
 
     def _check_size(self, entry: Entry, size: int) -> None:
         if entry.bytes is not None and size != entry.bytes:

@@ -44,6 +44,11 @@ def test_scan_lists_what_a_folder_would_have(tmp_path: Path) -> None:
     assert scanned(tarred(tmp_path / "a.tar", two_classes())) == sorted(two_classes())
 
 
+def test_kind_follows_from_the_content_and_not_from_the_name(tmp_path: Path) -> None:
+    assert scanned(zipped(tmp_path / "a.tar", two_classes())) == sorted(two_classes())
+    assert scanned(tarred(tmp_path / "a.zip", two_classes())) == sorted(two_classes())
+
+
 @pytest.mark.parametrize("name", UNSAFE)
 @pytest.mark.parametrize("make", [zipped, tarred])
 def test_unsafe_name_is_refused_also_if_it_is_hidden(tmp_path: Path, make: Callable, name: str) -> None:

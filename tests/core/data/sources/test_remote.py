@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fsspec
 import pytest
+from fsspec.registry import _registry
 
 from tasks.core.config import SourceSettings
 from tasks.core.data.sources import acquire as acquire_module
@@ -102,6 +104,7 @@ def test_acquire_missing_package_raises_with_its_name(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, address: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # importing it then raises ImportError
+    monkeypatch.delitem(_registry, urlsplit(address).scheme, raising=False)  # loaded by an earlier test
     with pytest.raises(UsageError, match=f"not installed: {package}") as error:
         acquire(address, workspace)
     assert error.value.parts["to do"] == f"pip install {package}"

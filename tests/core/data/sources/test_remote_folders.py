@@ -1,5 +1,6 @@
 """Image folders and archives at addresses: memory:// and a real S3 server."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,3 +216,17 @@ def test_copy_that_broke_off_goes_on_where_it_was(
     bucket.gate = lambda *_: True
     assert acquire(bucket_pets, workspace).digest == acquire(pets, workspace).digest
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+# --- errors of this machine ---
+
+
+def test_copy_that_cannot_be_written_is_no_network_error(remote_pets: str, workspace: Workspace) -> None:
+    """A network error would be retried. The limit stands for a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            acquire(remote_pets, workspace)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
