@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tasks.core.data import file_types
 from tasks.core.data.inference import inputs, prediction_table
 from tasks.core.data.inference.images import image_batches
 from tasks.core.data.inference.prediction_table import PredictionRequest
@@ -206,7 +207,7 @@ def main() -> None:
 
 
 def measure(given: argparse.Namespace, here: Path) -> None:
-    files = sorted(path for path in given.folder.rglob("*") if path.suffix.lower() in inputs.SUFFIXES)
+    files = sorted(path for path in given.folder.rglob("*") if file_types.claims_to_be_image(path.name))
     shards(files, given.images, here / "parquet")
     base = None if given.only_kills else rates(given, files, here)
     (ours,) = child(given, "parquet", here / "parquet", here / "out-parquet")

@@ -8,6 +8,7 @@ from prefect.tasks import exponential_backoff
 
 from tasks.core.data.inference import inputs, prediction_table
 from tasks.core.data.inference.prediction_table import Batch, PredictionRequest
+from tasks.core.data.inference.unused_files import UnusedFiles
 from tasks.core.evaluation import abstention
 from tasks.core.metrics.drift import Drift
 from tasks.core.model.inference import predict_batch
@@ -70,5 +71,12 @@ def compare(batch: Batch, version: ModelVersion) -> Drift:
 
 
 def pending_batches(request: PredictionRequest, out: Path) -> list[Batch]:
-    """The batches that have parts to be predicted; see `prediction_table.pending_batches`."""
-    return prediction_table.pending_batches(out, request, inputs.list_inputs(request.inputs))
+    """The batches that have parts to be predicted; see `prediction_table.pending_batches`.
+
+    Files among the inputs that are no images are named in `out/_quarantine.csv`.
+    """
+    unused = UnusedFiles()
+    chunks = inputs.list_inputs(request.inputs, unused.add)
+    batches = prediction_table.pending_batches(out, request, chunks)
+    unused.write(out)
+    return batches

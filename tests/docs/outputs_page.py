@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from tasks.core.data.audit import duplicate_table
-from tasks.core.data.tensors import normalize, quarantine
+from tasks.core.data.files import quarantine_table
+from tasks.core.data.tensors import normalize
 from tasks.core.model.inference import predict_batch
 from tasks.core.runs import tables
 from tasks.core.stage.stages import PARTS, STAGES
@@ -19,7 +20,10 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "raw/<digest>/": (
         "the files of the source",
-        {"files.parquet": "path, bytes, SHA-256, split and class of every file"},
+        {
+            "files.parquet": "path, bytes, SHA-256, split and class of every file",
+            "quarantine.parquet": "files that are no images, see below",
+        },
     ),
     "tensors/<digest>/": (
         "images as arrays",
@@ -114,8 +118,8 @@ ROWS = {
     "channels": "1 if the original image is grey, else 3",
 }
 QUARANTINE = {
-    "path": "where the image is in the source",
-    "reason": "what is wrong with it",
+    "path": "where the file or the image is in the source",
+    "reason": "what it is, or what is wrong with it",
     "done": "whether it was left out or kept",
 }
 DUPLICATES = {
@@ -198,9 +202,10 @@ null there. `evaluation` joins the tables `runs`, `epochs`, `classes` and `predi
 
 One row per image. {rows}
 
-### tensors/&lt;digest&gt;/quarantine.parquet
+### quarantine.parquet, of raw/&lt;digest&gt; and tensors/&lt;digest&gt;
 
-One row per image with a problem ([Data](data.md#quarantine)). {quarantine}
+That of a listing has one row per file that is no image, that of tensors one per image with a problem
+([Data](data.md#quarantine)). {quarantine}
 
 ### audits/&lt;digest&gt;/duplicates.parquet
 
@@ -264,7 +269,7 @@ def page() -> str:
         tree=tree(),
         metrics="\n\n".join(metrics),
         rows=columns_of(normalize.ROW_SCHEMA, ROWS),
-        quarantine=columns_of(quarantine.SCHEMA, QUARANTINE),
+        quarantine=columns_of(quarantine_table.SCHEMA, QUARANTINE),
         duplicates=columns_of(duplicate_table.SCHEMA, DUPLICATES),
         issues=columns((name, *column) for name, column in ISSUES.items()),
         predictions=columns_of(predict_batch.SCHEMA, PREDICTIONS),

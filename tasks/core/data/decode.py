@@ -2,8 +2,8 @@
 
 Rules, in this order:
 
-1. GIF and other animations: the first frame is used.
-2. EXIF orientation is applied.
+1. Animations, MPO and other files of several images: the first one, or the main one of HEIC, is used.
+2. The orientation is applied: that of EXIF, or of HEIC and AVIF themselves.
 3. Palette images become RGB; transparent pixels are composited over white; CMYK becomes RGB.
 4. More than 8 bits a channel: grey values are divided by 257 and rounded; colours keep their upper 8 bits.
 5. Grey images keep one channel, unless the dataset has colours: then the channel is repeated three times.
@@ -26,6 +26,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tasks.core.data import file_types
 from tasks.core.errors import DecodeError
 
 Pixels = NDArray[np.uint8]
@@ -37,6 +38,7 @@ REDUCTION = 2  # simplejpeg's min_factor: scaling to 5/8, 6/8 or 7/8 takes longe
 GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 ORIENTATION = 0x0112
+SUBFILE_TYPE, REDUCED = 0x00FE, 1  # of TIFF 6.0: an image with this bit is a smaller version of another one
 UPRIGHT = (False, 0)
 ROTATIONS = {  # EXIF orientation -> (mirror left-right first, quarter turns counter-clockwise)
     **{2: (True, 0), 3: (False, 2), 4: (True, 2)},
@@ -173,8 +175,9 @@ def _exif_rotation(content: bytes) -> tuple[bool, int]:
 
 def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+        with warnings.catch_warnings(action="ignore"), _opened(content) as image:
             _refuse_size(image.height, image.width)
+            _refuse_preview(image)
             image.load()
             pixels = _pixels(ImageOps.exif_transpose(image))
     except DecodeError:
@@ -182,11 +185,46 @@ def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
     except Image.DecompressionBombError as error:  # raised from the header, before decompression
         raise DecodeError(f"over-sized: more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
-        raise DecodeError("not an image") from error
+        raise DecodeError(_why_unknown(content)) from error
     except Exception as error:  # Pillow's decoders document no common type
         raise DecodeError(f"broken: {type(error).__name__}: {error}") from error
     height, width, channels = pixels.shape
     return pixels, (height, width, channels)
+
+
+def _opened(content: bytes) -> Image.Image:
+    file_type = file_types.by_content(content[: file_types.HEAD])
+    if file_type is file_types.HEIF:
+        return _opened_heif(content)
+    if file_type is file_types.RAW:  # Pillow would open the preview of some
+        raise DecodeError(file_type.reason)
+    return Image.open(io.BytesIO(content))
+
+
+def _opened_heif(content: bytes) -> Image.Image:
+    """A HEIC, turned upright by its decoder, which then sets the orientation in EXIF to upright.
+
+    pillow-heif is imported when the first HEIC comes, and its plugin is not registered with Pillow, so that
+    other formats are decoded as without it.
+    """
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise DecodeError(file_types.HEIF.reason) from error
+    return HeifImageFile(io.BytesIO(content))
+
+
+def _refuse_preview(image: Image.Image) -> None:
+    """Refuse a raw file of a camera (DNG, NEF, ARW): a TIFF whose first image is a small preview."""
+    if image.format == "TIFF" and int(image.getexif().get(SUBFILE_TYPE, 0)) & REDUCED:
+        raise DecodeError(file_types.RAW.reason)
+
+
+def _why_unknown(content: bytes) -> str:
+    file_type = file_types.by_content(content[: file_types.HEAD])
+    if file_type is file_types.UNKNOWN:
+        return "not an image"
+    return file_type.reason
 
 
 def _pixels(image: Image.Image) -> Pixels:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.core.stage.handle import Handle as Handle
+from tasks.core.storage import hashing
+
+UNUSED_FILES = "unused_files"  # the ingredient of a listing that names the files that are no images
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,28 @@ class RawDataset(Handle):
         root: Where the images are: relative to the workspace for archives, absolute for folders, empty for
             bundled data.
         images: Number of images in all splits.
+        unused_files: Number of files that are no images, each named in `quarantine.parquet`.
     """
 
     dataset: str
     format: str
     root: str
     images: int
+    unused_files: int = 0
+
+    @property
+    def images_digest(self) -> str:
+        """The digest that the listing would have without files that are no images.
+
+        These files decide no tensor: a note or a video beside the photos must not train a model again.
+        """
+        record = self.manifest["ingredients"]
+        inputs = {name: digest for name, digest in record["inputs"].items() if name != UNUSED_FILES}
+        return hashing.digest_of(record | {"inputs": inputs})
 
     def __str__(self) -> str:
-        return f"{self.dataset}: {self.images:,} images"
+        unused = f", {self.unused_files:,} other files" if self.unused_files else ""
+        return f"{self.dataset}: {self.images:,} images{unused}"
 
 
 @dataclass(frozen=True)

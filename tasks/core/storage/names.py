@@ -43,11 +43,6 @@ def refusal(name: str) -> str:
     return next((reason for reason, applies in REFUSALS if applies(name)), "")
 
 
-def is_visible(name: str) -> bool:
-    """Whether an entry of a folder counts: names with a dot in front, and `__MACOSX`, do not."""
-    return not name.startswith(".") and name != "__MACOSX"
-
-
 def path_inside(folder: Path, name: str, source: str) -> Path:
     """The path of a file inside a folder.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.data import decode
+from tasks.core.data import decode, file_types
 from tasks.core.data.files import tar_members, zip_members
 from tasks.core.data.files.archive_errors import archive_error, archive_errors
 from tasks.core.data.files.name_tree import NameTree
@@ -69,8 +69,8 @@ def kind_of(path: Path) -> str:
 class Archive:
     """The files of an archive, found by name.
 
-    Names that begin with a dot, and `__MACOSX`, are left out. If the archive has one folder with folders in
-    it and nothing else, names are relative to that folder, unless it is called train.
+    Of folders whose name begins with a dot, and of `__MACOSX`, only the name is kept. If the archive has one
+    other folder, with folders in it, names are relative to that folder, unless it is called train.
 
     Args:
         path: A zip, or a tar without compression.
@@ -98,12 +98,12 @@ class Archive:
     def _add(self, name: str, size: int | None, key: Any, problem: str) -> None:
         if not name and size is None:  # the archive's own folder
             return
-        is_visible = all(map(names.is_visible, name.split("/")))
+        is_visible = all(map(file_types.is_searched, name.split("/")))
         what = f"whose name {names.refusal(name)}" if names.refusal(name) else is_visible and problem
         if what:
             what = f"has a member {what}"
             raise archive_error(self.path, what, expected=LAYOUT, found=repr(name), todo="pack it again")
-        if is_visible:
+        if not problem:
             self.tree.add(name, size)
             if size is not None:
                 self._found[name] = _Found(key, size)
@@ -121,6 +121,17 @@ class Archive:
             expected = f"images of at most {MAX_MEMBER_BYTES:,} bytes"
             raise archive_error(self.path, "has a member that is too large", expected=expected, found=found)
         check_ratio(self.path, pc.sum(files["bytes"]).as_py())
+
+    def read_head(self, path: str) -> bytes:
+        """The first bytes of a file, by its path as an entry of `tree` has it.
+
+        Raises:
+            ArchiveError: It is damaged.
+        """
+        name = path.removeprefix(f"{self.path}/")
+        found = self._found[self.tree.prefix + name]
+        with archive_errors(self.path, name):
+            return self._members.read(found.key, min(found.size, file_types.HEAD))[: file_types.HEAD]
 
     def read(self, name: str, size: int) -> bytes:
         """The content of a file. Several threads may read at once.

@@ -22,14 +22,15 @@ SCHEMA = pa.schema(
         "bytes": pa.int64(),
         "mtime_ns": pa.int64(),
         "ctime_ns": pa.int64(),
+        "reason": pa.string(),  # why the file is not used, such as "a video (MP4): not an image"; or empty
     }
 )
-FileStat = tuple[str, str, str, int, int, int]
+FileStat = tuple[str, str, str, int, int, int, str]
 
 
-def file_stat(path: str, split: str, class_name: str, status: os.stat_result) -> FileStat:
+def file_stat(path: str, split: str, class_name: str, status: os.stat_result, reason: str = "") -> FileStat:
     """A file's row; fields as in `SCHEMA`."""
-    return path, split, class_name, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return path, split, class_name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, reason
 
 
 def stats_table(root: Path, stats: Iterable[FileStat]) -> pa.Table:

@@ -52,6 +52,12 @@ def read(directory: Path) -> pa.Table:
         return file.read(use_threads=False).cast(SCHEMA).combine_chunks()
 
 
+def read_paths(directory: Path) -> pa.ChunkedArray:
+    """The paths of the files of a raw dataset, sorted."""
+    with pq.ParquetFile(directory / NAME, pre_buffer=False) as file:
+        return file.read(["path"], use_threads=False)["path"]
+
+
 def iter_files(files: pa.Table) -> Iterator[ListedFile]:
     """The files one by one; at most `BATCH` are Python objects at a time."""
     for batch in files.to_batches(BATCH):

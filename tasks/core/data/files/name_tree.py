@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, Union
 
+from tasks.core.data import file_types
 from tasks.core.errors import DataError
 
 Node = dict[str, Union["Node", int]]  # a folder's entries by name; a file is its size in bytes
@@ -18,6 +19,10 @@ class Entry(Protocol):
     @property
     def name(self) -> str:
         """The last part of its path."""
+
+    @property
+    def path(self) -> str:
+        """Its path, which begins with that of the folder."""
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Whether it is a folder."""
@@ -36,6 +41,7 @@ class TreeEntry(NamedTuple):
     """An entry of a `NameTree`; see `Entry`."""
 
     name: str
+    path: str
     node: Node | int
     times: tuple[int, int]
 
@@ -69,12 +75,19 @@ class NameTree:
         self._top: Node = {}
 
     def add(self, name: str, size: int | None) -> None:
-        """Add a file, or a folder if `size` is None. Names are relative, with forward slashes.
+        """Add a file, or a folder if `size` is None. Of hidden folders only the name is kept.
+
+        Args:
+            name: Relative, with forward slashes.
+            size: In bytes.
 
         Raises:
             DataError: The name is already there as that of a file, or a part of it is.
         """
         path = PurePosixPath(name)
+        hidden = [parent for parent in path.parents if not file_types.is_searched(parent.name)]
+        if hidden:
+            path, size = hidden[-1], None  # the outermost
         folder = self._top
         for part in path.parts if size is None else path.parts[:-1]:
             child = folder.setdefault(part, {})
@@ -92,12 +105,11 @@ class NameTree:
         Args:
             unless: A name that has a meaning of its own and stays.
         """
-        folders = [(name, node) for name, node in self._top.items() if isinstance(node, dict)]
-        if len(folders) != 1:
-            return
-        ((name, node),) = folders
-        if name != unless and any(isinstance(child, dict) for child in node.values()):
-            self._top, self.prefix = node, f"{name}/"
+        folders = _searched_folders(self._top)
+        if len(folders) == 1 and folders[0] != unless:
+            name, node = folders[0], self._top[folders[0]]
+            if isinstance(node, dict) and _searched_folders(node):
+                self._top, self.prefix = node, f"{name}/"
 
     def scandir(self, folder: Path) -> AbstractContextManager[Iterator[TreeEntry]]:
         """The entries of a folder, for a path below `root`; see `os.scandir`."""
@@ -106,7 +118,9 @@ class NameTree:
             assert isinstance(node, dict)  # noqa: S101 - only folders of the tree are walked
             node = node[part]
         assert isinstance(node, dict)  # noqa: S101
-        return nullcontext(TreeEntry(name, child, self.times) for name, child in node.items())
+        return nullcontext(
+            TreeEntry(name, f"{folder}/{name}", child, self.times) for name, child in node.items()
+        )
 
     def _twice(self, name: str, how: str) -> DataError:
         return DataError(
@@ -115,3 +129,7 @@ class NameTree:
             found=name,
             done="nothing was written, the data are unchanged",
         )
+
+
+def _searched_folders(folder: Node) -> list[str]:
+    return [name for name, node in folder.items() if isinstance(node, dict) and file_types.is_searched(name)]

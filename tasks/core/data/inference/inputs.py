@@ -1,29 +1,31 @@
 """The inputs of a batch prediction: image files and rows of parquet files, local or remote.
 
 An input is a file, a folder, a glob, or an address that fsspec understands. Folders are traversed one by one
-in a fixed order, so that memory depends neither on the number of images nor on their size.
+in a fixed order, so that memory depends neither on the number of images nor on their size. Which of their
+files are images is decided as for training (`file_types`); the others are passed to `on_unused`.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
+from tasks.core.data import file_types
 from tasks.core.data.readers import parquet, parquet_schema
-from tasks.core.data.readers.image_folder import SUFFIXES
 from tasks.core.data.sources import remote
 from tasks.core.errors import UsageError
 
 PARQUET = ".parquet"
-READ = SUFFIXES | {PARQUET}
 ROWS = 4096  # of a parquet file in a chunk; a part of the output has complete chunks
 IMAGE = -1  # `start` of an image file
 MAGIC = "*?["  # characters that make a path a glob
+OnUnused = Callable[[str, str], None]  # called with the path and the reason of a file that is no image
 
 
 class InputChunk(NamedTuple):
@@ -77,11 +79,16 @@ def check_inputs(paths: Sequence[str]) -> None:
             )
 
 
-def list_inputs(paths: Sequence[str]) -> Iterator[InputChunk]:
+def ignore_unused(path: str, reason: str) -> None:
+    """Do nothing with a file that is no image."""
+
+
+def list_inputs(paths: Sequence[str], on_unused: OnUnused = ignore_unused) -> Iterator[InputChunk]:
     """Everything to read, in a fixed order.
 
     Args:
-        paths: Files, folders, globs or addresses.
+        paths: Files, folders, globs or addresses. A file that is named here is listed whatever it is.
+        on_unused: Called with each other file that is no image, and the reason.
 
     Raises:
         UsageError: An input does not exist, or an address is invalid.
@@ -89,7 +96,7 @@ def list_inputs(paths: Sequence[str]) -> Iterator[InputChunk]:
         NetworkError: An address could not be reached; another attempt may succeed.
     """
     for path in paths:
-        for file in _remote(path) if is_address(path) else _local(path):
+        for file in _remote(path, on_unused) if is_address(path) else _local(path, on_unused):
             if file.path.lower().endswith(PARQUET):
                 yield from _rows(file)
             else:
@@ -138,40 +145,53 @@ def opened(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(system.open(remote_path, "rb"), **parquet.PAGES)
 
 
-def _local(path: str) -> Iterator[InputFile]:
+def _local(path: str, on_unused: OnUnused) -> Iterator[InputFile]:
     absolute = absolute_path(path)
     if Path(absolute).is_dir():
-        yield from _files_below(absolute)
+        yield from _files_below(absolute, on_unused)
     elif Path(absolute).is_file():
         yield _input_file(absolute)
     else:
-        yield from _matching(absolute)
+        yield from _matching(absolute, on_unused)
 
 
-def _matching(pattern: str) -> Iterator[InputFile]:
+def _matching(pattern: str, on_unused: OnUnused) -> Iterator[InputFile]:
     """Files that match a glob, and files below folders that match it."""
     parts = PurePosixPath(pattern).parts
     first_glob_part = next(number for number, part in enumerate(parts) if set(part) & set(MAGIC))
     for path in sorted(Path(*parts[:first_glob_part]).glob(str(PurePosixPath(*parts[first_glob_part:])))):
         if path.is_dir() and not pattern.endswith("**"):
-            yield from _files_below(str(path))
-        elif path.is_file() and path.suffix.lower() in READ:
-            yield _input_file(str(path))
+            yield from _files_below(str(path), on_unused)
+        elif path.is_file():
+            yield from _if_used(str(path), path.name, on_unused)
 
 
-def _files_below(folder: str) -> Iterator[InputFile]:
+def _files_below(folder: str, on_unused: OnUnused) -> Iterator[InputFile]:
     with os.scandir(folder) as entries:
-        names = sorted(
-            (entry.name, entry.is_dir(follow_symlinks=False))
-            for entry in entries
-            if not entry.name.startswith(".") and entry.name != "__MACOSX"
-        )
+        names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     for name, is_folder in names:
         path = f"{folder}/{name}"
-        if is_folder:
-            yield from _files_below(path)
-        elif os.path.splitext(name)[1].lower() in READ and os.path.isfile(path):  # noqa: PTH113, PTH122 - 5x faster
-            yield _input_file(path)
+        if is_folder and not file_types.is_searched(name):
+            on_unused(f"{path}/", file_types.HIDDEN_FOLDER.reason)
+        elif is_folder:
+            yield from _files_below(path, on_unused)
+        elif os.path.isfile(path):  # noqa: PTH113 - 5x faster
+            yield from _if_used(path, name, on_unused)
+        else:
+            on_unused(path, file_types.NO_FILE.reason)
+
+
+def _if_used(path: str, name: str, on_unused: OnUnused) -> Iterator[InputFile]:
+    """The local file if it is an image or a parquet file."""
+    if reason := _reason(name, lambda: file_types.read_head(path)):
+        on_unused(path, reason)
+    else:
+        yield _input_file(path)
+
+
+def _reason(name: str, read: Callable[[], bytes]) -> str:
+    is_parquet = name.lower().endswith(PARQUET) and not name.startswith(".")
+    return "" if is_parquet else file_types.reason_of(name, read)
 
 
 def _input_file(path: str) -> InputFile:
@@ -179,7 +199,7 @@ def _input_file(path: str) -> InputFile:
     return InputFile(path, status.st_size, str(status.st_mtime_ns))
 
 
-def _remote(address: str) -> Iterator[InputFile]:
+def _remote(address: str, on_unused: OnUnused) -> Iterator[InputFile]:
     system, root = remote.system_of(address)
     with remote.network(address):
         if set(root) & set(MAGIC):
@@ -191,8 +211,18 @@ def _remote(address: str) -> Iterator[InputFile]:
     if not infos:
         raise UsageError(f"There is nothing at {address}", expected="image or parquet files")
     for path, info in sorted(infos.items()):
-        if info.get("type") == "file" and PurePosixPath(path).suffix.lower() in READ:
-            yield InputFile(_full_address(system, path), int(info.get("size") or 0), remote.version_tag(info))
+        if info.get("type") != "file":
+            continue
+        full_address = _full_address(system, path)
+        if reason := _reason(PurePosixPath(path).name, partial(_remote_head, system, path, address)):
+            on_unused(full_address, reason)
+        else:
+            yield InputFile(full_address, int(info.get("size") or 0), remote.version_tag(info))
+
+
+def _remote_head(system: AbstractFileSystem, path: str, address: str) -> bytes:
+    with remote.network(address):
+        return bytes(system.cat_file(path, start=0, end=file_types.HEAD))
 
 
 def _full_address(system: AbstractFileSystem, path: str) -> str:

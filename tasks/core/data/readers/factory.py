@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from tasks.core.data import file_types
 from tasks.core.data.files import archive, listing
 from tasks.core.data.files.archive import Archive
 from tasks.core.data.files.file_hashes import Contents
@@ -21,6 +25,7 @@ from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
 
 HERE = "tasks.core.data.readers"
+PILLOW_HEIF = "pillow-heif"
 
 
 class Scan(Protocol):
@@ -78,8 +83,8 @@ def _count_listed(_: Path, files: pa.Table) -> int:
 
 def _scan_archive(path: Path) -> pa.Table:
     opened = Archive(path)
-    files = image_folder.scan(path, opened.tree.scandir)
-    opened.check_sizes(files)
+    files = image_folder.scan(path, image_folder.Walk(opened.tree.scandir, opened.read_head))
+    opened.check_sizes(files.filter(pc.equal(files["reason"], "")))
     return files
 
 
@@ -89,7 +94,7 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
         scan=image_folder.scan,
         open=ImageFolderReader,
         count=_count_listed,
-        folder_suffixes=frozenset(image_folder.SUFFIXES),
+        folder_suffixes=file_types.SUFFIXES,
         modules=(f"{HERE}.image_folder",),
         libraries=("simplejpeg",),
     ),
@@ -158,8 +163,27 @@ def modules(raw: RawDataset) -> tuple[str, ...]:
 
 
 def libraries(raw: RawDataset) -> tuple[str, ...]:
-    """Distributions whose versions decide what the dataset's reader gives."""
-    return READERS[raw.format].libraries
+    """Distributions whose versions decide what the dataset's reader gives.
+
+    pillow-heif is one where it is installed and the dataset may have HEIC files. So its installation makes
+    the stages of such a dataset run again, which then reads these files, and of no other.
+    """
+    file_format = READERS[raw.format]
+    of_files = image_folder.__name__ in file_format.modules
+    heif = of_files and find_spec("pillow_heif") is not None and _may_have_heif(raw.directory)
+    return (*file_format.libraries, PILLOW_HEIF) if heif else file_format.libraries
+
+
+@lru_cache(maxsize=8)  # 0.1 s for a million files, and a run asks several times
+def _may_have_heif(directory: Path) -> bool:
+    """Whether a listing has a file whose suffix does not name another format.
+
+    Args:
+        directory: Of the listing. Its digest is its name, so the answer never changes.
+    """
+    others = file_types.SUFFIXES - file_types.HEIF_SUFFIXES
+    pattern = rf"(?i)\.({'|'.join(sorted(suffix[1:] for suffix in others))})$"
+    return not pc.all(pc.match_substring_regex(listing.read_paths(directory), pattern)).as_py()
 
 
 def is_read_whole(raw: RawDataset) -> bool:

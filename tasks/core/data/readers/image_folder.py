@@ -1,19 +1,17 @@
 """Image folders, `<class>/*` or `{train,val,test}/<class>/*`. They are only read."""
 
 import hashlib
-import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.data import threads
+from tasks.core.data import file_types, threads
 from tasks.core.data.decode import Target
 from tasks.core.data.files import file_stats, listing
 from tasks.core.data.files.file_hashes import read_file
@@ -21,58 +19,74 @@ from tasks.core.data.readers import base
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
 from tasks.core.data.readers.class_names import check_classes, layout_error
 from tasks.core.errors import ArchiveError
-from tasks.core.storage.names import is_visible
 
 if TYPE_CHECKING:
-    from tasks.core.data.files.name_tree import Scandir
-
-log = logging.getLogger("plumbline.data")
+    from tasks.core.data.files.name_tree import Entry, Scandir
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"
+FoundFile = tuple[str, os.stat_result, str]  # path, stat, and why it is not used, as in `file_stats.SCHEMA`
 
 
-def scan(root: Path, scandir: "Scandir" = os.scandir) -> pa.Table:
-    """Every image file (by its suffix) below the class folders of `root`, as a `file_stats.stats_table`.
+class Walk(NamedTuple):
+    """How folders and files are looked at.
 
-    A class folder may have subfolders. Names that begin with a dot, and `__MACOSX`, are ignored. Other files
-    are counted in the log.
+    Args:
+        scandir: Lists a folder.
+        read_head: The first bytes of a file; see `file_types.read_head`.
+    """
+
+    scandir: "Scandir"
+    read_head: Callable[[str], bytes]
+
+
+DISK = Walk(os.scandir, file_types.read_head)
+
+
+def scan(root: Path, walk: Walk = DISK) -> pa.Table:
+    """Every file of `root`, as a `file_stats.stats_table`; those that are not used have a reason.
+
+    An image is in a class folder, or in a subfolder of one. A file with the suffix of an image is listed
+    unread. Of a file with another suffix, or without one, the first bytes are looked at (`file_types`).
 
     Args:
         root: The folder, or what stands for it.
-        scandir: Lists a folder; a `NameTree` has another one than the disk's.
+        walk: An archive and a remote folder have another one than the disk.
 
     Raises:
-        DataError: No class, one class, a class without images, splits with different classes, or a name
-            that is not UTF-8.
+        DataError: No class, one class, a class without images, splits with different classes, or an image
+            whose name is not UTF-8.
     """
-    splits = [(split, folder, _folders(folder, scandir)) for split, folder in _splits(root, scandir)]
-    skipped: Counter[str] = Counter()
-    table = file_stats.stats_table(root, _file_stats(root, splits, skipped, scandir))
+    splits = [(split, folder, _folders(folder, walk)) for split, folder in _splits(root, walk)]
+    table = file_stats.stats_table(root, _file_stats(root, splits, walk))
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
-    if skipped:
-        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.most_common())
-        log.warning("%s: skipped, the suffix is not one of an image: %s", root, counts)
     return table
 
 
 def _file_stats(
-    root: Path, splits: list[tuple[str, Path, list[str]]], skipped: Counter[str], scandir: "Scandir"
+    root: Path, splits: list[tuple[str, Path, list[str]]], walk: Walk
 ) -> Iterator[file_stats.FileStat]:
+    for folder in {root, *(folder for _, folder, _ in splits)}:
+        for path, status, reason in _outside_classes(folder, _prefix(root, folder), walk):
+            yield file_stats.file_stat(path, "", "", status, reason)
     for split, folder, names in splits:
         for name in names:
-            class_folder, count = (folder / name).relative_to(root), 0
-            for path, status in _images(folder / name, f"{class_folder.as_posix()}/", skipped, scandir):
-                yield file_stats.file_stat(path, split, name, status)
-                count += 1
+            class_folder, count = folder / name, 0
+            for path, status, reason in _files(class_folder, _prefix(root, class_folder), walk):
+                yield file_stats.file_stat(path, split, name, status, reason)
+                count += not reason
             if not count:
-                raise layout_error(str(root), "has an empty class", LAYOUTS, f"no image in {class_folder}")
+                found = f"no image in {class_folder.relative_to(root)}"
+                raise layout_error(str(root), "has an empty class", LAYOUTS, found)
 
 
-def _splits(root: Path, scandir: "Scandir") -> list[tuple[str, Path]]:
-    names = _folders(root, scandir)
-    subfolders = {name: set(_folders(root / name, scandir)) for name in names}
+def _prefix(root: Path, folder: Path) -> str:
+    return "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+
+
+def _splits(root: Path, walk: Walk) -> list[tuple[str, Path]]:
+    names = _folders(root, walk)
+    subfolders = {name: set(_folders(root / name, walk)) for name in names}
     if "train" not in names or not all(subfolders.values()):
         return [("", root)]
     unknown = [name for name in names if name not in SPLITS]
@@ -85,29 +99,52 @@ def _splits(root: Path, scandir: "Scandir") -> list[tuple[str, Path]]:
     return [("", root)] if unknown else [(SPLITS[name], root / name) for name in names]
 
 
-def _folders(folder: Path, scandir: "Scandir") -> list[str]:
-    with scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and is_visible(entry.name))
+def _folders(folder: Path, walk: Walk) -> list[str]:
+    with walk.scandir(folder) as entries:
+        return sorted(
+            entry.name for entry in entries if entry.is_dir() and file_types.is_searched(entry.name)
+        )
 
 
-def _suffix(name: str) -> str:
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
-
-
-def _images(
-    folder: Path, prefix: str, skipped: Counter[str], scandir: "Scandir"
-) -> Iterator[tuple[str, os.stat_result]]:
-    with scandir(folder) as entries:
+def _files(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
+    """The files of a class folder and of its subfolders."""
+    with walk.scandir(folder) as entries:
         for entry in entries:
-            if not is_visible(entry.name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _images(folder / entry.name, f"{prefix}{entry.name}/", skipped, scandir)
-            elif (suffix := _suffix(entry.name)) not in SUFFIXES:
-                skipped[suffix or "without a suffix"] += 1
-            elif entry.is_file():
-                yield prefix + entry.name, entry.stat()
+            if not entry.is_dir(follow_symlinks=False):
+                yield _found(entry, prefix, walk)
+            elif file_types.is_searched(entry.name):
+                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", walk)
+            else:
+                yield _not_searched(entry, prefix)
+
+
+def _outside_classes(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
+    """What lies beside class folders; nothing of it is used."""
+    with walk.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                path, status, reason = _found(entry, prefix, walk)
+                yield path, status, reason or file_types.NO_CLASS.reason
+            elif not file_types.is_searched(entry.name):
+                yield _not_searched(entry, prefix)
+
+
+def _not_searched(entry: "Entry", prefix: str) -> FoundFile:
+    reason = file_types.HIDDEN_FOLDER.reason
+    return f"{_text(prefix + entry.name)}/", entry.stat(follow_symlinks=False), reason
+
+
+def _found(entry: "Entry", prefix: str, walk: Walk) -> FoundFile:
+    path = prefix + entry.name
+    if not entry.is_file():
+        return _text(path), entry.stat(follow_symlinks=False), file_types.NO_FILE.reason
+    reason = file_types.reason_of(entry.name, lambda: walk.read_head(entry.path))
+    return _text(path) if reason else path, entry.stat(), reason
+
+
+def _text(path: str) -> str:
+    """A path as text; bytes of a name that is not UTF-8 are escaped, since the file is not used."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 class ImageFolderReader:

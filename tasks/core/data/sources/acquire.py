@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.core.config import SourceSettings
-from tasks.core.data.files import listing
+from tasks.core.data import file_types
+from tasks.core.data.files import listing, quarantine_table
 from tasks.core.data.files.file_hashes import Hashes
 from tasks.core.data.files.listing import ListedFile
 from tasks.core.data.readers import corrections, factory
@@ -25,7 +27,7 @@ from tasks.core.data.sources import archives, remote_copies, resolve, unpacked_t
 from tasks.core.data.sources.catalog import DatasetSpec
 from tasks.core.errors import UsageError
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import RawDataset
+from tasks.core.stage.handles import UNUSED_FILES, RawDataset
 from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
@@ -67,8 +69,8 @@ def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progre
     resolved = resolve.resolve(source.dataset)
     if isinstance(resolved, str):
         name = resolve.name_of(resolved)
-        copies, format_name = remote_copies.mirror(resolved, workspace, refresh, progress)
-        return _from_files(copies, name, format_name, workspace, refresh, progress)
+        copies = remote_copies.mirror(resolved, workspace, refresh, progress)
+        return _from_files(copies.path, name, copies.format_name, workspace, refresh, progress, copies.unused)
     if isinstance(resolved, Path):
         name, format_name = resolve.name_of(resolved), resolve.detect_format(resolved)
         return _from_files(resolved, name, format_name, workspace, refresh, progress)
@@ -88,7 +90,13 @@ def to_download(source: SourceSettings, workspace: Workspace) -> int:
 
 
 def _from_files(
-    path: Path, name: str, format_name: str, workspace: Workspace, refresh: bool, progress: Progress
+    path: Path,
+    name: str,
+    format_name: str,
+    workspace: Workspace,
+    refresh: bool,
+    progress: Progress,
+    unused: pa.Table | None = None,
 ) -> RawDataset:
     file_format = FILE_FORMATS[format_name]
     if file_format.contents and unpacked_tar.is_needed(path):
@@ -96,18 +104,33 @@ def _from_files(
     root = path if path.is_dir() or file_format.contents else path.parent
     opened = partial(file_format.contents, root) if file_format.contents else None
     hashes = Hashes(root, workspace, ignore_cache=refresh, opened=opened)
-    files = _hashed(hashes, file_format.scan(path), progress)
+    found = file_format.scan(path)
+    is_used = pc.equal(found["reason"], "")
+    files = _hashed(hashes, found.filter(is_used), progress)
+    unused = found.filter(pc.invert(is_used)) if unused is None else unused
     inside = root.is_relative_to(workspace.root)  # downloaded files are moved with the workspace
     location = workspace.relative(root) if inside else str(root)
-    return _publish(
+    raw = _publish(
         name,
         format_name,
         location,
         None,
         files,
         workspace,
-        lambda: {"images": file_format.count(root, files)},
+        lambda: {"images": file_format.count(root, files), "unused_files": len(unused)},
+        unused,
     )
+    _log_unused(root, unused, raw)
+    return raw
+
+
+def _log_unused(root: Path, unused: pa.Table, raw: RawDataset) -> None:
+    """Say what is not used; a warning unless these are system files, which lie in many folders."""
+    reasons = unused["reason"].to_pylist()
+    if reasons:
+        level = logging.INFO if set(reasons) <= file_types.SYSTEM_REASONS else logging.WARNING
+        table = raw.directory / quarantine_table.NAME
+        log.log(level, "%s: not used: %s; %s names each", root, quarantine_table.counts(reasons), table)
 
 
 def _hashed(hashes: Hashes, stats: pa.Table, progress: Progress) -> pa.Table:
@@ -171,9 +194,13 @@ def _publish(
     files: pa.Table,
     workspace: Workspace,
     count: Callable[[], Mapping[str, Any]],
+    unused: pa.Table | None = None,
 ) -> RawDataset:
+    inputs = {"files": listing.digest(files)}
+    if unused:
+        inputs[UNUSED_FILES] = quarantine_table.digest(unused)
     ingredients = DOWNLOAD.ingredients(
-        {"files": listing.digest(files)},
+        inputs,
         {
             "dataset": dataset,
             "format": getattr(factory.READERS[format_name], "identity", "") or format_name,
@@ -186,6 +213,10 @@ def _publish(
 
     def build(staging: Path) -> Mapping[str, Any]:
         listing.write(staging, files)
+        if unused:
+            paths, reasons = (unused[name].to_pylist() for name in ("path", "reason"))
+            done = [quarantine_table.LEFT_OUT] * len(unused)
+            quarantine_table.write(staging, zip(paths, reasons, done, strict=True))
         return facts or count()
 
     return DOWNLOAD.output(ingredients, workspace, build, dataset=dataset, format=format_name, root=root)

@@ -76,6 +76,9 @@ class RemoteSource(Protocol):
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of a file."""
 
+    def head(self, name: str, size: int) -> bytes:
+        """The first `size` bytes of a file that has as many."""
+
 
 @contextmanager
 def network(address: str) -> Iterator[None]:
@@ -132,6 +135,10 @@ class HttpSource:
         with self._client.stream("GET", self._address) as response:
             _refuse_status(self._address, response)
             yield from response.iter_bytes(CHUNK)
+
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of the file."""
+        return next(self.chunks(name))[:size]
 
 
 def _header_tag(response: httpx.Response) -> str:
@@ -209,6 +216,10 @@ class FsspecSource:
         with self._system.open(path, "rb", block_size=CHUNK) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
+
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of a file."""
+        return bytes(self._system.cat_file(f"{self._root}/{name}", start=0, end=size)) if size else b""
 
     def _relative(self, path: str) -> str:
         return PurePosixPath(path).name if path == self._root else path.removeprefix(self._root + "/")

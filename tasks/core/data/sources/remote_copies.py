@@ -12,8 +12,12 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from tasks.core.data import threads
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.core.data import file_types, threads
 from tasks.core.data.files.name_tree import NameTree
 from tasks.core.data.readers import image_folder
 from tasks.core.data.sources import remote
@@ -36,7 +40,22 @@ WORKERS = 16  # images copied at once: one takes some 50 ms on an object store, 
 SAVE_INTERVAL = 30.0  # seconds of copying that a killed run loses
 
 
-def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress) -> tuple[Path, str]:
+class Copies(NamedTuple):
+    """The copies of the files at an address.
+
+    Args:
+        path: The folder, or the file in it if the address is that of a file.
+        format_name: The format of the dataset.
+        unused: What a folder of images has beside images, as a `file_stats.stats_table`; None otherwise. It
+            is not copied.
+    """
+
+    path: Path
+    format_name: str
+    unused: pa.Table | None
+
+
+def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress) -> Copies:
     """Update the copy of an address in the workspace.
 
     Args:
@@ -44,9 +63,6 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
         workspace: The copies are in `downloads/<digest of the address>/`.
         refresh: Copy everything again.
         progress: Called with bytes done.
-
-    Returns:
-        The folder, or the file in it if the address is that of a file; and the format of the dataset.
 
     Raises:
         UsageError: The address has no file system, a package is missing, or it has nothing to read.
@@ -61,12 +77,12 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
         with remote.network(address):
             is_file = source.is_file()
             format_name = _format_of_file(address, source.name) if is_file else ""
-            entries = source.entries()
+            entries, unused = source.entries(), None
         if not is_file:
-            format_name, entries = _chosen(address, entries)
+            format_name, entries, unused = _chosen(address, source, entries)
         workers = WORKERS if format_name == "folder" else 1
         _Copying(source, address, folder, progress, workers).update(entries, refresh)
-    return folder / entries[0].name if is_file else folder, format_name
+    return Copies(folder / entries[0].name if is_file else folder, format_name, unused)
 
 
 def _format_of_file(address: str, name: str) -> str:
@@ -80,22 +96,29 @@ def _format_of_file(address: str, name: str) -> str:
     )
 
 
-def _chosen(address: str, entries: list[Entry]) -> tuple[str, list[Entry]]:
-    """The format of a folder's dataset, and its files. Images count if there is no parquet file."""
+def _chosen(
+    address: str, source: RemoteSource, entries: list[Entry]
+) -> tuple[str, list[Entry], pa.Table | None]:
+    """The format of a folder's dataset, its files, and `Copies.unused`. Parquet files come before images."""
     if not entries:
         raise UsageError(f"There is nothing at {address}", expected=EXPECTED)
     tables = [entry for entry in entries if entry.name.endswith(PARQUET)]
     if tables:
         _tree(address, tables)
-        return "parquet", tables
-    tree = _tree(address, [entry for entry in entries if _is_visible(entry.name)])
-    images = set(image_folder.scan(tree.root, tree.scandir)["path"].to_pylist())
-    return "folder", [entry for entry in entries if entry.name in images]
+        return "parquet", tables, None
+    tree, sizes = _tree(address, entries), {entry.name: entry.bytes for entry in entries}
 
+    def read_head(path: str) -> bytes:
+        name = path.removeprefix(f"{tree.root}/")
+        size = sizes[name]
+        with remote.network(address):
+            return source.head(name, file_types.HEAD if size is None else min(size, file_types.HEAD))
 
-def _is_visible(name: str) -> bool:
-    """Whether a file counts. Parts . and .. are no hidden folders: such a name is refused, not left out."""
-    return all(part in (".", "..") or names.is_visible(part) for part in name.split("/"))
+    found = image_folder.scan(tree.root, image_folder.Walk(tree.scandir, read_head))
+    is_used = pc.equal(found["reason"], "")
+    images = set(found.filter(is_used)["path"].to_pylist())
+    chosen = [entry for entry in entries if entry.name in images]
+    return "folder", chosen, found.filter(pc.invert(is_used))
 
 
 def _tree(address: str, entries: Iterable[Entry]) -> NameTree:

@@ -51,7 +51,7 @@ ROW_SCHEMA = pa.schema(
 def ingredients(raw: RawDataset, settings: NormalizeSettings) -> Ingredients:
     """The ingredients: the raw dataset, the settings, and the reader's modules and libraries."""
     return NORMALIZE.ingredients(
-        {"raw": raw.digest}, vars(settings), factory.modules(raw), factory.libraries(raw)
+        {"raw": raw.images_digest}, vars(settings), factory.modules(raw), factory.libraries(raw)
     )
 
 

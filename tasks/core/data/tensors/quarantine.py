@@ -10,17 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from tasks.core.data.files import quarantine_table
+from tasks.core.data.files.quarantine_table import KEPT, LEFT_OUT
 from tasks.core.data.readers.base import UNLABELLED, ImageIndex, ImageRef
 from tasks.core.errors import QuarantineError
 
-NAME = "quarantine.parquet"
-SCHEMA = pa.schema({"path": pa.string(), "reason": pa.string(), "done": pa.string()})
 SHOWN = 5  # images that an error names
-LEFT_OUT = "left out; the file is unchanged"
-KEPT = "kept"
 
 
 def find_label_conflicts(index: ImageIndex, classes: tuple[str, ...]) -> dict[int, str]:
@@ -66,12 +62,12 @@ def write(directory: Path, index: ImageIndex, left_out: Mapping[int, str], kept:
         left_out, kept: Reasons by image number.
     """
     rows = [
-        {"path": index.path[number].as_py(), "reason": reason, "done": action}
+        (index.path[number].as_py(), reason, action)
         for reasons, action in ((left_out, LEFT_OUT), (kept, KEPT))
         for number, reason in sorted(reasons.items())
         if action is LEFT_OUT or number not in left_out
     ]
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), directory / NAME)
+    quarantine_table.write(directory, rows)
 
 
 def check_share(left_out: Mapping[int, str], index: ImageIndex, allowed: float) -> None:

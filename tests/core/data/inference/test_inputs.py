@@ -22,6 +22,28 @@ def test_list_inputs_folder_lists_images_in_order(tmp_path: Path) -> None:
     assert names(tmp_path, tmp_path) == ["a/deep/000.png", "a/z.parquet", "b/000.png", "b/001.png"]
 
 
+def test_list_inputs_names_what_is_no_image(tmp_path: Path) -> None:
+    photos(tmp_path, {"a": 1, ".trash": 1})
+    put(tmp_path / "a" / "IMG_1", encoded(noise(1)))
+    for name, content in {
+        **{"a/IMG_2.HEIC": b"judged when it is decoded", "a/clip.mov": b"\0\0\0\x14ftypqt  \0\0\0\0"},
+        **{"a/.DS_Store": b"x", "a/Thumbs.db": b"x", "a/._000.png": b"x", ".hidden.parquet": b"PAR1"},
+    }.items():
+        put(tmp_path / name, content)
+    unused: dict[str, str] = {}
+    listed = inputs.list_inputs([str(tmp_path)], unused.__setitem__)
+    assert [os.path.relpath(chunk.path, tmp_path) for chunk in listed] == [
+        *("a/000.png", "a/IMG_1", "a/IMG_2.HEIC")
+    ]
+    assert {os.path.relpath(path, tmp_path): reason.partition(":")[0] for path, reason in unused.items()} == {
+        **{".hidden.parquet": "hidden", ".trash": "a hidden folder", "a/clip.mov": "a video (QuickTime)"},
+        **{"a/.DS_Store": "a system file of macOS", "a/._000.png": "a system file of macOS"},
+        "a/Thumbs.db": "a system file of Windows",
+    }
+    globbed = inputs.list_inputs([f"{tmp_path}/a/*"], unused.__setitem__)
+    assert [Path(chunk.path).name for chunk in globbed] == ["000.png", "IMG_1", "IMG_2.HEIC"]
+
+
 def test_list_inputs_glob_matches_files_and_folders(tmp_path: Path) -> None:
     photos(tmp_path, {"b": 2, "a/deep": 1})
     assert names(tmp_path, tmp_path / "*" / "*1.png") == ["b/001.png"]
@@ -49,10 +71,15 @@ def test_list_inputs_parquet_needs_images_but_no_labels(tmp_path: Path) -> None:
 
 def test_list_inputs_address_is_listed_like_a_folder() -> None:
     files = fsspec.filesystem("memory")
-    for name in ("b.png", "a/1.png", "a/note.txt"):
+    for name in ("b.png", "a/1.png", "a/photo"):
         files.pipe(f"/inputs/{name}", encoded(noise(1)))
-    chunks = list(inputs.list_inputs(["memory://inputs"]))
-    assert [chunk.path for chunk in chunks] == ["memory:///inputs/a/1.png", "memory:///inputs/b.png"]
+    files.pipe("/inputs/a/note.txt", b"a note that is longer than the bytes that are looked at")
+    unused: list[tuple[str, str]] = []
+    chunks = list(inputs.list_inputs(["memory://inputs"], lambda *file: unused.append(file)))
+    assert [chunk.path for chunk in chunks] == [
+        *("memory:///inputs/a/1.png", "memory:///inputs/a/photo", "memory:///inputs/b.png")
+    ]
+    assert unused == [("memory:///inputs/a/note.txt", "a text: not an image")]
     assert {chunk.start for chunk in chunks} == {IMAGE}
     assert [chunk.path for chunk in inputs.list_inputs(["memory://inputs/*.png"])] == [
         "memory:///inputs/b.png"

@@ -1,15 +1,20 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from tasks.core.data.readers import image_folder
 from tasks.core.errors import DataError
-from tests.support.sample_files import photos, put
+from tests.support.sample_files import encoded, noise, photos, put
 
 
 def scanned(root: Path) -> list[tuple[str, str, str]]:
-    columns = image_folder.scan(root).select(["path", "split", "class_name"]).columns
-    return list(zip(*(column.to_pylist() for column in columns), strict=True))
+    rows = image_folder.scan(root).to_pylist()
+    return [(row["path"], row["split"], row["class_name"]) for row in rows if not row["reason"]]
+
+
+def unused(root: Path) -> dict[str, str]:
+    return {row["path"]: row["reason"] for row in image_folder.scan(root).to_pylist() if row["reason"]}
 
 
 def test_scan_class_folders(tmp_path: Path) -> None:
@@ -52,12 +57,37 @@ def test_scan_ambiguous_folder_beside_train_is_refused(tmp_path: Path, folder: s
         image_folder.scan(tmp_path)
 
 
-def test_scan_skipped_files_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_scan_other_suffixes_are_judged_by_their_bytes(tmp_path: Path) -> None:
     photos(tmp_path, {"a": 1, "b": 1})
-    for name in ("a/1.heic", "b/2.HEIC", "b/Makefile"):
-        put(tmp_path / name, b"x")
-    image_folder.scan(tmp_path)
-    assert "2 .heic, 1 without a suffix" in caplog.text
+    png = encoded(noise(7))
+    for name, content in {
+        **{"a/IMG_1": png, "a/IMG_2.image": png, "b/scan.dng": b"II*\0\x08\0\0\0"},
+        **{"a/notes.txt": b"Caf\xc3\xa9", "b/clip.MOV": b"\0\0\0\x14ftypqt  \0\0\0\0qt  "},
+        **{"a/clip.mp4": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "b/data": b"\1\2\3", "b/none": b""},
+    }.items():
+        put(tmp_path / name, content)
+    assert [path for path, _, _ in scanned(tmp_path)] == [
+        *("a/000.png", "a/IMG_1", "a/IMG_2.image", "b/000.png", "b/scan.dng")
+    ]
+    assert unused(tmp_path) == {
+        "a/clip.mp4": "a video (MP4): not an image",
+        "a/notes.txt": "a text: not an image",
+        "b/clip.MOV": "a video (QuickTime): not an image",
+        "b/data": "of an unknown type: not an image",
+        "b/none": "an empty file: not an image",
+    }
+
+
+def test_scan_image_suffixes_are_not_opened(tmp_path: Path) -> None:
+    """A million files are not opened to be listed: decoding judges them."""
+    photos(tmp_path, {"a": 1, "b": 1})
+    suffixes = ["HEIC", "heif", "avif", "jxl", "jp2", "j2k", "mpo", "jfif", "jpe", "ppm"]
+    for suffix in suffixes:
+        put(tmp_path / "a" / f"x.{suffix}", b"no image")
+    assert [path for path, _, _ in scanned(tmp_path)] == sorted(
+        ["a/000.png", "b/000.png", *(f"a/x.{suffix}" for suffix in suffixes)]
+    )
+    assert unused(tmp_path) == {}
 
 
 def test_scan_subfolders_and_upper_case_suffixes_are_read(tmp_path: Path) -> None:
@@ -66,11 +96,55 @@ def test_scan_subfolders_and_upper_case_suffixes_are_read(tmp_path: Path) -> Non
     assert [path for path, _, _ in scanned(tmp_path)] == ["a/2023/may/000.png", "b/000.png", "b/SHOT.JPEG"]
 
 
-def test_scan_other_files_are_skipped(tmp_path: Path) -> None:
-    photos(tmp_path, {"a": 1, "b": 1, ".git": 1, "__MACOSX": 1})
-    for name in ("a/Thumbs.db", "a/.hidden.png", "a/noteswithoutsuffix", "readme.txt"):
+def test_scan_system_and_hidden_files_are_named(tmp_path: Path) -> None:
+    photos(tmp_path, {"a": 1, "b": 1, ".git": 1, "__MACOSX": 1, "a/.thumbnails": 1})
+    for name in ("a/Thumbs.db", "a/.hidden.png", "b/.DS_Store", "b/._000.png", "desktop.ini"):
         put(tmp_path / name, b"x")
+    put(tmp_path / "b" / "fork", b"\0\x05\x16\x07\0\2\0\0Mac OS X")
     assert [path for path, _, _ in scanned(tmp_path)] == ["a/000.png", "b/000.png"]
+    hidden = "hidden: its name begins with a dot; rename it if it is an image"
+    assert unused(tmp_path) == {
+        **dict.fromkeys((".git/", "__MACOSX/", "a/.thumbnails/"), "a hidden folder: it was not searched"),
+        **dict.fromkeys(("a/Thumbs.db", "desktop.ini"), "a system file of Windows: not an image"),
+        **dict.fromkeys(("b/.DS_Store", "b/._000.png", "b/fork"), "a system file of macOS: not an image"),
+        "a/.hidden.png": hidden,
+    }
+
+
+@pytest.mark.parametrize("layout", [("a", "b"), ("train/a", "train/b", "val/a", "val/b")])
+def test_scan_images_outside_the_classes_are_named(tmp_path: Path, layout: tuple[str, ...]) -> None:
+    photos(tmp_path, dict.fromkeys(layout, 1))
+    put(tmp_path / "top.png", encoded(noise(1)))
+    put(tmp_path / "labels.csv", b"path,label")
+    if "/" in layout[0]:
+        put(tmp_path / "val" / "between.png", encoded(noise(1)))
+    outside = "in no class folder: move it into one if it is an image of a class"
+    expected = {"labels.csv": "a text: not an image", "top.png": outside}
+    if "/" in layout[0]:
+        expected["val/between.png"] = outside
+    assert unused(tmp_path) == expected
+    assert len(scanned(tmp_path)) == len(layout)
+
+
+def test_scan_class_with_other_files_only_is_empty(tmp_path: Path) -> None:
+    photos(tmp_path, {"cat": 1, "dog": 1})
+    put(tmp_path / "eel" / "clip.mp4", b"\0\0\0\x18ftypmp42")
+    with pytest.raises(DataError, match="empty class"):
+        image_folder.scan(tmp_path)
+
+
+def test_scan_links_without_a_file_are_named(tmp_path: Path) -> None:
+    photos(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    reason = "not a regular file: a broken link, a link to a folder, or a device"
+    assert unused(tmp_path) == {"a/again": reason, "a/gone.png": reason}
+
+
+def test_scan_other_file_with_a_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    photos(tmp_path, {"a": 1, "b": 1})
+    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/caf\xe9.txt")).write_text("a note")
+    assert unused(tmp_path) == {r"a/caf\xe9.txt": "a text: not an image"}
 
 
 def test_scan_symlink_loop_ends(tmp_path: Path) -> None:

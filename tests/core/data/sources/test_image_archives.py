@@ -19,7 +19,7 @@ from tasks.core.errors import ArchiveError, DataError, QuarantineError, UsageErr
 from tasks.core.stage.handles import RawDataset, TensorCache
 from tasks.core.workspace import Workspace
 from tests.support.image_archives import MODES, pack, tarred, two_classes
-from tests.support.sample_files import files_below, photos, put
+from tests.support.sample_files import encoded, files_below, noise, photos, put
 
 LAYOUTS = {
     "classes": {"cat": 20, "dog/2023": 10, "dog/2024": 10},
@@ -47,6 +47,10 @@ def test_archive_gives_the_same_dataset_as_its_folder(
 ) -> None:
     folder = photos(tmp_path / "in" / "photos", LAYOUTS[layout])
     put(folder / "readme.txt", b"x")
+    shutil.copyfile(next(folder.rglob("*/cat/001.png"), folder / "cat" / "001.png"), folder / "photo")
+    first = next(path for path in sorted(folder.rglob("002.png")))
+    put(first.with_name("without-suffix"), encoded(noise(777)))
+    put(first.with_name("movie.mp4"), b"\0\0\0\x18ftypmp42")
     put(folder / "__MACOSX" / "cat" / "._1.png", b"x")
     put(folder / "cat" / ".hidden.png", b"x") if layout == "classes" else None
     expected = normalize(acquire(folder, workspace), NormalizeSettings(), workspace)
@@ -55,7 +59,7 @@ def test_archive_gives_the_same_dataset_as_its_folder(
     before = sorted(tmp_path.iterdir())
     raw = acquire(archive, other)
     tensors = normalize(raw, NormalizeSettings(), other)
-    assert (raw.dataset, raw.format, raw.images) == ("photos", "archive", sum(LAYOUTS[layout].values()))
+    assert (raw.dataset, raw.format, raw.images) == ("photos", "archive", sum(LAYOUTS[layout].values()) + 1)
     assert raw.digest == acquire(folder, other).digest
     assert files_of(tensors) == files_of(expected)
     assert tensors.digest == expected.digest

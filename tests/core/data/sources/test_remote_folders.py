@@ -17,7 +17,7 @@ from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
 from tests.support.image_archives import pack
 from tests.support.s3_server import NAME, Bucket
-from tests.support.sample_files import files_below, parquet, photos, put
+from tests.support.sample_files import encoded, files_below, noise, parquet, photos, put
 
 
 def acquire(address: str | Path, workspace: Workspace) -> RawDataset:
@@ -35,6 +35,8 @@ def pets(tmp_path: Path) -> Path:
     folder = photos(tmp_path / "pets", {"cat": 20, "dog/2024": 20})
     for name in ("readme.txt", "cat/notes.txt", "cat/.hidden.png", "__MACOSX/cat/1.png", "cover.png"):
         put(folder / name, b"x")
+    put(folder / "cat" / "without-suffix", encoded(noise(777)))
+    put(folder / "cat" / "empty", b"")
     return folder
 
 
@@ -57,12 +59,12 @@ def test_folder_at_an_address_is_the_dataset_of_the_local_folder(
     pets: Path, remote_pets: str, workspace: Workspace, suffix: str
 ) -> None:
     remote, local = acquire(remote_pets + suffix, workspace), acquire(pets, workspace)
-    assert (remote.digest, remote.images) == (local.digest, 40)
+    assert (remote.digest, remote.images) == (local.digest, 41)
     assert (remote.dataset, remote.format) == ("pets", "folder")
     assert not remote.root.startswith("/")  # the copies are moved with the workspace
-    assert len(copies(workspace)) == 40  # only images in class folders were copied
+    assert len(copies(workspace)) == 41  # only images in class folders were copied
     tensors = normalize(remote, NormalizeSettings(), workspace)
-    assert tensors.train + tensors.val + tensors.test == 40
+    assert tensors.train + tensors.val + tensors.test == 41
 
 
 def test_splits_of_a_folder_at_an_address(
@@ -89,10 +91,10 @@ def test_files_and_classes_that_are_gone_are_removed(
     remote_pets: str, memory: fsspec.AbstractFileSystem, workspace: Workspace
 ) -> None:
     memory.pipe("/pets/eel/1.png", b"x")
-    assert acquire(remote_pets, workspace).images == 41
+    assert acquire(remote_pets, workspace).images == 42
     memory.rm("/pets/eel", recursive=True)
     memory.rm("/pets/cat/000.png")
-    assert acquire(remote_pets, workspace).images == 39
+    assert acquire(remote_pets, workspace).images == 40
     assert not list(workspace.downloads.rglob("eel"))
 
 
@@ -146,7 +148,7 @@ def test_archive_at_an_address_is_the_dataset_of_its_folder(
     assert (raw.digest, raw.dataset) == (acquire(pets, workspace).digest, "pets")
     assert not raw.root.startswith("/")
     tensors = normalize(raw, NormalizeSettings(), workspace)
-    assert tensors.train + tensors.val + tensors.test == 40
+    assert tensors.train + tensors.val + tensors.test == 41
 
 
 def test_file_of_another_kind_at_an_address_is_refused(
@@ -178,8 +180,8 @@ def test_folder_on_s3_is_the_dataset_of_the_local_folder(
     pets: Path, bucket_pets: str, workspace: Workspace
 ) -> None:
     remote, local = acquire(bucket_pets, workspace), acquire(pets, workspace)
-    assert (remote.digest, remote.format, remote.images) == (local.digest, "folder", 40)
-    assert len(copies(workspace)) == 40
+    assert (remote.digest, remote.format, remote.images) == (local.digest, "folder", 41)
+    assert len(copies(workspace)) == 41
 
 
 def test_unchanged_images_on_s3_are_not_asked_for_and_new_ones_are(

@@ -119,7 +119,7 @@ def test_normalize_unreadable_images_are_quarantined_with_reasons(
     reasons = left_out(cache)
     assert sorted(reasons) == ["cat/empty.png", "cat/text.jpg", "dog/half.jpg", "dog/tiny.png"]
     assert reasons["cat/empty.png"] == "empty file"
-    assert reasons["cat/text.jpg"] == "not an image"
+    assert reasons["cat/text.jpg"] == "a text: not an image"
     assert reasons["dog/tiny.png"] == "tiny: 2x2 pixels"
     assert reasons["dog/half.jpg"].startswith("broken JPEG")
     rows = pd.read_parquet(cache.directory / "rows.parquet")
@@ -143,7 +143,7 @@ def test_normalize_too_many_unreadable_images_raise(tmp_path: Path, workspace: W
     put(root / "dog" / "broken.png", b"x")
     with pytest.raises(QuarantineError, match=r"1 of 40 images cannot be used \(2\.5%\)") as error:
         normalized(root, workspace, NormalizeSettings(max_quarantine=0.024))
-    assert "dog/broken.png: not an image" in error.value.parts["found"]
+    assert "dog/broken.png: a text: not an image" in error.value.parts["found"]
     assert files_below(workspace.root / "tensors") == []
     assert normalized(root, workspace, NormalizeSettings(max_quarantine=0.025)).quarantined == 1
 

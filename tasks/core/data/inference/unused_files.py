@@ -1,0 +1,50 @@
+"""The files among the inputs that are no images: `_quarantine.csv` in the folder of the predictions.
+
+It names the files of the latest listing, and is replaced by the next one. Programs that read the folder's
+parquet files do not see it.
+"""
+
+import csv
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.core.data import file_types
+from tasks.core.data.files import quarantine_table
+from tasks.core.storage import atomic
+
+log = logging.getLogger("plumbline.predict")
+
+NAME = "_quarantine.csv"
+
+
+@dataclass(frozen=True)
+class UnusedFiles:
+    """Collects files that are no images.
+
+    Args:
+        rows: Path or address, and reason, of each.
+    """
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, path: str, reason: str) -> None:
+        """Add a file; serves as `inputs.OnUnused`."""
+        self.rows.append((path, reason))
+
+    def write(self, out: Path) -> None:
+        """Write the table into a folder, or remove it if there are no such files, and log their types."""
+        path = out / NAME
+        if not self.rows:
+            path.unlink(missing_ok=True)
+            return
+        with (
+            atomic.replacing(path) as staging,
+            staging.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(["path", "reason"])
+            writer.writerows(self.rows)
+        reasons = [reason for _, reason in self.rows]
+        level = logging.INFO if set(reasons) <= file_types.SYSTEM_REASONS else logging.WARNING
+        log.log(level, "not images: %s; %s names each", quarantine_table.counts(reasons), path)
