@@ -59,10 +59,13 @@ def check_a_folder_that_grows(
     for number, image in enumerate(images):
         put(new / f"{number:03}.png", encoded(image))
     put(new / "broken.jpg", b"\xff\xd8 not a picture")
+    put(new / "clip.mov", b"\0\0\0\x14ftypqt  \0\0\0\0qt  ")
     output = ok(plumbline, new, "--out", out, "--abstain", "0.05")
     assert f"{len(images) + 1} images, " in output
     assert ", 1 unreadable" in output
     assert "no drift" in output
+    unused = pd.read_csv(out / "_quarantine.csv")
+    assert unused.to_numpy().tolist() == [[str(new / "clip.mov"), "a video (QuickTime): not an image"]]
     rows = pd.read_parquet(out).set_index("path")
     assert rows.index.is_unique
     assert set(rows["model"]) == {"v0001"}

@@ -105,21 +105,17 @@ def _from_files(
     opened = partial(file_format.contents, root) if file_format.contents else None
     hashes = Hashes(root, workspace, ignore_cache=refresh, opened=opened)
     found = file_format.scan(path)
-    is_used = pc.equal(found["reason"], "")
-    files = _hashed(hashes, found.filter(is_used), progress)
-    unused = found.filter(pc.invert(is_used)) if unused is None else unused
+    found_unused = found.filter(pc.not_equal(found["reason"], ""))
+    used = found.filter(pc.equal(found["reason"], "")) if found_unused else found
+    unused = found_unused if unused is None else unused
+    files = _hashed(hashes, used, progress)
     inside = root.is_relative_to(workspace.root)  # downloaded files are moved with the workspace
     location = workspace.relative(root) if inside else str(root)
-    raw = _publish(
-        name,
-        format_name,
-        location,
-        None,
-        files,
-        workspace,
-        lambda: {"images": file_format.count(root, files), "unused_files": len(unused)},
-        unused,
-    )
+
+    def count() -> dict[str, Any]:
+        return {"images": file_format.count(root, files), "unused_files": len(unused)}
+
+    raw = _publish(name, format_name, location, None, files, workspace, count, unused)
     _log_unused(root, unused, raw)
     return raw
 

@@ -18,7 +18,7 @@ from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import file_stats
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
-from tasks.core.data.tensors import channel_stats, image_writer, quarantine
+from tasks.core.data.tensors import channel_stats, image_writer, quarantine, split_floor
 from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.data.tensors.distributed_decode import DistributedReader, Work
 from tasks.core.data.tensors.reuse import ReusableCache
@@ -33,6 +33,7 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
 
+SHOWN_CLASSES = 5  # small classes that a warning names
 ROW_SCHEMA = pa.schema(
     {
         "split": pa.string(),
@@ -121,6 +122,9 @@ def _build(
     quarantine.write(directory, index, left_out, quarantine.copies(index) | conflicts)
     _write_tables(directory, reader, index, splits, written.originals)
     mean, std = channel_stats.channel_stats(directory / "train.images.npy")
+    class_counts = _class_counts(reader, index, splits)
+    if not index.split.any():
+        _warn_of_small_classes(reader.classes, class_counts)
     return {
         "dataset": raw.dataset,
         "classes": list(reader.classes),
@@ -130,7 +134,7 @@ def _build(
         "decoded": written.decoded,
         "mean": mean,
         "std": std,
-        "class_counts": _class_counts(reader, index, splits),
+        "class_counts": class_counts,
     }
 
 
@@ -160,6 +164,19 @@ def _class_counts(reader: Reader, index: ImageIndex, splits: Splits) -> dict[str
         split: np.bincount(index.label[numbers], minlength=len(reader.classes)).tolist()
         for split, numbers in splits.numbers.items()
     }
+
+
+def _warn_of_small_classes(classes: tuple[str, ...], counts: dict[str, list[int]]) -> None:
+    lacking = [name for name, *numbers in zip(classes, *counts.values(), strict=True) if not all(numbers)]
+    if lacking:
+        log.warning(
+            "%d of %d classes lack train, val or test images: %s%s; a class needs %d different images",
+            len(lacking),
+            len(classes),
+            ", ".join(lacking[:SHOWN_CLASSES]),
+            ", ..." if len(lacking) > SHOWN_CLASSES else "",
+            split_floor.MIN_IMAGES,
+        )
 
 
 def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings) -> None:

@@ -1,11 +1,13 @@
 """Which split an image belongs to, and its row there. Both depend on the image's content and a salt only.
 
-When a folder grows, no old image changes its split. Exact copies always belong to the same split.
+Only in a small class do they depend on the other images of the class, too (`split_floor`). When a folder
+grows, no old image moves from train to val or test. Exact copies always belong to the same split.
 """
 
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.core.data.readers.base import BATCH, ImageIndex
+from tasks.core.data.tensors import split_floor
 from tasks.core.data.tensors.cache import SPLITS
 
 TEST_FRACTION = 0.2  # share of test images of a source without a test split
+TEST_SALT = "plumbline test"
 
 
 def fraction(salt: str, image_id: str) -> float:
@@ -30,7 +34,7 @@ def fraction(salt: str, image_id: str) -> float:
 
 
 def choose_split(image_id: str, split: str, source_splits: frozenset[str], val_fraction: float) -> str:
-    """The split of an image.
+    """The split of an image, if its class is not a small one.
 
     Args:
         image_id: The SHA-256 of its content.
@@ -40,7 +44,7 @@ def choose_split(image_id: str, split: str, source_splits: frozenset[str], val_f
     """
     if split in ("val", "test"):
         return split
-    if "test" not in source_splits and fraction("plumbline test", image_id) < TEST_FRACTION:
+    if "test" not in source_splits and fraction(TEST_SALT, image_id) < TEST_FRACTION:
         return "test"
     if "val" not in source_splits and fraction("plumbline val", image_id) < val_fraction:
         return "val"
@@ -110,4 +114,7 @@ def _assign(index: ImageIndex, val_fraction: float) -> tuple[NDArray[np.int8], N
             for pair in zip(image_ids, given_splits, strict=True)
         ]
         order[batch] = list(map(order_key, image_ids))
+    if not any(source_splits):
+        floored = (split_floor.VAL, split_floor.TEST) if val_fraction else (split_floor.TEST,)
+        split = split_floor.raise_to_floor(split, index, floored, partial(fraction, TEST_SALT))
     return split, order

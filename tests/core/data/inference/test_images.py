@@ -14,7 +14,7 @@ from tasks.core.data.inference.images import CHANGED, ImageBatch, image_batches
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import encoded, noise, parquet, photos, put, smooth
+from tests.support.sample_files import encoded, heic, noise, parquet, photos, put, smooth
 
 SHAPE = (16, 16, 3)
 
@@ -30,6 +30,10 @@ def test_image_batches_pixels_equal_those_of_normalize(tmp_path: Path, workspace
     put(root / "cat" / "turned.jpg", encoded(smooth(90, 120), "JPEG", quality=95, exif=turned))
     put(root / "dog" / "grey.png", encoded(noise(7, 33, 21, 1)))
     put(root / "dog" / "clear.png", encoded(Image.fromarray(noise(8, 24, 30, 4), "RGBA")))
+    put(root / "dog" / "phone.HEIC", heic(smooth(40, 30), 6))
+    put(root / "dog" / "phone.avif", encoded(smooth(40, 30), "AVIF"))
+    put(root / "dog" / "without_suffix", encoded(noise(9), "JPEG2000"))
+    put(root / "dog" / "clip.mov", b"\0\0\0\x14ftypqt  \0\0\0\0qt  ")
     raw = acquire.acquire(SourceSettings(dataset=str(root)), workspace)
     tensors = normalize.normalize(raw, NormalizeSettings(image_size=16), workspace)
     rows = {}
@@ -44,7 +48,7 @@ def test_image_batches_pixels_equal_those_of_normalize(tmp_path: Path, workspace
             np.testing.assert_array_equal(batch.images[number], pixels)
             assert tuple(batch.sizes[number]) == size
             compared += 1
-    assert compared == len(rows) == 27
+    assert compared == len(rows) == 30
 
 
 def test_image_batches_are_full_except_the_last(tmp_path: Path) -> None:
