@@ -132,8 +132,8 @@ class SourceSettings(Checked):
 
     Args:
         dataset: A known dataset (digits, cifar10, cifar100, mnist, fashion_mnist), a folder of images
-            (<class>/* or {train,val,test}/<class>/*), a CSV of path,label, or parquet: files or an
-            address.
+            (<class>/* or {train,val,test}/<class>/*), a zip or tar of one, a CSV of path,label, or
+            parquet files. A folder, an archive or parquet files may also be at an address (s3://...).
         archive: An archive of a known dataset to use instead of downloading it; a folder where there
             are several.
         archive_sha256: The SHA-256 that the archive must have, if it is not the official one. For a

@@ -14,7 +14,10 @@ from tasks.core.stage.stages import PARTS, STAGES
 
 # The folders of a workspace, and the files in each. A stage's folder starts with the stage's name.
 TREE: dict[str, tuple[str, dict[str, str]]] = {
-    "downloads/<sha256>/": ("archives of known datasets, copies of files at addresses", {}),
+    "downloads/<sha256>/": (
+        "known datasets, copies of files at addresses, tars without compression",
+        {},
+    ),
     "raw/<digest>/": (
         "the files of the source",
         {

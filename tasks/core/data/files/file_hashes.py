@@ -8,6 +8,7 @@ of its time (git's "racily clean" entries, Documentation/technical/racy-git.adoc
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +32,32 @@ SCHEMA = pa.schema([*(file_stats.SCHEMA.field(name) for name in ("path", *STAMP)
 DIGITS = "S64"  # a SHA-256 in hexadecimal; empty if unknown
 
 
+Contents = Callable[[str, int], bytes]  # a file's content by its path and size
+
+
 class Hashes:
     """The hashes of the files below one folder.
 
     Args:
-        root: The folder; or a single file, whose path relative to itself is "".
+        root: The folder; a single file, whose path relative to itself is ""; or an archive of the files.
         workspace: Where the hashes are cached.
         ignore_cache: Read every file again.
+        opened: Opens an archive when the first file is read; None if the files are in a folder.
 
     Attributes:
         read: Number of files read so far.
     """
 
-    def __init__(self, root: Path, workspace: Workspace, *, ignore_cache: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        workspace: Workspace,
+        *,
+        ignore_cache: bool = False,
+        opened: Callable[[], Contents] | None = None,
+    ) -> None:
         self.root = root
+        self._opened = opened
         self.file = DOWNLOAD.directory(".hashes", workspace) / f"{hashing.digest_of(str(root))}.parquet"
         self.cached = SCHEMA.empty_table() if ignore_cache else self._load()
         self.read = 0
@@ -66,6 +79,7 @@ class Hashes:
         self._files, hashes = files, self._lookup(files)
         self._unknown = unknown = np.flatnonzero(hashes == b"")
         mean_size = files["bytes"].to_numpy()[unknown].sum() / max(1, len(unknown))
+        self._contents = self._opened() if self._opened and len(unknown) else None
         batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
         for batch, digests in zip(
             batches, threads.map_threaded(self._read, batches, size=mean_size), strict=True
@@ -90,10 +104,10 @@ class Hashes:
 
     def _read(self, batch: NDArray[np.int64]) -> list[str]:
         root, files = str(self.root), self._files.take(batch)
-        return [
-            _sha256(f"{root}/{path}" if path else root, size)
-            for path, size in zip(files["path"].to_pylist(), files["bytes"].to_pylist(), strict=True)
-        ]
+        listed = zip(files["path"].to_pylist(), files["bytes"].to_pylist(), strict=True)
+        if self._contents:
+            return [hashlib.sha256(self._contents(path, size)).hexdigest() for path, size in listed]
+        return [_sha256(f"{root}/{path}" if path else root, size) for path, size in listed]
 
     def remember(self) -> None:
         """Write the hashes that will still be valid next time to the cache."""

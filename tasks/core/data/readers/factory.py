@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.data import file_types
-from tasks.core.data.files import listing
+from tasks.core.data.files import archive, listing
+from tasks.core.data.files.archive import Archive
+from tasks.core.data.files.file_hashes import Contents
 from tasks.core.data.readers import arrays, cifar, corrections, csv_table, idx, image_folder, parquet
 from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.arrays import ArrayReader
@@ -45,6 +47,9 @@ class FileFormat:
         folder_suffixes: Files with these suffixes mark a folder as being of this format.
         modules: Modules that decide what the reader gives; ingredients of its datasets' tensors only.
         libraries: Distributions that decide what the reader gives.
+        identity: The format whose listing, and so whose identity, the same images have; empty for its own.
+        contents: Opens a single file that has the listed files in it, and is the root of their paths; None
+            if they are below a folder.
     """
 
     scan: Scan
@@ -54,6 +59,8 @@ class FileFormat:
     folder_suffixes: frozenset[str] = frozenset()
     modules: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    identity: str = ""
+    contents: Callable[[Path], Contents] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,13 @@ def _count_listed(_: Path, files: pa.Table) -> int:
     return len(files)
 
 
+def _scan_archive(path: Path) -> pa.Table:
+    opened = Archive(path)
+    files = image_folder.scan(path, image_folder.Walk(opened.tree.scandir, opened.read_head))
+    opened.check_sizes(files.filter(pc.equal(files["reason"], "")))
+    return files
+
+
 READERS: dict[str, FileFormat | ArchiveFormat] = {
     # The first matching row counts: a folder with images and other files is a folder of images.
     "folder": FileFormat(
@@ -83,6 +97,17 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
         folder_suffixes=file_types.SUFFIXES,
         modules=(f"{HERE}.image_folder",),
         libraries=("simplejpeg",),
+    ),
+    # No module of archives is named: a reader compares every byte that it gets with the listed SHA-256.
+    "archive": FileFormat(
+        scan=_scan_archive,
+        open=lambda root, files: ImageFolderReader(root, files, Archive(root).read),
+        count=_count_listed,
+        suffixes=archive.SUFFIXES,
+        modules=(f"{HERE}.image_folder",),
+        libraries=("simplejpeg",),
+        identity="folder",
+        contents=lambda root: Archive(root).read,
     ),
     "csv": FileFormat(
         scan=csv_table.scan,
@@ -144,7 +169,7 @@ def libraries(raw: RawDataset) -> tuple[str, ...]:
     the stages of such a dataset run again, which then reads these files, and of no other.
     """
     file_format = READERS[raw.format]
-    of_files = file_format.open is ImageFolderReader
+    of_files = image_folder.__name__ in file_format.modules
     heif = of_files and find_spec("pillow_heif") is not None and _may_have_heif(raw.directory)
     return (*file_format.libraries, PILLOW_HEIF) if heif else file_format.libraries
 

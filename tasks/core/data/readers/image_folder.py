@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,36 +18,61 @@ from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.readers import base
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
 from tasks.core.data.readers.class_names import check_classes, layout_error
+from tasks.core.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from tasks.core.data.files.name_tree import Entry, Scandir
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"
 FoundFile = tuple[str, os.stat_result, str]  # path, stat, and why it is not used, as in `file_stats.SCHEMA`
 
 
-def scan(root: Path) -> pa.Table:
+class Walk(NamedTuple):
+    """How folders and files are looked at.
+
+    Args:
+        scandir: Lists a folder.
+        read_head: The first bytes of a file; see `file_types.read_head`.
+    """
+
+    scandir: "Scandir"
+    read_head: Callable[[str], bytes]
+
+
+DISK = Walk(os.scandir, file_types.read_head)
+
+
+def scan(root: Path, walk: Walk = DISK) -> pa.Table:
     """Every file of `root`, as a `file_stats.stats_table`; those that are not used have a reason.
 
     An image is in a class folder, or in a subfolder of one. A file with the suffix of an image is listed
     unread. Of a file with another suffix, or without one, the first bytes are looked at (`file_types`).
 
+    Args:
+        root: The folder, or what stands for it.
+        walk: An archive and a remote folder have another one than the disk.
+
     Raises:
         DataError: No class, one class, a class without images, splits with different classes, or an image
             whose name is not UTF-8.
     """
-    splits = [(split, folder, _folders(folder)) for split, folder in _splits(root)]
-    table = file_stats.stats_table(root, _file_stats(root, splits))
+    splits = [(split, folder, _folders(folder, walk)) for split, folder in _splits(root, walk)]
+    table = file_stats.stats_table(root, _file_stats(root, splits, walk))
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
     return table
 
 
-def _file_stats(root: Path, splits: list[tuple[str, Path, list[str]]]) -> Iterator[file_stats.FileStat]:
+def _file_stats(
+    root: Path, splits: list[tuple[str, Path, list[str]]], walk: Walk
+) -> Iterator[file_stats.FileStat]:
     for folder in {root, *(folder for _, folder, _ in splits)}:
-        for path, status, reason in _outside_classes(folder, _prefix(root, folder)):
+        for path, status, reason in _outside_classes(folder, _prefix(root, folder), walk):
             yield file_stats.file_stat(path, "", "", status, reason)
     for split, folder, names in splits:
         for name in names:
             class_folder, count = folder / name, 0
-            for path, status, reason in _files(class_folder, _prefix(root, class_folder)):
+            for path, status, reason in _files(class_folder, _prefix(root, class_folder), walk):
                 yield file_stats.file_stat(path, split, name, status, reason)
                 count += not reason
             if not count:
@@ -58,9 +84,9 @@ def _prefix(root: Path, folder: Path) -> str:
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
 
 
-def _splits(root: Path) -> list[tuple[str, Path]]:
-    names = _folders(root)
-    subfolders = {name: set(_folders(root / name)) for name in names}
+def _splits(root: Path, walk: Walk) -> list[tuple[str, Path]]:
+    names = _folders(root, walk)
+    subfolders = {name: set(_folders(root / name, walk)) for name in names}
     if "train" not in names or not all(subfolders.values()):
         return [("", root)]
     unknown = [name for name in names if name not in SPLITS]
@@ -73,46 +99,46 @@ def _splits(root: Path) -> list[tuple[str, Path]]:
     return [("", root)] if unknown else [(SPLITS[name], root / name) for name in names]
 
 
-def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
+def _folders(folder: Path, walk: Walk) -> list[str]:
+    with walk.scandir(folder) as entries:
         return sorted(
             entry.name for entry in entries if entry.is_dir() and file_types.is_searched(entry.name)
         )
 
 
-def _files(folder: Path, prefix: str) -> Iterator[FoundFile]:
+def _files(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
     """The files of a class folder and of its subfolders."""
-    with os.scandir(folder) as entries:
+    with walk.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
-                yield _found(entry, prefix)
+                yield _found(entry, prefix, walk)
             elif file_types.is_searched(entry.name):
-                yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
+                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", walk)
             else:
                 yield _not_searched(entry, prefix)
 
 
-def _outside_classes(folder: Path, prefix: str) -> Iterator[FoundFile]:
+def _outside_classes(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
     """What lies beside class folders; nothing of it is used."""
-    with os.scandir(folder) as entries:
+    with walk.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir():
-                path, status, reason = _found(entry, prefix)
+                path, status, reason = _found(entry, prefix, walk)
                 yield path, status, reason or file_types.NO_CLASS.reason
             elif not file_types.is_searched(entry.name):
                 yield _not_searched(entry, prefix)
 
 
-def _not_searched(entry: "os.DirEntry[str]", prefix: str) -> FoundFile:
+def _not_searched(entry: "Entry", prefix: str) -> FoundFile:
     reason = file_types.HIDDEN_FOLDER.reason
     return f"{_text(prefix + entry.name)}/", entry.stat(follow_symlinks=False), reason
 
 
-def _found(entry: "os.DirEntry[str]", prefix: str) -> FoundFile:
+def _found(entry: "Entry", prefix: str, walk: Walk) -> FoundFile:
     path = prefix + entry.name
     if not entry.is_file():
         return _text(path), entry.stat(follow_symlinks=False), file_types.NO_FILE.reason
-    reason = file_types.reason_of(entry.name, lambda: file_types.read_head(entry.path))
+    reason = file_types.reason_of(entry.name, lambda: walk.read_head(entry.path))
     return _text(path) if reason else path, entry.stat(), reason
 
 
@@ -127,14 +153,18 @@ class ImageFolderReader:
     Args:
         root: The folder that the paths are relative to.
         files: The listing, a table of `listing.SCHEMA`.
+        contents: Gives a file's content by its path and size; None if the files are below the root.
     """
 
     shape = None
     published = False
 
-    def __init__(self, root: Path, files: pa.Table) -> None:
+    def __init__(
+        self, root: Path, files: pa.Table, contents: Callable[[str, int], bytes] | None = None
+    ) -> None:
         self.classes = tuple(sorted(files["class_name"].unique().to_pylist()))
-        self._root, self._files = root, files
+        self._files = files
+        self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
         self._bytes = files["bytes"].to_numpy()
 
     @property
@@ -170,9 +200,11 @@ class ImageFolderReader:
     def _image(self, target: Target, listed: tuple[int, str, int, str]) -> DecodedImage | DecodeFailure:
         row, path, size, sha256 = listed
         try:
-            content = read_file(f"{self._root}/{path}", size)
+            content = self._contents(path, size)
         except (OSError, ValueError) as error:
             return DecodeFailure(row, f"not readable: {getattr(error, 'strerror', None) or error}")
+        except ArchiveError as error:
+            return DecodeFailure(row, f"not readable: {error.summary}")
         if hashlib.sha256(content).hexdigest() != sha256:
             return DecodeFailure(row, "changed after it was listed")
         return base.decode_image(row, content, target)

@@ -1,11 +1,13 @@
 """The download stage: list the files of a source, each with the SHA-256 of its content.
 
-A raw dataset is a listing, not a copy. A folder stays where it is; an archive is kept in the workspace's
-downloads. The digest depends on the paths below the root, the content, the splits and the class names.
+A raw dataset is a listing, not a copy. A folder or an archive of images stays where it is. Kept in the
+workspace's downloads are a known dataset's archive, copies from an address, and what a tar with compression
+has in it. The digest depends on the paths below the root, the content, the splits and the class names.
 """
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from tasks.core.data.files.listing import ListedFile
 from tasks.core.data.readers import corrections, factory
 from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.factory import FILE_FORMATS
-from tasks.core.data.sources import archives, remote, resolve
+from tasks.core.data.sources import archives, remote_copies, resolve, unpacked_tar
 from tasks.core.data.sources.catalog import DatasetSpec
 from tasks.core.errors import UsageError
 from tasks.core.progress import Progress, ignore_progress
@@ -66,8 +68,9 @@ def acquire(
 def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
     resolved = resolve.resolve(source.dataset)
     if isinstance(resolved, str):
-        copies = remote.mirror(resolved, workspace, refresh, progress)
-        return _from_files(copies, resolve.name_of(resolved), "parquet", workspace, refresh, progress)
+        name = resolve.name_of(resolved)
+        copies = remote_copies.mirror(resolved, workspace, refresh, progress)
+        return _from_files(copies.path, name, copies.format_name, workspace, refresh, progress, copies.unused)
     if isinstance(resolved, Path):
         name, format_name = resolve.name_of(resolved), resolve.detect_format(resolved)
         return _from_files(resolved, name, format_name, workspace, refresh, progress)
@@ -87,14 +90,25 @@ def to_download(source: SourceSettings, workspace: Workspace) -> int:
 
 
 def _from_files(
-    path: Path, name: str, format_name: str, workspace: Workspace, refresh: bool, progress: Progress
+    path: Path,
+    name: str,
+    format_name: str,
+    workspace: Workspace,
+    refresh: bool,
+    progress: Progress,
+    unused: pa.Table | None = None,
 ) -> RawDataset:
     file_format = FILE_FORMATS[format_name]
-    root = path if path.is_dir() else path.parent
+    if file_format.contents and unpacked_tar.is_needed(path):
+        path = unpacked_tar.unpack(path, workspace, refresh, progress)
+    root = path if path.is_dir() or file_format.contents else path.parent
+    opened = partial(file_format.contents, root) if file_format.contents else None
+    hashes = Hashes(root, workspace, ignore_cache=refresh, opened=opened)
     found = file_format.scan(path)
-    unused = found.filter(pc.not_equal(found["reason"], ""))
-    used = found.filter(pc.equal(found["reason"], "")) if unused else found
-    files = _hashed(root, used, workspace, refresh, progress)
+    found_unused = found.filter(pc.not_equal(found["reason"], ""))
+    used = found.filter(pc.equal(found["reason"], "")) if found_unused else found
+    unused = found_unused if unused is None else unused
+    files = _hashed(hashes, used, progress)
     inside = root.is_relative_to(workspace.root)  # downloaded files are moved with the workspace
     location = workspace.relative(root) if inside else str(root)
 
@@ -115,12 +129,11 @@ def _log_unused(root: Path, unused: pa.Table, raw: RawDataset) -> None:
         log.log(level, "%s: not used: %s; %s names each", root, quarantine_table.counts(reasons), table)
 
 
-def _hashed(root: Path, stats: pa.Table, workspace: Workspace, refresh: bool, progress: Progress) -> pa.Table:
+def _hashed(hashes: Hashes, stats: pa.Table, progress: Progress) -> pa.Table:
     """The listing of the files of a `file_stats.stats_table`."""
-    hashes = Hashes(root, workspace, ignore_cache=refresh)
     listed = stats.append_column("sha256", hashes.compute(stats, progress)).select(listing.SCHEMA.names)
     hashes.remember()
-    log.debug("%s: %s files, %s read", root, f"{len(stats):,}", f"{hashes.read:,}")
+    log.debug("%s: %s files, %s read", hashes.root, f"{len(stats):,}", f"{hashes.read:,}")
     return listed
 
 
@@ -186,7 +199,7 @@ def _publish(
         inputs,
         {
             "dataset": dataset,
-            "format": format_name,
+            "format": getattr(factory.READERS[format_name], "identity", "") or format_name,
             "array_format": array_format and array_format.as_json(),
             "listing": LISTING,
         },

@@ -82,7 +82,7 @@ def copy_into_workspace(archive: VerifiedArchive) -> None:
 def _downloaded(remote_file: RemoteFile, workspace: Workspace, refresh: bool, progress: Progress) -> Path:
     path = _path_in_workspace(remote_file, workspace)
     if path.exists():
-        sha256, hashes = _hashed(path, workspace, refresh)
+        sha256, hashes = hashed_file(path, workspace, refresh)
         hashes.remember()
         if sha256 != remote_file.sha256:
             log.warning("%s was changed; downloading it again", path)
@@ -95,7 +95,7 @@ def _given(
     dataset: DatasetSpec, given: Path, declared: str | None, workspace: Workspace, refresh: bool
 ) -> list[VerifiedArchive]:
     paths = [given] if given.is_file() else [given / file.name for file in dataset.files]
-    sha256s, caches = zip(*(_hashed(path, workspace, refresh) for path in paths), strict=True)
+    sha256s, caches = zip(*(hashed_file(path, workspace, refresh) for path in paths), strict=True)
     _check_sha256(dataset, given, sha256s, declared)
     for cache in caches:
         cache.remember()
@@ -122,7 +122,7 @@ def _check_sha256(dataset: DatasetSpec, given: Path, sha256s: Sequence[str], dec
     )
 
 
-def _hashed(path: Path, workspace: Workspace, refresh: bool) -> tuple[str, Hashes]:
+def hashed_file(path: Path, workspace: Workspace, refresh: bool) -> tuple[str, Hashes]:
     """The SHA-256 of a single file, and the cache to remember it in. Its path relative to itself is ""."""
     hashes = Hashes(path, workspace, ignore_cache=refresh)
     (sha256,) = hashes.compute(

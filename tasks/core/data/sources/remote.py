@@ -1,16 +1,15 @@
-"""Parquet files at an address: copied into the workspace once, and again when they change there.
+"""Files at an address: their listing and their content.
 
 `http(s)://` is read with httpx, everything else (`hf://`, `s3://`, `gs://`, ...) with fsspec, whose file
-systems are separate packages. The files have no published hash to verify: the first copy is trusted, and its
-SHA-256 identifies it from then on.
+systems are separate packages.
 """
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -19,16 +18,9 @@ import httpx
 from fsspec.spec import AbstractFileSystem
 
 from tasks.core.errors import NetworkError, PlumblineError, UsageError
-from tasks.core.progress import Progress
-from tasks.core.storage import atomic, hashing, lock
-from tasks.core.workspace import Workspace
 
-log = logging.getLogger("plumbline.data")
-
-SUFFIX = ".parquet"
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
-TAGS_FILE = ".version_tags.json"
 # Keys under which file systems report a file's version; those that identify its content come first.
 VERSION_FIELDS = (
     "ETag",
@@ -67,93 +59,25 @@ class Entry:
 
 
 class RemoteSource(Protocol):
-    """An address that has files."""
+    """An address that has files.
+
+    Attributes:
+        name: The last part of the address.
+    """
+
+    name: str
+
+    def is_file(self) -> bool:
+        """Whether it is the address of a single file."""
 
     def entries(self) -> list[Entry]:
-        """The parquet files."""
+        """The files."""
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of a file."""
 
-
-def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress) -> Path:
-    """Update the copy of an address in the workspace.
-
-    Args:
-        address: Of a parquet file, or of a folder of them.
-        workspace: The copies are in `downloads/<digest of the address>/`.
-        refresh: Copy everything again.
-        progress: Called with bytes done.
-
-    Returns:
-        The folder, or the file in it if the address is that of a file.
-
-    Raises:
-        UsageError: The address has no file system, a package is missing, or it has no parquet files.
-        NetworkError: It could not be reached, or the connection broke; another attempt may succeed.
-    """
-    folder = workspace.downloads / hashing.digest_of(address)
-    with lock.exclusive(workspace.downloads / f".{folder.name}.lock"), _open(address) as source:
-        with network(address):
-            entries = source.entries()
-        if not entries:
-            raise UsageError(
-                f"{address} has no {SUFFIX} file", expected="one parquet file or more", found="none"
-            )
-        tags = {} if refresh else _version_tags(folder)
-        total = sum(entry.bytes or 0 for entry in entries)
-        done = 0
-        for entry in entries:
-            if not _is_current(entry, tags, folder):
-                _copy(
-                    source, address, entry, folder, lambda size, before=done: progress(before + size, total)
-                )
-            done += entry.bytes or 0
-        _finish_copy(folder, entries)
-    return folder / entries[0].name if address.endswith(SUFFIX) else folder
-
-
-def _is_current(entry: Entry, tags: dict[str, str], folder: Path) -> bool:
-    """Whether the copy exists and has the entry's version tag."""
-    return (
-        entry.version_tag != ""
-        and tags.get(entry.name) == entry.version_tag
-        and (folder / entry.name).is_file()
-    )
-
-
-def _copy(source: RemoteSource, address: str, entry: Entry, folder: Path, progress: Any) -> None:
-    log.info("copying %s from %s", entry.name, address)
-    with atomic.replacing(folder / entry.name) as staging:
-        size = 0
-        with network(address), staging.open("wb") as file:
-            for chunk in source.chunks(entry.name):
-                file.write(chunk)
-                size += len(chunk)
-                progress(size)
-        if entry.bytes is not None and size != entry.bytes:
-            raise NetworkError(
-                f"{entry.name} from {address} is incomplete",
-                expected=f"{entry.bytes} bytes",
-                found=f"{size} bytes",
-            )
-
-
-def _version_tags(folder: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads((folder / TAGS_FILE).read_bytes()))
-    except (OSError, ValueError, TypeError):  # missing or damaged tags only cost another copy
-        return {}
-
-
-def _finish_copy(folder: Path, entries: list[Entry]) -> None:
-    """Remove files that the address no longer has, and save the version tags of the copies."""
-    names = {entry.name for entry in entries}
-    for path in list(folder.rglob(f"*{SUFFIX}")):
-        if path.relative_to(folder).as_posix() not in names:
-            path.unlink()
-    tags = {entry.name: entry.version_tag for entry in entries}
-    atomic.write_bytes(folder / TAGS_FILE, json.dumps(tags, indent=1).encode())
+    def head(self, name: str, size: int) -> bytes:
+        """The first `size` bytes of a file that has as many."""
 
 
 @contextmanager
@@ -174,7 +98,12 @@ def network(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _open(address: str) -> Iterator[RemoteSource]:
+def opened(address: str) -> Iterator[RemoteSource]:
+    """Connect to the server or the file system of an address.
+
+    Raises:
+        UsageError: See `system_of`.
+    """
     if urlsplit(address).scheme in ("http", "https"):
         with httpx.Client(follow_redirects=True, timeout=TIMEOUT) as client:
             yield HttpSource(client, address)
@@ -187,27 +116,29 @@ class HttpSource:
 
     def __init__(self, client: httpx.Client, address: str) -> None:
         self._client, self._address = client, address
-        self._name = PurePosixPath(unquote(urlsplit(address).path)).name
+        self.name = PurePosixPath(unquote(urlsplit(address).path)).name
+
+    def is_file(self) -> bool:
+        """True."""
+        return True
 
     def entries(self) -> list[Entry]:
         """The file, with size and version tag from its headers."""
-        if not self._name.endswith(SUFFIX):
-            raise UsageError(
-                f"{self._address} is not the address of a parquet file",
-                expected=f"an http(s) address that ends in {SUFFIX}; folders cannot be listed over http",
-                found=self._name or "no name",
-            )
         head = self._client.head(self._address)
         _refuse_status(self._address, head)
         size = head.headers.get("content-length", "")
         plain = head.headers.get("content-encoding", "identity") == "identity"
-        return [Entry(self._name, int(size) if size.isdigit() and plain else None, _header_tag(head))]
+        return [Entry(self.name, int(size) if size.isdigit() and plain else None, _header_tag(head))]
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of the file."""
         with self._client.stream("GET", self._address) as response:
             _refuse_status(self._address, response)
             yield from response.iter_bytes(CHUNK)
+
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of the file."""
+        return next(self.chunks(name))[:size]
 
 
 def _header_tag(response: httpx.Response) -> str:
@@ -248,34 +179,47 @@ def system_of(address: str) -> tuple[AbstractFileSystem, str]:
 
 
 class FsspecSource:
-    """Files at an fsspec address."""
+    """Files at an fsspec address: a single one, or those of a folder."""
 
     def __init__(self, system: AbstractFileSystem, root: str) -> None:
         self._system, self._root = system, root.rstrip("/")
+        self.name = PurePosixPath(self._root).name
 
     @classmethod
     def open(cls, address: str) -> "FsspecSource":
         """Connect to the file system of an address."""
         return cls(*system_of(address))
 
+    def is_file(self) -> bool:
+        """Whether the address is that of a file."""
+        return self._is_file
+
+    @cached_property
+    def _is_file(self) -> bool:
+        return bool(self._system.isfile(self._root))
+
     def entries(self) -> list[Entry]:
-        """All parquet files below the address, sorted by path."""
-        if self._system.isfile(self._root):
+        """All files below the address, sorted by path."""
+        if self._is_file:
             infos = {self._root: self._system.info(self._root)}
         else:
             infos = self._system.find(self._root, detail=True)
         return [
             Entry(self._relative(path), info.get("size"), version_tag(info))
             for path, info in sorted(infos.items())
-            if path.endswith(SUFFIX)
+            if info.get("type") != "directory" and not path.endswith("/")
         ]
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of a file."""
-        path = self._root if self._root.endswith(SUFFIX) else f"{self._root}/{name}"
+        path = self._root if self._is_file else f"{self._root}/{name}"
         with self._system.open(path, "rb", block_size=CHUNK) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
+
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of a file."""
+        return bytes(self._system.cat_file(f"{self._root}/{name}", start=0, end=size)) if size else b""
 
     def _relative(self, path: str) -> str:
         return PurePosixPath(path).name if path == self._root else path.removeprefix(self._root + "/")

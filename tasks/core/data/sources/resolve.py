@@ -12,7 +12,8 @@ from tasks.core.data.sources.catalog import DATASETS, DatasetSpec
 from tasks.core.errors import UsageError
 
 EXPECTED = (
-    "a folder with <class>/* or {train,val,test}/<class>/*, a CSV of path and label, parquet files of images"
+    "a folder with <class>/* or {train,val,test}/<class>/*, a .zip or .tar of one, a CSV of path and label, "
+    "parquet files of images"
 )
 
 
@@ -31,7 +32,7 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
     if separator and scheme != "file":
         return dataset
     path = Path(rest if separator else dataset).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
+    if path.is_dir() or (path.is_file() and format_of(path.name)):
         return path.resolve()
     if "/" in dataset or path.exists():
         raise UsageError(
@@ -56,11 +57,20 @@ def detect_format(path: Path) -> str:
     A folder has the first format of which it contains a file. A folder without any counts as an image folder.
     """
     if path.is_file():
-        return SUFFIXES[path.suffix.lower()]
+        return format_of(path.name)
     for name, file_format in FILE_FORMATS.items():
         if any(_has_suffix(folder, file_format.folder_suffixes) for folder in _searched_folders(path)):
             return name
     return "folder"
+
+
+def format_of(name: str) -> str:
+    """The format of a single file by its name; empty if there is none for it.
+
+    >>> format_of("Photos.tar.gz"), format_of("photos.gz")
+    ('archive', '')
+    """
+    return next((found for suffix, found in SUFFIXES.items() if name.lower().endswith(suffix)), "")
 
 
 def _searched_folders(root: Path) -> Iterator[Path]:
@@ -90,7 +100,8 @@ def name_of(source: Path | str) -> str:
     """
     last = PurePosixPath(source).name
     for suffix in SUFFIXES:
-        last = last.removesuffix(suffix)
+        is_archive = SUFFIXES[suffix] == "archive" and last.lower().endswith(suffix)
+        last = last[: -len(suffix)] if is_archive else last.removesuffix(suffix)
     slug = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._")
     return slug or "folder"
 

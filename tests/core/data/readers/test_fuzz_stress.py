@@ -2,7 +2,7 @@
 
     make stress ARGS="tests/core/data/readers/test_fuzz_stress.py"
 
-10,000 files for the decoders and 2,000 each for the archive, idx and parquet readers, from fixed seeds. A
+10,000 files for the decoders and 2,000 each for the readers of archives, idx and parquet, from fixed seeds. A
 crash ends the run at the batch in the last line of output. A case that takes `TIME_LIMIT` seconds counts as a
 hang.
 """
@@ -21,11 +21,13 @@ from PIL import Image
 from tasks.core.data import decode
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
-from tasks.core.data.readers import cifar, idx
+from tasks.core.data.files.archive import Archive
+from tasks.core.data.readers import cifar, factory, idx
 from tasks.core.data.readers.parquet import ParquetReader
 from tasks.core.data.sources.catalog import DATASETS
 from tasks.core.errors import ArchiveError, DataError, DecodeError
 from tasks.core.storage.hashing import sha256_file
+from tests.support.image_archives import tarred, two_classes, zipped
 from tests.support.sample_files import (
     SMALL_CIFAR,
     encoded,
@@ -244,4 +246,23 @@ def test_parquet_reader_with_mutated_files(tmp_path: Path, batch: int) -> None:
                 continue
         readable += 1
         assert len(rows) == count == len(images)
+    assert 0 < readable < BATCH
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_image_archives_with_mutated_bytes(tmp_path: Path, batch: int) -> None:
+    """2,000 mutated zips and tars: files of the listed sizes, or a `DataError`."""
+    good = [make(tmp_path / "good", two_classes()).read_bytes() for make in (zipped, tarred)]
+    rng, readable = random.Random(4000 + batch), 0
+    for number in range(BATCH):
+        path = put(tmp_path / "case", mutated(rng.choice(good), rng.choice(good), rng))
+        with time_limit(f"batch {batch}, case {number}"):
+            try:
+                files = factory.FILE_FORMATS["archive"].scan(path).to_pylist()
+                opened = Archive(path)
+                contents = [opened.read(file["path"], file["bytes"]) for file in files]
+            except DataError:
+                continue
+        readable += 1
+        assert [len(content) for content in contents] == [file["bytes"] for file in files]
     assert 0 < readable < BATCH

@@ -1,4 +1,4 @@
-"""Parquet files at addresses: memory:// for fsspec, a local server for http."""
+"""Files at addresses: memory:// for fsspec, a local server for http."""
 
 import sys
 import threading
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fsspec
 import pytest
+from fsspec.registry import _registry
 
 from tasks.core.config import SourceSettings
 from tasks.core.data.sources import acquire as acquire_module
@@ -16,6 +18,7 @@ from tasks.core.data.sources import resolve
 from tasks.core.errors import NetworkError, UsageError
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
+from tests.support.image_archives import pack
 from tests.support.sample_files import files_below, parquet, photos, put
 
 CATS = ("cat", "dog", "eel")
@@ -101,6 +104,7 @@ def test_acquire_missing_package_raises_with_its_name(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, address: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # importing it then raises ImportError
+    monkeypatch.delitem(_registry, urlsplit(address).scheme, raising=False)  # loaded by an earlier test
     with pytest.raises(UsageError, match=f"not installed: {package}") as error:
         acquire(address, workspace)
     assert error.value.parts["to do"] == f"pip install {package}"
@@ -153,6 +157,15 @@ def test_acquire_http_file_is_copied_once(pets: Path, server: str, workspace: Wo
     inode = copy.stat().st_ino
     acquire(f"{server}/pets/data/train-0.parquet", workspace)
     assert copy.stat().st_ino == inode  # Last-Modified is unchanged
+
+
+@pytest.mark.parametrize("name", ["birds.zip", "birds.tar.xz"])
+def test_acquire_http_archive_is_the_dataset_of_its_folder(
+    tmp_path: Path, server: str, workspace: Workspace, name: str
+) -> None:
+    folder = photos(tmp_path / "birds", {"crow": 3, "kite": 3})
+    pack(folder, tmp_path / name)
+    assert acquire(f"{server}/{name}", workspace).digest == acquire(str(folder), workspace).digest
 
 
 @pytest.mark.parametrize(
