@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tasks.core.config import PromotePolicy
+from tasks.core.config import Fit, PromotePolicy
 from tasks.core.errors import RegistryError
 from tasks.core.evaluation.evaluate import scored_of
 from tasks.core.registry import decisions, gate, registry
@@ -34,7 +34,7 @@ def champion_to_compare(
 
     Returns:
         None if there is no champion, if the challenger is the champion, or if the champion has another input
-        shape or other classes. `promote` then gives the reason in its verdict.
+        shape, another fit or other classes. `promote` then gives the reason in its verdict.
 
     Raises:
         RegistryError: The champion's files are damaged.
@@ -58,6 +58,8 @@ def why_incomparable(champion: ModelVersion, tensors: TensorCache) -> str:
     if list(facts["shape"]) != list(tensors.shape):
         shapes = ("x".join(map(str, shape)) for shape in (facts["shape"], tensors.shape))
         return "it takes images of {}, these are {}".format(*shapes)
+    if (fit := str(Fit.of(facts))) != tensors.fit:
+        return f"it takes images that are fitted by {fit}, these are by {tensors.fit}"
     return ""
 
 
@@ -97,7 +99,12 @@ def promote(
         on the time.
     """
     dataset = tensors.dataset
-    version_facts = {**facts, "classes": list(tensors.classes), "shape": list(tensors.shape)}
+    version_facts = {
+        **facts,
+        "classes": list(tensors.classes),
+        "shape": list(tensors.shape),
+        "fit": tensors.fit,
+    }
     version = registry.publish(
         trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
     )

@@ -40,6 +40,7 @@ class TensorCache(Handle):
         shape: Height, width and channels of an image.
         train, val, test: Number of images in each split.
         quarantined: Number of images that were left out.
+        fit: How images of other proportions became `shape`: "crop", "pad" or "stretch".
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class TensorCache(Handle):
     val: int
     test: int
     quarantined: int
+    fit: str = "crop"
 
     def __str__(self) -> str:
         height, width, channels = self.shape

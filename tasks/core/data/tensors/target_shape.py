@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.config import Fit
 from tasks.core.data.decode import Target
 from tasks.core.data.readers.base import DecodedImage, ImageIndex, Reader
 from tasks.core.data.tensors.reuse import ReusableCache
@@ -28,12 +29,14 @@ class TargetShape:
         channels: 1 or 3.
         inferred_size: Whether an image of another size changes the target shape.
         inferred_grey: Whether a colour image changes the target shape.
+        fit: How an image of other proportions becomes `size`.
     """
 
     size: tuple[int, int]
     channels: int
     inferred_size: bool = False
     inferred_grey: bool = False
+    fit: Fit = Fit.crop
 
     @classmethod
     def of(
@@ -43,6 +46,7 @@ class TargetShape:
         sample: NDArray[np.int64],
         index: ImageIndex,
         reusable: ReusableCache,
+        fit: Fit = Fit.crop,
     ) -> "TargetShape":
         """The target shape of a source.
 
@@ -52,10 +56,11 @@ class TargetShape:
             sample: int64 (n,); numbers of some of its images.
             index: All its images.
             reusable: An earlier cache, which has the original sizes of some images.
+            fit: How an image of other proportions becomes the size.
         """
         requested = (image_size, image_size) if image_size else None
         if reader.shape:
-            return cls(requested or reader.shape[:2], reader.shape[2])
+            return cls(requested or reader.shape[:2], reader.shape[2], fit=fit)
         sampled = np.sort(sample[:PROBES])
         cached_rows = reusable.lookup(index.image_id.take(sampled))
         uncached = sampled[cached_rows < 0].tolist()
@@ -72,12 +77,13 @@ class TargetShape:
             channels=1 if grey else 3,
             inferred_size=is_kept and not requested,
             inferred_grey=grey,
+            fit=fit,
         )
 
     @property
     def target(self) -> Target:
-        """Size and channels for the decoder."""
-        return Target(self.size, self.channels)
+        """Size, channels and fit for the decoder."""
+        return Target(self.size, self.channels, self.fit)
 
     @property
     def shape(self) -> tuple[int, int, int]:
