@@ -1,8 +1,8 @@
 """The export stage: a model in other formats, each verified on the test images before it is published.
 
-The output has one file (or folder) per format, and `certificate.json` with the measurements of each format
-and whether it passed. A file outside its tolerance is not in the output. This module can be imported without
-TensorFlow.
+The output has one file (or folder) per format, `labels.txt` with the class names, and `certificate.json` with
+the measurements of each format and whether it passed. A file outside its tolerance is not in the output. This
+module can be imported without TensorFlow.
 """
 
 import json
@@ -19,6 +19,7 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import UsageError
 from tasks.core.model.devices import runtime
 from tasks.core.model.export import verification
+from tasks.core.model.export.description import LABELS, Description, labels_text
 from tasks.core.model.inference import predict_splits
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Exports, Model, TensorCache
@@ -113,15 +114,18 @@ def _build(
 
         test, train = open_split(tensors, "test"), open_split(tensors, "train")
         reference = np.load(expected, mmap_mode="r", allow_pickle=False)
-        results = []
+        description, results = Description.of(tensors), []
         for number, name in enumerate(sorted(formats)):
             progress(number, len(formats), str(name))
-            path = write_export(model.directory / "model.keras", name, staging, train.images[:CALIBRATION])
+            path = write_export(
+                model.directory / "model.keras", name, staging, train.images[:CALIBRATION], description
+            )
             probabilities = formats_module.probabilities(path, name, test.images)
             latencies = measure_latencies(path, name, test.images)
             results.append(verification.verify(name, path, probabilities, reference, test.labels, latencies))
             if not results[-1]["passed"]:
                 remove(path)
+    (staging / LABELS).write_text(labels_text(tensors.classes), encoding="utf-8", newline="")
     (staging / CERTIFICATE).write_text(json.dumps(results, indent=1))
     for result in results:
         log.info("  %s", verification.verification_text(result))

@@ -23,6 +23,7 @@ from tasks.core.errors import DataError, DivergedError
 from tasks.core.metrics import temperature
 from tasks.core.model.devices import device, signals
 from tasks.core.model.export import inference_model, keras_file
+from tasks.core.model.export.description import Description
 from tasks.core.model.training import checkpoint
 from tasks.core.model.training.log import TrainingLog
 from tasks.core.model.training.steps import StepPlan
@@ -79,6 +80,7 @@ def train(job: TrainingJob, directory: Path, progress: Progress) -> dict[str, An
     keras_file.write_keras(
         inference_model.build_inference_model(recipe, trainer.model, fitted_temperature),
         directory / "model.keras",
+        Description.of(job.tensors, recipe.name.value),
     )
     pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
     return {
