@@ -89,21 +89,23 @@ def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]
     image, original = _jpeg(content, target) if content[:2] == b"\xff\xd8" else _other(content)
     if image.dtype != np.uint8:
         raise DecodeError(f"pixels of type {image.dtype}")
-    return resize_and_convert(image, target), original
+    return resize_and_convert(image, target, original[:2]), original
 
 
-def resize_and_convert(image: Pixels, target: Target) -> Pixels:
+def resize_and_convert(image: Pixels, target: Target, original_size: tuple[int, int] | None = None) -> Pixels:
     """Convert an array to a target's size and channels (rules 5 and 6).
 
     Args:
         image: uint8 (H, W, C), C = 1 or 3.
         target: Wanted size and channels.
+        original_size: Height and width before DCT scaling, whose rounding would move the edge of the padding
+            by a pixel; None for those of `image`.
 
     Returns:
         uint8 (H, W, C), as `target` says.
     """
     if target.size is not None and image.shape[:2] != target.size:
-        image = _FITTED[target.fit](image, target.size)
+        image = _fitted(image, target.size, target.fit, original_size or image.shape[:2])
     if image.shape[2] == target.channels:
         return image
     if target.channels == 3:
@@ -119,12 +121,15 @@ def padded_size(height: int, width: int, size: tuple[int, int]) -> tuple[int, in
     return new_height, max(1, (2 * width * new_height + height) // (2 * height))
 
 
-def _cropped(image: Pixels, size: tuple[int, int]) -> Pixels:
-    return _resized(image, size, _center_crop_box(image.shape[0], image.shape[1], size))
+def _fitted(image: Pixels, size: tuple[int, int], fit: Fit, original_size: tuple[int, int]) -> Pixels:
+    if fit is Fit.crop:
+        return _resized(image, size, _center_crop_box(image.shape[0], image.shape[1], size))
+    if fit is Fit.pad:
+        return _padded(image, size, padded_size(*original_size, size))
+    return _resized(image, size)
 
 
-def _padded(image: Pixels, size: tuple[int, int]) -> Pixels:
-    inner = padded_size(image.shape[0], image.shape[1], size)
+def _padded(image: Pixels, size: tuple[int, int], inner: tuple[int, int]) -> Pixels:
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     padded = np.zeros((*size, image.shape[2]), np.uint8)
     padded[top : top + inner[0], left : left + inner[1]] = _resized(image, inner)
@@ -139,9 +144,6 @@ def _resized(
     source = Image.fromarray(np.ascontiguousarray(array))
     resized = np.asarray(source.resize((new_width, new_height), Image.Resampling.BILINEAR, box=box))
     return resized.reshape(new_height, new_width, image.shape[2])
-
-
-_FITTED = {Fit.crop: _cropped, Fit.pad: _padded, Fit.stretch: _resized}
 
 
 def _center_crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
