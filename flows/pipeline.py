@@ -12,6 +12,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 
 from tasks.audit import audit
+from tasks.core.config import ExportInput
 from tasks.core.data.sources import resolve
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
@@ -81,11 +82,12 @@ def evaluate_and_promote(
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
     folds, formats = settings.folds, settings.publish.exports
+    any_size_source = raw if settings.publish.export_input is ExportInput.any_size else None
     evaluation = run.execute(evaluate, trained, tensors)
     crossed = run.execute(cross_predict, tensors, settings.train, folds) if folds else None
     issues = run.execute(label_issues, evaluation, tensors, crossed)
     profiled = run.execute(profile, trained, tensors)
-    exported = run.execute(export, trained, tensors, formats) if formats else None
+    exported = run.execute(export, trained, tensors, formats, any_size_source) if formats else None
     decision = promote_against_champion(run, settings, trained, evaluation, tensors, exported, profiled)
     inputs = ReportInputs(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues)
     return finish.finish(run, inputs, run.execute(report, inputs))
@@ -128,7 +130,7 @@ def validate(settings: RunSettings) -> None:
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
-    export_stage.check_formats(settings.publish.exports)
+    export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     cross_predict_stage.check_folds(settings.folds)
 
 

@@ -41,6 +41,17 @@ class ExportName(StrEnum):
     onnx = "onnx"
 
 
+class ExportInput(StrEnum):
+    """What images an export takes.
+
+    fixed: batches of images of the model's own height and width. any_size: one image of any height and width,
+    which the file itself fits and scales.
+    """
+
+    fixed = "fixed"
+    any_size = "any-size"
+
+
 class Fit(StrEnum):
     """How an image of another proportion becomes the tensors' height and width.
 
@@ -236,12 +247,15 @@ class PublishSettings(Checked):
             not-worse, always or never.
         exports: Formats to publish besides model.keras, each file verified on the test images. May be
             repeated.
+        export_input: What images the exports take: fixed (batches of the model's own height and width)
+            or any-size (one image of any size, which the file itself fits and scales; not litert-int8).
     """
 
     GROUP: ClassVar[str] = "Publishing"
 
     promote: PromotePolicy = PromotePolicy.better
     exports: tuple[ExportName, ...] = ()
+    export_input: ExportInput = ExportInput.fixed
 
 
 @dataclass(frozen=True)

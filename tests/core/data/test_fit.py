@@ -81,7 +81,7 @@ def test_fit_scaled_jpeg_keeps_1_5_times_the_pixels_needed(fit: Fit, turned: boo
 
 
 def test_fit_pad_of_a_scaled_jpeg_has_the_edges_of_the_whole_image() -> None:
-    """24 * 226 / 995 is 5.45, so 5 rows. The JPEG is decoded at 1/8, 125 x 29: 24 * 29 / 125 is 5.57, so 6."""
+    """24 * 226 / 995 is 5.45, so 5 rows. The JPEG is decoded at 1/8, to 125 x 29, which would give 5.57."""
     content = encoded(np.full((226, 995, 3), 200, np.uint8), "JPEG", quality=95)
     padded = decode.decode(content, Target((24, 24), 3, Fit.pad))[0]
     assert (padded.max(axis=(1, 2)) > 100).sum() == 5

@@ -33,6 +33,7 @@ class Description:
         shape: Height, width and channels of the images that the model was trained on.
         fit: How an image of other proportions becomes that shape: "crop", "pad" or "stretch".
         recipe: Name of the recipe; empty if it is not known.
+        any_size: Whether the file takes one image of any size, and fits and scales it to `shape`.
     """
 
     dataset: str
@@ -40,6 +41,7 @@ class Description:
     shape: tuple[int, int, int]
     fit: str
     recipe: str = ""
+    any_size: bool = False
 
     @classmethod
     def of(cls, tensors: TensorCache, recipe: str = "") -> "Description":
@@ -58,6 +60,8 @@ class Description:
             "range": [0, 255],
             "fit": self.fit,
         }
+        if self.any_size:
+            image |= {"batch": 1, "height": None, "width": None, "scaled_to": [height, width]}
         recipe = {"recipe": self.recipe} if self.recipe else {}
         return {
             "format": FORMAT,
@@ -71,8 +75,14 @@ class Description:
     def input_text(self) -> str:
         """The input as a sentence."""
         height, width, channels = self.shape
+        colour = "RGB" if channels == 3 else "grey"
+        if self.any_size:
+            return (
+                f"one uint8 image (1, any, any, {channels}), {colour}, 0..255; "
+                f"the model scales it to {height}x{width} and fits it by {self.fit}"
+            )
         return (
-            f"uint8 images (N, {height}, {width}, {channels}), {'RGB' if channels == 3 else 'grey'}, 0..255; "
+            f"uint8 images (N, {height}, {width}, {channels}), {colour}, 0..255; "
             f"an image of other proportions is fitted by {self.fit}"
         )
 

@@ -12,17 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tasks.core.config import ExportName
-from tasks.core.data.tensors.cache import open_split
+from tasks.core.config import ExportInput, ExportName
 from tasks.core.errors import UsageError
 from tasks.core.model.devices import runtime
 from tasks.core.model.export import verification
 from tasks.core.model.export.description import LABELS, Description, labels_text
 from tasks.core.model.inference import predict_splits
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import Exports, Model, TensorCache
+from tasks.core.stage.handles import Exports, Model, RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import EXPORT
 from tasks.core.workspace import Workspace
@@ -31,18 +28,21 @@ log = logging.getLogger("plumbline.export")
 
 CERTIFICATE = "certificate.json"
 ONNX = ("tf2onnx", "onnx", "onnxruntime")
-CALIBRATION = 512  # number of training images from which int8 quantization learns value ranges
 
 
-def check_formats(formats: Sequence[ExportName]) -> None:
+def check_formats(formats: Sequence[ExportName], export_input: ExportInput = ExportInput.fixed) -> None:
     """Check that the formats can be written in this installation.
 
     Args:
         formats: Formats to export.
+        export_input: What images they shall take.
 
     Raises:
-        UsageError: ONNX is among them and its libraries are not installed.
+        UsageError: ONNX is among them and its libraries are not installed, or one of them cannot take such
+            images.
     """
+    if export_input is ExportInput.any_size:
+        _check_any_size(formats)
     missing = [name for name in ONNX if find_spec(name) is None]
     if ExportName.onnx in formats and missing:
         raise UsageError(
@@ -54,12 +54,40 @@ def check_formats(formats: Sequence[ExportName]) -> None:
         )
 
 
-def ingredients(model: Model, tensors: TensorCache, formats: Sequence[ExportName]) -> Ingredients:
+def _check_any_size(formats: Sequence[ExportName]) -> None:
+    if not formats:
+        raise UsageError(
+            "--export-input any-size has nothing to be applied to",
+            expected="--exports with keras, saved-model, litert or onnx",
+            found="no --exports",
+            done="nothing was run",
+            todo="add --exports, or leave out --export-input",
+        )
+    if ExportName.litert_int8 in formats:
+        raise UsageError(
+            "litert-int8 cannot scale images: 256 steps are too few for the weights of the filter",
+            expected=", ".join(name for name in ExportName if name is not ExportName.litert_int8),
+            found="--exports litert-int8 --export-input any-size",
+            done="nothing was run",
+            todo="leave out one of the two",
+        )
+
+
+def ingredients(
+    model: Model,
+    tensors: TensorCache,
+    formats: Sequence[ExportName],
+    any_size_source: RawDataset | None = None,
+) -> Ingredients:
     """Everything that decides an export; the versions of the ONNX libraries only if ONNX is exported."""
     onnx = ONNX if ExportName.onnx in formats else ()
+    inputs: dict[str, str] = {}
+    parameters: dict[str, Any] = {"formats": sorted(str(name) for name in formats)}
+    if any_size_source is not None:
+        inputs, parameters = {"raw": any_size_source.digest}, parameters | {"input": "any-size"}
     return EXPORT.ingredients(
-        inputs={"model": model.model_sha256, "tensors": tensors.digest},
-        parameters={"formats": sorted(str(name) for name in formats)},
+        inputs={"model": model.model_sha256, "tensors": tensors.digest} | inputs,
+        parameters=parameters,
         libraries=onnx,
     )
 
@@ -70,6 +98,7 @@ def export(
     formats: Sequence[ExportName],
     workspace: Workspace,
     *,
+    any_size_source: RawDataset | None = None,
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> Exports:
@@ -80,6 +109,9 @@ def export(
         tensors: Tensor cache with the test images, and the training images for int8 quantization.
         formats: Formats to export.
         workspace: Where the output is written.
+        any_size_source: With it, every export takes one image of any size, uint8 (1, H, W, C), and is
+            verified on the test images of this source at their own size; None for images of the tensors'
+            size.
         refresh: Whether to export again if the output exists.
         progress: Called with formats done.
 
@@ -88,14 +120,15 @@ def export(
 
     Raises:
         UsageError: See `check_formats`.
+        DataError: The images of `any_size_source` have changed since they were listed.
     """
-    check_formats(formats)
+    check_formats(formats, ExportInput.any_size if any_size_source else ExportInput.fixed)
     predictions = predict_splits.predict_splits(model, tensors, workspace, progress=progress)
     expected = predictions.directory / "test.probabilities.npy"
     return EXPORT.output(
-        ingredients(model, tensors, formats),
+        ingredients(model, tensors, formats, any_size_source),
         workspace,
-        lambda staging: _build(staging, model, tensors, formats, expected, progress),
+        lambda staging: _build(staging, model, tensors, formats, expected, any_size_source, progress),
         refresh=refresh,
     )
 
@@ -106,25 +139,20 @@ def _build(
     tensors: TensorCache,
     formats: Sequence[ExportName],
     expected: Path,
+    any_size_source: RawDataset | None,
     progress: Progress,
 ) -> Mapping[str, Any]:
     with runtime.suppress_stderr():
-        from tasks.core.model.export import formats as formats_module
-        from tasks.core.model.export.formats import measure_latencies, remove, write_export
+        from tasks.core.model.export import certify
 
-        test, train = open_split(tensors, "test"), open_split(tensors, "train")
-        reference = np.load(expected, mmap_mode="r", allow_pickle=False)
-        description, results = Description.of(tensors), []
-        for number, name in enumerate(sorted(formats)):
-            progress(number, len(formats), str(name))
-            path = write_export(
-                model.directory / "model.keras", name, staging, train.images[:CALIBRATION], description
-            )
-            probabilities = formats_module.probabilities(path, name, test.images)
-            latencies = measure_latencies(path, name, test.images)
-            results.append(verification.verify(name, path, probabilities, reference, test.labels, latencies))
-            if not results[-1]["passed"]:
-                remove(path)
+        source = model.directory / "model.keras"
+        images = certify.VerificationImages(tensors, any_size_source, source, expected)
+        description = Description.of(tensors)
+        results = []
+        with certify.prepared(source, description, images.any_size) as to_export:
+            for number, name in enumerate(sorted(formats)):
+                progress(number, len(formats), str(name))
+                results.append(certify.export(*to_export, name, staging, images))
     (staging / LABELS).write_text(labels_text(tensors.classes), encoding="utf-8", newline="")
     (staging / CERTIFICATE).write_text(json.dumps(results, indent=1))
     for result in results:

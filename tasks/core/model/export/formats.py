@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,13 @@ def probabilities(path: Path, name: ExportName, images: Images) -> NDArray[np.fl
     return np.concatenate([forward(batch) for batch in batches.batches(images)])
 
 
-def measure_latencies(path: Path, name: ExportName, images: Images) -> NDArray[np.float64]:
+def measure_latencies(path: Path, name: ExportName, images: Images | Sequence[Images]) -> NDArray[np.float64]:
     """Measure the latency of predicting single images, one after the other, after a warm-up.
 
     Args:
         path: The file (or folder).
         name: Its format.
-        images: uint8 (N, H, W, C); repeated if there are fewer than needed.
+        images: uint8 (H, W, C) each; repeated if there are fewer than needed.
 
     Returns:
         Seconds for each image, float64 (200,).
