@@ -174,6 +174,7 @@ TABLES = {
     "epochs": "One row per epoch of every training.",
     "classes": "One row per class of val and test.",
     "predictions": "One row per image of val and test.",
+    "candidates": "One row per recipe that `--recipe auto` compared or left out.",
     "trials": "One row per trial of a sweep.",
 }
 OUTPUTS = """\
