@@ -214,7 +214,7 @@ def test_overfit_batch_passes_or_fails_and_publishes_nothing(plumbline: Plumblin
         (["--recipe", "magic"], 2, ["magic", "fast"]),
         (["--epochs", "0"], 2, ["epochs", "above 0"]),
         (["--dry-run", "--overfit-batch"], 2, ["exclude each other"]),
-        (["--image-size", "4"], 2, ["image_size", "8..224"]),
+        (["--image-size", "4"], 2, ["image_size", "8..512"]),
         (["--dataset", "./nowhere"], 2, ["nowhere"]),
         (["--archive", "absent.tar.gz", "--dataset", "cifar10"], 1, ["absent.tar.gz"]),
     ],

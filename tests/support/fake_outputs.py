@@ -122,6 +122,7 @@ class FakeOutputs:
             return {
                 "model_sha256": sha256(name.encode()).hexdigest(),
                 "shape": self.shape,
+                "fit": self.fit,
                 "recipe": "fast",
                 "epochs": 3.0,
                 "val_accuracy": 0.75,
@@ -130,7 +131,7 @@ class FakeOutputs:
         ingredients = Ingredients("train", {"tensors": self.tensors().digest}, {"name": name})
         directory = self.workspace.root / "training" / ingredients.digest
         facts = publish.publish(directory, ingredients, write)["facts"]
-        fields = {name: value for name, value in facts.items() if name != "shape"}
+        fields = {name: value for name, value in facts.items() if name not in ("shape", "fit")}
         return TrainedModel(path=self.workspace.relative(directory), digest=ingredients.digest, **fields)
 
     def predictions(self, name: str, skill: float, seed: int = 0) -> Predictions:

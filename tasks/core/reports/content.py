@@ -13,7 +13,7 @@ from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
 from tasks.core.metrics import intervals
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
-from tasks.core.model.selection.select import read_candidates
+from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
 from tasks.core.reports import leaks, mistakes, plots, thumbnails

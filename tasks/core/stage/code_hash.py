@@ -24,6 +24,10 @@ NOT_INGREDIENTS = (
         "workspace",
     ),
     "data.readers.factory",  # each dataset's reader is named by `factory.modules`
+    # Used for models of another image size than the tensors', and named by the stages then.
+    "data.loader.originals",
+    # Modules of recipes that start from a backbone, named by `training.train.ingredients`.
+    *("model.transfer", "model.features.maps"),
     "data.threads",  # changes speed, not the results or their order
     # Where TensorFlow runs, and when it is stopped.
     *(f"model.devices.{name}" for name in ("gpu", "runtime", "signals", "tf_config")),

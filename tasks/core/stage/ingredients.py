@@ -50,16 +50,21 @@ class Ingredients:
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return which ingredients differ between two records, each as a short phrase.
 
+    A change of the recipe's name stands for the parameters that only one of the two recipes has.
+
     >>> changes({"parameters": {"learning_rate": 0.4}}, {"parameters": {"learning_rate": 0.2}})
     ['learning_rate 0.4 -> 0.2']
+    >>> changes({"parameters": {"name": "probe"}}, {"parameters": {"name": "finetune", "epochs": 5}})
+    ['name probe -> finetune']
     """
     if old.get("format") != new.get("format"):
         return [EARLIER_VERSION]
     phrases: list[str] = []
     modules: list[str] = []
+    renamed = old.get("name") != new.get("name")
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
-        if before == after:
+        if before == after or (renamed and (name not in old or name not in new)):
             continue
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             phrases += changes(before, after, "" if name == "parameters" else f"{name} ")

@@ -93,10 +93,15 @@ def test_champion_of_another_image_size_is_compared(fake) -> None:
     assert champion.shape == (8, 8, 3)
 
 
-def test_promote_champion_with_another_fit_is_not_compared(fake) -> None:
+def test_promote_with_another_fit_compares_and_records_it(fake) -> None:
     promote(fake, "one", 1.0)
     padded = fake.with_fields(fit="pad")
-    assert "fitted by crop, these are by pad" in promote(padded, "two", 3.0).verdict
+    champion = promotion.champion_to_compare(
+        "animals", padded.tensors(), padded.trained("two"), fake.workspace
+    )
+    assert champion is not None
+    assert champion.fit == "crop"
+    promote(padded, "two", 3.0)
     version = registry.resolve("animals", "v0002", fake.workspace)
     assert version.manifest["facts"]["fit"] == "pad"
     card = (version.directory / registry.CARD).read_text()

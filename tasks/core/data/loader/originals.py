@@ -37,7 +37,7 @@ class OriginalImages:
         return len(self.numbers)
 
     def __getitem__(self, key: Any) -> Images:
-        """The images of a slice or of row numbers, uint8 (n, H, W, C).
+        """The images of a slice or of row numbers, uint8 (n, H, W, C); of one number, uint8 (H, W, C).
 
         Raises:
             DataError: An image can no longer be read.
@@ -50,7 +50,7 @@ class OriginalImages:
             if isinstance(image, DecodeFailure):
                 raise unreadable(self.reader, image)
             images[position_of[image.row]] = image.image
-        return images[positions]
+        return images[positions] if np.ndim(self.numbers[key]) else images[0]
 
 
 def unreadable(reader: Reader, failure: DecodeFailure) -> DataError:
@@ -95,6 +95,15 @@ def open_images(tensors: TensorCache, split: str, model: Model, raw: RawDataset 
 def open_labelled(tensors: TensorCache, split: str, model: Model, raw: RawDataset | None) -> Split:
     """As `open_images`, with the labels."""
     return Split(open_images(tensors, split, model, raw), open_split(tensors, split).labels)
+
+
+def ingredients(
+    model: Model, tensors: TensorCache, raw: RawDataset | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Modules and libraries that decide the images of `open_images` besides the tensors; empty if none."""
+    if raw is None or takes_tensors(model, tensors):
+        return (), ()
+    return (__name__, *factory.modules(raw)), factory.libraries(raw)
 
 
 def takes_tensors(model: Model, tensors: TensorCache) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.config import ExportInput, ExportName
+from tasks.core.data.loader import originals
 from tasks.core.errors import UsageError
 from tasks.core.model.devices import runtime
 from tasks.core.model.export import verification
@@ -86,11 +87,9 @@ def ingredients(
     parameters: dict[str, Any] = {"formats": sorted(str(name) for name in formats)}
     if any_size and raw is not None:
         inputs, parameters = {"raw": raw.digest}, parameters | {"input": "any-size"}
-    return EXPORT.ingredients(
-        inputs={"model": model.model_sha256, "tensors": tensors.digest} | inputs,
-        parameters=parameters,
-        libraries=onnx,
-    )
+    modules, libraries = originals.ingredients(model, tensors, raw)
+    inputs |= {"model": model.model_sha256, "tensors": tensors.digest}
+    return EXPORT.ingredients(inputs, parameters, modules, (*onnx, *libraries))
 
 
 def export(

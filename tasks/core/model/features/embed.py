@@ -107,12 +107,6 @@ def embed(
     return EMBED.output(ingredients(raw, tensors, settings), workspace, build, refresh=refresh)
 
 
-def open_features(features: Features, split: str) -> NDArray[np.float16]:
-    """The features of a split, float16 (N, views, D), memory-mapped."""
-    path = features.directory / f"{split}.features.npy"
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-
 def open_store(kind: FeatureKind, workspace: Workspace) -> FeatureStore:
     """The store of a kind of features, as this process computes them."""
     with runtime.suppress_stderr():

@@ -1,6 +1,8 @@
 """What decides the bytes of a feature, besides the image."""
 
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from tasks.core.config import EmbedSettings, Fit, Precision
 from tasks.core.data.decode import Target
@@ -13,6 +15,7 @@ from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
 
 FOLDER = "features"
+VARIABLE = "PLUMBLINE_FEATURES"  # a folder that several workspaces share, in place of each one's own
 LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "simplejpeg")
 
 
@@ -62,11 +65,12 @@ class FeatureKind:
         """The store of this kind, as a device computes it.
 
         Args:
-            workspace: Where it lies.
+            workspace: Where it lies, unless the environment names a folder for all workspaces.
             policy: Keras' name of the precision that the device calculates in.
             processor: The kind of device.
         """
         modules = (f"{__package__}.extractor", self.declaration.module, "tasks.core.data.decode")
+        root = Path(os.environ.get(VARIABLE) or workspace.root / FOLDER)
         device = {"precision": policy, "processor": processor}
         code = {"code": code_hash.hashes(*modules), "libraries": code_hash.libraries(*LIBRARIES)}
-        return FeatureStore(workspace.root / FOLDER / hashing.digest_of(self.record() | device | code))
+        return FeatureStore(root / hashing.digest_of(self.record() | device | code))

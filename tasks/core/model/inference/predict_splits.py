@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from tasks.core.data import threads
-from tasks.core.data.loader.originals import open_images, takes_tensors
-from tasks.core.data.readers import factory
+from tasks.core.data.loader import originals
 from tasks.core.model.inference import predictor
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Model, Predictions, RawDataset, TensorCache
@@ -18,7 +17,6 @@ from tasks.core.workspace import Workspace
 
 SPLITS = ("val", "test")
 DECODED_AHEAD = 2  # batches that wait for the model
-ORIGINALS = "tasks.core.data.loader.originals"
 
 
 def ingredients(model: Model, tensors: TensorCache, raw: RawDataset | None = None) -> Ingredients:
@@ -27,9 +25,7 @@ def ingredients(model: Model, tensors: TensorCache, raw: RawDataset | None = Non
     For a model that takes images of another size than the tensors', also what decodes the source.
     """
     inputs = {"model": model.model_sha256, "tensors": tensors.digest}
-    if raw is None or takes_tensors(model, tensors):
-        return PREDICT.ingredients(inputs, {})
-    return PREDICT.ingredients(inputs, {}, (ORIGINALS, *factory.modules(raw)), factory.libraries(raw))
+    return PREDICT.ingredients(inputs, {}, *originals.ingredients(model, tensors, raw))
 
 
 def predict_splits(
@@ -61,7 +57,7 @@ def predict_splits(
         loaded = predictor.load(model.directory / "model.keras")
         for split in SPLITS:
             probabilities = []
-            images_of_split = open_images(tensors, split, model, raw)
+            images_of_split = originals.open_images(tensors, split, model, raw)
             for images in threads.prefetch(loaded.batches(images_of_split), DECODED_AHEAD):
                 probabilities.append(loaded.probabilities(images))
                 done += len(images)

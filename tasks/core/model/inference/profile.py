@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.data.audit import image_stats
-from tasks.core.data.loader.originals import open_images
+from tasks.core.data.loader import originals
 from tasks.core.data.tensors.cache import read_rows
-from tasks.core.model.features.embed import open_features
+from tasks.core.model.features.reading import open_features
 from tasks.core.model.inference import predictor
 from tasks.core.model.inference.embedding import Projection
 from tasks.core.progress import Progress, ignore_progress
@@ -43,7 +43,8 @@ def ingredients(
 ) -> Ingredients:
     """Everything that decides a profile: the model's file, the tensors, and features if there are any."""
     inputs = {"model": model.model_sha256, "tensors": tensors.digest}
-    return PROFILE.ingredients(inputs | ({"features": features.digest} if features else {}), {})
+    inputs |= {"features": features.digest} if features else {}
+    return PROFILE.ingredients(inputs, {}, *originals.ingredients(model, tensors, raw))
 
 
 def profile(
@@ -77,13 +78,13 @@ def profile(
         # The row order of the tensors is random, so the first rows are a random sample.
         count = min(IMAGES, max(1, MAX_BYTES // int(np.prod(model.shape))))
         if features is None:
-            embeddings = loaded.score(open_images(tensors, "train", model, raw)[:count])[1]
+            embeddings = loaded.score(originals.open_images(tensors, "train", model, raw)[:count])[1]
         else:
             embeddings = open_features(features, "train")[:IMAGES].astype(np.float32).mean(axis=1)
         projection = Projection.of(embeddings)
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")
-        images = open_images(tensors, SPLIT, model, raw)[:count]
+        images = originals.open_images(tensors, SPLIT, model, raw)[:count]
         described = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
         pq.write_table(pa.table(described), staging / TABLE)
         return {"model_sha256": model.model_sha256, "split": SPLIT, "images": len(images)}

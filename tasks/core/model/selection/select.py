@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.data.tensors.folds import members
-from tasks.core.metrics import classification, intervals
+from tasks.core.metrics import intervals
 from tasks.core.model.devices import runtime
 from tasks.core.model.selection import candidates as candidates_module
+from tasks.core.model.selection.candidate_table import TABLE
 from tasks.core.model.selection.candidates import Candidate
 from tasks.core.model.training import train
 from tasks.core.progress import Progress, ignore_progress
@@ -33,7 +34,7 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.train")
 
-TABLE = "candidates.parquet"
+LEAST_PROBABILITY = 1e-7  # of the log loss, so that one certain mistake does not decide alone
 HELD_OUT = "held_out.probabilities.npy"
 Probabilities = NDArray[np.float32]
 
@@ -104,16 +105,6 @@ def select(
     return SELECT.output(ingredients(tensors, settings, audit, features), workspace, build, refresh=refresh)
 
 
-def read_candidates(selection: Selection) -> pd.DataFrame:
-    """One row per candidate, in the order of the comparison.
-
-    Returns:
-        Columns selection (the digest), recipe, state ("compared" or "over budget"), accuracy, low, high
-        (0..1, 95 %), log_loss, images, cpu_seconds, wall_seconds, estimated_minutes, chosen.
-    """
-    return pd.read_parquet(selection.directory / TABLE).assign(selection=selection.digest)
-
-
 def _labels(tensors: TensorCache) -> NDArray[np.int32]:
     """Labels of the held-out train images and then of the val images, int32 (n,)."""
     held_out = members(tensors.train, 0, train.HELD_OUT_FOLDS)
@@ -159,7 +150,8 @@ def _row(
         return row
     correct = int((probabilities.argmax(axis=1) == labels).sum())
     low, high = (float(bound) for bound in intervals.wilson(np.array(correct), np.array(len(labels))))
-    losses = classification.log_losses(labels, probabilities)
+    of_labels = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    losses = -np.log(np.maximum(of_labels, LEAST_PROBABILITY))
     measured = {name: cost[name] for name in ("cpu_seconds", "wall_seconds")}
     scores = {"accuracy": correct / len(labels), "low": low, "high": high, "log_loss": float(losses.mean())}
     return row | scores | measured

@@ -24,7 +24,6 @@ from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import CROSS_PREDICT
 from tasks.core.workspace import Workspace
 
-PROBE = "tasks.core.model.transfer.probe"
 MIN_FOLDS, MAX_FOLDS = 2, 20
 
 
@@ -52,7 +51,7 @@ def ingredients(
     """
     if features is not None:
         inputs = {"tensors": tensors.digest, "features": features.digest}
-        return CROSS_PREDICT.ingredients(inputs, {}, (PROBE,), ("scikit-learn", "scipy"))
+        return CROSS_PREDICT.ingredients(inputs, {}, train.PROBE, train.TRANSFER_LIBRARIES)
     trained = train.ingredients(tensors, settings)
     return CROSS_PREDICT.ingredients(trained.inputs, {**trained.parameters, "folds": folds})
 

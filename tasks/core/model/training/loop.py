@@ -98,6 +98,8 @@ def from_tensors(job: TrainingJob) -> Material:
         DataError: All images of a split are left out as leaks.
     """
     train, val = (_open_without(job.tensors, split, job.without(split)) for split in ("train", "val"))
+    for split, leaks in job.leaks.items():
+        log.info("  %s leaking images left out of %s", f"{int(leaks.sum()):,}", split)
     held_out = None if job.held_out is None else open_split(job.tensors, "train", without=~job.held_out)
     facts = {"shape": list(job.tensors.shape)}
     return Material(train, val, held_out, build.build, inference_model.build_inference_model, facts)
@@ -195,8 +197,6 @@ def _open_without(tensors: TensorCache, split: str, left_out: NDArray[np.bool_] 
             done="nothing was trained",
             todo="look at the audit's pairs in the report, and correct the splits or leave out --drop-leaks",
         )
-    if left_out is not None:
-        log.info("  %s images left out of %s", f"{int(left_out.sum()):,}", split)
     return remaining
 
 

@@ -30,6 +30,8 @@ log = logging.getLogger("plumbline.train")
 
 HELD_OUT_FOLDS = 5  # one of so many parts of train is held out when recipes are compared
 TRANSFER = "tasks.core.model.transfer"
+PROBE = tuple(f"{TRANSFER}.{name}" for name in ("probe", "head", "published"))
+FINETUNE = (*PROBE, f"{TRANSFER}.finetune", "tasks.core.model.features.maps")
 TRANSFER_LIBRARIES = ("scikit-learn", "scipy")
 
 
@@ -63,9 +65,9 @@ def ingredients(
     inputs |= {"features": _needed(features, settings).digest}
     if settings.recipe is RecipeName.probe:
         parameters |= {"name": settings.recipe.value}
-        return TRAIN.ingredients(inputs, parameters, (f"{TRANSFER}.probe",), TRANSFER_LIBRARIES)
+        return TRAIN.ingredients(inputs, parameters, PROBE, TRANSFER_LIBRARIES)
     parameters |= _schedule(tensors, settings, leaks)
-    return TRAIN.ingredients(inputs, parameters, (f"{TRANSFER}.finetune",), TRANSFER_LIBRARIES)
+    return TRAIN.ingredients(inputs, parameters, FINETUNE, TRANSFER_LIBRARIES)
 
 
 def train(

@@ -13,7 +13,7 @@ from tasks.core.model.backbones import catalog, licences, network
 from tasks.core.model.devices import device
 from tasks.core.model.export import keras_file
 from tasks.core.model.export.description import Description
-from tasks.core.model.features.embed import open_features
+from tasks.core.model.features.reading import open_features
 from tasks.core.model.transfer import head as head_module
 from tasks.core.model.transfer import published
 from tasks.core.model.transfer.head import Floats, Head, Labels

@@ -86,9 +86,9 @@ def model_handle(workspace: Workspace) -> Model:
     ingredients = Ingredients("train", {}, {})
     directory = workspace.root / "training" / ingredients.digest
 
-    def build(staging: Path) -> dict[str, str]:
+    def build(staging: Path) -> dict[str, object]:
         keras.Model(inputs, outputs).save(staging / "model.keras")
-        return {}
+        return {"shape": [16, 16, 3], "fit": "pad"}
 
     publish.publish(directory, ingredients, build)
     sha256 = hashing.sha256_file(directory / "model.keras")

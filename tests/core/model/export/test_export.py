@@ -43,7 +43,9 @@ def model_and_tensors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspa
     keras.Model(inputs, outputs).save(path)
     ingredients = Ingredients("train", {}, {})
     directory = workspace.root / "training" / ingredients.digest
-    publish.publish(directory, ingredients, lambda staging: path.rename(staging / "model.keras") and {})
+    publish.publish(
+        directory, ingredients, lambda staging: path.rename(staging / "model.keras") and {"shape": [8, 8, 3]}
+    )
     sha256 = hashing.sha256_file(directory / "model.keras")
     return (
         workspace,
