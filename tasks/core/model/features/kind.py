@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from tasks.core.config import EmbedSettings, Precision
 from tasks.core.model.backbones import catalog
-from tasks.core.model.backbones.catalog import Backbone
+from tasks.core.model.backbones.declaration import Backbone
 from tasks.core.model.features.feature_store import FeatureStore
 from tasks.core.stage import code_hash
 from tasks.core.stage.handles import TensorCache
@@ -36,9 +36,10 @@ class FeatureKind:
     @classmethod
     def of(cls, settings: EmbedSettings, tensors: TensorCache) -> "FeatureKind":
         """The kind that a run asks for; grey pictures are never mirrored."""
-        image_size = settings.image_size or catalog.find(settings.backbone).image_size
+        backbone = catalog.find(settings.backbone)
+        image_size = settings.image_size or backbone.image_size
         views = 2 if tensors.shape[2] == 3 else 1
-        return cls(settings.backbone, image_size, views, settings.precision)
+        return cls(backbone.name, image_size, views, settings.precision)
 
     @property
     def declaration(self) -> Backbone:
@@ -47,7 +48,7 @@ class FeatureKind:
 
     def record(self) -> dict[str, str | int]:
         """The kind as JSON values, with the hash of the weights."""
-        weights = {"weights": self.declaration.weights.sha256}
+        weights = {"weights": self.declaration.weights.checksum.value}
         return asdict(self) | weights | {"precision": str(self.precision)}
 
     def store(self, workspace: Workspace, policy: str, processor: str) -> FeatureStore:
