@@ -128,9 +128,13 @@ def _affine(old: keras.Layer) -> tuple[Floats, Floats]:
     if type(old).__name__ == LAYER_SCALE:
         gamma = old.get_weights()[0].astype(np.float64)
         return gamma, np.zeros_like(gamma)
-    mean, variance = np.float64(old.moving_mean), np.float64(old.moving_variance)
-    scale = (np.float64(old.gamma) if old.scale else 1.0) / np.sqrt(variance + old.epsilon)
-    return scale, (np.float64(old.beta) if old.center else 0.0) - mean * scale
+    mean, variance = _values(old.moving_mean), _values(old.moving_variance)
+    scale = (_values(old.gamma) if old.scale else 1.0) / np.sqrt(variance + old.epsilon)
+    return scale, (_values(old.beta) if old.center else 0.0) - mean * scale
+
+
+def _values(weight: Any) -> Floats:
+    return np.asarray(keras.ops.convert_to_numpy(weight), np.float64)
 
 
 def _is_linear(layer: Any) -> bool:

@@ -1,6 +1,10 @@
 """Loads a model file of the user and makes a backbone of it, without running any code of the file."""
 
+import json
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -9,6 +13,9 @@ from tasks.core.model.backbones.declaration import Backbone
 
 IMAGE_SIZE = 224  # pixels, for a model that takes any size
 MIN_IMAGE_SIZE = 32
+CONFIG = "config.json"  # in the zip file
+OWN_MODULES = {"keras", "builtins"}  # a function of Keras has the module "builtins"
+CODE = {"Lambda", "__lambda__"}  # hold code of the file
 TAKES = "photos, uint8 or float (N, H, W, 3), with H = W or any size"
 GIVES = "features, float (N, D)"
 
@@ -60,27 +67,40 @@ def load(file: Path) -> keras.Model:
             than a backbone.
     """
     try:
+        with zipfile.ZipFile(file) as archive:
+            foreign = sorted(set(foreign_names(json.loads(archive.read(CONFIG)))))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise _refused(file, f"no model: {error}") from error
+    if foreign:
+        raise _refused(file, ", ".join(foreign))
+    try:
         model = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises errors of many types for a file that it cannot read
-        raise _refused(file, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from error
-    foreign = sorted({type(layer).__name__ for layer in layers_of(model) if not _is_plain(layer)})
-    if foreign:
-        raise _refused(file, f"the layers {', '.join(foreign)}")
+        raise _refused(file, f"{type(error).__name__}: {str(error).strip()[:200]}") from error
     if not _is_backbone(model):
         shapes = [(tensor.dtype, tensor.shape) for tensor in (*model.inputs, *model.outputs)]
         raise _refused(file, " and ".join(f"{dtype} {shape}" for dtype, shape in shapes))
     return model
 
 
-def layers_of(model: keras.Model) -> list[keras.Layer]:
-    """All layers of a model, those in its inner models too."""
-    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return [*model.layers, *(layer for each in inner for layer in layers_of(each))]
+def foreign_names(config: Any) -> Iterator[str]:
+    """What a model's configuration needs besides Keras' own classes and functions.
 
-
-def _is_plain(layer: keras.Layer) -> bool:
-    """Whether a layer is Keras' own, and not one that holds code of the file."""
-    return type(layer).__module__.startswith("keras.") and not isinstance(layer, keras.layers.Lambda)
+    Args:
+        config: The content of `config.json`; JSON values. Keras writes each class with its module, and a
+            registered name with ">" if the class or function is not its own.
+    """
+    if isinstance(config, list):
+        for entry in config:
+            yield from foreign_names(entry)
+    if isinstance(config, dict):
+        name, module = str(config.get("class_name")), config.get("module")
+        registered = f"{config.get('registered_name')} {config['config'] if name == 'function' else ''}"
+        is_own = str(module).partition(".")[0] in OWN_MODULES and ">" not in registered
+        if "class_name" in config and (name in CODE or ("module" in config and not is_own)):
+            yield f"{module or 'keras'}.{name}"
+        for entry in config.values():
+            yield from foreign_names(entry)
 
 
 def _is_backbone(model: keras.Model) -> bool:

@@ -49,7 +49,7 @@ def declared(*urls: str, sha256: str = "", md5: str = MD5, size: int = 0) -> Bac
 
 
 def packaged(folder: Path, content: bytes, files: str = "net/net.bin,,\n") -> Backbone:
-    """A backbone whose weights are in a distribution, installed in `folder` with other bytes if they differ."""
+    """A backbone whose weights should be `CONTENT`, in a distribution in `folder` that has `content`."""
     (folder / "net").mkdir(parents=True)
     (folder / "net" / "net.bin").write_bytes(content)
     information = folder / "plumbline_test_net-1.0.dist-info"
