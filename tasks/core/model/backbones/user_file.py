@@ -13,6 +13,7 @@ from pathlib import Path
 from tasks.core import workspace
 from tasks.core.errors import UsageError
 from tasks.core.model.backbones.declaration import Backbone, UserFile
+from tasks.core.model.devices import runtime
 from tasks.core.storage import atomic, hashing, lock
 
 SUFFIX = ".keras"
@@ -93,7 +94,8 @@ def _sha256(file: Path, modified: int, size: int) -> str:
 
 
 def _keep(file: Path, kept: Path) -> None:
-    from tasks.core.model.backbones import user_model
+    with runtime.suppress_stderr():
+        from tasks.core.model.backbones import user_model
 
     facts = user_model.facts(file)
     kept.mkdir(parents=True, exist_ok=True)
