@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 
 from tasks.audit import audit
 from tasks.core import recipes
-from tasks.core.config import RecipeName
+from tasks.core.config import ExportInput, RecipeName
 from tasks.core.data.sources import resolve
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
@@ -117,7 +117,8 @@ def evaluate_and_promote(
         crossed = run.execute(cross_predict, tensors, settings.train, folds or FOLDS, of_backbone)
     issues = run.execute(label_issues, evaluation, tensors, crossed)
     profiled = run.execute(profile, trained, tensors, raw, of_probe)
-    exported = run.execute(export, trained, tensors, formats, raw) if formats else None
+    any_size = settings.publish.export_input is ExportInput.any_size
+    exported = run.execute(export, trained, tensors, formats, raw, any_size) if formats else None
     decision = promote_against_champion(run, settings, trained, evaluation, raw, tensors, exported, profiled)
     inputs = ReportInputs(
         *(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues),
@@ -167,7 +168,7 @@ def validate(settings: RunSettings) -> None:
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
-    export_stage.check_formats(settings.publish.exports)
+    export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)
     if settings.train.weights:
         weights.keep(settings.train.weights, catalog.find(settings.train.backbone))

@@ -14,7 +14,7 @@ from tasks.orchestration import policies
 @task(
     task_run_name="export {tensors.dataset}",
     cache_policy=policies.ByIngredients(
-        ingredients=ingredients, names=("model", "tensors", "formats", "raw")
+        ingredients=ingredients, names=("model", "tensors", "formats", "raw", "any_size")
     ),
     result_serializer="json",
 )
@@ -23,6 +23,7 @@ def export(
     tensors: TensorCache,
     formats: tuple[ExportName, ...],
     raw: RawDataset,
+    any_size: bool = False,
     refresh: bool = False,
 ) -> Exports:
     """Write the model in other formats and verify each file on the test images.
@@ -32,9 +33,17 @@ def export(
         tensors: The images; the first train images calibrate int8.
         formats: Which formats.
         raw: The source of the images, for a model that takes images of another size.
+        any_size: Whether the exports shall take images of any size; the source's verify them.
         refresh: Run again even if the output is there.
     """
     with task_progress("export") as progress:
         return export_stage.export(
-            model, tensors, formats, Workspace.active(), raw, refresh=refresh, progress=progress
+            model,
+            tensors,
+            formats,
+            Workspace.active(),
+            raw,
+            any_size=any_size,
+            refresh=refresh,
+            progress=progress,
         )

@@ -4,12 +4,13 @@ The docstrings' Args are what `--help` and Prefect's form show: each parameter i
 once. The flows take these classes together in `tasks.orchestration.settings`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.core.errors import UsageError
+from tasks.core.errors import FormatError, UsageError
 
 
 class Precision(StrEnum):
@@ -41,6 +42,41 @@ class ExportName(StrEnum):
     litert = "litert"
     litert_int8 = "litert-int8"
     onnx = "onnx"
+
+
+class ExportInput(StrEnum):
+    """What images an export takes.
+
+    fixed: batches of images of the model's own height and width. any_size: one image of any height and width,
+    which the file itself fits and scales.
+    """
+
+    fixed = "fixed"
+    any_size = "any-size"
+
+
+class Fit(StrEnum):
+    """How an image of another proportion becomes the tensors' height and width.
+
+    crop: what exceeds them on the longer side is cut at both ends. pad: the whole image is scaled in, and
+    black is added at both ends. stretch: the whole image is scaled, and its proportions are not kept.
+    """
+
+    crop = "crop"
+    pad = "pad"
+    stretch = "stretch"
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Fit":
+        """The fit in the facts of a manifest; older manifests have none, and mean crop.
+
+        Raises:
+            FormatError: This version does not know the fit.
+        """
+        fit = facts.get("fit", cls.crop)
+        if fit not in list(cls):
+            raise FormatError("unknown fit of the images", expected=", ".join(cls), found=str(fit))
+        return cls(fit)
 
 
 class PromotePolicy(StrEnum):
@@ -158,6 +194,9 @@ class NormalizeSettings(Checked):
         image_size: Height and width in pixels at which the model sees the images, 8 to 512. Default: with
             a backbone its own; else the dataset's own, or for images that differ in size and for photos
             the largest of 32, 48, 64 and 96 that nine in ten fill.
+        fit: How an image of another proportion becomes a square: crop (the longer side is cut at both
+            ends), pad (the whole image, with black at both ends) or stretch (the whole image, its
+            proportions not kept).
         val_fraction: Share of the training images held out for validation, above 0 and at most 0.5.
         max_quarantine: Share of unreadable images above which the run fails, 0 to 1.
     """
@@ -165,6 +204,7 @@ class NormalizeSettings(Checked):
     GROUP: ClassVar[str] = "Images"
 
     image_size: int | None = limited(None, 8, 512)
+    fit: Fit = Fit.crop
     val_fraction: float = limited(0.1, above=0, high=0.5)
     max_quarantine: float = limited(0.01, 0, 1)
 
@@ -238,12 +278,15 @@ class PublishSettings(Checked):
             not-worse, always or never.
         exports: Formats to publish besides model.keras, each file verified on the test images. May be
             repeated.
+        export_input: What images the exports take: fixed (batches of the model's own height and width)
+            or any-size (one image of any size, which the file itself fits and scales; not litert-int8).
     """
 
     GROUP: ClassVar[str] = "Publishing"
 
     promote: PromotePolicy = PromotePolicy.better
     exports: tuple[ExportName, ...] = ()
+    export_input: ExportInput = ExportInput.fixed
 
 
 @dataclass(frozen=True)

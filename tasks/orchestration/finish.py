@@ -13,6 +13,7 @@ from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import OverfitCheckError
 from tasks.core.evaluation import evaluate
+from tasks.core.model.selection import select
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
 from tasks.core.operations.run_lock import DatasetBusy
 from tasks.core.progress import duration
@@ -38,7 +39,8 @@ def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
         The summary: JSON values by name.
     """
     row = _row(run, inputs, report)
-    record.append_run(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace)
+    candidates = select.read_candidates(inputs.selected) if inputs.selected else None
+    record.append_run(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace, candidates)
     dashboard.publish_run(run.stages(), inputs, report, run.workspace)
     return _summarize(run, inputs, report)
 

@@ -85,11 +85,18 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         "the val images in numbers, for drift",
         {"profile.parquet": "one row per val image", "embedding.npz": "how embeddings are projected"},
     ),
-    "exports/<digest>/": ("other formats", {"certificate.json": "what each file did on the test images"}),
+    "exports/<digest>/": (
+        "other formats",
+        {
+            "labels.txt": "class names, one a line, in the order of the labels",
+            "certificate.json": "what each file did on the test images",
+        },
+    ),
     "models/<dataset>/v0001/": (
         "a published version, never changed",
         {
             "model.keras": "the model",
+            "labels.txt": "class names, one a line, in the order of the labels",
             "model_card.md": "data, recipe, metrics, limits",
             "profile/, exports/": "as above",
         },
@@ -167,6 +174,7 @@ TABLES = {
     "epochs": "One row per epoch of every training.",
     "classes": "One row per class of val and test.",
     "predictions": "One row per image of val and test.",
+    "candidates": "One row per recipe that `--recipe auto` compared or left out.",
     "trials": "One row per trial of a sweep.",
 }
 OUTPUTS = """\

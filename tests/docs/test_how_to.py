@@ -255,7 +255,7 @@ def insert_into(path: Path, name: str, line: str) -> None:
         ("config.py", "PromotePolicy", 'equal = "equal"', ""),
         ("model/training/loop.py", "train", 'log.info("the last line of train")', ""),
         ("data/readers/idx.py", "", "\nUNUSED = 1\n", "normalize, idx"),
-        ("data/decode.py", "", "\nUNUSED = 1\n", "normalize"),
+        ("data/decode.py", "", "\nUNUSED = 1\n", "normalize; export"),
         ("model/training/optimizers.py", "", "\nUNUSED = 1\n", "train; cross_predict"),
         ("metrics/calibration.py", "", "\nUNUSED = 1\n", "evaluate; label_issues; report"),
     ],

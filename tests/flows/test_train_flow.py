@@ -1,5 +1,6 @@
 """`flows/train_flow.py` as a user runs it: real processes and a real Prefect server."""
 
+import json
 import os
 import re
 import shutil
@@ -280,6 +281,16 @@ def test_script_started_in_another_folder_imports_its_own_packages(tmp_path: Pat
     )
     assert "--val-fraction" in done.stdout
     assert "Share of the training images" in done.stdout
+
+
+def test_exports_of_any_size_are_certified_and_reported(plumbline: Plumbline) -> None:
+    plumbline.ok(*QUICK, "--exports", "litert", "--export-input", "any-size")
+    version = plumbline.workspace / "models" / "digits" / "v0001"
+    (entry,) = json.loads((version / "exports" / "certificate.json").read_text())
+    assert entry["passed"]
+    assert entry["scaling"]["agreement"] == 1
+    (report,) = (plumbline.workspace / "reports").glob("*/report.html")
+    assert "test images at their own size" in report.read_text()
 
 
 def test_exports_are_part_of_the_version(plumbline: Plumbline) -> None:

@@ -53,6 +53,7 @@ class FakeOutputs:
         images: Number of test images; train and val have a fifth of them each.
         shape: Height, width and channels of the images.
         dataset: Name of the dataset.
+        fit: How images of other proportions became `shape`.
     """
 
     workspace: Workspace
@@ -60,6 +61,7 @@ class FakeOutputs:
     images: int = 400
     shape: tuple[int, int, int] = (8, 8, 3)
     dataset: str = "animals"
+    fit: str = "crop"
 
     def with_fields(self, **changed: object) -> "FakeOutputs":
         """A copy with changed fields."""
@@ -77,7 +79,9 @@ class FakeOutputs:
     def tensors(self) -> TensorCache:
         """Random images and labels of the three splits."""
         ingredients = Ingredients(
-            "normalize", {}, {"classes": self.classes, "images": self.images, "shape": self.shape}
+            "normalize",
+            {},
+            {"classes": self.classes, "images": self.images, "shape": self.shape, "fit": self.fit},
         )
         directory = self.workspace.root / "tensors" / ingredients.digest
         facts = publish.publish(directory, ingredients, self._write_tensors)["facts"]
@@ -88,6 +92,7 @@ class FakeOutputs:
             classes=self.classes,
             shape=self.shape,
             quarantined=0,
+            fit=self.fit,
             **facts,
         )
 

@@ -8,24 +8,28 @@ Rules, in this order:
 4. More than 8 bits a channel: grey values are divided by 257 and rounded; colours keep their upper 8 bits.
 5. Grey images keep one channel, unless the dataset has colours: then the channel is repeated three times.
    Colour images of a grey dataset become ITU-R 601 luma (Pillow's "L").
-6. Resizing keeps the proportions: the shorter side is scaled to the target with a filter that covers
-   every source pixel (antialiased bilinear, Pillow's). What exceeds the target on the longer side is cropped
-   equally at both ends.
+6. Resizing uses a filter that covers every source pixel (antialiased bilinear, Pillow's). An image of other
+   proportions than the target's is fitted to it:
+   crop: the shorter side is scaled to the target, and what exceeds it on the longer side is cut equally at
+   both ends.
+   pad: the longer side is scaled to the target, and the rest is black, equally at both ends. Black is what
+   `tf.image.resize_with_pad` and `PIL.ImageOps.pad` add, so other programs easily make the same image.
+   stretch: both sides are scaled to the target.
 7. A JPEG much larger than the target is decoded smaller, by DCT scaling to 1/2, 3/8, 1/4 or 1/8, such that
-   at least 1.5 times the target's height and width are left for the filter.
+   at least 1.5 times the height and width that the image is scaled to are left for the filter.
 """
 
 import io
 import math
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tasks.core.config import Fit
 from tasks.core.data import file_types
 from tasks.core.errors import DecodeError
 
@@ -54,17 +58,19 @@ class Target:
     Args:
         size: Height and width in pixels; None keeps each image's own size.
         channels: 1 or 3.
+        fit: How an image of other proportions becomes `size`.
     """
 
     size: tuple[int, int] | None
     channels: int
+    fit: Fit = Fit.crop
 
-    @cached_property
-    def min_decode_size(self) -> tuple[int, int]:
-        """Height and width in pixels that a DCT-scaled JPEG must keep; 0 for no scaling."""
+    def min_decode_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in pixels that a DCT-scaled JPEG of this original size must keep; 0 for all."""
         if self.size is None:
             return 0, 0
-        return math.ceil(self.size[0] * OVERSAMPLE), math.ceil(self.size[1] * OVERSAMPLE)
+        scaled = padded_size(height, width, self.size) if self.fit is Fit.pad else self.size
+        return math.ceil(scaled[0] * OVERSAMPLE), math.ceil(scaled[1] * OVERSAMPLE)
 
 
 def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]:
@@ -86,21 +92,23 @@ def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]
     image, original = _jpeg(content, target) if content[:2] == b"\xff\xd8" else _other(content)
     if image.dtype != np.uint8:
         raise DecodeError(f"pixels of type {image.dtype}")
-    return resize_and_convert(image, target), original
+    return resize_and_convert(image, target, original[:2]), original
 
 
-def resize_and_convert(image: Pixels, target: Target) -> Pixels:
+def resize_and_convert(image: Pixels, target: Target, original_size: tuple[int, int] | None = None) -> Pixels:
     """Convert an array to a target's size and channels (rules 5 and 6).
 
     Args:
         image: uint8 (H, W, C), C = 1 or 3.
         target: Wanted size and channels.
+        original_size: Height and width before DCT scaling, whose rounding would move the edge of the padding
+            by a pixel; None for those of `image`.
 
     Returns:
         uint8 (H, W, C), as `target` says.
     """
     if target.size is not None and image.shape[:2] != target.size:
-        image = _resized(image, target.size)
+        image = _fitted(image, target.size, target.fit, original_size or image.shape[:2])
     if image.shape[2] == target.channels:
         return image
     if target.channels == 3:
@@ -108,11 +116,35 @@ def resize_and_convert(image: Pixels, target: Target) -> Pixels:
     return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
 
 
-def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
+def padded_size(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a whole image scaled into `size`: rounded (0.5 up), at least 1 pixel."""
+    new_height, new_width = size
+    if height * new_width <= width * new_height:
+        return max(1, (2 * height * new_width + width) // (2 * width)), new_width
+    return new_height, max(1, (2 * width * new_height + height) // (2 * height))
+
+
+def _fitted(image: Pixels, size: tuple[int, int], fit: Fit, original_size: tuple[int, int]) -> Pixels:
+    if fit is Fit.crop:
+        return _resized(image, size, _center_crop_box(image.shape[0], image.shape[1], size))
+    if fit is Fit.pad:
+        return _padded(image, size, padded_size(*original_size, size))
+    return _resized(image, size)
+
+
+def _padded(image: Pixels, size: tuple[int, int], inner: tuple[int, int]) -> Pixels:
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    padded = np.zeros((*size, image.shape[2]), np.uint8)
+    padded[top : top + inner[0], left : left + inner[1]] = _resized(image, inner)
+    return padded
+
+
+def _resized(
+    image: Pixels, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Pixels:
     new_height, new_width = size
     array = image[:, :, 0] if image.shape[2] == 1 else image
     source = Image.fromarray(np.ascontiguousarray(array))
-    box = _center_crop_box(image.shape[0], image.shape[1], size)
     resized = np.asarray(source.resize((new_width, new_height), Image.Resampling.BILINEAR, box=box))
     return resized.reshape(new_height, new_width, image.shape[2])
 
@@ -147,9 +179,10 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
         return _other(content)
     is_grey = space == "Gray"
     is_mirrored, quarter_turns = _exif_rotation(content)
-    least_height, least_width = (
-        target.min_decode_size if quarter_turns % 2 == 0 else target.min_decode_size[::-1]
-    )
+    if quarter_turns % 2:
+        least_width, least_height = target.min_decode_size(width, height)
+    else:
+        least_height, least_width = target.min_decode_size(height, width)
     options = ("GRAY" if is_grey else "RGB", False, False, least_height, least_width, REDUCTION)
     try:
         image = simplejpeg.decode_jpeg(content, *options)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core.config import NON_OUTPUT_PARAMETERS
+from tasks.core.config import NON_OUTPUT_PARAMETERS, Fit
 from tasks.core.errors import FormatError
 from tasks.core.registry import layout, registry
 from tasks.core.stage import publish
@@ -37,6 +37,7 @@ def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, st
         "aliases": ", ".join(_names_of(version.dataset, workspace).get(version.version, [])) or "none",
         "published": manifest["created"],
         "takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255",
+        "fit": str(Fit.of(facts)),
         "gives": f"probabilities of {', '.join(facts['classes'])}",
         "parameters": _pairs_text(
             {

@@ -10,8 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.core.config import Fit
+
 NOTES = "card_notes.md"
 MARK = "*to be written by hand*"
+_FITS = {
+    Fit.crop: "of an image of other proportions, the longer side is cut equally at both ends",
+    Fit.pad: "an image of other proportions is scaled in whole, with black equally at both ends",
+    Fit.stretch: "an image of other proportions is scaled in whole; its proportions are not kept",
+}
 HUMAN_SECTIONS = {
     "Intended use": "Who should use this model, for what; what it must not be used for.",
     "Factors": "Groups, cameras, places, seasons over which its quality may differ.",
@@ -41,8 +48,8 @@ def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
     """The card as markdown.
 
     Args:
-        facts: Facts of the version's manifest: dataset, version, classes, shape, parameters, seed, metrics,
-            packages, git_commit, model_sha256, evaluation, tensors, training, images.
+        facts: Facts of the version's manifest: dataset, version, classes, shape, fit, parameters, seed,
+            metrics, packages, git_commit, model_sha256, evaluation, tensors, training, images.
         notes: See `read_notes`.
     """
     sections = [
@@ -66,6 +73,7 @@ def _details(facts: Mapping[str, Any]) -> str:
     height, width, channels = facts["shape"]
     lines = {
         "Takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255; scaling is part of the model",
+        "Fit": f"{_FITS[Fit.of(facts)]} (`--fit {Fit.of(facts)}`)",
         "Gives": f"probabilities (N, {len(facts['classes'])}) of {', '.join(facts['classes'])}",
         "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on the "
         "validation images"

@@ -34,8 +34,8 @@ def champion_to_compare(
 
     Returns:
         None if there is no champion, if the challenger is the champion, or if the champion has other classes.
-        `promote` then gives the reason in its verdict. A champion that takes images of another size is scored
-        on the same images, decoded at its own size.
+        `promote` then gives the reason in its verdict. A champion that takes images of another size or fit is
+        scored on the same images, decoded as it takes them.
 
     Raises:
         RegistryError: The champion's files are damaged.
@@ -99,6 +99,7 @@ def promote(
         **facts,
         "classes": list(tensors.classes),
         "shape": list(trained.shape),
+        "fit": str(trained.fit),
         **_backbone(trained),
     }
     version = registry.publish(

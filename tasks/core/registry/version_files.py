@@ -1,4 +1,4 @@
-"""Writes the directory of a new version: model file, model card, exports, profile, manifest."""
+"""Writes the directory of a new version: model file, labels, model card, exports, profile, manifest."""
 
 import shutil
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.evaluation.scores import read_calibration, read_metrics
+from tasks.core.model.export.description import LABELS, labels_text
 from tasks.core.registry import commits, model_card
 from tasks.core.stage.handles import Evaluation, Exports, Profile, TrainedModel
 from tasks.core.stage.ingredients import Ingredients
@@ -61,6 +62,8 @@ def write_version(
             _copy_files(staging, trained, folders)
             text = model_card.render(version_facts, model_card.read_notes(notes))
             (staging / CARD).write_text(text, encoding="utf-8")
+            labels = labels_text(version_facts["classes"])
+            (staging / LABELS).write_text(labels, encoding="utf-8", newline="")
         ingredients = Ingredients(
             stage="publish",
             inputs={"training": trained.digest, "evaluation": evaluation.digest}

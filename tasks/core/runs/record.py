@@ -23,6 +23,7 @@ def append_run(
     trained: TrainedModel,
     evaluation: Evaluation,
     workspace: Workspace,
+    candidates: pd.DataFrame | None = None,
 ) -> None:
     """Write a run's row of `runs`, and its parts of the other tables if no earlier run has written them.
 
@@ -35,6 +36,7 @@ def append_run(
         trained: The model of the run.
         evaluation: The model's evaluation.
         workspace: The workspace with the metrics tables.
+        candidates: Columns of `candidates`, of the comparison of recipes; None if the recipe was given.
     """
     run_id, dataset = row["run_id"], tensors.dataset
     recorded = tables.read("runs", workspace, dataset)["evaluation"]
@@ -44,6 +46,7 @@ def append_run(
             "classes": evaluate.read_classes(evaluation),
             "predictions": predictions(evaluation, tensors).assign(version=row["version"]),
         }
+        parts |= {} if candidates is None else {"candidates": candidates}
         for table, frame in parts.items():
             tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
     tables.append("runs", dataset, run_id, _runs_row(row, tensors, trained, evaluation), workspace)

@@ -1,4 +1,6 @@
-"""The metrics tables: runs, epochs, classes, predictions, trials. Each run writes one immutable parquet part.
+"""The metrics tables: runs, epochs, classes, predictions, candidates, trials.
+
+Each run writes one immutable parquet part:
 
     metrics/runs/dataset=cifar10/<run id>.parquet
 
@@ -117,6 +119,22 @@ SCHEMAS = {
         ("probabilities", pa.list_(pa.float32()), "probability of every class"),
         ("loss", pa.float64(), "cross-entropy of the image, nats"),
         ("margin", pa.float64(), "probability of the true class minus the largest other, -1..1"),
+    ),
+    "candidates": _schema(
+        _RUN,
+        _EVALUATION,
+        ("selection", pa.string(), "digest of the comparison"),
+        ("recipe", pa.string(), "name of the recipe"),
+        ("state", pa.string(), '"compared" or "over budget"'),
+        ("images", pa.int64(), "number of train and val images that no candidate had seen"),
+        ("accuracy", pa.float64(), "accuracy on these images, 0..1; null if it was not compared"),
+        ("low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
+        ("log_loss", pa.float64(), "log loss on these images, nats"),
+        ("estimated_minutes", pa.float64(), "estimated time of its comparison and its training"),
+        ("cpu_seconds", pa.float64(), "CPU time of the comparison, seconds"),
+        ("wall_seconds", pa.float64(), "wall time of the comparison, seconds"),
+        ("chosen", pa.bool_(), "whether it was trained on all train images and evaluated"),
     ),
     "trials": _schema(
         _RUN,

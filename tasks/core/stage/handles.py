@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.core.config import Fit
 from tasks.core.stage.handle import Handle as Handle
 from tasks.core.storage import hashing
 
@@ -56,6 +57,7 @@ class TensorCache(Handle):
         shape: Height, width and channels of an image.
         train, val, test: Number of images in each split.
         quarantined: Number of images that were left out.
+        fit: How images of other proportions became `shape`: "crop", "pad" or "stretch".
     """
 
     dataset: str
@@ -65,6 +67,7 @@ class TensorCache(Handle):
     val: int
     test: int
     quarantined: int
+    fit: str = "crop"
 
     def __str__(self) -> str:
         height, width, channels = self.shape
@@ -149,6 +152,11 @@ class Model(Handle):
         """Height, width and channels of the images that it takes."""
         height, width, channels = self.manifest["facts"]["shape"]
         return height, width, channels
+
+    @property
+    def fit(self) -> Fit:
+        """How an image of other proportions becomes that shape."""
+        return Fit.of(self.manifest["facts"])
 
 
 @dataclass(frozen=True)

@@ -216,9 +216,9 @@ EXPORT = Stage(
     "export",
     Exports,
     "exports",
-    inputs=("normalize", "train"),
+    inputs=("download", "normalize", "train"),
     role="exports",
-    modules=("tasks.core.model.export.export", "tasks.core.model.export.formats"),
+    modules=("tasks.core.model.export.export", "tasks.core.model.export.certify"),
     libraries=KERAS,
     option="--exports",
 )

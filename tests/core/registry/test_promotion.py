@@ -93,6 +93,16 @@ def test_champion_of_another_image_size_is_compared(fake) -> None:
     assert champion.shape == (8, 8, 3)
 
 
+def test_promote_champion_with_another_fit_is_not_compared(fake) -> None:
+    promote(fake, "one", 1.0)
+    padded = fake.with_fields(fit="pad")
+    assert "fitted by crop, these are by pad" in promote(padded, "two", 3.0).verdict
+    version = registry.resolve("animals", "v0002", fake.workspace)
+    assert version.manifest["facts"]["fit"] == "pad"
+    card = (version.directory / registry.CARD).read_text()
+    assert "- Fit: an image of other proportions is scaled in whole, with black equally at both ends" in card
+
+
 def test_promote_champion_scored_on_other_images_is_not_compared(fake) -> None:
     promote(fake, "one", 1.0)
     stale = fake.evaluation("one", 1.0)

@@ -19,6 +19,7 @@ def test_publish_version_has_all_files(fake) -> None:
     version = publish(fake, "one")
     assert version.version == "v0001"
     assert sorted(path.name for path in version.directory.iterdir()) == [
+        "labels.txt",
         "manifest.json",
         "model.keras",
         "model_card.md",

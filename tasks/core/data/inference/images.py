@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.config import Fit
 from tasks.core.data import decode, threads
 from tasks.core.data.decode import Target
 from tasks.core.data.files.file_hashes import read_file
@@ -77,7 +78,7 @@ class ImageBatch:
 
 
 def image_batches(
-    chunks: Sequence[InputChunk], size: int, shape: tuple[int, int, int]
+    chunks: Sequence[InputChunk], size: int, shape: tuple[int, int, int], fit: Fit = Fit.crop
 ) -> Iterator[ImageBatch]:
     """The images of the chunks in their order. All batches but the last are full.
 
@@ -85,13 +86,14 @@ def image_batches(
         chunks: What to read.
         size: Images in a batch.
         shape: Height, width and channels of the images that the model takes.
+        fit: How an image of other proportions becomes `shape`; that of the model's training images.
 
     Raises:
         DataError: A parquet file can no longer be read.
         NetworkError: An address could not be reached; another attempt may succeed.
     """
     batch = ImageBatch.empty(size, shape)
-    for image in _decoded(chunks, Target(size=shape[:2], channels=shape[2])):
+    for image in _decoded(chunks, Target(size=shape[:2], channels=shape[2], fit=fit)):
         _add(batch, image)
         if batch.full:
             yield batch

@@ -11,7 +11,7 @@ from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import DecodeFailure, ImageIndex, Reader
 from tasks.core.data.tensors.cache import Split, open_split, read_rows
 from tasks.core.errors import DataError
-from tasks.core.stage.handles import RawDataset, TensorCache
+from tasks.core.stage.handles import Model, RawDataset, TensorCache
 
 Images = NDArray[np.uint8]
 
@@ -64,14 +64,14 @@ def unreadable(reader: Reader, failure: DecodeFailure) -> DataError:
     )
 
 
-def open_images(tensors: TensorCache, split: str, shape: tuple[int, ...], raw: RawDataset | None) -> Images:
+def open_images(tensors: TensorCache, split: str, model: Model, raw: RawDataset | None) -> Images:
     """A split's images as a model takes them.
 
     Args:
         tensors: The tensors.
         split: "train", "val" or "test".
-        shape: Height, width and channels of the images that the model takes.
-        raw: The source; needed if the tensors have another shape.
+        model: The model.
+        raw: The source; needed if the tensors have another shape or fit.
 
     Returns:
         uint8 (N, H, W, C): the mapped tensors, or an `OriginalImages`.
@@ -79,25 +79,33 @@ def open_images(tensors: TensorCache, split: str, shape: tuple[int, ...], raw: R
     Raises:
         DataError: The source is not that of the tensors.
     """
-    if tuple(shape) == tuple(tensors.shape):
+    if takes_tensors(model, tensors):
         return open_split(tensors, split).images
     if raw is None:
         raise DataError(
-            "the tensors have another size than the model's images, and their source is not known",
-            expected=f"images of {shape}",
-            found=f"{tensors.shape}",
+            "the tensors are not as the model takes images, and their source is not known",
+            expected=f"images of {model.shape}, fit {model.fit}",
+            found=f"{tensors.shape}, fit {tensors.fit}",
         )
     reader = factory.open_raw(raw)
-    height, width, channels = shape
-    images = OriginalImages(
-        reader, numbers_of(reader.index(), tensors, split), Target((height, width), channels)
-    )
+    images = OriginalImages(reader, numbers_of(reader.index(), tensors, split), target_of(model))
     return cast(Images, images)
 
 
-def open_labelled(tensors: TensorCache, split: str, shape: tuple[int, ...], raw: RawDataset | None) -> Split:
+def open_labelled(tensors: TensorCache, split: str, model: Model, raw: RawDataset | None) -> Split:
     """As `open_images`, with the labels."""
-    return Split(open_images(tensors, split, shape, raw), open_split(tensors, split).labels)
+    return Split(open_images(tensors, split, model, raw), open_split(tensors, split).labels)
+
+
+def takes_tensors(model: Model, tensors: TensorCache) -> bool:
+    """Whether a model takes images as the tensors have them."""
+    return tuple(model.shape) == tuple(tensors.shape) and str(model.fit) == str(tensors.fit)
+
+
+def target_of(model: Model) -> Target:
+    """How images are decoded for a model."""
+    height, width, channels = model.shape
+    return Target((height, width), channels, model.fit)
 
 
 def numbers_of(index: ImageIndex, tensors: TensorCache, split: str) -> NDArray[np.int64]:

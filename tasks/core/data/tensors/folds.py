@@ -46,6 +46,7 @@ def fold(tensors: TensorCache, number: int, folds: int, workspace: Workspace) ->
         dataset=tensors.dataset,
         classes=tensors.classes,
         shape=tensors.shape,
+        fit=tensors.fit,
         train=int((~is_test).sum()),
         val=tensors.val,
         test=int(is_test.sum()),

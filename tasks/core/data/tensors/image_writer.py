@@ -55,7 +55,7 @@ def write(
         index: All its images.
         splits: Which image belongs to which row.
         target_shape: The shape of all images.
-        reusable: An earlier cache. Its rows are copied if they have the target shape.
+        reusable: An earlier cache. Its rows are copied if they have the target shape and its fit.
         progress: Called with images done.
     """
     while True:
@@ -98,7 +98,8 @@ class _Pass:
     def _copy(self, meter: ProgressMeter) -> NDArray[np.int64]:
         """Copy the images of an earlier cache. Returns the numbers of the others, ascending."""
         cached_rows = np.full(len(self.index), -1)
-        if self.reusable.shape == self.target_shape.shape:
+        reused, wanted = self.reusable, self.target_shape
+        if (reused.shape, reused.fit) == (wanted.shape, wanted.fit):
             cached_rows = self.reusable.lookup(self.index.image_id)
         with self.reusable.opened() as images:
             for split, numbers in self.splits.numbers.items():

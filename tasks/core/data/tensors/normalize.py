@@ -72,7 +72,7 @@ def normalize(
 
     Args:
         raw: The images.
-        settings: Image size, fraction of validation images, largest share of unreadable files.
+        settings: Image size, fit, fraction of validation images, largest share of unreadable files.
         workspace: Where the tensor cache is stored.
         refresh: Build it again from scratch even if it exists.
         progress: Called with images done.
@@ -113,7 +113,9 @@ def _build(
     conflicts = quarantine.find_label_conflicts(index, reader.classes)
     left_out = {} if reader.published else conflicts
     splits = Splits.of(index, settings.val_fraction).without(left_out)
-    target_shape = TargetShape.of(reader, settings.image_size, splits.numbers["train"], index, reusable)
+    target_shape = TargetShape.of(
+        reader, settings.image_size, splits.numbers["train"], index, reusable, settings.fit
+    )
     written = image_writer.write(directory, reader, index, splits, target_shape, reusable, progress)
     left_out |= written.failed
     quarantine.check_share(left_out, index, settings.max_quarantine)
@@ -129,6 +131,7 @@ def _build(
         "dataset": raw.dataset,
         "classes": list(reader.classes),
         "shape": list(written.target_shape.shape),
+        "fit": str(settings.fit),
         **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
         "decoded": written.decoded,

@@ -1,7 +1,7 @@
 """Reuses rows of an earlier tensor cache of the same dataset for images of the same content.
 
-A row depends on the image's bytes, the target's shape, the code and the libraries. Where these are the same,
-the row is copied instead of decoded, and the new cache is byte-identical to one built from scratch.
+A row depends on the image's bytes, the target's shape and fit, the code and the libraries. Where these are
+the same, the row is copied instead of decoded, and the new cache is byte-identical to one built from scratch.
 """
 
 import os
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core.config import Fit
 from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.errors import FormatError
 from tasks.core.stage.stages import NORMALIZE
@@ -43,6 +44,7 @@ class ReusableCache:
 
     Attributes:
         shape: Height, width, channels of its images; () if there is no earlier cache.
+        fit: How images of other proportions became `shape`.
         split: str (n,); the split of each row.
         row: int32 (n,); the number of each row within its split.
         originals: int32 (n, 3); the original height, width and channels of each image.
@@ -51,9 +53,11 @@ class ReusableCache:
     def __init__(self, directory: Path | None = None) -> None:
         self._files = [directory / f"{split}.images.npy" for split in SPLITS] if directory else []
         self.shape: tuple[int, ...] = ()
+        self.fit = Fit.crop
         table = SCHEMA.empty_table()
         if directory:
-            self.shape = tuple(manifests.read(directory)["facts"]["shape"])
+            facts = manifests.read(directory)["facts"]
+            self.shape, self.fit = tuple(facts["shape"]), Fit.of(facts)
             with pq.ParquetFile(directory / ROWS) as file:
                 table = file.read(SCHEMA.names, use_threads=False).cast(SCHEMA)
         self._image_ids = table["image_id"].combine_chunks()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.config import Fit
 from tasks.core.data.decode import Target
 from tasks.core.data.readers.base import DecodedImage, ImageIndex, Reader
 from tasks.core.data.tensors.reuse import ReusableCache
@@ -30,6 +31,7 @@ class TargetShape:
         inferred_size: Whether an image of another size changes the target shape.
         inferred_grey: Whether a colour image changes the target shape.
         fallback: Height and width in pixels if an image has another size than the inferred one.
+        fit: How an image of other proportions becomes `size`.
     """
 
     size: tuple[int, int]
@@ -37,6 +39,7 @@ class TargetShape:
     inferred_size: bool = False
     inferred_grey: bool = False
     fallback: tuple[int, int] = (SIZES[0], SIZES[0])
+    fit: Fit = Fit.crop
 
     @classmethod
     def of(
@@ -46,6 +49,7 @@ class TargetShape:
         sample: NDArray[np.int64],
         index: ImageIndex,
         reusable: ReusableCache,
+        fit: Fit = Fit.crop,
     ) -> "TargetShape":
         """The target shape of a source.
 
@@ -55,10 +59,11 @@ class TargetShape:
             sample: int64 (n,); numbers of some of its images.
             index: All its images.
             reusable: An earlier cache, which has the original sizes of some images.
+            fit: How an image of other proportions becomes the size.
         """
         requested = (image_size, image_size) if image_size else None
         if reader.shape:
-            return cls(requested or reader.shape[:2], reader.shape[2])
+            return cls(requested or reader.shape[:2], reader.shape[2], fit=fit)
         sampled = np.sort(sample[:PROBES])
         cached_rows = reusable.lookup(index.image_id.take(sampled))
         uncached = sampled[cached_rows < 0].tolist()
@@ -77,12 +82,13 @@ class TargetShape:
             inferred_size=is_kept and not requested,
             inferred_grey=grey,
             fallback=fallback,
+            fit=fit,
         )
 
     @property
     def target(self) -> Target:
-        """Size and channels for the decoder."""
-        return Target(self.size, self.channels)
+        """Size, channels and fit for the decoder."""
+        return Target(self.size, self.channels, self.fit)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -47,8 +47,8 @@ def declare(path: str) -> Backbone:
         raise UsageError(f"there is no backbone {path}", expected="the path of a Keras model file")
     stat = file.stat()
     sha256 = _sha256(file, stat.st_mtime_ns, stat.st_size)
-    with lock.exclusive(folder(sha256).parent / f".{sha256}.lock"):
-        if not (folder(sha256) / FACTS).exists():
+    if not (folder(sha256) / FACTS).exists():
+        with lock.exclusive(folder(sha256).parent / f".{sha256}.lock"):
             _keep(file, folder(sha256))
     return recall(f"file-{sha256[:16]}")
 

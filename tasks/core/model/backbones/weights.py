@@ -32,10 +32,10 @@ def locate(backbone: Backbone, retry_policy: RetryPolicy | None = None) -> Path:
         ChecksumError: The file has another content than the declared one.
     """
     file, kept = backbone.weights, cached(backbone)
-    if isinstance(file, RemoteFile):
-        download.fetch(file, kept, retry_policy=retry_policy, by_hand=OPTION)
-    elif isinstance(file, PackageFile) and not kept.exists():
+    if isinstance(file, PackageFile) and not kept.exists():
         return verified(_in_package(file), backbone)
+    if isinstance(file, RemoteFile) and not kept.exists():  # a cache that is read only has it already
+        download.fetch(file, kept, retry_policy=retry_policy, by_hand=OPTION)
     return verified(kept, backbone)
 
 

@@ -1,8 +1,8 @@
 """The export stage: a model in other formats, each verified on the test images before it is published.
 
-The output has one file (or folder) per format, and `certificate.json` with the measurements of each format
-and whether it passed. A file outside its tolerance is not in the output. This module can be imported without
-TensorFlow.
+The output has one file (or folder) per format, `labels.txt` with the class names, and `certificate.json` with
+the measurements of each format and whether it passed. A file outside its tolerance is not in the output. This
+module can be imported without TensorFlow.
 """
 
 import json
@@ -12,13 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tasks.core.config import ExportName
-from tasks.core.data.loader.originals import open_labelled
+from tasks.core.config import ExportInput, ExportName
 from tasks.core.errors import UsageError
 from tasks.core.model.devices import runtime
 from tasks.core.model.export import verification
+from tasks.core.model.export.description import LABELS, Description, labels_text
 from tasks.core.model.inference import predict_splits
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Exports, Model, RawDataset, TensorCache
@@ -30,18 +28,21 @@ log = logging.getLogger("plumbline.export")
 
 CERTIFICATE = "certificate.json"
 ONNX = ("tf2onnx", "onnx", "onnxruntime")
-CALIBRATION = 512  # number of training images from which int8 quantization learns value ranges
 
 
-def check_formats(formats: Sequence[ExportName]) -> None:
+def check_formats(formats: Sequence[ExportName], export_input: ExportInput = ExportInput.fixed) -> None:
     """Check that the formats can be written in this installation.
 
     Args:
         formats: Formats to export.
+        export_input: What images they shall take.
 
     Raises:
-        UsageError: ONNX is among them and its libraries are not installed.
+        UsageError: ONNX is among them and its libraries are not installed, or one of them cannot take such
+            images.
     """
+    if export_input is ExportInput.any_size:
+        _check_any_size(formats)
     missing = [name for name in ONNX if find_spec(name) is None]
     if ExportName.onnx in formats and missing:
         raise UsageError(
@@ -53,14 +54,41 @@ def check_formats(formats: Sequence[ExportName]) -> None:
         )
 
 
+def _check_any_size(formats: Sequence[ExportName]) -> None:
+    if not formats:
+        raise UsageError(
+            "--export-input any-size has nothing to be applied to",
+            expected="--exports with keras, saved-model, litert or onnx",
+            found="no --exports",
+            done="nothing was run",
+            todo="add --exports, or leave out --export-input",
+        )
+    if ExportName.litert_int8 in formats:
+        raise UsageError(
+            "litert-int8 cannot scale images: 256 steps are too few for the weights of the filter",
+            expected=", ".join(name for name in ExportName if name is not ExportName.litert_int8),
+            found="--exports litert-int8 --export-input any-size",
+            done="nothing was run",
+            todo="leave out one of the two",
+        )
+
+
 def ingredients(
-    model: Model, tensors: TensorCache, formats: Sequence[ExportName], raw: RawDataset | None = None
+    model: Model,
+    tensors: TensorCache,
+    formats: Sequence[ExportName],
+    raw: RawDataset | None = None,
+    any_size: bool = False,
 ) -> Ingredients:
     """Everything that decides an export; the versions of the ONNX libraries only if ONNX is exported."""
     onnx = ONNX if ExportName.onnx in formats else ()
+    inputs: dict[str, str] = {}
+    parameters: dict[str, Any] = {"formats": sorted(str(name) for name in formats)}
+    if any_size and raw is not None:
+        inputs, parameters = {"raw": raw.digest}, parameters | {"input": "any-size"}
     return EXPORT.ingredients(
-        inputs={"model": model.model_sha256, "tensors": tensors.digest},
-        parameters={"formats": sorted(str(name) for name in formats)},
+        inputs={"model": model.model_sha256, "tensors": tensors.digest} | inputs,
+        parameters=parameters,
         libraries=onnx,
     )
 
@@ -72,6 +100,7 @@ def export(
     workspace: Workspace,
     raw: RawDataset | None = None,
     *,
+    any_size: bool = False,
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> Exports:
@@ -82,7 +111,10 @@ def export(
         tensors: Tensor cache with the test images, and the training images for int8 quantization.
         formats: Formats to export.
         workspace: Where the output is written.
-        raw: The source of the tensors; needed for a model that takes images of another size than theirs.
+        raw: The source of the tensors; needed for a model that takes images of another size than theirs, and
+            for `any_size`.
+        any_size: Whether every export takes one image of any size, uint8 (1, H, W, C), and is verified on
+            the test images of the source at their own size.
         refresh: Whether to export again if the output exists.
         progress: Called with formats done.
 
@@ -91,14 +123,15 @@ def export(
 
     Raises:
         UsageError: See `check_formats`.
+        DataError: The images of the source have changed since they were listed.
     """
-    check_formats(formats)
+    check_formats(formats, ExportInput.any_size if any_size else ExportInput.fixed)
     predictions = predict_splits.predict_splits(model, tensors, workspace, raw, progress=progress)
     expected = predictions.directory / "test.probabilities.npy"
     return EXPORT.output(
-        ingredients(model, tensors, formats, raw),
+        ingredients(model, tensors, formats, raw, any_size),
         workspace,
-        lambda staging: _build(staging, model, tensors, formats, raw, expected, progress),
+        lambda staging: _build(staging, model, tensors, formats, raw, expected, any_size, progress),
         refresh=refresh,
     )
 
@@ -110,23 +143,20 @@ def _build(
     formats: Sequence[ExportName],
     raw: RawDataset | None,
     expected: Path,
+    any_size: bool,
     progress: Progress,
 ) -> Mapping[str, Any]:
     with runtime.suppress_stderr():
-        from tasks.core.model.export import formats as formats_module
-        from tasks.core.model.export.formats import measure_latencies, remove, write_export
+        from tasks.core.model.export import certify
 
-        test, train = (open_labelled(tensors, split, model.shape, raw) for split in ("test", "train"))
-        reference = np.load(expected, mmap_mode="r", allow_pickle=False)
+        images = certify.VerificationImages(tensors, raw, any_size, model, expected)
+        description = Description.of(tensors, model.shape, fit=str(model.fit))
         results = []
-        for number, name in enumerate(sorted(formats)):
-            progress(number, len(formats), str(name))
-            path = write_export(model.directory / "model.keras", name, staging, train.images[:CALIBRATION])
-            probabilities = formats_module.probabilities(path, name, test.images)
-            latencies = measure_latencies(path, name, test.images)
-            results.append(verification.verify(name, path, probabilities, reference, test.labels, latencies))
-            if not results[-1]["passed"]:
-                remove(path)
+        with certify.prepared(images.model_file, description, any_size) as to_export:
+            for number, name in enumerate(sorted(formats)):
+                progress(number, len(formats), str(name))
+                results.append(certify.export(*to_export, name, staging, images))
+    (staging / LABELS).write_text(labels_text(tensors.classes), encoding="utf-8", newline="")
     (staging / CERTIFICATE).write_text(json.dumps(results, indent=1))
     for result in results:
         log.info("  %s", verification.verification_text(result))

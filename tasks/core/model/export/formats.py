@@ -1,10 +1,11 @@
 """Writes a model in other formats, and runs the files with each format's own runtime."""
 
+import json
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from tasks.core.config import ExportName
 from tasks.core.data.loader import batches
+from tasks.core.model.export import litert_metadata
+from tasks.core.model.export.description import FILE, LABELS, Description, labels_text
 
 Images = NDArray[np.uint8]
 Forward = Callable[[Images], NDArray[np.float32]]
@@ -29,7 +32,9 @@ TIMED = 200  # number of single images whose latency is measured
 WARM_UP = 20  # number of single images before the measurement
 
 
-def write_export(source: Path, name: ExportName, directory: Path, examples: Images) -> Path:
+def write_export(
+    source: Path, name: ExportName, directory: Path, examples: Images, description: Description
+) -> Path:
     """Write a `model.keras` in another format.
 
     Args:
@@ -38,6 +43,7 @@ def write_export(source: Path, name: ExportName, directory: Path, examples: Imag
         directory: Where the file is written.
         examples: Training images, uint8 (N, H, W, C), from which int8 quantization learns the range of every
             layer's values.
+        description: Class names and input, put into the file in the format's own way.
 
     Returns:
         Path of the file (or folder) in `directory`.
@@ -49,13 +55,16 @@ def write_export(source: Path, name: ExportName, directory: Path, examples: Imag
     model = keras.models.load_model(source)
     if name is ExportName.saved_model:
         model.export(path, format="tf_saved_model", verbose=False)
+        _describe_saved_model(path, description)
     elif name is ExportName.onnx:
         model(np.ascontiguousarray(examples[:1]))  # Keras converts only a model that was called before
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converter reads numpy.object, which raises a warning
             model.export(path, format="onnx", verbose=False)
+        _describe_onnx(path, description)
     else:
-        path.write_bytes(_litert(model, examples if name is ExportName.litert_int8 else None))
+        content = _litert(model, examples if name is ExportName.litert_int8 else None)
+        path.write_bytes(litert_metadata.add_metadata(content, description))
     return path
 
 
@@ -74,13 +83,13 @@ def probabilities(path: Path, name: ExportName, images: Images) -> NDArray[np.fl
     return np.concatenate([forward(batch) for batch in batches.batches(images)])
 
 
-def measure_latencies(path: Path, name: ExportName, images: Images) -> NDArray[np.float64]:
+def measure_latencies(path: Path, name: ExportName, images: Images | Sequence[Images]) -> NDArray[np.float64]:
     """Measure the latency of predicting single images, one after the other, after a warm-up.
 
     Args:
         path: The file (or folder).
         name: Its format.
-        images: uint8 (N, H, W, C); repeated if there are fewer than needed.
+        images: uint8 (H, W, C) each; repeated if there are fewer than needed.
 
     Returns:
         Seconds for each image, float64 (200,).
@@ -111,6 +120,25 @@ def load(path: Path, name: ExportName) -> Forward:
 def remove(path: Path) -> None:
     """Delete a file or a folder."""
     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _describe_saved_model(path: Path, description: Description) -> None:
+    """Write files beside the graph, in the folder that the format has for them."""
+    folder = path / "assets.extra"
+    folder.mkdir()
+    (folder / LABELS).write_text(labels_text(description.classes), encoding="utf-8", newline="")
+    (folder / FILE).write_text(json.dumps(description.facts()))
+
+
+def _describe_onnx(path: Path, description: Description) -> None:
+    """Add the description to the model's metadata, each fact as JSON."""
+    import onnx  # an optional extra
+
+    model = onnx.load(path)
+    onnx.helper.set_model_props(
+        model, {name: json.dumps(value) for name, value in description.facts().items()}
+    )
+    onnx.save(model, path)
 
 
 def _litert(model: keras.Model, examples: Images | None) -> bytes:

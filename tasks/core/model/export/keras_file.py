@@ -9,17 +9,27 @@ from typing import Any
 import keras
 import numpy as np
 
+from tasks.core.model.export.description import KEY, Description
+
 SHARED_OBJECT_ID = "shared_object_id"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first date
 
 
-def write_keras(model: keras.Model, path: Path) -> None:
-    """Save a model in Keras' format, then rewrite the archive with fixed dates and object numbers."""
+def write_keras(model: keras.Model, path: Path, description: Description | None = None) -> None:
+    """Save a model in Keras' format, then rewrite the archive with fixed dates and object numbers.
+
+    Args:
+        model: The model.
+        path: Path of the file.
+        description: Put into the archive's `metadata.json`, from which Keras reads nothing.
+    """
     model.save(path)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in sorted(archive.namelist())}
-    metadata = json.loads(members["metadata.json"])
-    members["metadata.json"] = json.dumps({"keras_version": metadata["keras_version"]}).encode()
+    metadata = {"keras_version": json.loads(members["metadata.json"])["keras_version"]}
+    if description is not None:
+        metadata[KEY] = description.facts()
+    members["metadata.json"] = json.dumps(metadata).encode()
     members["config.json"] = json.dumps(_renumber(json.loads(members["config.json"]), {})).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -30,6 +30,12 @@ class Tolerance:
 # layer's values, which changes probabilities but few predicted classes.
 EXACT = Tolerance(agreement=0.999, difference=1e-3, loss=0.001)
 QUANTIZED = Tolerance(agreement=0.97, difference=1.0, loss=0.01)
+# Exports of any size differ for two reasons. Their scaling now and then rounds a grey value differently: in 3
+# times 176 synthetic photos no class changed, and no probability by more than 0.011. And they get large JPEGs
+# decoded in full, where the tensors have them from DCT scaling: at least 98.3 % had the same class, and a
+# probability differed by up to 0.22. The limits are some four times as wide.
+SCALING = Tolerance(agreement=0.9, difference=0.05, loss=1.0)
+ANY_SIZE = Tolerance(agreement=0.95, difference=1.0, loss=0.02)
 TOLERANCES = dict.fromkeys(ExportName, EXACT) | {ExportName.litert_int8: QUANTIZED}
 
 
@@ -40,6 +46,7 @@ def verify(
     expected: NDArray[np.float32],
     labels: NDArray[np.int32],
     latencies: NDArray[np.float64],
+    tolerance: Tolerance | None = None,
 ) -> dict[str, Any]:
     """Compare an export with `model.keras` on the test images.
 
@@ -50,25 +57,56 @@ def verify(
         expected: Those of `model.keras`, float32 (N, classes).
         labels: int32 (N,).
         latencies: Seconds for single images, float64 (n,).
+        tolerance: How far it may differ; None for the format's own tolerance.
 
     Returns:
         The format's entry of the certificate, as JSON values.
     """
-    same = probabilities.argmax(axis=1) == expected.argmax(axis=1)
+    limits = tolerance or TOLERANCES[name]
     measured = {
         "format": str(name),
         "file": path.name,
         "bytes": sum(file.stat().st_size for file in _files(path)),
         "images": len(labels),
-        "agreement": float(same.mean()),
-        "largest_difference": float(np.abs(probabilities - expected).max()),
+        **_difference(probabilities, expected),
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         "expected_accuracy": float((expected.argmax(axis=1) == labels).mean()),
         "p50_ms": float(1000 * np.quantile(latencies, 0.5)),
         "p95_ms": float(1000 * np.quantile(latencies, 0.95)),
     }
-    reasons = problems(measured, TOLERANCES[name])
-    return measured | {"tolerance": asdict(TOLERANCES[name]), "passed": not reasons, "reasons": reasons}
+    reasons = problems(measured, limits)
+    return measured | {"tolerance": asdict(limits), "passed": not reasons, "reasons": reasons}
+
+
+def verify_scaling(
+    entry: Mapping[str, Any], probabilities: NDArray[np.float32], expected: NDArray[np.float32]
+) -> dict[str, Any]:
+    """Add to an entry how the file's own scaling compares with Plumbline's, of the same decoded images.
+
+    Args:
+        entry: The entry of an export that takes images of any size.
+        probabilities: Its probabilities of images at their own size, float32 (N, classes).
+        expected: Those of `model.keras` of the same images, scaled by `tasks.core.data.decode`.
+    """
+    measured = _difference(probabilities, expected)
+    same = {"accuracy": 0.0, "expected_accuracy": 0.0}
+    reasons = [f"scaling in the file: {reason}" for reason in problems(measured | same, SCALING)]
+    limits = {"agreement": SCALING.agreement, "difference": SCALING.difference}
+    return {
+        **entry,
+        "input": "any-size",
+        "scaling": {**measured, "tolerance": limits},
+        "passed": entry["passed"] and not reasons,
+        "reasons": [*entry["reasons"], *reasons],
+    }
+
+
+def _difference(probabilities: NDArray[np.float32], expected: NDArray[np.float32]) -> dict[str, float]:
+    same = probabilities.argmax(axis=1) == expected.argmax(axis=1)
+    return {
+        "agreement": float(same.mean()),
+        "largest_difference": float(np.abs(probabilities - expected).max()),
+    }
 
 
 def problems(measured: Mapping[str, Any], tolerance: Tolerance) -> list[str]:

@@ -184,8 +184,9 @@ def compute(
     """
     image_ids = reader.index().image_id
     meter = ProgressMeter(len(numbers), "photos", progress)
-    target = Target((extract.kind.image_size, extract.kind.image_size), 3)
-    for batch, images in threads.prefetch(_decoded(numbers, reader, target, extract.batch), DECODED_AHEAD):
+    for batch, images in threads.prefetch(
+        _decoded(numbers, reader, extract.kind.target, extract.batch), DECODED_AHEAD
+    ):
         store.add(image_ids.take(batch).to_pylist(), extract(images))
         meter.step(len(batch))
 

@@ -2,7 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
-from tasks.core.config import EmbedSettings, Precision
+from tasks.core.config import EmbedSettings, Fit, Precision
+from tasks.core.data.decode import Target
 from tasks.core.model.backbones import catalog
 from tasks.core.model.backbones.declaration import Backbone
 from tasks.core.model.features.feature_store import FeatureStore
@@ -24,6 +25,7 @@ class FeatureKind:
         image_size: Height and width of its images in pixels.
         views: 1, or 2 for the image and its mirror image.
         precision: What to calculate in.
+        fit: How an image of other proportions becomes a square.
         layer: The layer whose output they are; empty for the backbone's features.
     """
 
@@ -31,6 +33,7 @@ class FeatureKind:
     image_size: int
     views: int
     precision: Precision
+    fit: str
     layer: str = ""
 
     @classmethod
@@ -39,7 +42,7 @@ class FeatureKind:
         backbone = catalog.find(settings.backbone)
         image_size = settings.image_size or backbone.image_size
         views = 2 if tensors.shape[2] == 3 else 1
-        return cls(backbone.name, image_size, views, settings.precision)
+        return cls(backbone.name, image_size, views, settings.precision, str(tensors.fit))
 
     @property
     def declaration(self) -> Backbone:
@@ -50,6 +53,11 @@ class FeatureKind:
         """The kind as JSON values, with the hash of the weights."""
         weights = {"weights": self.declaration.weights.checksum.value}
         return asdict(self) | weights | {"precision": str(self.precision)}
+
+    @property
+    def target(self) -> Target:
+        """How images are decoded for the backbone."""
+        return Target((self.image_size, self.image_size), 3, Fit(self.fit))
 
     def store(self, workspace: Workspace, policy: str, processor: str) -> FeatureStore:
         """The store of this kind, as a device computes it.

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core.config import Fit
 from tasks.core.data import threads
 from tasks.core.data.inference.images import ImageBatch, image_batches
 from tasks.core.data.inference.prediction_table import Batch
@@ -48,12 +49,13 @@ def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progr
 
     Args:
         batch: A batch whose request names the model.
-        model: A published version; its manifest has the image shape and the classes.
+        model: A published version; its manifest has the image shape, the fit and the classes.
         progress: Called with images done.
 
     Raises:
         DataError: A parquet file has become unreadable.
         NetworkError: An address could not be reached; a retry may succeed.
+        FormatError: A newer Plumbline published the model, with a fit that this one does not know.
     """
     missing = batch.missing
     if not missing:
@@ -64,7 +66,7 @@ def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progr
     sample = None if projection is None else DriftSample(batch, projection)
     meter = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)
     writer = _PartWriter(batch, model.version, tuple(facts["classes"]), sample)
-    image_source = _images(batch, missing, loaded.size, tuple(facts["shape"]))
+    image_source = _images(batch, missing, loaded.size, tuple(facts["shape"]), Fit.of(facts))
     for part, images in threads.prefetch(image_source, PREFETCHED):
         if images is None:
             writer.finish(part)
@@ -74,11 +76,11 @@ def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progr
 
 
 def _images(
-    batch: Batch, parts: Sequence[int], size: int, shape: tuple[int, int, int]
+    batch: Batch, parts: Sequence[int], size: int, shape: tuple[int, int, int], fit: Fit
 ) -> Iterator[tuple[int, ImageBatch | None]]:
     """The image batches of each part, and None at the end of the part."""
     for part in parts:
-        for images in image_batches(batch.chunks(part), size, shape):
+        for images in image_batches(batch.chunks(part), size, shape, fit):
             yield part, images
         yield part, None
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tasks.core.data import threads
-from tasks.core.data.loader.originals import open_images
+from tasks.core.data.loader.originals import open_images, takes_tensors
 from tasks.core.data.readers import factory
 from tasks.core.model.inference import predictor
 from tasks.core.progress import Progress, ignore_progress
@@ -27,7 +27,7 @@ def ingredients(model: Model, tensors: TensorCache, raw: RawDataset | None = Non
     For a model that takes images of another size than the tensors', also what decodes the source.
     """
     inputs = {"model": model.model_sha256, "tensors": tensors.digest}
-    if raw is None or tuple(model.shape) == tuple(tensors.shape):
+    if raw is None or takes_tensors(model, tensors):
         return PREDICT.ingredients(inputs, {})
     return PREDICT.ingredients(inputs, {}, (ORIGINALS, *factory.modules(raw)), factory.libraries(raw))
 
@@ -61,7 +61,7 @@ def predict_splits(
         loaded = predictor.load(model.directory / "model.keras")
         for split in SPLITS:
             probabilities = []
-            images_of_split = open_images(tensors, split, model.shape, raw)
+            images_of_split = open_images(tensors, split, model, raw)
             for images in threads.prefetch(loaded.batches(images_of_split), DECODED_AHEAD):
                 probabilities.append(loaded.probabilities(images))
                 done += len(images)

@@ -77,13 +77,13 @@ def profile(
         # The row order of the tensors is random, so the first rows are a random sample.
         count = min(IMAGES, max(1, MAX_BYTES // int(np.prod(model.shape))))
         if features is None:
-            embeddings = loaded.score(open_images(tensors, "train", model.shape, raw)[:count])[1]
+            embeddings = loaded.score(open_images(tensors, "train", model, raw)[:count])[1]
         else:
             embeddings = open_features(features, "train")[:IMAGES].astype(np.float32).mean(axis=1)
         projection = Projection.of(embeddings)
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")
-        images = open_images(tensors, SPLIT, model.shape, raw)[:count]
+        images = open_images(tensors, SPLIT, model, raw)[:count]
         described = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
         pq.write_table(pa.table(described), staging / TABLE)
         return {"model_sha256": model.model_sha256, "split": SPLIT, "images": len(images)}

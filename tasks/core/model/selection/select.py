@@ -108,10 +108,10 @@ def read_candidates(selection: Selection) -> pd.DataFrame:
     """One row per candidate, in the order of the comparison.
 
     Returns:
-        Columns recipe, state ("compared" or "over budget"), accuracy, low, high (0..1, 95 %), log_loss,
-        images, cpu_seconds, wall_seconds, estimated_minutes, chosen.
+        Columns selection (the digest), recipe, state ("compared" or "over budget"), accuracy, low, high
+        (0..1, 95 %), log_loss, images, cpu_seconds, wall_seconds, estimated_minutes, chosen.
     """
-    return pd.read_parquet(selection.directory / TABLE)
+    return pd.read_parquet(selection.directory / TABLE).assign(selection=selection.digest)
 
 
 def _labels(tensors: TensorCache) -> NDArray[np.int32]:

@@ -25,6 +25,7 @@ from tasks.core.metrics import temperature
 from tasks.core.model.architectures import build
 from tasks.core.model.devices import device, signals
 from tasks.core.model.export import inference_model, keras_file
+from tasks.core.model.export.description import Description
 from tasks.core.model.training import checkpoint
 from tasks.core.model.training.log import TrainingLog
 from tasks.core.model.training.steps import StepPlan
@@ -123,12 +124,15 @@ def train(job: TrainingJob, material: Material, directory: Path, progress: Progr
     recipe = trainer.plan.recipe
     keras_file.write_weights(trainer.model, directory / "weights.npz")
     published = material.publish(recipe, trainer.model, fitted_temperature)
-    keras_file.write_keras(published, directory / "model.keras")
+    shape, name = tuple(material.facts["shape"]), recipe.name.value
+    description = Description.of(job.tensors, shape, name)
+    keras_file.write_keras(published, directory / "model.keras", description)
     if material.held_out is not None:
         _write_held_out(trainer, material, fitted_temperature, directory)
     pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
+        "fit": job.tensors.fit,
         "recipe": recipe.name.value,
         "epochs": trainer.step / trainer.plan.per_epoch,
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],

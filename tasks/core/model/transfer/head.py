@@ -23,6 +23,7 @@ STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 DEFAULT_STRENGTH = 3e-2  # where no class has two images to choose with
 CHOICE_TOLERANCE, TOLERANCE = 1e-3, 1e-4  # of the gradient
 MAX_ITERATIONS = 1000
+MISSING = -30.0  # logit of a class without images
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
 
@@ -76,8 +77,7 @@ def fit(features: Floats, labels: Labels, classes: int) -> Head:
         warnings.simplefilter("ignore")  # of classes with fewer images than folds, and of iterations
         strength, held_out = _choose(features, labels, classes)
         scale = _Scale.of(features)
-        model = _model(strength, TOLERANCE).fit(scale.apply(features), labels)
-        kernel, bias = _weights(model, classes, features.shape[1])
+        kernel, bias = _fitted(_model(strength, TOLERANCE), scale.apply(features), labels, classes)
     kernel = kernel / scale.deviation
     bias = bias - scale.mean @ kernel
     return Head(kernel.astype(np.float32), bias.astype(np.float32), strength, held_out)
@@ -101,9 +101,7 @@ def _choose(features: Floats, labels: Labels, classes: int) -> tuple[float, Floa
         seen, unseen = scale.apply(features[train]), scale.apply(features[held_out])
         model = _model(STRENGTHS[0], CHOICE_TOLERANCE)
         for number, strength in enumerate(STRENGTHS):
-            kernel, bias = _weights(
-                model.set_params(C=strength).fit(seen, labels[train]), classes, seen.shape[1]
-            )
+            kernel, bias = _fitted(model.set_params(C=strength), seen, labels[train], classes)
             logits[number, held_out] = unseen @ kernel + bias
     losses = [log_loss(values, labels) for values in logits]
     best = int(np.argmin(losses))
@@ -114,19 +112,21 @@ def _model(strength: float, tolerance: float) -> LogisticRegression:
     return LogisticRegression(C=strength, tol=tolerance, max_iter=MAX_ITERATIONS, warm_start=True)
 
 
-MISSING = -30.0  # logit of a class without images
-
-
-def _weights(model: LogisticRegression, classes: int, width: int) -> tuple[NDArray[np.float64], ...]:
-    """Kernel (D, classes) and bias (classes,) of a fitted model, whose images may lack some classes."""
-    kernel, bias = np.zeros((width, classes)), np.full(classes, MISSING)
+def _fitted(
+    model: LogisticRegression, values: Floats, labels: Labels, classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Kernel (D, classes) and bias (classes,) of a model fitted to images that may lack some classes."""
+    kernel, bias = np.zeros((values.shape[1], classes)), np.full(classes, MISSING)
+    present = np.unique(labels)
+    if len(present) == 1:
+        bias[present] = 0
+        return kernel, bias
+    model.fit(values, labels)
     coefficients, intercepts = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps the second class's logit alone
-        coefficients, intercepts = (
-            np.vstack([-coefficients, coefficients]) / 2,
-            np.array([-1, 1]) * intercepts / 2,
-        )
-    kernel[:, model.classes_], bias[model.classes_] = coefficients.T, intercepts
+    if len(present) == 2:  # scikit-learn keeps the second class's logit alone
+        coefficients = np.vstack([-coefficients, coefficients]) / 2
+        intercepts = np.array([-1, 1]) * intercepts / 2
+    kernel[:, present], bias[present] = coefficients.T, intercepts
     return kernel, bias
 
 

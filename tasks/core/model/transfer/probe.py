@@ -12,6 +12,7 @@ from tasks.core.metrics import temperature
 from tasks.core.model.backbones import catalog, licences, network
 from tasks.core.model.devices import device
 from tasks.core.model.export import keras_file
+from tasks.core.model.export.description import Description
 from tasks.core.model.features.embed import open_features
 from tasks.core.model.transfer import head as head_module
 from tasks.core.model.transfer import published
@@ -63,14 +64,16 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
     frozen = network.build(backbone, parameters["image_size"])
     model = published.build_published(frozen, head, parameters["views"], fitted_temperature)
     keras_file.write_weights(model, directory / "weights.npz")
-    keras_file.write_keras(model, directory / "model.keras")
+    shape = frozen.input_shape[1:]
+    keras_file.write_keras(model, directory / "model.keras", Description.of(tensors, shape, "probe"))
     licences.write_notice(backbone, directory)
     val_logits, val_labels = _logits(head, *rows_of(features, tensors, "val", kept))
     history = _history(head, labels, val_logits, val_labels)
     pd.DataFrame([history]).to_parquet(directory / "history.parquet", index=False)
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
-        "shape": list(frozen.input_shape[1:]),
+        "shape": list(shape),
+        "fit": tensors.fit,
         "recipe": "probe",
         "epochs": 0.0,
         "val_accuracy": history["val_accuracy"],
@@ -78,7 +81,7 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
         "device": device.name(),
         "precision": "float32",
         "strength": head.strength,
-        "held_out_accuracy": history["train_accuracy"],
+        "cross_validated": {"correct": int((head.held_out.argmax(1) == labels).sum()), "images": len(labels)},
         "backbone": catalog.record(backbone),
     }
 

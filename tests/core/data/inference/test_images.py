@@ -6,9 +6,10 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
-from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.core.config import Fit, NormalizeSettings, SourceSettings
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.images import CHANGED, ImageBatch, image_batches
 from tasks.core.data.sources import acquire
@@ -19,11 +20,16 @@ from tests.support.sample_files import encoded, heic, noise, parquet, photos, pu
 SHAPE = (16, 16, 3)
 
 
-def batches(*paths: object, size: int = 4, shape: tuple[int, int, int] = SHAPE) -> list[ImageBatch]:
-    return list(image_batches(list(inputs.list_inputs([str(path) for path in paths])), size, shape))
+def batches(
+    *paths: object, size: int = 4, shape: tuple[int, int, int] = SHAPE, fit: Fit = Fit.crop
+) -> list[ImageBatch]:
+    return list(image_batches(list(inputs.list_inputs([str(path) for path in paths])), size, shape, fit))
 
 
-def test_image_batches_pixels_equal_those_of_normalize(tmp_path: Path, workspace: Workspace) -> None:
+@pytest.mark.parametrize("fit", Fit)
+def test_image_batches_pixels_equal_those_of_normalize(
+    tmp_path: Path, workspace: Workspace, fit: Fit
+) -> None:
     root = photos(tmp_path / "photos", {"cat": 12, "dog": 12}, size=20)
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -35,14 +41,14 @@ def test_image_batches_pixels_equal_those_of_normalize(tmp_path: Path, workspace
     put(root / "dog" / "without_suffix", encoded(noise(9), "JPEG2000"))
     put(root / "dog" / "clip.mov", b"\0\0\0\x14ftypqt  \0\0\0\0qt  ")
     raw = acquire.acquire(SourceSettings(dataset=str(root)), workspace)
-    tensors = normalize.normalize(raw, NormalizeSettings(image_size=16), workspace)
+    tensors = normalize.normalize(raw, NormalizeSettings(image_size=16, fit=fit), workspace)
     rows = {}
     for row in pq.read_table(tensors.directory / "rows.parquet").to_pylist():
         images = np.load(tensors.directory / f"{row['split']}.images.npy")
         rows[str(root / row["path"])] = images[row["row"]], (row["height"], row["width"])
 
     compared = 0
-    for batch in batches(root):
+    for batch in batches(root, fit=fit):
         for number, path in enumerate(batch.paths):
             pixels, size = rows[path]
             np.testing.assert_array_equal(batch.images[number], pixels)

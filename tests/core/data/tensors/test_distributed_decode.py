@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config import SourceSettings
+from tasks.core.config import Fit, NormalizeSettings, SourceSettings
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import distributed_decode, normalize
 from tasks.core.data.tensors.distributed_decode import Portion
@@ -46,14 +46,13 @@ def animals(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("portion", [7, 25, 1000])
 def test_normalize_in_portions_is_byte_identical(animals: Path, workspace: Workspace, portion: int) -> None:
+    settings = NormalizeSettings(max_quarantine=1, fit=Fit.pad)
     source = acquire.acquire(SourceSettings(str(animals)), workspace)
-    local = normalize.normalize(source, ALLOW_ALL_UNREADABLE, workspace)
+    local = normalize.normalize(source, settings, workspace)
     before = contents(local)
     portions: list[Portion] = []
     work = worker_processes(workspace, portions)
-    distributed = normalize.normalize(
-        source, ALLOW_ALL_UNREADABLE, workspace, refresh=True, work=work, portion=portion
-    )
+    distributed = normalize.normalize(source, settings, workspace, refresh=True, work=work, portion=portion)
     assert distributed.digest == local.digest
     assert contents(distributed) == before
     assert bool(portions) == (portion < 82)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.core.config import Fit, NormalizeSettings, SourceSettings
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import read_rows
@@ -77,6 +77,12 @@ def test_reuse_of_an_unchanged_folder_with_other_settings(animals: Path, workspa
 def test_reuse_other_image_size_decodes_all(animals: Path, workspace: Workspace) -> None:
     normalized(animals, workspace)
     assert decoded(normalized(animals, workspace, NormalizeSettings(image_size=16, max_quarantine=1))) == 200
+
+
+def test_reuse_other_fit_decodes_all(animals: Path, workspace: Workspace) -> None:
+    normalized(animals, workspace)
+    cache = normalized(animals, workspace, NormalizeSettings(fit=Fit.pad, max_quarantine=1))
+    assert (decoded(cache), cache.fit) == (200, "pad")
 
 
 @pytest.mark.parametrize("late", ["colour", "size"])

@@ -20,7 +20,7 @@ from tasks.core.recipes import RECIPES, Recipe
 pytestmark = pytest.mark.slow
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (96, 96, 3), (224, 224, 3), (20, 36, 3)]
-WHITENED = [name for name in RecipeName if RECIPES[name].architecture == "whitened"]
+WHITENED = [name for name, recipe in RECIPES.items() if recipe.architecture == "whitened"]
 
 
 def random_images(shape: tuple[int, ...], count: int = 6) -> NDArray[np.uint8]:

@@ -132,7 +132,7 @@ def test_published_models_of_two_builds_are_byte_identical_and_open_with_keras_a
 
 
 def test_extractor_gives_the_features_in_bfloat16(served: Served, built: keras.Model) -> None:
-    kind = FeatureKind(served.backbone.name, SIZE, 1, Precision.bfloat16)
+    kind = FeatureKind(served.backbone.name, SIZE, 1, Precision.bfloat16, "crop")
     features = Extractor(kind)(PHOTOS)[:, 0]
     expected = np.asarray(built(PHOTOS))
     assert features.dtype == np.float16

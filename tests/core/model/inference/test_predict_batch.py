@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image, ImageOps
 
 from tasks.core.data.inference import prediction_table
 from tasks.core.data.inference.inputs import list_inputs
@@ -54,8 +55,13 @@ def model() -> keras.Model:
 @pytest.fixture
 def published(workspace: Workspace) -> ModelVersion:
     """A published version without a profile."""
+    return publish_model(workspace)
+
+
+def publish_model(workspace: Workspace, **more: str) -> ModelVersion:
+    """Publish the model; `more` are further facts of its manifest."""
     fake = FakeOutputs(workspace)
-    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape), **more}
     facts["abstention"] = [{"max_error": 0.05, "threshold": 0.6}, {"max_error": 0.01, "threshold": None}]
     ingredients = Ingredients("publish", {}, {})
     directory = workspace.models / "animals" / "v0001"
@@ -113,6 +119,20 @@ def test_predict_gives_keras_predictions(published: ModelVersion, tmp_path: Path
     }
     batch.finish({})
     assert predicted(published, tmp_path / "out", path) == []
+
+
+def test_predict_fits_images_as_the_version_says(workspace: Workspace, tmp_path: Path) -> None:
+    """The picture's left and right fifths are bright: only a model that sees the whole of it knows."""
+    version = publish_model(workspace, fit="pad")
+    image = np.zeros((8, 20, 3), np.uint8)
+    image[:, :4] = image[:, -4:] = (250, 40, 90)
+    put(tmp_path / "wide" / "a.png", encoded(image))
+    predicted(version, tmp_path / "out", tmp_path / "wide")
+    padded = ImageOps.pad(Image.fromarray(image), (8, 8), Image.Resampling.BILINEAR)
+    loaded = keras.models.load_model(version.directory / "model.keras")
+    expected = loaded.predict(np.asarray(padded)[None], verbose=0)
+    (found,) = pq.read_table(tmp_path / "out")["probabilities"].to_pylist()
+    np.testing.assert_allclose(found, expected[0], atol=1e-6)
 
 
 def test_predict_below_threshold_abstains(published: ModelVersion, tmp_path: Path) -> None:

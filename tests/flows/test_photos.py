@@ -1,0 +1,128 @@
+"""Folders of photos: pretrained features, the comparison of recipes, models of different image sizes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.support.run_cli import Plumbline
+from tests.support.scenery import write_scenery
+
+pytestmark = pytest.mark.slow
+SMALL = ("--image-size", "64")  # the backbone takes a twelfth of its usual time
+ALONE = """
+import json, sys, zipfile
+import keras, numpy as np
+from PIL import Image
+model = keras.models.load_model(sys.argv[1])
+names = json.loads(zipfile.ZipFile(sys.argv[1]).read("metadata.json"))["plumbline"]["classes"]
+side = model.input_shape[1]
+images = [Image.open(path) for path in sys.argv[2:]]
+pixels = np.stack([np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)) for image in images])
+assert "tasks" not in sys.modules
+print(json.dumps([names, model.predict(pixels, verbose=0).tolist()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def probed(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Plumbline, Path]:
+    """A workspace with a finished run of `probe`, and its folder; tests must change neither."""
+    root = tmp_path_factory.mktemp("photos")
+    folder = write_scenery(root / "scenery")
+    plumbline = Plumbline(server, root / "workspace")
+    plumbline.ok("--dataset", folder, "--recipe", "probe", *SMALL)
+    return plumbline, folder
+
+
+def test_probe_publishes_a_model_that_keras_opens_alone(probed: tuple[Plumbline, Path]) -> None:
+    """The photos have the model's proportions and are no JPEG that would be scaled by DCT."""
+    plumbline, folder = probed
+    run = plumbline.runs().iloc[-1]
+    assert run["test_accuracy"] > 0.6  # guessing gives a third
+    version = plumbline.workspace / "models" / "scenery" / "v0001"
+    table = pd.read_parquet(plumbline.workspace / "metrics" / "predictions")
+    test = table[table["split"] == "test"].head(5)
+    paths = [str(folder / path) for path in test["path"]]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, str(version / "model.keras"), *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names, probabilities = json.loads(done.stdout.splitlines()[-1])
+    assert names == ["green", "red", "striped"]
+    # Pillow decodes JPEGs a grey level away from simplejpeg here and there.
+    assert np.abs(np.array(probabilities) - np.stack(test["probabilities"])).max() < 0.05
+    assert "Apache License" in (version / "LICENSE-backbone.txt").read_text()
+    assert "SHA-256 of the original file: 579344" in (version / "NOTICE.txt").read_text()
+    assert "efficientnet-lite0" in json.dumps(json.loads((version / "manifest.json").read_text())["facts"])
+
+
+def test_probe_ranks_labels_of_train_images_too(probed: tuple[Plumbline, Path]) -> None:
+    plumbline, _ = probed
+    assert plumbline.stages()["cross_predict"] == "ran"
+    (directory,) = (plumbline.workspace / "label_issues").glob("[0-9a-f]*")
+    assert "train" in json.loads((directory / "manifest.json").read_text())["facts"]["counts"]
+
+
+def test_second_run_with_one_more_photo_computes_one(server: dict[str, str], tmp_path: Path) -> None:
+    folder = write_scenery(tmp_path / "scenery", per_class=12)
+    plumbline = Plumbline(server, tmp_path / "workspace")
+    plumbline.ok("--dataset", folder, "--recipe", "probe", *SMALL)
+    Image.fromarray(np.full((96, 96, 3), 90, np.uint8)).save(folder / "red" / "new.png")
+    plumbline.ok("--dataset", folder, "--recipe", "probe", *SMALL)
+    manifests = [
+        json.loads((path / "manifest.json").read_text())
+        for path in (plumbline.workspace / "embeddings").glob("[0-9a-f]*")
+    ]
+    facts = [manifest["facts"] for manifest in sorted(manifests, key=lambda manifest: manifest["created"])]
+    assert [(each["images"], each["computed"]) for each in facts] == [(36, 36), (37, 1)]
+
+
+def test_auto_compares_recipes_and_the_gate_compares_sizes(server: dict[str, str], tmp_path: Path) -> None:
+    """The champion takes images of 32 pixels; the challenger's recipe is chosen, and it takes others."""
+    folder = write_scenery(tmp_path / "scenery", per_class=12)
+    plumbline = Plumbline(server, tmp_path / "workspace")
+    plumbline.ok("--dataset", folder, "--recipe", "fast", "--image-size", "32", "--epochs", "2")
+    output = plumbline.ok("--dataset", folder, "--epochs", "1", "--budget", "60")
+    candidates = pd.read_parquet(plumbline.workspace / "metrics" / "candidates")
+    assert candidates["recipe"].tolist() == ["probe", "finetune", "fast"]
+    assert candidates["state"].unique().tolist() == ["compared"]
+    chosen = candidates[candidates["chosen"]].iloc[0]
+    assert chosen["accuracy"] == candidates["accuracy"].max()
+    assert plumbline.runs().iloc[-1]["recipe"] == chosen["recipe"]
+    assert plumbline.stages()["evaluate champion"] == "ran"
+    assert "not compared with champion" not in output
+    report = Path(str(plumbline.runs().iloc[-1]["report"]))
+    assert "compared on the same" in (plumbline.workspace / report).read_text()
+
+
+def test_budget_leaves_out_what_is_too_slow(probed: tuple[Plumbline, Path], tmp_path: Path) -> None:
+    plumbline, folder = probed
+    limited = Plumbline(plumbline.environment, tmp_path / "workspace")
+    output = limited.ok("--dataset", folder, *SMALL, "--budget", "0.001")
+    assert "not compared: it needs about" in output
+    assert limited.runs().iloc[-1]["recipe"] == "probe"
+
+
+def test_small_pictures_are_trained_from_scratch(server: dict[str, str], tmp_path: Path) -> None:
+    folder = write_scenery(tmp_path / "scenery", per_class=12, side=40)
+    plumbline = Plumbline(server, tmp_path / "workspace")
+    plumbline.ok("--dataset", folder, "--epochs", "1")
+    assert plumbline.runs().iloc[-1]["recipe"] == "fast"
+    assert "embed" not in plumbline.stages()
+
+
+def test_unknown_backbone_and_small_images_are_refused(plumbline: Plumbline, tmp_path: Path) -> None:
+    folder = write_scenery(tmp_path / "scenery", per_class=2)
+    unknown = plumbline.train("--dataset", folder, "--recipe", "probe", "--backbone", "resnet-5000")
+    assert unknown.returncode == 2
+    assert "efficientnet-lite0" in unknown.stdout + unknown.stderr
+    small = plumbline.train("--dataset", folder, "--recipe", "probe", "--image-size", "16")
+    assert small.returncode == 2
+    assert "64 pixels and more" in small.stdout + small.stderr
