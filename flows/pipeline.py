@@ -16,7 +16,7 @@ from tasks.audit import audit
 from tasks.core import recipes
 from tasks.core.config import ExportInput, RecipeName
 from tasks.core.data.sources import resolve
-from tasks.core.model.backbones import catalog
+from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
 from tasks.core.model.selection import candidates
@@ -162,12 +162,16 @@ def validate(settings: RunSettings) -> None:
     """Refuse what cannot be done, before anything starts.
 
     Raises:
-        UsageError: A source, an export format, a number of folds or a TF_CONFIG that cannot be used.
+        UsageError: A source, a backbone, an export format, a number of folds or a TF_CONFIG that cannot be
+            used.
+        ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)
+    if settings.train.weights:
+        weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
     cross_predict_stage.check_folds(settings.folds)
 
 

@@ -115,7 +115,7 @@ class RunnerName(StrEnum):
 # Parameters that change where and when a run happens, and nothing of what comes out.
 NON_OUTPUT_PARAMETERS = (
     *("workspace", "refresh", "if_running", "time_limit", "dry_run", "overfit_batch"),
-    *("runner", "workers", "address"),
+    *("runner", "workers", "address", "weights"),
 )
 
 
@@ -218,7 +218,11 @@ class TrainSettings(Checked):
             fast that is best on images it has not seen. probe: a linear classifier of a pretrained
             backbone's features, in seconds. finetune: the backbone's upper blocks are trained too. From
             scratch, cheap to accurate: flash, fast, good, best; textbook is the CNN of tutorials.
-        backbone: The pretrained network of probe and finetune: efficientnet-lite0.
+        backbone: The pretrained network of probe and finetune: efficientnet-lite0, efficientnetv2-b0,
+            mobilenetv3-small, convnext-tiny, or for probe a .keras file of your own that makes features
+            (N, D) of photos (N, H, W, 3) with pixel values of 0 to 255.
+        weights: A file with the backbone's weights, for a machine without a network. It must have the
+            published checksum; a copy is kept for later runs.
         budget: Minutes that auto may spend on the comparison and the training, as estimated before each
             of them starts.
         epochs: Passes over the training images; fractions are allowed. Default: the recipe's.
@@ -238,6 +242,7 @@ class TrainSettings(Checked):
 
     recipe: RecipeName = RecipeName.auto
     backbone: str = "efficientnet-lite0"
+    weights: Path | None = None
     budget: float = limited(5.0, above=0, high=10_000)
     epochs: float | None = limited(None, above=0, high=10_000)
     batch_size: int | None = limited(None, 1, 65_536)

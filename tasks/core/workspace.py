@@ -12,6 +12,7 @@ from pathlib import Path
 
 VARIABLE = "PLUMBLINE_WORKSPACE"
 MIRRORS = "PLUMBLINE_MIRROR"
+CACHE = "PLUMBLINE_CACHE"
 DEFAULT = "workspace"
 # One slash is enough, since pathlib joins two into one. A scheme has two or more letters, a drive only one.
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
@@ -82,9 +83,14 @@ class Workspace:
 
 
 def mirrors() -> Path:
-    """Return the folder of this machine's mirrors: PLUMBLINE_MIRROR, else one in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "plumbline"
-    return Path(os.environ.get(MIRRORS) or cache).expanduser().resolve()
+    """Return the folder of this machine's mirrors: PLUMBLINE_MIRROR, else the machine's cache folder."""
+    return Path(os.environ.get(MIRRORS) or cache()).expanduser().resolve()
+
+
+def cache() -> Path:
+    """Return the folder that this machine's workspaces share: PLUMBLINE_CACHE, else in the user's cache."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "plumbline"
+    return Path(os.environ.get(CACHE) or default).expanduser().resolve()
 
 
 def folder_name(address: str) -> str:

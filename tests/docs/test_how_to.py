@@ -30,6 +30,7 @@ NOT_CODE = shutil.ignore_patterns("__pycache__")
 HOW_TO = pages.ROOT / "docs" / "how-to"
 CATALOG, FACTORY = "tasks/core/data/sources/catalog.py", "tasks/core/data/readers/factory.py"
 TOUCHED = {
+    "backbone": {"tasks/core/model/backbones/catalog.py"},
     "dataset": {CATALOG},
     "input-format": {FACTORY, "tasks/core/data/readers/npz.py"},
     "metric": {"tasks/core/metrics/classification.py"},
@@ -51,6 +52,7 @@ import json
 from dataclasses import asdict
 from tasks.core.data.readers.factory import READERS
 from tasks.core.data.sources.catalog import DATASETS
+from tasks.core.model.backbones.catalog import BACKBONES
 from tasks.core.recipes import RECIPES
 from tasks.core.stage import code_hash
 from tasks.core.stage.stages import PARTS, STAGES
@@ -59,6 +61,7 @@ parts = {stage.name: stage for stage in (*STAGES, *PARTS)}
 parts |= {f"normalize, {name}": reader for name, reader in READERS.items()}
 record = {name: [code_hash.hashes(*part.modules), part.libraries] for name, part in parts.items()}
 record |= {f"train with {name}": recipe.parameters() for name, recipe in RECIPES.items()}
+record |= {f"embed with {name}": asdict(backbone) for name, backbone in BACKBONES.items()}
 record |= {f"download {name}": asdict(dataset) for name, dataset in DATASETS.items()}
 print(json.dumps([str(code_hash.ROOT), record]))
 """
@@ -138,7 +141,7 @@ def test_code_of_the_how_tos_passes_the_checks_and_its_own_tests(copy: Path) -> 
     run_python(copy, "-m", "ruff", "format", "--check", "--no-cache", *files)
     run_python(copy, "-m", "ruff", "check", "--no-cache", *files)
     run_python(copy, "-c", LINT_IMPORTS, "--no-cache")
-    assert "4 passed" in run_python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/core")
+    assert "5 passed" in run_python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/core")
 
 
 def test_dataset_how_to_downloads_and_normalizes(copy: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ NOT_INGREDIENTS = (
     *(f"model.devices.{name}" for name in ("gpu", "runtime", "signals", "tf_config")),
     "model.training.log",  # messages during training
     # A backbone's declaration and the hash of its weights are digested as values.
-    *("model.backbones.catalog", "model.backbones.weights"),
+    *(f"model.backbones.{name}" for name in ("catalog", "declaration", "user_file", "weights")),
     "model.features.feature_store",  # how features are kept
 )
 LOGGERS = {"log", "logging"}

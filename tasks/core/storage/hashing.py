@@ -1,10 +1,35 @@
-"""SHA-256 of files and digests of JSON values."""
+"""Checksums of files and digests of JSON values."""
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+SPOKEN = {"sha256": "SHA-256", "md5": "MD5"}
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What the content of a file must hash to. MD5 finds damage, but no forgery.
+
+    Args:
+        algorithm: The hash.
+        value: Its hexadecimal digits in lower case.
+    """
+
+    algorithm: Literal["sha256", "md5"]
+    value: str
+
+    def of(self, path: Path) -> "Checksum":
+        """The checksum of a file by the same algorithm; the file is read in chunks."""
+        with path.open("rb") as file:
+            return Checksum(self.algorithm, hashlib.file_digest(file, self.algorithm).hexdigest())
+
+    def __str__(self) -> str:
+        """Such as "SHA-256 e3b0c4"."""
+        return f"{SPOKEN[self.algorithm]} {self.value}"
 
 
 def digest_of(value: Any) -> str:

@@ -7,6 +7,7 @@ tensorflow/datasets' `url_checksums`.
 from dataclasses import dataclass
 
 from tasks.core.data.readers.array_format import ArrayFormat
+from tasks.core.storage.hashing import Checksum
 
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100 = """
@@ -37,14 +38,21 @@ class RemoteFile:
     Args:
         name: The name under which it is kept.
         urls: Addresses of identical bytes, the preferred one first.
-        bytes: Its size.
-        sha256: 64 hexadecimal digits.
+        bytes: Its size; 0 if its publisher names none.
+        sha256: 64 hexadecimal digits; empty if its publisher names none.
+        md5: 32 hexadecimal digits, for a file without a published SHA-256.
     """
 
     name: str
     urls: tuple[str, ...]
     bytes: int
     sha256: str
+    md5: str = ""
+
+    @property
+    def checksum(self) -> Checksum:
+        """What its content must hash to."""
+        return Checksum("sha256", self.sha256) if self.sha256 else Checksum("md5", self.md5)
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,16 @@ def fetch(
     *,
     retry_policy: RetryPolicy | None = None,
     progress: Progress = ignore_progress,
+    by_hand: str = "--archive FILE",
 ) -> int:
     """Download `file` to `destination`. If several processes call it at once, one of them downloads.
 
     Args:
-        file: Addresses, size and SHA-256.
+        file: Addresses, size and checksum.
         destination: The final path. It only ever holds verified bytes, and is trusted if it exists.
         retry_policy: When to leave an address; the defaults if None.
         progress: Called with bytes so far and in all, and a note of the rate and the time left.
+        by_hand: The option that takes the file from the user, for error messages.
 
     Returns:
         Bytes received over the network; 0 if the file existed.
@@ -48,7 +50,7 @@ def fetch(
         ChecksumError: No address has the file, and at least one has another file instead.
         DataError: No address has the file, or the disk has no room for it.
     """
-    with lock.exclusive(destination.parent.parent / f".{file.sha256}.lock"):
+    with lock.exclusive(destination.parent.parent / f".{file.checksum.value}.lock"):
         if destination.exists():
             return 0
         partial = Partial.open(file, destination)
@@ -56,8 +58,9 @@ def fetch(
         timeout = (retry_policy or RetryPolicy()).read_timeout
         with httpx.Client(follow_redirects=True, timeout=timeout) as client:
             transfer = Transfer(client, partial, retry_policy or RetryPolicy(), progress)
-            log.info("downloading %s (%.1f MB)", file.name, file.bytes / 1e6)
-            _AddressSearch(partial, transfer).run()
+            size = f"{file.bytes / 1e6:.1f} MB" if file.bytes else "of unknown size"
+            log.info("downloading %s (%s)", file.name, size)
+            _AddressSearch(partial, transfer, by_hand).run()
     return transfer.received
 
 
@@ -68,6 +71,7 @@ class _AddressSearch:
     Args:
         partial: The file.
         transfer: Fills it.
+        by_hand: The option that takes the file from the user.
         problems: The latest problem with each address.
         unusable: Addresses that are not tried again in this search.
         wrong_file: Whether an address had another file.
@@ -75,6 +79,7 @@ class _AddressSearch:
 
     partial: Partial
     transfer: Transfer
+    by_hand: str
     problems: dict[str, str] = field(default_factory=dict)
     unusable: set[str] = field(default_factory=set)
     wrong_file: bool = False
@@ -102,7 +107,7 @@ class _AddressSearch:
                 return self._finish(url)
             except ConnectionLost as error:
                 progressed = self.partial.size - before >= min(
-                    policy.min_progress, self.partial.file.bytes // 100
+                    policy.min_progress, self.partial.total // 100 or policy.min_progress
                 )
                 failures = 1 if progressed else failures + 1
                 self.problems[url] = str(error)
@@ -124,28 +129,28 @@ class _AddressSearch:
 
     def _finish(self, url: str) -> bool:
         is_mixed = self.partial.contributors != [url]
-        wrong_sha256 = self.partial.finish()
-        if not wrong_sha256:
-            log.info("%s is verified: SHA-256 %s", self.partial.file.name, self.partial.file.sha256)
+        wrong_checksum = self.partial.finish()
+        if wrong_checksum is None:
+            log.info("%s is verified: %s", self.partial.file.name, self.partial.file.checksum)
             return True
         if is_mixed:
             self.partial.single_source = True
             self.partial.save()
             raise ConnectionLost("the bytes of several addresses do not form the file")
-        self.partial.refuse(url, f"other bytes, SHA-256 {wrong_sha256}")
+        self.partial.refuse(url, f"other bytes, {wrong_checksum}")
         raise WrongFile(self.partial.refused[url])
 
     def _failure(self) -> DataError | NetworkError:
         file = self.partial.file
         parts = {
-            "expected": f"{file.bytes} bytes with SHA-256 {file.sha256}",
+            "expected": (f"{file.bytes} bytes with " if file.bytes else "") + str(file.checksum),
             "found": "; ".join(f"{url}: {why}" for url, why in self.problems.items()),
-            "todo": "get the file from another source and pass it with --archive FILE",
+            "todo": f"get the file from another source and pass it with {self.by_hand}",
         }
         if self.unusable < set(file.urls):
             parts |= {
                 "done": f"{self.partial.size} bytes are kept; the next attempt resumes there",
-                "todo": "check the network and run again, or pass the file with --archive FILE",
+                "todo": f"check the network and run again, or pass the file with {self.by_hand}",
             }
             return NetworkError(f"{file.name} could not be downloaded", **parts)
         self.partial.discard()

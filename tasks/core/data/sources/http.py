@@ -102,7 +102,7 @@ class Transfer:
             ConnectionLost, TooSlow, MirrorUnusable: The address did not deliver.
         """
         self.partial.prepare(url)
-        if self.partial.size == self.partial.file.bytes:
+        if self.partial.total and self.partial.size == self.partial.total:
             return
         headers = {"Accept-Encoding": "identity", "Range": f"bytes={self.partial.size}-"}
         try:
@@ -113,12 +113,12 @@ class Transfer:
             raise MirrorUnusable(str(error)) from error
         except httpx.TransportError as error:
             raise ConnectionLost(str(error) or type(error).__name__) from error
-        if self.partial.size < self.partial.file.bytes:
-            raise ConnectionLost(f"ended after {self.partial.size} of {self.partial.file.bytes} bytes")
+        if self.partial.size < self.partial.total:
+            raise ConnectionLost(f"ended after {self.partial.size} of {self.partial.total} bytes")
 
     def _begin(self, response: httpx.Response) -> int:
         """Check status and announced size. Returns the byte of the file at which the response starts."""
-        status, expected = response.status_code, self.partial.file.bytes
+        status = response.status_code
         if status in PERMANENT_STATUSES:
             raise MirrorUnusable(f"HTTP {status}")
         if status == 416:  # the partial file is larger than the host's file
@@ -126,31 +126,33 @@ class Transfer:
         if status not in (200, 206):
             raise ConnectionLost(f"HTTP {status}")
         start, total = _announced(response)
-        if total not in (None, expected):
+        if total is not None and total != (self.partial.total or total):
             raise WrongFile(f"{total} bytes")
+        if total is not None:
+            self.partial.announce(total)
         if start > self.partial.size:
             raise MirrorUnusable(f"a part from byte {start} on, which was not requested")
         return start
 
     def _take(self, url: str, response: httpx.Response, start: int, accept_slow: bool) -> None:
         """Append the new bytes. A host that ignores Range sends known bytes again, which are skipped."""
-        size, expected = self.partial.size, self.partial.file.bytes
+        size, expected = self.partial.size, self.partial.total
         meter, display, to_skip = Meter(self.retry_policy.slow_seconds), Meter(1.0), size - start
         with self.partial.path.open("ab", buffering=0) as sink:
             for chunk in response.iter_raw():
                 self.received += len(chunk)
                 new_bytes, to_skip = chunk[to_skip:], max(0, to_skip - len(chunk))
                 size += len(new_bytes)
-                if size > expected:
+                if 0 < expected < size:
                     raise WrongFile(f"more than {expected} bytes")
                 if new_bytes:
                     self.partial.contribute(url)
                     sink.write(new_bytes)
                 if display.add(len(chunk)):
-                    self.progress(size, expected, _note(display.rate, expected - size))
+                    self.progress(size, expected or size, _note(display.rate, max(0, expected - size)))
                 if meter.add(len(chunk)):
                     self._check_rate(meter.rate, accept_slow)
-        self.progress(size, expected, "")
+        self.progress(size, expected or size, "")
 
     def _check_rate(self, rate: float, accept_slow: bool) -> None:
         if rate < self.retry_policy.dead_rate:

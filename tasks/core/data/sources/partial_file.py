@@ -1,6 +1,6 @@
 """A partially downloaded file beside its destination.
 
-It outlives the process, and gets its final name only after its SHA-256 was verified.
+It outlives the process, and gets its final name only after its checksum was verified.
 """
 
 import json
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.core.data.sources.catalog import RemoteFile
-from tasks.core.storage import atomic, hashing
+from tasks.core.storage import atomic
+from tasks.core.storage.hashing import Checksum
 
 
 @dataclass
@@ -18,10 +19,11 @@ class Partial:
     Args:
         file: The complete file.
         destination: Its final path.
-        refused: Addresses whose bytes had another SHA-256, with the reason.
+        refused: Addresses whose bytes had another checksum, with the reason.
         contributors: Addresses whose bytes are in the partial file.
         single_source: Whether each address must fill the file alone. True once the bytes of several addresses
             did not form the file; it then becomes clear which one is wrong.
+        announced: The size that a host announced, for a file of which no size is declared; 0 for none.
     """
 
     file: RemoteFile
@@ -29,6 +31,7 @@ class Partial:
     refused: dict[str, str] = field(default_factory=dict)
     contributors: list[str] = field(default_factory=list)
     single_source: bool = False
+    announced: int = 0
 
     @classmethod
     def open(cls, file: RemoteFile, destination: Path) -> "Partial":
@@ -50,6 +53,11 @@ class Partial:
         return self.destination.with_name(f".{self.destination.name}.part.json")
 
     @property
+    def total(self) -> int:
+        """Size of the complete file; 0 if it is not known yet."""
+        return self.file.bytes or self.announced
+
+    @property
     def size(self) -> int:
         """Bytes so far."""
         return self.path.stat().st_size if self.path.exists() else 0
@@ -60,6 +68,7 @@ class Partial:
             "refused": self.refused,
             "contributors": self.contributors,
             "single_source": self.single_source,
+            "announced": self.announced,
         }
         atomic.write_bytes(self.notes, json.dumps(notes).encode())
 
@@ -74,6 +83,12 @@ class Partial:
             self.contributors.append(url)
             self.save()
 
+    def announce(self, size: int) -> None:
+        """Record the size that a host announced."""
+        if size != self.total:
+            self.announced = size
+            self.save()
+
     def refuse(self, url: str, why: str) -> None:
         """Never use `url` again for this file, in later processes either."""
         self.refused[url] = why
@@ -82,7 +97,7 @@ class Partial:
     def restart(self) -> None:
         """Start again at byte 0."""
         self.path.unlink(missing_ok=True)
-        self.contributors = []
+        self.contributors, self.announced = [], 0
         self.save()
 
     def discard(self) -> None:
@@ -90,18 +105,18 @@ class Partial:
         self.path.unlink(missing_ok=True)
         self.notes.unlink(missing_ok=True)
 
-    def finish(self) -> str:
-        """Move the complete file to its destination if its SHA-256 is right; restart otherwise.
+    def finish(self) -> Checksum | None:
+        """Move the complete file to its destination if its checksum is right; restart otherwise.
 
         Returns:
-            Empty if it was right, else its wrong SHA-256.
+            None if it was right, else its wrong checksum.
         """
-        sha256 = hashing.sha256_file(self.path)
-        if sha256 != self.file.sha256:
+        found = self.file.checksum.of(self.path)
+        if found != self.file.checksum:
             self.restart()
-            return sha256
+            return found
         atomic.sync(self.path)
         self.path.replace(self.destination)
         atomic.sync(self.destination.parent)
         self.notes.unlink(missing_ok=True)
-        return ""
+        return None

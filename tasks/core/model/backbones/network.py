@@ -6,7 +6,7 @@ import keras
 
 from tasks.core.errors import DataError
 from tasks.core.model.backbones import weights
-from tasks.core.model.backbones.catalog import Backbone
+from tasks.core.model.backbones.declaration import Backbone
 
 
 def build(backbone: Backbone, image_size: int, policy: str = "float32") -> keras.Model:
@@ -28,7 +28,7 @@ def build(backbone: Backbone, image_size: int, policy: str = "float32") -> keras
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        model = import_module(backbone.module).build(path, image_size)
+        model = import_module(backbone.module).build(backbone, path, image_size)
     finally:
         keras.config.set_dtype_policy(previous_policy)
     _check(model, backbone)

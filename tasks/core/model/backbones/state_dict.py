@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from tasks.core.errors import FormatError
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+# What `pickle` and the steps after it raise for damaged files.
+UNREADABLE = (
+    *(pickle.UnpicklingError, struct.error, ValueError, KeyError, EOFError, TypeError, AttributeError),
+    *(IndexError, OverflowError, MemoryError),
+)
 DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
@@ -49,7 +54,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
             return _read(file)
-    except (pickle.UnpicklingError, struct.error, ValueError, KeyError, EOFError, TypeError) as error:
+    except UNREADABLE as error:
         raise FormatError(
             f"{path.name} is no state dict in PyTorch's format before version 1.6",
             expected="named arrays of float32 and int64",

@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.core.config import EmbedSettings, Fit, Precision
 from tasks.core.data.decode import Target
 from tasks.core.model.backbones import catalog
-from tasks.core.model.backbones.catalog import Backbone
+from tasks.core.model.backbones.declaration import Backbone
 from tasks.core.model.features.feature_store import FeatureStore
 from tasks.core.stage import code_hash
 from tasks.core.stage.handles import TensorCache
@@ -42,9 +42,10 @@ class FeatureKind:
     @classmethod
     def of(cls, settings: EmbedSettings, tensors: TensorCache) -> "FeatureKind":
         """The kind that a run asks for; grey pictures are never mirrored."""
-        image_size = settings.image_size or catalog.find(settings.backbone).image_size
+        backbone = catalog.find(settings.backbone)
+        image_size = settings.image_size or backbone.image_size
         views = 2 if tensors.shape[2] == 3 else 1
-        return cls(settings.backbone, image_size, views, settings.precision, str(tensors.fit))
+        return cls(backbone.name, image_size, views, settings.precision, str(tensors.fit))
 
     @property
     def declaration(self) -> Backbone:
@@ -53,7 +54,7 @@ class FeatureKind:
 
     def record(self) -> dict[str, str | int]:
         """The kind as JSON values, with the hash of the weights."""
-        weights = {"weights": self.declaration.weights.sha256}
+        weights = {"weights": self.declaration.weights.checksum.value}
         return asdict(self) | weights | {"precision": str(self.precision)}
 
     @property

@@ -88,7 +88,8 @@ def _cpu_seconds(settings: TrainSettings, tensors: TensorCache) -> dict[RecipeNa
     """Estimated CPU-seconds of each candidate's comparison and training."""
     backbone = catalog.find(settings.backbone)
     side = float(np.sqrt(tensors.shape[0] * tensors.shape[1])) / PASS_SIDE
-    per_pass = {RecipeName.finetune: backbone.pass_seconds, FROM_SCRATCH: PASS_SECONDS * side**2}
+    per_pass = {RecipeName.finetune: backbone.pass_seconds} if backbone.trunk else {}
+    per_pass |= {FROM_SCRATCH: PASS_SECONDS * side**2}
     seconds = {RecipeName.probe: 1.0}
     for name, seconds_per_pass in per_pass.items():
         recipe = recipes.resolve(replace(settings, recipe=name), tensors.train)

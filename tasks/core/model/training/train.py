@@ -18,6 +18,7 @@ from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.tensors.folds import members
 from tasks.core.errors import UsageError
+from tasks.core.model.backbones import catalog, licences
 from tasks.core.model.devices import runtime
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Audit, Features, RawDataset, TensorCache, TrainedModel
@@ -122,7 +123,8 @@ def train(
         masks, digest = _masks(settings, audit), training_ingredients.digest
         job = loop.TrainingJob(tensors, settings, masks, checkpoints, digest, _held_out(tensors, held_out))
         facts = loop.train(job, _material(job, features, raw, workspace, progress), staging, progress)
-        if settings.recipe is RecipeName.finetune and not held_out:
+        if features is not None and settings.recipe is RecipeName.finetune and not held_out:
+            licences.write_notice(catalog.find(features.backbone), staging)
             _discard_maps(features, tensors, workspace)
         return facts
 

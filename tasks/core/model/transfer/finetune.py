@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tasks.core.data.tensors.cache import RowView, Split, open_split
 from tasks.core.errors import DataError
 from tasks.core.model.backbones import catalog, network
-from tasks.core.model.backbones.catalog import Backbone
+from tasks.core.model.backbones.declaration import Backbone
 from tasks.core.model.features import maps
 from tasks.core.model.transfer import probe, published
 from tasks.core.model.transfer.head import Head
