@@ -76,6 +76,14 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         "the store of features, one row per photo, for all runs; may be deleted",
         {"*.parquet": "image_id, features"},
     ),
+    "feature_audits/<digest>/": (
+        "duplicates, leaks and outliers by features",
+        {
+            "duplicates.parquet": "the pairs of the audit and those by features",
+            "{train,val,test}.leaks.npy": "bool (N,): whether the image leaks, by pixels or by features",
+            "outliers.parquet": "split, row, label, and similarity to the 20 nearest of the class, -1..1",
+        },
+    ),
     "selections/<digest>/": ("the comparison of recipes", {"candidates.parquet": "see below"}),
     "label_issues/<digest>/": (
         "labels in doubt",
@@ -136,7 +144,7 @@ DUPLICATES = {
     "row_a": "row of the first image in the arrays of its split",
     "split_b": "split of the second image: the same, or a later one of train, val, test",
     "row_b": "row of the second image in the arrays of its split",
-    "kind": '"exact": the same content; "near": alike',
+    "kind": '"exact": the same content; "near": alike; "similar": one scene, by features',
     "distance": "0 if exact; else above 0 and at most 1, which is the largest distance that counts",
 }
 ISSUES = {
@@ -216,9 +224,9 @@ One row per image. {rows}
 That of a listing has one row per file that is no image, that of tensors one per image with a problem
 ([Data](data.md#quarantine)). {quarantine}
 
-### audits/&lt;digest&gt;/duplicates.parquet
+### duplicates.parquet, of audits/&lt;digest&gt; and feature_audits/&lt;digest&gt;
 
-One row per pair of duplicates, the closest first. {duplicates}
+One row per pair of duplicates, the closest first; the pairs by features are the last. {duplicates}
 
 ### label_issues/&lt;digest&gt;/label_issues.parquet
 
