@@ -9,6 +9,7 @@ from tasks.core.data.audit import duplicate_table
 from tasks.core.data.files import quarantine_table
 from tasks.core.data.tensors import normalize
 from tasks.core.model.inference import predict_batch
+from tasks.core.reports import label_next
 from tasks.core.runs import tables
 from tasks.core.stage.stages import PARTS, STAGES
 
@@ -170,6 +171,16 @@ PREDICTIONS = {
     "problem": "why the image is unreadable; otherwise null",
     "model": "version of the model",
 }
+LABEL_NEXT = {
+    "rank": "order of the choice, from 1",
+    "path": "absolute path, or address, of the file",
+    "row": "row in a parquet file; null for an image file",
+    "predicted_class_name": "name of the most probable class",
+    "probability": "its probability, 0..1",
+    "second_class_name": "name of the second most probable class",
+    "second_probability": "its probability, 0..1",
+    "margin": "difference of the two probabilities, 0..1",
+}
 TABLES = {
     "runs": "One row per run.",
     "epochs": "One row per epoch of every training.",
@@ -239,6 +250,9 @@ empty column `corrected_class_name` ([Data](data.md#correct-labels)).
 
 `plumbline predict` adds one row per image to the folder `--out`, which opens as one table:
 `pandas.read_parquet("predictions")`. {predictions}
+
+With `--label-next`, a batch has a table of images that are worth a label, `_label_next.parquet`, and a
+contact sheet of them, `_label_next.html` ([Prediction](predict-and-drift.md#label-next)). {label_next}
 """
 
 
@@ -289,6 +303,7 @@ def page() -> str:
         quarantine=columns_of(quarantine_table.SCHEMA, QUARANTINE),
         duplicates=columns_of(duplicate_table.SCHEMA, DUPLICATES),
         issues=columns((name, *column) for name, column in ISSUES.items()),
+        label_next=columns_of(label_next.SCHEMA, LABEL_NEXT),
         predictions=columns_of(predict_batch.SCHEMA, PREDICTIONS),
     )
     # Versions of pyarrow differ in the name of a list's values.
