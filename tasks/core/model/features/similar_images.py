@@ -14,8 +14,8 @@ from tasks.core.progress import Progress, ignore_progress
 # pairs of the photos themselves show one scene, and the first pair that does not has 0.55.
 BASE, DEVIATIONS = 0.44, 3.0
 MIN_IMAGES = 100  # with fewer, copies and photos of one class are not told apart
-# Among 15 foreign photos, planted in turn, the similarity to the 20 nearest of the class finds 3 in flowers
-# and 14 in CIFAR-10 and lists 3 of 1,250 and 31 of 3,000 others; to the 5 nearest, 0 and 13, and 6 and 39.
+# Of 15 foreign photos, the similarity to the 20 nearest finds 3 among 1,250 flowers, beside 3 others, and 14
+# among 3,000 images of CIFAR-10, beside 31. With the 5 nearest it finds 0 beside 6, and 13 beside 39.
 NEIGHBOURS = 20
 FENCE = 1.0  # interquartile ranges below the quartile: from there on an image is an outlier
 MIN_CLASS = 2 * NEIGHBOURS  # with fewer images of a class, it has no outliers
