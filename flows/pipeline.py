@@ -1,8 +1,8 @@
 """The whole chain of stages, and what the training and sweep flows share.
 
-`train_pipeline` is a training run: download, normalize, audit, embed, select, train, evaluate, cross_predict,
-label_issues, profile, export, promote, report. A stage is called by `run.execute`, which reuses its output
-where nothing that decides it has changed.
+`train_pipeline` is a training run: download, normalize, audit, embed, feature_audit, select, train, evaluate,
+cross_predict, label_issues, profile, export, promote, report. A stage is called by `run.execute`, which
+reuses its output where nothing that decides it has changed.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,7 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    FeatureAudit,
     Features,
     Profile,
     RawDataset,
@@ -41,6 +42,7 @@ from tasks.download import download
 from tasks.embed import embed
 from tasks.evaluate import evaluate
 from tasks.export import export
+from tasks.feature_audit import feature_audit
 from tasks.label_issues import label_issues
 from tasks.normalize import normalize
 from tasks.orchestration import finish
@@ -70,10 +72,12 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     if unchanged := run.unchanged(raw):
         return finish.finish_unchanged(run, raw, unchanged)
     tensors, audited = prepare_data(run, settings, raw)
-    settings, features, selected = choose_recipe(run, settings, raw, tensors, audited)
+    settings, features, by_features, selected = choose_recipe(run, settings, raw, tensors, audited)
     training = with_time_limit(train, settings.control.time_limit)
-    trained = run.execute(training, tensors, settings.train, audited, features, raw)
-    return evaluate_and_promote(run, settings, raw, tensors, audited, trained, features, selected)
+    trained = run.execute(training, tensors, settings.train, by_features or audited, features, raw)
+    return evaluate_and_promote(
+        run, settings, raw, tensors, audited, trained, features, selected, by_features
+    )
 
 
 def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
@@ -84,17 +88,18 @@ def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[Tens
 
 def choose_recipe(
     run: Run, settings: TrainRunSettings, raw: RawDataset, tensors: TensorCache, audited: Audit
-) -> tuple[TrainRunSettings, Features | None, Selection | None]:
-    """Settings with a recipe, features if it needs them, and the comparison if there was one."""
+) -> tuple[TrainRunSettings, Features | None, FeatureAudit | None, Selection | None]:
+    """Settings with a recipe, features and an audit by them if it needs them, and the comparison if any."""
     settings = settings.with_train(candidates.settled(settings.train, tensors))
     if not recipes.may_be_pretrained(settings.train.recipe):
-        return settings, None, None
+        return settings, None, None, None
     features = run.execute(embed, raw, tensors, settings.embed, settings.runner)
+    by_features = run.execute(feature_audit, tensors, audited, features)
     if settings.train.recipe is not RecipeName.auto:
-        return settings, features, None
-    selected = run.execute(select, tensors, settings.train, audited, features, raw)
+        return settings, features, by_features, None
+    selected = run.execute(select, tensors, settings.train, by_features, features, raw)
     chosen = replace(settings.train, recipe=RecipeName(selected.recipe))
-    return settings.with_train(chosen), features, selected
+    return settings.with_train(chosen), features, by_features, selected
 
 
 def evaluate_and_promote(
@@ -106,6 +111,7 @@ def evaluate_and_promote(
     trained: TrainedModel,
     features: Features | None = None,
     selected: Selection | None = None,
+    by_features: FeatureAudit | None = None,
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
     folds, formats = settings.folds, settings.publish.exports
@@ -124,6 +130,7 @@ def evaluate_and_promote(
         *(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues),
         features=features,
         selected=selected,
+        feature_audit=by_features,
     )
     return finish.finish(run, inputs, run.execute(report, inputs))
 

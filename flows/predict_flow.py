@@ -27,7 +27,7 @@ from tasks.core.operations.command_line import documented
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage.mirror import open_workspace
 from tasks.display import console, dashboard
-from tasks.predict import compare, pending_batches, predict, validate_request
+from tasks.predict import choose_to_label, compare, pending_batches, predict, validate_request
 
 
 @flow(name="predict-images", flow_run_name="{dataset} {model}")
@@ -38,6 +38,7 @@ def predict_flow(
     out: Path = Path("predictions"),
     abstain: float | None = None,
     threshold: float | None = None,
+    label_next: int = 0,
     workspace: Path | None = None,
 ) -> dict[str, Any]:
     """Classify images with a published model; the predictions are added to a folder of parquet files.
@@ -53,6 +54,8 @@ def predict_flow(
         abstain: Give no answer to images of low confidence, so that the error rate of the answers stays below
             this rate: 0.01, 0.02, 0.05 or 0.1. The validation images must support a threshold for it.
         threshold: Instead of --abstain, the confidence, 0 to 1, below which no answer is given.
+        label_next: How many images to name that are worth a label next: the model is unsure about them, and
+            they are unlike each other. They get a table and a contact sheet in the batch. At most 1000.
         workspace: The workspace with the models: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
 
@@ -61,23 +64,26 @@ def predict_flow(
         text per batch; and `out`, the folder.
     """
     open_workspace(workspace)
-    request, version = validate_request(images, dataset, model, abstain, threshold)
+    request, version = validate_request(images, dataset, model, abstain, threshold, label_next)
     out = out.expanduser().absolute()
     with prediction_table.locked_folder(out):
-        batches = [predict_one_batch(batch, version) for batch in pending_batches(request, out)]
+        batches = [predict_one_batch(batch, version, label_next) for batch in pending_batches(request, out)]
     if not batches:
         console.log.info("nothing to do: %s already has the predictions of all images", out)
     totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
     return totals | {"drift": [batch["drift"] for batch in batches], "out": str(out)}
 
 
-def predict_one_batch(batch: Batch, version: ModelVersion) -> dict[str, Any]:
+def predict_one_batch(batch: Batch, version: ModelVersion, label_next: int = 0) -> dict[str, Any]:
     """Predict one batch, compare it with the model's profile, and show the results.
 
     Returns:
         The counts of `Batch.counts`, and `drift`, the comparison as text.
     """
-    predict(batch, version)
+    predict(batch, version, with_candidates=label_next > 0)
+    if label_next:
+        chosen = choose_to_label(batch, version, label_next)
+        console.log.info("to label next: %s of %s images", f"{chosen:,}", f"{batch.images:,}")
     drift = compare(batch, version)
     counts = batch.counts()
     dashboard.publish_predictions(batch, counts, drift)

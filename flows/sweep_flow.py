@@ -41,6 +41,7 @@ from tasks.core.sweep.space import Trial
 from tasks.display import console
 from tasks.download import download
 from tasks.embed import embed
+from tasks.feature_audit import feature_audit
 from tasks.orchestration import trials
 from tasks.orchestration.run import Run
 from tasks.orchestration.settings import SweepSettings, groups_of, with_parameters
@@ -91,19 +92,22 @@ def sweep_pipeline(run: Run, settings: SweepSettings, plan: list[Trial], command
     tensors, audited = prepare_data(run, settings, raw)
     began = time.perf_counter()
     features = features_of_trials(run, settings, raw, tensors, plan)
-    inputs = trials.TrialInputs(tensors, audited, features, raw)
+    by_features = run.execute(feature_audit, tensors, audited, features) if features else None
+    inputs = trials.TrialInputs(tensors, by_features or audited, features, raw)
     results = trials.run_trials(run, trial, plan, inputs, settings.runner)
     facts = {"sweep": run.run_id, "command": command_line, "wall_seconds": time.perf_counter() - began}
-    table = ranking.trials_table(results, tensors, audited, settings.runner.runner)
+    table = ranking.trials_table(results, tensors, inputs.audit, settings.runner.runner)
     models = {result.trial.number: result.trained for result in results if result.trained}
     record.append_trials(table, models, tensors.dataset, run.run_id, run.workspace)
     reported = report.write_sweep_report(table, tensors, facts, run.workspace)
     trials.show(reported)
     chosen = plan[ranking.best_trial(table) - 1].settings
     run.adopt_trial(space.parameters(chosen))
-    trained = run.execute(train, tensors, chosen, audited, features, raw)
+    trained = run.execute(train, tensors, chosen, inputs.audit, features, raw)
     settings = settings.with_train(chosen)
-    summary = evaluate_and_promote(run, settings, raw, tensors, audited, trained, features)
+    summary = evaluate_and_promote(
+        run, settings, raw, tensors, audited, trained, features, by_features=by_features
+    )
     return summary | trials.summary_entry(reported)
 
 

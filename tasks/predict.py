@@ -13,7 +13,7 @@ from tasks.core.evaluation import abstention
 from tasks.core.metrics.drift import Drift
 from tasks.core.model.inference import predict_batch
 from tasks.core.registry import registry
-from tasks.core.reports import drift_report
+from tasks.core.reports import drift_report, label_next
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.workspace import Workspace
 from tasks.display.progress import task_progress
@@ -21,7 +21,12 @@ from tasks.orchestration import policies
 
 
 def validate_request(
-    paths: list[str], dataset: str, model: str, abstain: float | None, threshold: float | None
+    paths: list[str],
+    dataset: str,
+    model: str,
+    abstain: float | None,
+    threshold: float | None,
+    to_label: int = 0,
 ) -> tuple[PredictionRequest, ModelVersion]:
     """Resolve the inputs, the model and the threshold, before anything starts.
 
@@ -31,11 +36,13 @@ def validate_request(
         model: A version or an alias.
         abstain: The error rate below which the answers must stay; None for no such limit.
         threshold: The confidence below which no answer is given; None for none.
+        to_label: How many images to label are wanted.
 
     Raises:
-        UsageError: An input that is not there, or a threshold that cannot be had.
+        UsageError: An input that is not there, or a threshold or a number of images that cannot be had.
         RegistryError: No such model.
     """
+    label_next.check_count(to_label)
     inputs.check_inputs(paths)
     version = registry.resolve(dataset, model, Workspace.active())
     lowest = abstention.threshold(version, abstain, threshold)
@@ -54,10 +61,10 @@ def validate_request(
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
     retry_condition_fn=policies.is_network_error,
 )
-def predict(batch: Batch, version: ModelVersion) -> None:
+def predict(batch: Batch, version: ModelVersion, with_candidates: bool = False) -> None:
     """Write the parts of the batch that are missing: one row per image."""
     with task_progress("predict") as progress:
-        predict_batch.predict(batch, version, progress)
+        predict_batch.predict(batch, version, progress, with_candidates=with_candidates)
 
 
 @task(
@@ -68,6 +75,16 @@ def predict(batch: Batch, version: ModelVersion) -> None:
 def compare(batch: Batch, version: ModelVersion) -> Drift:
     """Compare the batch with the profile of the model's images, and write the drift report."""
     return drift_report.write_drift_report(batch, version)
+
+
+@task(
+    task_run_name="label next with {version.dataset} {version.version}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def choose_to_label(batch: Batch, version: ModelVersion, count: int) -> int:
+    """Choose images to label next, and write their table and contact sheet; returns their number."""
+    return label_next.write_label_next(batch, version, count)
 
 
 def pending_batches(request: PredictionRequest, out: Path) -> list[Batch]:

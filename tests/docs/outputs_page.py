@@ -9,6 +9,7 @@ from tasks.core.data.audit import duplicate_table
 from tasks.core.data.files import quarantine_table
 from tasks.core.data.tensors import normalize
 from tasks.core.model.inference import predict_batch
+from tasks.core.reports import label_next
 from tasks.core.runs import tables
 from tasks.core.stage.stages import PARTS, STAGES
 
@@ -75,6 +76,14 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
     "features/<digest>/": (
         "the store of features, one row per photo, for all runs; may be deleted",
         {"*.parquet": "image_id, features"},
+    ),
+    "feature_audits/<digest>/": (
+        "duplicates, leaks and outliers by features",
+        {
+            "duplicates.parquet": "the pairs of the audit and those by features",
+            "{train,val,test}.leaks.npy": "bool (N,): whether the image leaks, by pixels or by features",
+            "outliers.parquet": "split, row, label, and similarity to the 20 nearest of the class, -1..1",
+        },
     ),
     "selections/<digest>/": ("the comparison of recipes", {"candidates.parquet": "see below"}),
     "label_issues/<digest>/": (
@@ -143,7 +152,7 @@ DUPLICATES = {
     "row_a": "row of the first image in the arrays of its split",
     "split_b": "split of the second image: the same, or a later one of train, val, test",
     "row_b": "row of the second image in the arrays of its split",
-    "kind": '"exact": the same content; "near": alike',
+    "kind": '"exact": the same content; "near": alike; "similar": one scene, by features',
     "distance": "0 if exact; else above 0 and at most 1, which is the largest distance that counts",
 }
 ISSUES = {
@@ -168,6 +177,16 @@ PREDICTIONS = {
     "abstained": "whether the model gave no answer because it is not sure enough",
     "problem": "why the image is unreadable; otherwise null",
     "model": "version of the model",
+}
+LABEL_NEXT = {
+    "rank": "order of the choice, from 1",
+    "path": "absolute path, or address, of the file",
+    "row": "row in a parquet file; null for an image file",
+    "predicted_class_name": "name of the most probable class",
+    "probability": "its probability, 0..1",
+    "second_class_name": "name of the second most probable class",
+    "second_probability": "its probability, 0..1",
+    "margin": "difference of the two probabilities, 0..1",
 }
 TABLES = {
     "runs": "One row per run.",
@@ -224,9 +243,9 @@ One row per image. {rows}
 That of a listing has one row per file that is no image, that of tensors one per image with a problem
 ([Data](data.md#quarantine)). {quarantine}
 
-### audits/&lt;digest&gt;/duplicates.parquet
+### duplicates.parquet, of audits/&lt;digest&gt; and feature_audits/&lt;digest&gt;
 
-One row per pair of duplicates, the closest first. {duplicates}
+One row per pair of duplicates, the closest first; the pairs by features are the last. {duplicates}
 
 ### label_issues/&lt;digest&gt;/label_issues.parquet
 
@@ -239,6 +258,9 @@ empty column `corrected_class_name` ([Data](data.md#correct-labels)).
 
 `plumbline predict` adds one row per image to the folder `--out`, which opens as one table:
 `pandas.read_parquet("predictions")`. {predictions}
+
+With `--label-next`, a batch has a table of images that are worth a label, `_label_next.parquet`, and a
+contact sheet of them, `_label_next.html` ([Prediction](predict-and-drift.md#label-next)). {label_next}
 """
 
 
@@ -289,6 +311,7 @@ def page() -> str:
         quarantine=columns_of(quarantine_table.SCHEMA, QUARANTINE),
         duplicates=columns_of(duplicate_table.SCHEMA, DUPLICATES),
         issues=columns((name, *column) for name, column in ISSUES.items()),
+        label_next=columns_of(label_next.SCHEMA, LABEL_NEXT),
         predictions=columns_of(predict_batch.SCHEMA, PREDICTIONS),
     )
     # Versions of pyarrow differ in the name of a list's values.

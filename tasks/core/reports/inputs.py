@@ -11,6 +11,7 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    FeatureAudit,
     Features,
     Handle,
     LabelIssues,
@@ -41,6 +42,7 @@ class ReportInputs:
         label_issues: Images whose label is likely wrong; None if the stage did not run.
         features: Features of the images; None for recipes that train from scratch.
         selected: The comparison of recipes; None if the recipe was given.
+        feature_audit: The audit by features; None without features.
     """
 
     raw: RawDataset
@@ -54,11 +56,22 @@ class ReportInputs:
     label_issues: LabelIssues | None = None
     features: Features | None = None
     selected: Selection | None = None
+    feature_audit: FeatureAudit | None = None
 
     def handles(self) -> list[tuple[Stage[Any], Handle]]:
         """The outputs of the run, each with its stage, in the order of the stages."""
         outputs = [value for value in vars(self).values() if isinstance(value, Handle)]
         return [(stage, handle) for stage in STAGES for handle in outputs if type(handle) is stage.handle]
+
+    @property
+    def whole_audit(self) -> Audit:
+        """The audit with all pairs and leaks that were found, by pixels and by features."""
+        return self.feature_audit or self.audit
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings of the audit and of the audit by features."""
+        return self.audit.findings + (self.feature_audit.findings if self.feature_audit else ())
 
     @property
     def parameters(self) -> dict[str, Any]:

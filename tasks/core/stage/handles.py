@@ -94,6 +94,15 @@ class Audit(Handle):
 
 
 @dataclass(frozen=True)
+class FeatureAudit(Audit):
+    """The audit of a tensor cache, completed by features: it has the pairs and leaks of the audit, too.
+
+    Args:
+        findings: One sentence per finding by features, for the console.
+    """
+
+
+@dataclass(frozen=True)
 class Features(Handle):
     """Features of all images by a backbone: `{train,val,test}.features.npy`, float16 (N, views, D).
 

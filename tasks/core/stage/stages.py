@@ -17,6 +17,7 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    FeatureAudit,
     Features,
     LabelIssues,
     Predictions,
@@ -156,11 +157,21 @@ EMBED = Stage(
     libraries=KERAS,
     option="--recipe probe",
 )
+FEATURE_AUDIT = Stage(
+    "feature_audit",
+    FeatureAudit,
+    "feature_audits",
+    inputs=("normalize", "audit", "embed"),
+    role="feature_audit",
+    modules=("tasks.core.model.features.feature_audit",),
+    libraries=("numpy", "pyarrow"),
+    option="--recipe probe",
+)
 SELECT = Stage(
     "select",
     Selection,
     "selections",
-    inputs=("normalize", "audit", "embed"),
+    inputs=("normalize", "feature_audit", "embed"),
     role="selection",
     modules=("tasks.core.model.selection.select",),
     libraries=("numpy", "scikit-learn", "scipy"),
@@ -170,7 +181,7 @@ TRAIN = Stage(
     "train",
     TrainedModel,
     "training",
-    inputs=("normalize", "audit", "embed"),
+    inputs=("normalize", "audit", "embed", "feature_audit"),
     role="model",
     modules=("tasks.core.model.training.loop",),
     libraries=KERAS,
@@ -229,7 +240,10 @@ REPORT = Stage(
     "report",
     Report,
     "reports",
-    inputs=("download", "normalize", "audit", "train", "evaluate", "label_issues", "export", "promote"),
+    inputs=(
+        *("download", "normalize", "audit", "feature_audit", "train", "evaluate"),
+        *("label_issues", "export", "promote"),
+    ),
     role="report",
     modules=("tasks.core.reports.report",),
     libraries=("matplotlib", "jinja2", "numpy", "pandas", "pillow"),
@@ -237,7 +251,7 @@ REPORT = Stage(
 
 # The stages of a training run, in their order.
 STAGES: tuple[Stage[Any], ...] = (
-    *(DOWNLOAD, NORMALIZE, AUDIT, EMBED, SELECT, TRAIN, EVALUATE, CROSS_PREDICT),
+    *(DOWNLOAD, NORMALIZE, AUDIT, EMBED, FEATURE_AUDIT, SELECT, TRAIN, EVALUATE, CROSS_PREDICT),
     *(LABEL_ISSUES, PROFILE, EXPORT, PROMOTE, REPORT),
 )
 

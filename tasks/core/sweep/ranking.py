@@ -124,7 +124,7 @@ def _row(result: TrialResult, tensors: TensorCache, audit: Audit) -> dict[str, A
 def _val_loss(trained: TrainedModel) -> float:
     """Validation loss of the final weights: of the best epoch with early stopping, else of the last."""
     losses = pd.read_parquet(trained.directory / HISTORY)["val_loss"]
-    early = trained.manifest["ingredients"]["parameters"]["patience"]
+    early = trained.manifest["ingredients"]["parameters"].get("patience")
     return float(losses.min() if early else losses.iloc[-1])
 
 

@@ -16,7 +16,7 @@ SCHEMA = pa.schema(
         "row_a": pa.int64(),
         "split_b": pa.string(),  # the same split, or a later one of train, val, test
         "row_b": pa.int64(),
-        "kind": pa.string(),  # "exact": the same content; "near": a near duplicate
+        "kind": pa.string(),  # "exact": the same content; "near": a near duplicate; "similar": one scene
         "distance": pa.float64(),  # 0 if exact; else between the descriptors, 1 at the radius
     }
 )

@@ -4,6 +4,7 @@
     out/batch=<id>/_batch.json           the request; written first
     out/batch=<id>/_inputs.arrow         every image of the batch, by part (`inputs.InputChunk`)
     out/batch=<id>/_sample-00000.arrow   features of a sample of a part's images, for the drift report
+    out/batch=<id>/_candidates-00000.parquet   a part's least certain images, if images to label are wanted
     out/batch=<id>/_done.json            the result; written last
 
 Programs that read such folders ignore names that begin with "_". An image is predicted once for each model
@@ -105,6 +106,10 @@ class Batch:
     def sample(self, part: int) -> Path:
         """The path of a part's sample."""
         return self.directory / f"_sample-{part:05}.arrow"
+
+    def candidates(self, part: int) -> Path:
+        """The path of a part's candidates for the next labels."""
+        return self.directory / f"_candidates-{part:05}.parquet"
 
     @property
     def missing(self) -> list[int]:

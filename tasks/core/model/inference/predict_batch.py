@@ -19,6 +19,7 @@ from tasks.core.data.inference.images import ImageBatch, image_batches
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.model.inference import predictor, profile
 from tasks.core.model.inference.drift_sample import DriftSample
+from tasks.core.model.inference.label_candidates import LabelCandidates
 from tasks.core.progress import Progress, ProgressMeter, ignore_progress
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage import atomic
@@ -44,13 +45,16 @@ SCHEMA = pa.schema(
 Floats = NDArray[np.float32]
 
 
-def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progress) -> None:
+def predict(
+    batch: Batch, model: ModelVersion, progress: Progress = ignore_progress, *, with_candidates: bool = False
+) -> None:
     """Write the missing parts of a batch, and their samples for the drift report.
 
     Args:
         batch: A batch whose request names the model.
         model: A published version; its manifest has the image shape, the fit and the classes.
         progress: Called with images done.
+        with_candidates: Whether to write the candidates for the next labels, too.
 
     Raises:
         DataError: A parquet file has become unreadable.
@@ -66,6 +70,7 @@ def predict(batch: Batch, model: ModelVersion, progress: Progress = ignore_progr
     sample = None if projection is None else DriftSample(batch, projection)
     meter = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)
     writer = _PartWriter(batch, model.version, tuple(facts["classes"]), sample)
+    writer.candidates = LabelCandidates() if with_candidates else None
     image_source = _images(batch, missing, loaded.size, tuple(facts["shape"]), Fit.of(facts))
     for part, images in threads.prefetch(image_source, PREFETCHED):
         if images is None:
@@ -94,6 +99,7 @@ class _PartWriter:
         self.batch, self.version, self.sample = batch, version, sample
         self.class_names = pa.array(classes, pa.string())
         self.starts = np.cumsum([0, *(images for _, images in batch.parts)])  # first image of each part
+        self.candidates: LabelCandidates | None = None
         self.buffer = _RowBuffer()
         self.done = 0  # images of the current part
         self.writer: pq.ParquetWriter | None = None
@@ -102,19 +108,24 @@ class _PartWriter:
         """Add predictions to the current part."""
         if self.sample is not None:
             self.sample.add(int(self.starts[part]) + self.done, images, probabilities, embeddings)
+        if self.candidates is not None:
+            self.candidates.add(images, probabilities, embeddings)
         self.buffer.add(images, probabilities[: len(images)])
         self.done += len(images)
         if len(self.buffer.paths) >= ROW_GROUP:
             self._flush(self._open(part))
 
     def finish(self, part: int) -> None:
-        """Publish the part: first its sample, then its rows. A part with rows counts as finished."""
+        """Publish the part: first its sample and candidates, then its rows, which make it a finished one."""
         writer = self._open(part)
         self._flush(writer)
         writer.close()
         if self.sample is not None:
             with atomic.replacing(self.batch.sample(part)) as staging:
                 self.sample.write(staging)
+        if self.candidates is not None:
+            with atomic.replacing(self.batch.candidates(part)) as staging:
+                self.candidates.write(staging)
         atomic.move_file(atomic.staging_path(self.batch.path(part)), self.batch.path(part))
         self.writer, self.done = None, 0
 
