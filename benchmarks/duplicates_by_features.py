@@ -36,7 +36,7 @@ from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import SPLITS, open_split, read_rows
 from tasks.core.metrics import confident_learning
-from tasks.core.model.features import embed, feature_audit
+from tasks.core.model.features import embed, feature_audit, reading
 from tasks.core.model.transfer import head
 from tasks.core.operations import environment
 from tasks.core.stage.handles import Audit, Features, RawDataset, TensorCache
@@ -248,7 +248,7 @@ def label_errors(given: argparse.Namespace, workspace: Workspace) -> None:
 
 def figures(tensors: TensorCache, features: Features, right: dict[str, str]) -> list[float]:
     """Number of wrong labels, of listed images, precision, recall, precision at the number of wrong ones."""
-    values = np.concatenate([head.averaged(embed.open_features(features, split)) for split in SPLITS])
+    values = np.concatenate([head.averaged(reading.open_features(features, split)) for split in SPLITS])
     labels = np.concatenate([np.asarray(open_split(tensors, split).labels) for split in SPLITS])
     logits = head.fit(values, labels.astype(np.int32), len(tensors.classes)).held_out.astype(np.float64)
     exponentials = np.exp(logits - logits.max(1, keepdims=True))

@@ -22,7 +22,7 @@ from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import SPLITS, open_split
 from tasks.core.metrics import active_learning
-from tasks.core.model.features import embed
+from tasks.core.model.features import embed, reading
 from tasks.core.model.transfer import head
 from tasks.core.operations import environment
 from tasks.core.workspace import Workspace
@@ -53,7 +53,7 @@ def photos(dataset: str, backbone: str, workspace: Workspace) -> tuple[Floats, N
     raw = acquire.acquire(SourceSettings(dataset), workspace)
     tensors = normalize.normalize(raw, NormalizeSettings(), workspace)
     features = embed.embed(raw, tensors, EmbedSettings(backbone), workspace)
-    values = np.concatenate([head.averaged(embed.open_features(features, split)) for split in SPLITS])
+    values = np.concatenate([head.averaged(reading.open_features(features, split)) for split in SPLITS])
     labels = np.concatenate([np.asarray(open_split(tensors, split).labels) for split in SPLITS])
     return values, labels.astype(np.int32), len(tensors.classes)
 

@@ -11,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tasks.core.runs import tables
+from tasks.core.stage.stages import STAGES
 from tasks.core.workspace import Workspace
 from tests.docs import generate, outputs_page, pages
 from tests.support.run_cli import Plumbline
@@ -41,9 +42,18 @@ def check_that_outputs_are_described(workspace: Path) -> None:
     assert parquet.read_schema(issues).names == list(outputs_page.ISSUES)
 
 
-@pytest.mark.slow
-def test_first_run_of_the_readme_prints_what_the_readme_shows(plumbline: Plumbline) -> None:
+def test_first_run_of_the_readme_shows_the_stages_of_a_photo_run() -> None:
+    """The run itself takes minutes and needs photos; `tests/flows/test_photos.py` has such runs."""
     blocks = pages.blocks(ROOT / "README.md")
+    shown = next(block for block in blocks if block.language == "text").text
+    names = [stage.name for stage in STAGES if stage.name != "export"]
+    found = [line.split()[0] for line in shown.splitlines() if line and not line.startswith(" ")]
+    assert [name for name in found if name in names] == names
+
+
+@pytest.mark.slow
+def test_first_run_prints_what_getting_started_shows(plumbline: Plumbline) -> None:
+    blocks = pages.blocks(ROOT / "docs" / "getting-started.md")
     number = next(n for n, block in enumerate(blocks) if block.language == "text")
     command, shown = blocks[number - 1].text.split(), blocks[number].text
     assert command == ["python", "flows/train_flow.py"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from tests.support.run_cli import Plumbline
 from tests.support.scenery import write_scenery
@@ -59,7 +58,7 @@ def test_probe_publishes_a_model_that_keras_opens_alone(probed: tuple[Plumbline,
     # Pillow decodes JPEGs a grey level away from simplejpeg here and there.
     assert np.abs(np.array(probabilities) - np.stack(test["probabilities"])).max() < 0.05
     assert "Apache License" in (version / "LICENSE-backbone.txt").read_text()
-    assert "SHA-256 of the original file: 579344" in (version / "NOTICE.txt").read_text()
+    assert "579344248a93" in (version / "NOTICE.txt").read_text()
     assert "efficientnet-lite0" in json.dumps(json.loads((version / "manifest.json").read_text())["facts"])
 
 
@@ -68,20 +67,6 @@ def test_probe_ranks_labels_of_train_images_too(probed: tuple[Plumbline, Path]) 
     assert plumbline.stages()["cross_predict"] == "ran"
     (directory,) = (plumbline.workspace / "label_issues").glob("[0-9a-f]*")
     assert "train" in json.loads((directory / "manifest.json").read_text())["facts"]["counts"]
-
-
-def test_second_run_with_one_more_photo_computes_one(server: dict[str, str], tmp_path: Path) -> None:
-    folder = write_scenery(tmp_path / "scenery", per_class=12)
-    plumbline = Plumbline(server, tmp_path / "workspace")
-    plumbline.ok("--dataset", folder, "--recipe", "probe", *SMALL)
-    Image.fromarray(np.full((96, 96, 3), 90, np.uint8)).save(folder / "red" / "new.png")
-    plumbline.ok("--dataset", folder, "--recipe", "probe", *SMALL)
-    manifests = [
-        json.loads((path / "manifest.json").read_text())
-        for path in (plumbline.workspace / "embeddings").glob("[0-9a-f]*")
-    ]
-    facts = [manifest["facts"] for manifest in sorted(manifests, key=lambda manifest: manifest["created"])]
-    assert [(each["images"], each["computed"]) for each in facts] == [(36, 36), (37, 1)]
 
 
 def test_auto_compares_recipes_and_the_gate_compares_sizes(server: dict[str, str], tmp_path: Path) -> None:

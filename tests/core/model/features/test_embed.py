@@ -17,7 +17,7 @@ from tasks.core.data.sources.acquire import acquire
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.data.tensors.normalize import normalize
 from tasks.core.model.backbones import catalog, network
-from tasks.core.model.features import embed
+from tasks.core.model.features import embed, reading
 from tasks.core.model.features.extractor import BATCH
 from tasks.core.stage.handles import Features, TensorCache
 from tasks.core.workspace import Workspace
@@ -50,7 +50,7 @@ def by_image(features: Features, tensors: TensorCache) -> dict[str, np.ndarray]:
     found = {}
     for split in SPLITS:
         image_ids = read_rows(tensors, ["image_id"], split)["image_id"].to_pylist()
-        found |= dict(zip(image_ids, embed.open_features(features, split), strict=True))
+        found |= dict(zip(image_ids, reading.open_features(features, split), strict=True))
     return found
 
 
@@ -69,7 +69,7 @@ def test_features_are_those_of_the_backbone_for_the_image_and_its_mirror_image(
     pixels = np.asarray(photo)[None]
     backbone = network.build(catalog.EFFICIENTNET_LITE0, SIZE)
     expected = np.concatenate([backbone(pixels), backbone(pixels[:, :, ::-1])])
-    found = embed.open_features(features, "train")[0].astype(np.float32)
+    found = reading.open_features(features, "train")[0].astype(np.float32)
     assert found.shape == (2, 1280)
     for view in range(2):  # precision and resizing may differ a little, other features do not
         assert np.corrcoef(found[view], expected[view])[0, 1] > 0.98
