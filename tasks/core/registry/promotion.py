@@ -120,7 +120,7 @@ def promote(
 
 def _backbone(trained: TrainedModel) -> dict[str, Any]:
     facts = trained.manifest["facts"]
-    return {"backbone": facts["backbone"]} if "backbone" in facts else {}
+    return {name: facts[name] for name in ("backbone", "frozen") if name in facts}
 
 
 def _decide(

@@ -115,7 +115,13 @@ def _assign(index: ImageIndex, val_fraction: float) -> tuple[NDArray[np.int8], N
             for pair in zip(image_ids, given_splits, strict=True)
         ]
         order[batch] = list(map(order_key, image_ids))
-    if not any(source_splits):
-        floored = (split_floor.VAL, split_floor.TEST) if val_fraction else (split_floor.TEST,)
+    floored = _floored(source_splits, val_fraction)
+    if floored:
         split = split_floor.raise_to_floor(split, index, floored, partial(fraction, TEST_SALT))
     return split, order
+
+
+def _floored(source_splits: frozenset[str], val_fraction: float) -> tuple[int, ...]:
+    """The splits that each class has an image of: those that the source does not have itself."""
+    val = (split_floor.VAL,) if val_fraction and "val" not in source_splits else ()
+    return val if any(source_splits) else (*val, split_floor.TEST)

@@ -97,7 +97,7 @@ def embed(
         store.compact()
         for split in SPLITS:
             shape = (kind.views, kind.declaration.features)
-            assemble(store, tensors, split, shape, staging / f"{split}.features.npy")
+            assemble(store, tensors, split, shape, staging / f"{split}.features.npy", kind.dtype)
         return {
             "backbone": kind.backbone,
             "computed": count,
@@ -145,11 +145,16 @@ def fill_store(
 
 
 def assemble(
-    store: FeatureStore, tensors: TensorCache, split: str, shape: tuple[int, ...], path: Path
+    store: FeatureStore,
+    tensors: TensorCache,
+    split: str,
+    shape: tuple[int, ...],
+    path: Path,
+    dtype: np.dtype[Any],
 ) -> None:
-    """Write the features of a split as one array, float16 (N, *shape), in bounded memory."""
+    """Write the features of a split as one array, (N, *shape) of that dtype, in bounded memory."""
     image_ids = read_rows(tensors, ["image_id"], split)["image_id"].combine_chunks()
-    out = np.lib.format.open_memmap(path, "w+", np.float16, (len(image_ids), *shape))
+    out = np.lib.format.open_memmap(path, "w+", dtype, (len(image_ids), *shape))
     try:
         store.read(image_ids, out)
     except KeyError as error:

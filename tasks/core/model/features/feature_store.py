@@ -8,6 +8,7 @@ flight. `compact` merges them. Several processes may write to one store at the s
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from tasks.core.storage import atomic, lock
 
 PARTS = "*.parquet"
 MIN_ROWS = 4096  # parts with fewer rows are merged by `compact`
-Features = NDArray[np.float16]
+Features = NDArray[np.floating[Any]]
 
 
 class FeatureStore:
@@ -37,7 +38,7 @@ class FeatureStore:
 
         Args:
             image_ids: The SHA-256 of the content of each image.
-            features: float16 (n, ...).
+            features: float16 or float32 (n, ...).
         """
         name = hashlib.sha256("\n".join(image_ids).encode()).hexdigest()[:24]
         flat = pa.array(np.ascontiguousarray(features).ravel())
@@ -56,7 +57,7 @@ class FeatureStore:
 
         Args:
             image_ids: The SHA-256 of the content of each image.
-            out: float16 (n, ...), into which they are written.
+            out: Of that dtype, (n, ...), into which they are written.
 
         Raises:
             KeyError: An image has no features here.

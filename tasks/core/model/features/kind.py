@@ -3,6 +3,9 @@
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tasks.core.config import EmbedSettings, Fit, Precision
 from tasks.core.data.decode import Target
@@ -56,6 +59,12 @@ class FeatureKind:
         """The kind as JSON values, with the hash of the weights."""
         weights = {"weights": self.declaration.weights.checksum.value}
         return asdict(self) | weights | {"precision": str(self.precision)}
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """How features are kept: in half precision, unless float32 was asked for; maps always in half."""
+        full = self.precision is Precision.float32 and not self.layer
+        return np.dtype(np.float32 if full else np.float16)
 
     @property
     def target(self) -> Target:

@@ -51,7 +51,7 @@ def open_maps(
     store, shape = embed.open_store(kind, workspace), embed.extractor(kind).shape
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
-        embed.assemble(store, tensors, split, shape, folder / f"{split}.maps.npy")
+        embed.assemble(store, tensors, split, shape, folder / f"{split}.maps.npy", kind.dtype)
     return {
         split: np.load(folder / f"{split}.maps.npy", mmap_mode="r", allow_pickle=False) for split in SPLITS
     }

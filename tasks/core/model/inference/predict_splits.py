@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.core.data import threads
 from tasks.core.data.loader import originals
-from tasks.core.model.inference import predictor
+from tasks.core.model.inference import frozen, predictor
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Model, Predictions, RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -25,7 +26,9 @@ def ingredients(model: Model, tensors: TensorCache, raw: RawDataset | None = Non
     For a model that takes images of another size than the tensors', also what decodes the source.
     """
     inputs = {"model": model.model_sha256, "tensors": tensors.digest}
-    return PREDICT.ingredients(inputs, {}, *originals.ingredients(model, tensors, raw))
+    modules, libraries = originals.ingredients(model, tensors, raw)
+    modules += frozen.MODULES if frozen.kind_of(model, raw) else ()
+    return PREDICT.ingredients(inputs, {}, modules, libraries)
 
 
 def predict_splits(
@@ -52,17 +55,27 @@ def predict_splits(
     """
 
     def build(staging: Path) -> Mapping[str, Any]:
-        total = tensors.val + tensors.test
-        done = 0
-        loaded = predictor.load(model.directory / "model.keras")
+        kind = frozen.kind_of(model, raw)
         for split in SPLITS:
-            probabilities = []
-            images_of_split = originals.open_images(tensors, split, model, raw)
-            for images in threads.prefetch(loaded.batches(images_of_split), DECODED_AHEAD):
-                probabilities.append(loaded.probabilities(images))
-                done += len(images)
-                progress(done, total, f"{done:,} of {total:,} images")
-            np.save(staging / f"{split}.probabilities.npy", np.concatenate(probabilities))
+            if kind is not None and raw is not None:
+                scored, _ = frozen.score(model, kind, tensors, split, raw, workspace, progress)
+            else:
+                scored = _predicted(model, tensors, split, raw, progress)
+            np.save(staging / f"{split}.probabilities.npy", scored)
         return {"model_sha256": model.model_sha256, "tensors": tensors.digest}
 
     return PREDICT.output(ingredients(model, tensors, raw), workspace, build, refresh=refresh)
+
+
+def _predicted(
+    model: Model, tensors: TensorCache, split: str, raw: RawDataset | None, progress: Progress
+) -> NDArray[np.float32]:
+    """Probabilities of a split's images by `model.keras`, float32 (N, classes)."""
+    loaded = predictor.load(model.directory / "model.keras")
+    images_of_split = originals.open_images(tensors, split, model, raw)
+    probabilities, done = [], 0
+    for images in threads.prefetch(loaded.batches(images_of_split), DECODED_AHEAD):
+        probabilities.append(loaded.probabilities(images))
+        done += len(images)
+        progress(done, len(images_of_split), f"{done:,} of {len(images_of_split):,} {split} images")
+    return np.concatenate(probabilities)

@@ -8,7 +8,7 @@ since a two-sample test depends on the size of the smaller sample. This module c
 TensorFlow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tasks.core.data.audit import image_stats
 from tasks.core.data.loader import originals
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.model.features.reading import open_features
-from tasks.core.model.inference import predictor
+from tasks.core.model.inference import frozen, predictor
 from tasks.core.model.inference.embedding import Projection
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Features, Model, ModelVersion, Profile, RawDataset, TensorCache
@@ -73,23 +73,39 @@ def profile(
     """
 
     def build(staging: Path) -> Mapping[str, Any]:
-        loaded = predictor.load(model.directory / "model.keras")
+        score = _scorer(model, tensors, raw, workspace)
         progress(0, 2, "train images")
         # The row order of the tensors is random, so the first rows are a random sample.
         count = min(IMAGES, max(1, MAX_BYTES // int(np.prod(model.shape))))
         if features is None:
-            embeddings = loaded.score(originals.open_images(tensors, "train", model, raw)[:count])[1]
+            embeddings = score("train", originals.open_images(tensors, "train", model, raw)[:count])[1]
         else:
             embeddings = open_features(features, "train")[:IMAGES].astype(np.float32).mean(axis=1)
         projection = Projection.of(embeddings)
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")
         images = originals.open_images(tensors, SPLIT, model, raw)[:count]
-        described = describe(images, _sizes(tensors, len(images)), *loaded.score(images), projection)
+        described = describe(images, _sizes(tensors, len(images)), *score(SPLIT, images), projection)
         pq.write_table(pa.table(described), staging / TABLE)
         return {"model_sha256": model.model_sha256, "split": SPLIT, "images": len(images)}
 
     return PROFILE.output(ingredients(model, tensors, raw, features), workspace, build, refresh=refresh)
+
+
+def _scorer(
+    model: Model, tensors: TensorCache, raw: RawDataset | None, workspace: Workspace
+) -> Callable[[str, NDArray[np.uint8]], tuple[Floats, Floats]]:
+    """A function from a split and its first images to their probabilities and embeddings."""
+    kind = frozen.kind_of(model, raw)
+    if kind is None or raw is None:
+        loaded = predictor.load(model.directory / "model.keras")
+        return lambda _, images: loaded.score(images)
+
+    def score(split: str, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        probabilities, embeddings = frozen.score(model, kind, tensors, split, raw, workspace)
+        return probabilities[: len(images)], embeddings[: len(images)]
+
+    return score
 
 
 def describe(

@@ -83,6 +83,7 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
         "strength": head.strength,
         "cross_validated": {"correct": int((head.held_out.argmax(1) == labels).sum()), "images": len(labels)},
         "backbone": catalog.record(backbone),
+        "frozen": {"views": parameters["views"]},
     }
 
 

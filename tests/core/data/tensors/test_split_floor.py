@@ -121,6 +121,20 @@ def test_split_floor_source_with_splits_of_its_own_keeps_them() -> None:
     assert "val" not in assigned({0: contents}, 0.0).values()  # nobody asked for val images
 
 
+def test_split_floor_source_without_val_gets_one_val_image_a_class() -> None:
+    """Of train alone: the images that the source calls test stay test."""
+    rows = [
+        ImageRef(image_id(content), f"{split}/{label}/{content}", split, label)
+        for label in (0, 1)
+        for split, contents in (("train", range(5)), ("test", range(100, 103)))
+        for content in (10 * label + number for number in contents)
+    ]
+    splits = Splits.of(ImageIndex.of(rows), 0.1)
+    places = {rows[number].path: name for name, numbers in splits.numbers.items() for number in numbers}
+    assert {path.split("/")[1] for path, name in places.items() if name == "val"} == {"0", "1"}
+    assert all((name == "test") == path.startswith("test") for path, name in places.items())
+
+
 def test_split_floor_images_without_a_label_stay() -> None:
     contents = [n for n in range(100) if choose_split(image_id(n), "", frozenset({""}), 0.1) == "train"][:9]
     assert set(assigned({UNLABELLED: contents}).values()) == {"train"}
