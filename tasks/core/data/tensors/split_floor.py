@@ -1,8 +1,9 @@
 """A floor for small classes: one val and one test image for each class of `MIN_IMAGES` images or more.
 
-It is for splits that the source does not have itself: val and test, or val alone. Of the train images of a class without a test image, the one with the
-smallest rank becomes test. In a class without a val image, the one with the largest rank becomes val. The
-rank is the fraction that decides about test (`splits`). Classes that have both stay as they are.
+It is for splits that the source does not have itself: val and test, or val alone. Of the train images of a
+class without a test image, the one with the smallest rank becomes test. In a class without a val image, the
+one with the largest rank becomes val. The rank is the fraction that decides about test (`splits`). Classes
+that have both stay as they are.
 
 What this guarantees when a folder grows, for each class that had `MIN_IMAGES` images before: no image moves
 from train to val or test, nor between val and test. A new image may take the place of one that the floor had
