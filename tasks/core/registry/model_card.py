@@ -75,8 +75,8 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255; scaling is part of the model",
         "Fit": f"{_FITS[Fit.of(facts)]} (`--fit {Fit.of(facts)}`)",
         "Gives": f"probabilities (N, {len(facts['classes'])}) of {', '.join(facts['classes'])}",
-        "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on the "
-        "validation images"
+        "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on "
+        + ("train images that the folds had not seen" if facts.get("frozen") else "the validation images")
         if "temperature" in facts
         else "",
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
