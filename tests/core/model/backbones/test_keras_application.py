@@ -31,6 +31,8 @@ pytestmark = pytest.mark.slow
 SIZE = 64
 PHOTOS = scenes(4, side=SIZE)
 NAMES = [name for name, backbone in catalog.BACKBONES.items() if backbone.constructor]
+LARGE = "convnext-tiny"  # takes as long as the others together
+PARAMETERS = [pytest.param(name, marks=pytest.mark.stress if name == LARGE else ()) for name in NAMES]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def randomized(constructor: str) -> keras.Model:
     return model
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """Served by a local server and declared under its own name."""
     folder = tmp_path_factory.mktemp("weights")
