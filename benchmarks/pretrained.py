@@ -118,7 +118,11 @@ def compare(files: dict[str, list[Path]], seeds: int, recipes: list[str]) -> Non
             rows["by hand"].append({"test_accuracy": accuracy, "test_images": images, "cpu": cpu})
             for name in recipes:
                 rows[name].append(run(folder, RUNS[name], Path(scratch) / f"workspace {name}"))
-            print(f"seed {seed}: " + ", ".join(f"{k} {v[-1]['test_accuracy']:.1%}" for k, v in rows.items()))
+                show(f"{seed} {name}", rows[name][-1:])
+            print(
+                f"seed {seed}: " + ", ".join(f"{k} {v[-1]['test_accuracy']:.1%}" for k, v in rows.items()),
+                flush=True,
+            )
     for name, results in rows.items():
         show(name, results)
 
@@ -134,9 +138,10 @@ def show(name: str, results: list[dict[str, Any]]) -> None:
     }
     chosen = " ".join(str(result["recipe"]) for result in results if "recipe" in result)
     print(
-        f"{name:<12} {with_interval(correct, images)} +- {np.std(accuracies):.1f}  CPU {costs['cpu']:.0f} s  "
+        f"{name:<14} {with_interval(correct, images)} +- {np.std(accuracies):.1f}  CPU {costs['cpu']:.0f} s  "
         f"wall {costs['wall']:.0f} s  peak {costs['peak_mb']:.0f} MB  disk {costs['disk_mb']:.0f} MB  "
-        f"{chosen}"
+        f"{chosen}",
+        flush=True,
     )
 
 

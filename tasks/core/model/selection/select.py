@@ -2,7 +2,7 @@
 
 A fifth of the train images is held out. The candidates that are trained step by step are trained on the
 others; the probe is cross-validated, so that it has not seen them either. All are scored on the held-out
-train images and the val images, the same for all. The test images are not touched. The output has
+train images and the val images, the same for all; `choice` says which is the best. The test images are not touched. The output has
 `candidates.parquet`, one row per candidate.
 """
 
@@ -22,6 +22,7 @@ from tasks.core.data.tensors.folds import members
 from tasks.core.metrics import intervals
 from tasks.core.model.devices import runtime
 from tasks.core.model.selection import candidates as candidates_module
+from tasks.core.model.selection import choice
 from tasks.core.model.selection.candidate_table import TABLE
 from tasks.core.model.selection.candidates import Candidate
 from tasks.core.model.training import train
@@ -82,7 +83,7 @@ def select(
     def build(staging: Path) -> Mapping[str, Any]:
         planned = candidates_module.plan(settings, tensors)
         labels = _labels(tensors)
-        rows = []
+        rows, correct = [], {}
         for number, candidate in enumerate(planned):
             progress(number, len(planned), str(candidate.recipe))
             each = replace(settings, recipe=candidate.recipe)
@@ -93,9 +94,12 @@ def select(
                     else None
                 )
             rows.append(_row(candidate, scored, labels, stopwatch.cost))
+            if scored is not None:
+                correct[str(candidate.recipe)] = scored.argmax(axis=1) == labels
             log.info("  %s", _text(rows[-1]))
-        chosen = _best(rows)
-        table = pd.DataFrame(rows).assign(chosen=[row["recipe"] == chosen["recipe"] for row in rows])
+        name = choice.best(correct, {row["recipe"]: row["log_loss"] for row in rows})
+        (chosen,) = (row for row in rows if row["recipe"] == name)
+        table = pd.DataFrame(rows).assign(chosen=[row["recipe"] == name for row in rows])
         table.to_parquet(staging / TABLE, index=False)
         return {
             **{name: chosen[name] for name in ("recipe", "accuracy", "low", "high")},
@@ -155,11 +159,6 @@ def _row(
     measured = {name: cost[name] for name in ("cpu_seconds", "wall_seconds")}
     scores = {"accuracy": correct / len(labels), "low": low, "high": high, "log_loss": float(losses.mean())}
     return row | scores | measured
-
-
-def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The candidate with the highest accuracy; of equal ones the first, which is the cheapest."""
-    return max((row for row in rows if row["state"] == "compared"), key=lambda row: float(row["accuracy"]))
 
 
 def _text(row: Mapping[str, Any]) -> str:
