@@ -2,8 +2,8 @@
 
 A fifth of the train images is held out. The candidates that are trained step by step are trained on the
 others; the probe is cross-validated, so that it has not seen them either. All are scored on the held-out
-train images and the val images, the same for all; `choice` says which is the best. The test images are not touched. The output has
-`candidates.parquet`, one row per candidate.
+train images and the val images, the same for all; `choice` says which is the best. The test images are not
+touched. The output has `candidates.parquet`, one row per candidate.
 """
 
 import logging
