@@ -180,7 +180,7 @@ def curve(files: dict[str, list[Path]], counts: list[int], seeds: int, picture: 
                 folder = split_folder(files, seed, Path(scratch) / "photos", count)
                 for name, options in (("auto", RUNS["auto"]), ("fast", ["--recipe", "fast"])):
                     result = run(folder, options, Path(scratch) / f"workspace {name}")
-                    rows.append({"recipe": name, "photos": count, "seed": seed, **result})
+                    rows.append({**result, "recipe": name, "photos": count, "seed": seed})
                     print(
                         f"{name} {count} photos a class, seed {seed}: {result['test_accuracy']:.1%}",
                         flush=True,
