@@ -17,6 +17,7 @@ from tasks.core.data.sources.acquire import acquire
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.data.tensors.normalize import normalize
 from tasks.core.model.backbones import catalog, network
+from tasks.core.model.devices import device
 from tasks.core.model.features import embed, reading
 from tasks.core.model.features.extractor import BATCH
 from tasks.core.stage.handles import Features, TensorCache
@@ -141,11 +142,12 @@ def kill_after(parts: int, folder: Path, workspace: Workspace) -> None:
 def test_killed_embedding_resumes_and_computes_no_image_of_a_finished_batch_twice(
     tmp_path: Path, workspace: Workspace
 ) -> None:
-    count = 12 * BATCH
+    batch = BATCH[device.policy()]
+    count = 12 * batch
     folder = write(tmp_path / "photos", count)
     for parts in (1, 3):
         kill_after(parts, folder, workspace)
-        assert BATCH * parts <= len(kept(workspace)) < count
+        assert batch * parts <= len(kept(workspace)) < count
     known = len(kept(workspace))
     features, tensors = run(folder, workspace)
     assert features.computed == count - known
