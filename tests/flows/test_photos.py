@@ -88,6 +88,7 @@ def test_auto_compares_recipes_and_the_gate_compares_sizes(server: dict[str, str
     assert "compared on the same" in (plumbline.workspace / report).read_text()
 
 
+@pytest.mark.stress
 def test_budget_leaves_out_what_is_too_slow(probed: tuple[Plumbline, Path], tmp_path: Path) -> None:
     plumbline, folder = probed
     limited = Plumbline(plumbline.environment, tmp_path / "workspace")

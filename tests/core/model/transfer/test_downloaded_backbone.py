@@ -21,7 +21,7 @@ from tasks.core.workspace import Workspace
 from tests.support.faulty_server import FaultyServer
 from tests.support.synthetic_photos import scenes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stress
 
 SIZE = 64
 NAME = "mobilenetv3-small"
