@@ -34,13 +34,15 @@ environment.prepare()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the files in which all tests are slow if no slow test is selected.
+    """Leave out the files in which all tests are slow, or stress tests, if none of these is selected.
 
     pytest imports a file before it deselects its tests, and many of these files import TensorFlow (4 s).
     """
-    if "not slow" not in config.option.markexpr or collection_path.suffix != ".py":
+    left_out = [mark for mark in ("slow", "stress") if f"not {mark}" in config.option.markexpr]
+    if not left_out or collection_path.suffix != ".py":
         return None
-    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() or None
+    text = collection_path.read_text()
+    return any(f"\npytestmark = pytest.mark.{mark}\n" in text for mark in left_out) or None
 
 
 @pytest.fixture

@@ -209,6 +209,7 @@ def test_tar_in_two_compressions_is_refused(tmp_path: Path, workspace: Workspace
         acquire(archive, workspace)
 
 
+@pytest.mark.slow
 def test_compressed_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, workspace: Workspace) -> None:
     archive = put(tmp_path / "photos.tar.bz2", bz2.compress(bytes(400 << 20), 9))
     assert archive.stat().st_size < 1000

@@ -205,6 +205,7 @@ def test_archive_on_s3_is_the_dataset_of_the_local_folder(
     assert acquire(f"{bucket_pets}.zip", workspace).digest == acquire(pets, workspace).digest
 
 
+@pytest.mark.slow
 def test_copy_that_broke_off_goes_on_where_it_was(
     pets: Path, bucket: Bucket, bucket_pets: str, workspace: Workspace
 ) -> None:
