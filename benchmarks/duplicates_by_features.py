@@ -248,7 +248,7 @@ def label_errors(given: argparse.Namespace, workspace: Workspace) -> None:
 
 def figures(tensors: TensorCache, features: Features, right: dict[str, str]) -> list[float]:
     """Number of wrong labels, of listed images, precision, recall, precision at the number of wrong ones."""
-    values = np.concatenate([head.averaged(reading.open_features(features, split)) for split in SPLITS])
+    values = np.concatenate([reading.averaged(reading.open_features(features, split)) for split in SPLITS])
     labels = np.concatenate([np.asarray(open_split(tensors, split).labels) for split in SPLITS])
     logits = head.fit(values, labels.astype(np.int32), len(tensors.classes)).held_out.astype(np.float64)
     exponentials = np.exp(logits - logits.max(1, keepdims=True))

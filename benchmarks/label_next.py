@@ -53,7 +53,7 @@ def photos(dataset: str, backbone: str, workspace: Workspace) -> tuple[Floats, N
     raw = acquire.acquire(SourceSettings(dataset), workspace)
     tensors = normalize.normalize(raw, NormalizeSettings(), workspace)
     features = embed.embed(raw, tensors, EmbedSettings(backbone), workspace)
-    values = np.concatenate([head.averaged(reading.open_features(features, split)) for split in SPLITS])
+    values = np.concatenate([reading.averaged(reading.open_features(features, split)) for split in SPLITS])
     labels = np.concatenate([np.asarray(open_split(tensors, split).labels) for split in SPLITS])
     return values, labels.astype(np.int32), len(tensors.classes)
 

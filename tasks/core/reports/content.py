@@ -11,12 +11,10 @@ import pandas as pd
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
-from tasks.core.metrics import intervals
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
-from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
-from tasks.core.reports import leaks, mistakes, plots, thumbnails
+from tasks.core.reports import leaks, mistakes, plots, recipes, thumbnails
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 
@@ -43,8 +41,8 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": verdict(inputs),
         "metrics": metrics,
         "metric_names": metric_names(metrics["test"]),
-        "cross_validated": cross_validated(inputs),
-        "candidates": candidates(inputs),
+        "cross_validated": recipes.cross_validated(inputs),
+        "candidates": recipes.candidates(inputs),
         "backbone": inputs.trained.manifest["facts"].get("backbone"),
         "curves": curves(inputs),
         "calibration": calibration(inputs),
@@ -107,25 +105,6 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         "class_changes": {row["class_name"]: row for row in evidence.get("classes", [])},
         "test_set_uses": inputs.test_set_uses,
     }
-
-
-def cross_validated(inputs: ReportInputs) -> dict[str, Any] | None:
-    """Accuracy on the train images by folds that have not seen them; None if the training has none."""
-    counts = inputs.trained.manifest["facts"].get("cross_validated")
-    if counts is None:
-        return None
-    low, high = intervals.wilson(np.array(counts["correct"]), np.array(counts["images"]))
-    accuracy = counts["correct"] / counts["images"]
-    return {"value": accuracy, "low": float(low), "high": float(high), "images": counts["images"]}
-
-
-def candidates(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """The recipes that were compared or left out, in their order; empty if the recipe was given."""
-    if inputs.selected is None:
-        return []
-    table = read_candidates(inputs.selected)
-    plain: pd.DataFrame = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 def curves(inputs: ReportInputs) -> list[str]:

@@ -19,8 +19,8 @@ from tasks.core.data.audit.duplicates import Duplicates
 from tasks.core.data.audit.image_set import ImageSet
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.model.features import similar_images
-from tasks.core.model.features.reading import open_features
-from tasks.core.model.features.whitening import BLOCK, averaged
+from tasks.core.model.features.reading import averaged, open_features
+from tasks.core.model.features.whitening import BLOCK
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Audit, FeatureAudit, Features, TensorCache
 from tasks.core.stage.ingredients import Ingredients

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from tasks.core.data.audit import descriptors, neighbours
 from tasks.core.data.audit.neighbours import ClosePairs
-from tasks.core.model.features.whitening import Whitening, averaged, normalized
+from tasks.core.model.features.reading import averaged
+from tasks.core.model.features.whitening import Whitening, normalized
 from tasks.core.progress import Progress, ignore_progress
 
 # A pair counts from this cosine on: BASE, plus 3 standard deviations of the cosine of unrelated images, which

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.model.features.reading import averaged
+
 Floats = NDArray[np.float32]
 # Directions. With 512 instead of 64, 99 instead of 77 % of cropped copies of flowers are found at the same
 # number of other pairs (docs/experiments.md). With more than half as many as images, copies are unlike each
@@ -55,11 +57,6 @@ class Whitening:
             block = (averaged(features[start : start + BLOCK]) - self.mean) @ self.directions
             vectors[start : start + BLOCK] = normalized(block)
         return vectors
-
-
-def averaged(features: NDArray[np.float16]) -> Floats:
-    """The mean of the views, which a mirror image shares: float32 (N, D), of float16 (N, views, D)."""
-    return np.asarray(np.asarray(features, np.float32).mean(axis=1), np.float32)
 
 
 def normalized(vectors: NDArray[np.floating]) -> Floats:

@@ -63,14 +63,15 @@ def score(
     Returns:
         float32 (N, classes) and float32 (N, D).
     """
+    from scipy.special import softmax  # imported here: a reused stage needs none of it
+
     embed.fill_store(kind, raw, tensors, (split,), workspace, progress)
     image_ids = read_rows(tensors, ["image_id"], split)["image_id"].combine_chunks()
     features = np.empty((len(image_ids), kind.views, kind.declaration.features), np.float32)
     embed.open_store(kind, workspace).read(image_ids, features)
     embeddings = features.mean(axis=1)
     logits = _logits(model.directory / "model.keras", embeddings)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True), embeddings
+    return np.asarray(softmax(logits, axis=1), np.float32), embeddings
 
 
 def _logits(path: Path, embeddings: Floats) -> Floats:

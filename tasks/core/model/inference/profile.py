@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tasks.core.data.audit import image_stats
 from tasks.core.data.loader import originals
 from tasks.core.data.tensors.cache import read_rows
-from tasks.core.model.features.reading import open_features
+from tasks.core.model.features.reading import averaged, open_features
 from tasks.core.model.inference import frozen, predictor
 from tasks.core.model.inference.embedding import Projection
 from tasks.core.progress import Progress, ignore_progress
@@ -80,7 +80,7 @@ def profile(
         if features is None:
             embeddings = score("train", originals.open_images(tensors, "train", model, raw)[:count])[1]
         else:
-            embeddings = open_features(features, "train")[:IMAGES].astype(np.float32).mean(axis=1)
+            embeddings = averaged(open_features(features, "train")[:IMAGES])
         projection = Projection.of(embeddings)
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")

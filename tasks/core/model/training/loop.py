@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from tasks.core import recipes
 from tasks.core.config import TrainSettings
@@ -151,9 +152,7 @@ def _write_held_out(trainer: Trainer, material: Material, temperature: float, di
     """Write the probabilities of the held-out train images and then the val images, float32 (n, classes)."""
     assert material.held_out is not None  # noqa: S101 - the caller has checked it
     logits = np.concatenate([trainer.logits(material.held_out.images), trainer.val_logits()]) / temperature
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    np.save(directory / HELD_OUT, probabilities.astype(np.float32))
+    np.save(directory / HELD_OUT, softmax(logits, axis=1).astype(np.float32))
 
 
 def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Trainer, str, float]:

@@ -83,11 +83,6 @@ def fit(features: Floats, labels: Labels, classes: int) -> Head:
     return Head(kernel.astype(np.float32), bias.astype(np.float32), strength, held_out)
 
 
-def averaged(features: NDArray[np.float16]) -> Floats:
-    """The mean of the views of each image, float32 (N, D), of float16 (N, views, D)."""
-    return np.asarray(np.asarray(features, np.float32).mean(axis=1), np.float32)
-
-
 def _choose(features: Floats, labels: Labels, classes: int) -> tuple[float, Floats]:
     """The strength with the lowest log loss on held-out images, and the logits of these."""
     folds = min(FOLDS, int(np.bincount(labels).max()))

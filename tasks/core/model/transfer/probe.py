@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.metrics import temperature
@@ -13,7 +14,7 @@ from tasks.core.model.backbones import catalog, licences, network
 from tasks.core.model.devices import device
 from tasks.core.model.export import keras_file
 from tasks.core.model.export.description import Description
-from tasks.core.model.features.reading import open_features
+from tasks.core.model.features.reading import averaged, open_features
 from tasks.core.model.transfer import head as head_module
 from tasks.core.model.transfer import published
 from tasks.core.model.transfer.head import Floats, Head, Labels
@@ -37,7 +38,7 @@ def rows_of(
     features: Features, tensors: TensorCache, split: str, kept: dict[str, Any]
 ) -> tuple[Floats, Labels]:
     """Features of a split's rows, the views averaged, float32 (n, D), and their labels, int32 (n,)."""
-    values, labels = head_module.averaged(open_features(features, split)), open_split(tensors, split).labels
+    values, labels = averaged(open_features(features, split)), open_split(tensors, split).labels
     rows = kept.get(split, slice(None))
     return values[rows], np.asarray(labels[rows], np.int32)
 
@@ -104,8 +105,7 @@ def held_out_probabilities(
     values, _ = rows_of(features, tensors, "val", {})
     logits = np.concatenate([head.held_out[held_out], head.logits(values)])
     scaled = logits / (temperature.fit(labels, head.held_out) if head.held_out.any() else 1.0)
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)
+    return np.asarray(softmax(scaled, axis=1), np.float32)
 
 
 def _logits(head: Head, features: Floats, labels: Labels) -> tuple[Floats, Labels]:

@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tasks.core.model.features import similar_images
-from tasks.core.model.features.whitening import Whitening, averaged
+from tasks.core.model.features.reading import averaged
+from tasks.core.model.features.whitening import Whitening
 
 WIDTH = 160
 

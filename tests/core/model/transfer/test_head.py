@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss
 
+from tasks.core.model.features import reading
 from tasks.core.model.transfer import head
 
 
@@ -82,4 +83,4 @@ def test_fit_with_few_images_never_predicts_a_class_without_images(labels: list[
 
 def test_averaged_is_the_mean_of_the_views() -> None:
     features = np.array([[[1, 2], [3, 6]]], np.float16)
-    assert head.averaged(features).tolist() == [[2, 4]]
+    assert reading.averaged(features).tolist() == [[2, 4]]
