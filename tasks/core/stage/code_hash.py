@@ -25,7 +25,7 @@ NOT_INGREDIENTS = (
     ),
     "data.readers.factory",  # each dataset's reader is named by `factory.modules`
     # Used for models of another image size than the tensors', and named by the stages then.
-    "data.loader.originals",
+    *("data.loader.originals", "model.inference.frozen"),
     # Modules of recipes that start from a backbone, named by `training.train.ingredients`.
     *("model.transfer", "model.features.maps"),
     "data.threads",  # changes speed, not the results or their order

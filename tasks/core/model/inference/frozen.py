@@ -40,6 +40,11 @@ def kind_of(model: Model, raw: RawDataset | None) -> FeatureKind | None:
     return FeatureKind(declared.name, height, frozen["views"], Precision.float32, str(model.fit))
 
 
+def modules(model: Model, raw: RawDataset | None) -> tuple[str, ...]:
+    """Modules that decide the predictions of `score`; empty for other models."""
+    return MODULES if kind_of(model, raw) else ()
+
+
 def score(
     model: Model,
     kind: FeatureKind,

@@ -27,8 +27,7 @@ def ingredients(model: Model, tensors: TensorCache, raw: RawDataset | None = Non
     """
     inputs = {"model": model.model_sha256, "tensors": tensors.digest}
     modules, libraries = originals.ingredients(model, tensors, raw)
-    modules += frozen.MODULES if frozen.kind_of(model, raw) else ()
-    return PREDICT.ingredients(inputs, {}, modules, libraries)
+    return PREDICT.ingredients(inputs, {}, (*modules, *frozen.modules(model, raw)), libraries)
 
 
 def predict_splits(

@@ -44,7 +44,8 @@ def ingredients(
     """Everything that decides a profile: the model's file, the tensors, and features if there are any."""
     inputs = {"model": model.model_sha256, "tensors": tensors.digest}
     inputs |= {"features": features.digest} if features else {}
-    return PROFILE.ingredients(inputs, {}, *originals.ingredients(model, tensors, raw))
+    modules, libraries = originals.ingredients(model, tensors, raw)
+    return PROFILE.ingredients(inputs, {}, (*modules, *frozen.modules(model, raw)), libraries)
 
 
 def profile(
