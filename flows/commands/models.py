@@ -98,18 +98,34 @@ def alias(
     _print_aliases(dataset, opened)
 
 
-def delete(dataset: str, version: str, why: str = "by hand", workspace: Path | None = None) -> None:
+def delete(
+    dataset: str,
+    version: str,
+    why: str = "by hand",
+    dry_run: bool = False,
+    yes: bool = False,
+    workspace: Path | None = None,
+) -> None:
     """Remove a model permanently, unless it has an alias. Its number is not used again.
+
+    On a terminal it asks first.
 
     Args:
         dataset: The dataset.
-        version: The version, such as v0003.
+        version: The version, such as v0003, or its number.
         why: The reason, for the registry's log.
+        dry_run: Only show what would be removed.
+        yes: Do not ask.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    retention.delete(dataset, version, open_workspace(workspace), who=provenance.who(), why=why)
-    console.console.print(f"{dataset} {version} was removed")
+    opened, who = open_workspace(workspace), provenance.who()
+    name = retention.delete(dataset, version, opened, who=who, why=why, dry_run=True)
+    if dry_run or not console.confirmed(f"remove {dataset} {name} permanently", yes):
+        console.console.print(f"would be removed: {name}")
+        return
+    retention.delete(dataset, name, opened, who=who, why=why)
+    console.console.print(f"{dataset} {name} was removed")
 
 
 def gc(
@@ -117,28 +133,39 @@ def gc(
     keep: int = 10,
     keep_version: list[str] | None = None,
     dry_run: bool = False,
+    yes: bool = False,
     workspace: Path | None = None,
 ) -> None:
     """Remove old models, except those with an alias and those that a kept model was compared with.
 
+    On a terminal it asks first.
+
     Args:
         dataset: The dataset.
-        keep: Number of the newest models to keep.
-        keep_version: Another version to keep. May be repeated.
+        keep: Number of the newest models to keep, 1 or more.
+        keep_version: Another model to keep: a version such as v0003, its number, or an alias. May be repeated.
         dry_run: Only show what would be removed.
+        yes: Do not ask.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    removed = retention.gc(
-        dataset,
-        open_workspace(workspace),
-        keep=keep,
-        keep_versions=keep_version or (),
-        who=provenance.who(),
-        dry_run=dry_run,
-    )
-    verb = "would be removed" if dry_run else "removed"
-    console.console.print(f"{verb}: {', '.join(removed) or 'nothing'}")
+    opened = open_workspace(workspace)
+
+    def remove(dry_run: bool) -> list[str]:
+        return retention.gc(
+            dataset,
+            opened,
+            keep=keep,
+            keep_versions=keep_version or (),
+            who=provenance.who(),
+            dry_run=dry_run,
+        )
+
+    old = ", ".join(remove(dry_run=True))
+    if dry_run or not old or not console.confirmed(f"remove {dataset} {old} permanently", yes):
+        console.console.print(f"would be removed: {old or 'nothing'}")
+    else:
+        console.console.print(f"removed: {', '.join(remove(dry_run=False))}")
 
 
 def _print_aliases(dataset: str, workspace: Workspace) -> None:

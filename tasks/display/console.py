@@ -13,7 +13,8 @@ from rich.text import Text
 
 from tasks.core.errors import PlumblineError
 
-console = Console(highlight=False, soft_wrap=True)
+# markup=False: names of files and classes are text, also where they have square brackets
+console = Console(highlight=False, soft_wrap=True, markup=False)
 log = logging.getLogger("plumbline")
 MAX_ROWS = 40  # rows of a printed table of predictions
 MAX_WIDTH = 10_000  # characters of a table's line
@@ -61,13 +62,25 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def confirmed(what: str, yes: bool) -> bool:
+    """Whether to do what cannot be undone: asks on a terminal, and is true without one.
+
+    Args:
+        what: What would be done, as an order.
+        yes: Do not ask.
+    """
+    if yes or not (console.is_terminal and sys.stdin.isatty()):
+        return True
+    return console.input(f"{what}? [y/N] ").strip().lower() in ("y", "yes")
+
+
 def progress_bar() -> Progress:
     """Return a progress bar that disappears when done; it is drawn on a terminal only."""
     return Progress(
-        TextColumn("[dim]{task.description:<10}"),
+        TextColumn("{task.description:<10}", style="dim", markup=False),
         BarColumn(bar_width=28),
         TaskProgressColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal,

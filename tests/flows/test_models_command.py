@@ -91,14 +91,38 @@ def test_models_promote_rollback_and_alias_change_the_aliases(fake: FakeOutputs)
 
 def test_models_delete_and_gc_keep_versions_in_use(fake: FakeOutputs) -> None:
     assert "in use" in refused(fake.workspace, "models", "delete", "animals", "v0002")
-    assert "would be removed: v0003" in ok(
-        fake.workspace, "models", "gc", "animals", "--keep", "0", "--dry-run"
-    )
-    assert "removed: nothing" in ok(
-        fake.workspace, "models", "gc", "animals", "--keep", "0", "--keep-version", "v0003"
-    )
+    gc = ("models", "gc", "animals", "--keep", "1")
+    ok(fake.workspace, "models", "alias", "animals", "previous-best", "v0002")
+    ok(fake.workspace, "models", "promote", "animals", "v0002")
+    assert "would be removed: nothing" in ok(fake.workspace, *gc, "--dry-run")
+    assert "would be removed: v0003" in ok(fake.workspace, "models", "delete", "animals", "3", "--dry-run")
+    assert len(registry.versions("animals", fake.workspace)) == 3
     ok(fake.workspace, "models", "delete", "animals", "v0003", "--why", "no use")
     assert [version.version for version in registry.versions("animals", fake.workspace)] == ["v0001", "v0002"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("gc", "animals", "--keep", "-1"), "cannot be kept"),
+        (("gc", "animals", "--keep", "0"), "cannot be kept"),
+        (("gc", "animals", "--keep", "1", "--keep-version", "v1"), "no model v1"),
+        (("gc", "animals", "--keep", "1", "--keep-version", "kiosk"), "no model kiosk"),
+        (("gc", "animlas", "--keep", "1"), "no published model"),
+        (("delete", "animals", "0003.keras"), "no model 0003.keras"),
+        (("delete", "animals", "champion"), "in use"),
+        (("delete", "animlas", "v0001"), "no published model"),
+        (("rollback", "animlas"), "no published model"),
+        (("promote", "animlas", "v0001"), "no published model"),
+        (("alias", "animlas", "kiosk", "v0001"), "no published model"),
+    ],
+)
+def test_models_command_that_names_nothing_is_refused_and_changes_nothing(
+    fake: FakeOutputs, arguments: tuple[str, ...], problem: str
+) -> None:
+    before = sorted(path for path in fake.workspace.models.rglob("*") if path.name != ".lock")
+    assert problem in refused(fake.workspace, "models", *arguments)
+    assert sorted(path for path in fake.workspace.models.rglob("*") if path.name != ".lock") == before
 
 
 @pytest.mark.parametrize("command", [("models", "list"), ("compare",)])

@@ -40,7 +40,7 @@ def record_decision(
         workspace: The workspace with the registry.
     """
     digest = hashing.digest_of(evidence)
-    with layout.locked_folder(dataset, workspace) as directory:
+    with layout.locked_folder(dataset, workspace, create=True) as directory:
         last = _last(directory / DECISION_LOG, str(line["challenger"]))
         if last is not None and last["evidence"] == digest:
             return

@@ -16,11 +16,11 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import ChecksumError, FormatError
-from tasks.core.storage import atomic, hashing, manifests
+from tasks.core.storage import atomic, hashing, manifests, names
 from tasks.core.storage.object_store import Store, open_store
 from tasks.core.workspace import Workspace
 
@@ -178,9 +178,10 @@ class Mirror:
             suffix: The end of the files' names.
         """
         uploaded = self.store.listing(self.name(folder))
-        names = [name for name in uploaded if name.endswith(suffix) and not (self.root / name).exists()]
-        for name, content in self.store.read_many(names).items():
-            path = self.root / check_inside(name)
+        wanted = [check_inside(name) for name in uploaded if name.endswith(suffix)]
+        missing = [name for name in wanted if not (self.root / name).exists()]
+        for name, content in self.store.read_many(missing).items():
+            path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(path, content)
 
@@ -268,11 +269,11 @@ def check_inside(name: str) -> str:
         FormatError: It does not. Otherwise write access to the bucket would allow writing anywhere on this
             machine.
     """
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+    if reason := names.refusal(name):
         raise FormatError(
-            f"the store names a file outside of its folder: {name!r}",
-            expected="a name below it",
-            found=name,
+            f"the store has a file whose name {reason}",
+            expected="relative names in UTF-8, with forward slashes, that stay inside their folder",
+            found=repr(name),
             done="nothing was written",
             todo="find out who writes to this bucket",
         )
