@@ -143,7 +143,8 @@ def gc(
     Args:
         dataset: The dataset.
         keep: Number of the newest models to keep, 1 or more.
-        keep_version: Another model to keep: a version such as v0003, its number, or an alias. May be repeated.
+        keep_version: Another model to keep: a version such as v0003, its number, or an alias. May be
+            repeated.
         dry_run: Only show what would be removed.
         yes: Do not ask.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
