@@ -33,11 +33,11 @@ class HandleStorage(LocalFileSystem):
 
     async def aread_path(self, path: str) -> bytes:
         """The content of a record; see `checked`."""
-        return checked(bytes(await super().aread_path(path)))
+        return checked(await super().aread_path(path))
 
     def read_path(self, path: str, **dispatch: Any) -> Any:
         """The content of a record, or a coroutine of it as in `LocalFileSystem`; see `checked`."""
-        content = super().read_path(path, **dispatch)
+        content: Any = super().read_path(path, **dispatch)
         return _checked_later(content) if inspect.iscoroutine(content) else checked(content)
 
 
