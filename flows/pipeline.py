@@ -16,6 +16,7 @@ from tasks.audit import audit
 from tasks.core import recipes
 from tasks.core.config import ExportInput, RecipeName
 from tasks.core.data.sources import resolve
+from tasks.core.errors import InterruptedTraining
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
@@ -194,5 +195,7 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
             return body()
     except run_lock.DatasetBusy as busy:
         return finish.skipped(busy)
+    except InterruptedTraining as limit:
+        return finish.stopped(limit)
     except KeyboardInterrupt:
         return finish.cancelled()

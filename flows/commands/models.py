@@ -11,7 +11,7 @@ import typer
 from tasks.core.operations import provenance
 from tasks.core.operations.command_line import documented
 from tasks.core.registry import listing, registry, retention
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.mirror import open_existing
 from tasks.core.workspace import Workspace
 from tasks.display import console
 
@@ -24,7 +24,7 @@ def list_(dataset: str | None = None, workspace: Path | None = None) -> None:
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    rows = listing.version_rows(open_workspace(workspace), dataset)
+    rows = listing.version_rows(open_existing(workspace), dataset)
     console.table(rows, "no published models yet: `plumbline train` publishes the first one")
 
 
@@ -37,7 +37,7 @@ def show(dataset: str, version: str = registry.CHAMPION, workspace: Path | None 
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     model = registry.resolve(dataset, version, opened)
     console.facts(f"{dataset} {model.version}", listing.version_details(model, opened))
     console.table(listing.log_rows(dataset, model.version, opened))
@@ -53,7 +53,7 @@ def promote(dataset: str, version: str, why: str = "by hand", workspace: Path | 
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     registry.promote(dataset, version, opened, who=provenance.who(), why=why)
     _print_aliases(dataset, opened)
 
@@ -67,7 +67,7 @@ def rollback(dataset: str, why: str = "by hand", workspace: Path | None = None) 
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     registry.rollback(dataset, opened, who=provenance.who(), why=why)
     _print_aliases(dataset, opened)
 
@@ -91,7 +91,7 @@ def alias(
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     if remove == (version is not None):
         raise typer.BadParameter("name a version, or use --remove")
     registry.alias(dataset, name, version, opened, who=provenance.who(), why=why)
@@ -119,7 +119,7 @@ def delete(
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened, who = open_workspace(workspace), provenance.who()
+    opened, who = open_existing(workspace), provenance.who()
     name = retention.delete(dataset, version, opened, who=who, why=why, dry_run=True)
     if dry_run or not console.confirmed(f"remove {dataset} {name} permanently", yes):
         console.console.print(f"would be removed: {name}")
@@ -150,7 +150,7 @@ def gc(
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
 
     def remove(dry_run: bool) -> list[str]:
         return retention.gc(

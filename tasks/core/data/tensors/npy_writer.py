@@ -32,7 +32,7 @@ class RowFile:
         self.start = len(_header(count, shape))
         self._pending: list[bytes] = []
         self._first = self._next = 0  # the first pending row, and the one after the last
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         os.ftruncate(self._file, self.start + count * self.bytes)
 
     def write(self, row: int, image: NDArray[np.uint8]) -> None:
