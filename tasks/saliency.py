@@ -4,8 +4,8 @@ from prefect import task
 
 from tasks.core.model.saliency import saliency as saliency_stage
 from tasks.core.model.saliency.saliency import ingredients
-from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.handles import Model, RawDataset, TensorCache
+from tasks.core.stage.saliency import Saliency
 from tasks.core.workspace import Workspace
 from tasks.orchestration import policies
 

@@ -32,10 +32,12 @@ def section(inputs: ReportInputs) -> dict[str, Any] | None:
 
     Maps of one picture share a scale, from 0 to the highest value of them.
     """
+    values: dict[str, Any]
     made = inputs.saliency
     if made is None:
         return None
-    values: dict[str, Any] = {"made": made, "shape": inputs.trained.shape, "groups": [], "scale": _scale()}
+    values = {"made": made, "shape": inputs.trained.shape, "least": reading.MIN_SIDE}
+    values |= {"groups": [], "scale": _scale()}
     if not made.layer:
         return values
     classes, pictures, maps = inputs.tensors.classes, reading.read_pictures(made), reading.read_maps(made)
@@ -50,7 +52,6 @@ def section(inputs: ReportInputs) -> dict[str, Any] | None:
                 "path": first["path"],
                 "label": classes[first["label"]],
                 "predicted": classes[first["predicted_label"]],
-                "right": first["label"] == first["predicted_label"],
                 "maps": [
                     {"picture": heat, "class_name": classes[row.map_label], "probability": row.probability}
                     for heat, row in zip(drawn, rows.itertuples(), strict=True)

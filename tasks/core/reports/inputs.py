@@ -6,7 +6,6 @@ from typing import Any
 
 from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.registry import decisions
-from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.handles import (
     Audit,
     Decision,
@@ -21,6 +20,7 @@ from tasks.core.stage.handles import (
     TensorCache,
     TrainedModel,
 )
+from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.stages import STAGES, Stage
 from tasks.core.workspace import Workspace
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tasks.core.errors import UsageError
 from tasks.core.stage import publish
-from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.handles import (
     Audit,
     Decision,
@@ -31,6 +30,7 @@ from tasks.core.stage.handles import (
     TrainedModel,
 )
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.saliency import Saliency
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 

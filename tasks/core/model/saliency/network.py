@@ -1,11 +1,11 @@
 """Class activation maps of a published model, from its own graph.
 
-The value of a cell is the sum over channels of the cell's activation times the gradient of the class's logit:
-HiResCAM (R. L. Draelos and L. Carin, arXiv 2011.08891, 2020). Where the logit is a linear function of pooled
-features, this is the class activation map of B. Zhou et al. (CVPR 2016): its values and one number of the class
-add up to the logit. With an average, each cell has its own features times the class's weights. With a maximum,
-a channel's vote lies in the cell that has the maximum. Where layers follow the map, the votes of their biases
-belong to no cell.
+The value of a cell is the sum over channels of the cell's activation times the gradient of the class's
+logit: HiResCAM (R. L. Draelos and L. Carin, arXiv 2011.08891, 2020). Where the logit is a linear function of
+pooled features, this is the class activation map of B. Zhou et al. (CVPR 2016): its values and one number of
+the class add up to the logit. With an average, each cell has its own features times the class's weights. With
+a maximum, a channel's vote lies in the cell that has the maximum. Where layers follow the map, the votes of
+their biases belong to no cell.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tasks.core.model.inference.predictor import LOGITS, batch_size
+from tasks.core.model.saliency.reading import MIN_SIDE
 
-# A cell of a coarser map is more than a seventh of the picture in height and width. Of 3 x 3 cells, the best
-# quarter found no more than the middle of the picture did (docs/experiments.md).
-MIN_SIDE = 7
 MAX_BATCH = 32  # images
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 Floats = NDArray[np.float32]
@@ -66,7 +64,7 @@ class MapNetwork:
         size = min(batch_size(images.shape[1:]), MAX_BATCH)
         starts = range(0, len(images), size)
         parts = [self._batch(images[i : i + size], labels[i : i + size]) for i in starts]
-        maps, logits = (np.concatenate(values) for values in zip(*parts, strict=True))
+        maps, logits = (np.concatenate(values, dtype=np.float32) for values in zip(*parts, strict=True))
         empty = tf.zeros((1, *_applied(self.lower, tf.constant(images[:1])).shape[1:]))
         return ClassMaps(maps, logits, _applied(self.upper, empty).numpy()[0])
 
@@ -75,7 +73,8 @@ class MapNetwork:
         if self.views == 1:
             return maps, logits
         mirrored, other_logits = self._view(images[:, :, ::-1], labels)
-        return (maps + mirrored[..., ::-1]) / 2, (logits + other_logits) / 2
+        halves = np.float32(0.5)
+        return (maps + mirrored[..., ::-1]) * halves, (logits + other_logits) * halves
 
     def _view(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
         features = _applied(self.lower, tf.constant(images))

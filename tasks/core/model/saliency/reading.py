@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from tasks.core.stage.saliency import Saliency
 
+# The fewest rows and columns of cells. The best quarter of a map of 3x3 or 4x4 cells found no more than the
+# middle of the picture did (docs/experiments.md).
+MIN_SIDE = 7
 MAPS, PICTURES, TABLE = "maps.npy", "pictures.npy", "maps.parquet"
 SCHEMA = pa.schema(
     {

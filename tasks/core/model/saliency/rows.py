@@ -33,8 +33,8 @@ class Chosen:
 def choose(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> list[Chosen]:
     """Choose images; none is chosen twice.
 
-    Right ones are the first of their class: the rows' order is random. Of more than `RIGHT` classes, the first
-    ones have one each.
+    Right ones are the first of their class: the rows' order is random. Of more than `RIGHT` classes, only the
+    first have one.
 
     Args:
         labels: int32 (N,), 0..C-1.
@@ -46,7 +46,11 @@ def choose(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> lis
     mistakes = _lowest(-top[:, 0], wrong, MISTAKES)
     unsure = _lowest(top[:, 0] - top[:, 1], ~np.isin(np.arange(len(labels)), mistakes), MARGINS)
     right = _first_of_each(labels, ~wrong & ~np.isin(np.arange(len(labels)), unsure), probabilities.shape[1])
-    others = {"mistake": labels, "margin": order[:, 1], "right": np.full(len(labels), NO_CLASS)}
+    others: dict[str, NDArray[np.integer]] = {
+        "mistake": labels,
+        "margin": order[:, 1],
+        "right": np.full(len(labels), NO_CLASS),
+    }
     return [
         Chosen(kind, int(row), int(labels[row]), int(order[row, 0]), int(others[kind][row]))
         for kind, rows in (("mistake", mistakes), ("margin", unsure), ("right", right))

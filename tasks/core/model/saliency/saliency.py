@@ -16,14 +16,14 @@ from PIL import Image
 from tasks.core.data.loader import originals
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.errors import DataError
+from tasks.core.model.devices import runtime
+from tasks.core.model.inference import predict_splits
 from tasks.core.model.saliency import rows
 from tasks.core.model.saliency.reading import MAPS, PICTURES, SCHEMA, TABLE
 from tasks.core.model.saliency.rows import NO_CLASS, Chosen
-from tasks.core.model.devices import runtime
-from tasks.core.model.inference import predict_splits
-from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.handles import Model, RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.stages import SALIENCY
 from tasks.core.workspace import Workspace
 
@@ -93,7 +93,7 @@ def _write(
     images = originals.open_images(tensors, SPLIT, model, raw)[numbers]
     labels = np.array([[image.predicted_label, max(image.other_label, 0)] for image in chosen])
     mapped = found.maps(images, labels)
-    _check(mapped.logits, probabilities[numbers])
+    check_probabilities(mapped.logits, probabilities[numbers])
     of_map = _maps_of(chosen)
     np.save(staging / MAPS, np.stack([mapped.maps[index] for index in of_map]))
     np.save(staging / PICTURES, np.stack([_reduced(image) for image in images]))
@@ -109,7 +109,12 @@ def _maps_of(chosen: list[Chosen]) -> list[tuple[int, int]]:
     return [(n, which) for n in numbers for which in range(1 if chosen[n].other_label == NO_CLASS else 2)]
 
 
-def _check(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+def check_probabilities(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    """Refuse logits that do not give the probabilities of the predict stage, float32 (n, classes) both.
+
+    Raises:
+        DataError: A probability differs by more than `TOLERANCE`.
+    """
     from scipy.special import softmax  # imported here: a reused stage needs none of it
 
     difference = float(np.abs(softmax(logits.astype(np.float64), axis=1) - expected).max())
