@@ -1,8 +1,8 @@
 """The whole chain of stages, and what the training and sweep flows share.
 
 `train_pipeline` is a training run: download, normalize, audit, embed, feature_audit, select, train, evaluate,
-cross_predict, label_issues, profile, export, promote, report. A stage is called by `run.execute`, which
-reuses its output where nothing that decides it has changed.
+cross_predict, label_issues, profile, saliency, export, promote, report. A stage is called by `run.execute`,
+which reuses its output where nothing that decides it has changed.
 """
 
 from collections.abc import Callable
@@ -55,6 +55,7 @@ from tasks.overfit import overfit
 from tasks.profile import profile
 from tasks.promote import champion_to_compare, promote
 from tasks.report import report
+from tasks.saliency import saliency
 from tasks.select import select
 from tasks.train import train
 
@@ -124,6 +125,7 @@ def evaluate_and_promote(
         crossed = run.execute(cross_predict, tensors, settings.train, folds or FOLDS, of_backbone)
     issues = run.execute(label_issues, evaluation, tensors, crossed)
     profiled = run.execute(profile, trained, tensors, raw, of_probe)
+    maps = run.execute(saliency, trained, tensors, raw)
     any_size = settings.publish.export_input is ExportInput.any_size
     exported = run.execute(export, trained, tensors, formats, raw, any_size) if formats else None
     decision = promote_against_champion(run, settings, trained, evaluation, raw, tensors, exported, profiled)
@@ -132,6 +134,7 @@ def evaluate_and_promote(
         features=features,
         selected=selected,
         feature_audit=by_features,
+        saliency=maps,
     )
     return finish.finish(run, inputs, run.execute(report, inputs))
 

@@ -94,6 +94,14 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         "the val images in numbers, for drift",
         {"profile.parquet": "one row per val image", "embedding.npz": "how embeddings are projected"},
     ),
+    "saliency/<digest>/": (
+        "class activation maps of some test images",
+        {
+            "maps.npy": "float32 (maps, rows, columns): each cell's part of the logit",
+            "maps.parquet": "of each map the picture, its row and path, the class, its logit and constant",
+            "pictures.npy": "uint8 (pictures, H, W, C): the images as the model takes them, reduced",
+        },
+    ),
     "exports/<digest>/": (
         "other formats",
         {
