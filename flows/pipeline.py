@@ -83,7 +83,7 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
 def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
     """From images to audited tensors."""
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
-    return tensors, run.execute(audit, tensors)
+    return tensors, run.execute(audit, tensors, raw)
 
 
 def choose_recipe(

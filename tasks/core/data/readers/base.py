@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from tasks.core.data import decode
 from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.files.columns import ATTRIBUTE, GROUP
 from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
-GROUP = "group"  # a further column of a listing and of the tensors' rows
-ATTRIBUTE = "attribute_"  # how the names of all other further columns begin there
 BATCH = 4096  # rows held as Python objects at a time
 SCHEMA = pa.schema({"identity": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
 

@@ -1,7 +1,7 @@
 """A CSV that lists image files: columns path and label, and optionally split, group and others.
 
 The paths are relative to the CSV's own folder. After the scan it is treated like a folder of images.
-`columns` says which other columns are kept.
+`files.columns` says which other columns are kept.
 """
 
 import csv
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.core.data.files import file_stats
-from tasks.core.data.readers import columns
+from tasks.core.data.files import columns, file_stats
 from tasks.core.data.readers.class_names import check_classes, layout_error
 from tasks.core.data.readers.image_folder import SPLITS
 
@@ -49,7 +48,7 @@ def scan(path: Path) -> pa.Table:
     return table
 
 
-def _further(path: Path, names: list[str], further: Mapping[str, list[str]]) -> dict[str, pa.ChunkedArray]:
+def _further(path: Path, names: list[str], further: dict[str, list[str]]) -> dict[str, pa.ChunkedArray]:
     """The group and the attributes in the order of the table, which is sorted by path."""
     header, *rows = [further.pop("", []), *(further[name] for name in names)]
     values = {name: pa.array([row[place] for row in rows], pa.string()) for place, name in enumerate(header)}

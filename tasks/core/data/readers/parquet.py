@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from tasks.core.data import threads
 from tasks.core.data.decode import Target
-from tasks.core.data.files import file_stats, listing
-from tasks.core.data.readers import base, columns, parquet_schema
+from tasks.core.data.files import columns, file_stats, listing
+from tasks.core.data.readers import base, parquet_schema
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
 from tasks.core.data.readers.class_names import check_classes, layout_error
 from tasks.core.data.readers.parquet_schema import LAYOUT

@@ -4,7 +4,7 @@ One column holds the encoded images, as `struct<bytes: binary, path: string>` or
 the labels. Their class names are in the schema's metadata (key "huggingface", feature type ClassLabel,
 https://huggingface.co/docs/datasets/about_dataset_features). String labels are class names themselves;
 integers without names become names such as "3". Other columns of text or numbers are the group of an image
-and its attributes (`columns`).
+and its attributes (`files.columns`).
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.core.data.readers import columns
+from tasks.core.data.files import columns
 from tasks.core.data.readers.class_names import layout_error
 
 LAYOUT = "parquet with a column of images, struct<bytes, path>, and one of labels"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
 from tasks.core.config import SourceSettings
-from tasks.core.data.readers import groups
+from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources.catalog import DATASETS, DatasetSpec
 from tasks.core.errors import UsageError
@@ -149,7 +149,7 @@ def check_group_by(source: SourceSettings, group_by: str | None) -> None:
     """
     if not group_by:
         return
-    groups.parse(group_by)
+    option.parse(group_by)
     if isinstance(resolve(source.dataset), DatasetSpec):
         raise UsageError(
             "--group-by needs images that are files",

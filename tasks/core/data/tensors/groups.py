@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core.data.files.columns import ATTRIBUTE, GROUP
+from tasks.core.data.grouping.units import unit_codes, units
 from tasks.core.data.tensors.cache import ROWS, read_rows
 from tasks.core.stage.handles import TensorCache
-
-GROUP = "group"  # the column of the group's name; null for an image that is its own group
-ATTRIBUTE = "attribute_"  # how the columns of attributes begin
 
 
 def read_groups(tensors: TensorCache, split: str) -> NDArray[np.int64] | None:
@@ -63,19 +62,3 @@ def read_attributes(tensors: TensorCache, split: str) -> dict[str, list[str | No
         return {}
     rows = read_rows(tensors, columns, split)
     return {name.removeprefix(ATTRIBUTE): rows[name].to_pylist() for name in columns}
-
-
-def units(group: pa.ChunkedArray, image_id: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What is kept together, as strings (N,): the name of a group, or the id of an image that is its own.
-
-    Args:
-        group: Strings (N,); null for an image that is its own group.
-        image_id: Strings (N,), of 64 hexadecimal digits.
-    """
-    return pc.coalesce(pc.binary_join_element_wise("group", group, " "), image_id)
-
-
-def unit_codes(unit: pa.ChunkedArray) -> NDArray[np.int64]:
-    """A number for each string, 0 and up in the order in which the strings first occur: int64 (N,)."""
-    encoded = pa.chunked_array(unit).combine_chunks().dictionary_encode()
-    return np.asarray(encoded.indices.to_numpy(), np.int64)

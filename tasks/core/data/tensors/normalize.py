@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import file_stats
+from tasks.core.data.grouping import remarks
+from tasks.core.data.grouping.option import GroupedReader
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
-from tasks.core.data.readers.groups import GroupedReader
-from tasks.core.data.tensors import channel_stats, grouping, image_writer, quarantine, split_floor
+from tasks.core.data.tensors import image_writer, npy_writer, quarantine, split_floor
 from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.data.tensors.distributed_decode import DistributedReader, Work
 from tasks.core.data.tensors.reuse import ReusableCache
@@ -114,7 +115,7 @@ def _build(
     progress: Progress,
 ) -> dict[str, Any]:
     index = reader.index()
-    grouping.say_joined(index)
+    remarks.say_joined(index)
     conflicts = quarantine.find_label_conflicts(index, reader.classes)
     left_out = {} if reader.published else conflicts
     splits = Splits.of(index, settings.val_fraction).without(left_out)
@@ -124,11 +125,11 @@ def _build(
     written = image_writer.write(directory, reader, index, splits, target_shape, reusable, progress)
     left_out |= written.failed
     quarantine.check_share(left_out, index, settings.max_quarantine)
-    splits, index = splits.without(written.failed), grouping.with_joined(index)
+    splits, index = splits.without(written.failed), remarks.with_joined(index)
     _refuse_empty(splits, raw, settings, index)
     quarantine.write(directory, index, left_out, quarantine.copies(index) | conflicts)
     _write_tables(directory, reader, index, splits, written.originals)
-    mean, std = channel_stats.channel_stats(directory / "train.images.npy")
+    mean, std = npy_writer.channel_stats(directory / "train.images.npy")
     class_counts = _class_counts(reader, index, splits)
     if not index.split.any():
         what = "groups" if index.group is not None else "images"
@@ -144,7 +145,7 @@ def _build(
         "mean": mean,
         "std": std,
         "class_counts": class_counts,
-        **grouping.facts(index, splits),
+        **remarks.facts(index, splits.numbers),
     }
 
 
@@ -166,7 +167,7 @@ def _write_tables(
         **dict(zip(("height", "width", "channels"), originals[numbers].T, strict=True)),
     }
     table, names = pa.table(columns, ROW_SCHEMA), ["split", "class_name"]
-    for name, values in grouping.columns(index).items():
+    for name, values in remarks.columns(index).items():
         table, names = table.append_column(name, values.take(numbers)), [*names, name]
     pq.write_table(table, directory / ROWS, use_dictionary=names, row_group_size=file_stats.ROW_GROUP)
 
@@ -196,7 +197,8 @@ def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, 
     counts = {split: len(numbers) for split, numbers in splits.numbers.items()}
     empty = [split for split, count in counts.items() if not count]
     if empty and index.group is not None:
-        raise grouping.too_few_groups(index, splits, raw.dataset, empty)
+        used = np.concatenate(list(splits.numbers.values()))
+        raise remarks.too_few_groups(index, used, raw.dataset, empty)
     if empty:
         raise DataError(
             f"{raw.dataset} has too few images: none for {' and '.join(empty)}",

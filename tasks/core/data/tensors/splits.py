@@ -5,9 +5,9 @@ grows, no old image moves from train to val or test, with the exception that is 
 always belong to the same split.
 
 A group is in one split. It depends on the group's name in place of the image's content, and the row within
-the split on the content as ever. Groups that share an image are one (`joined_groups`). They are in train if
-one of them would be alone, else in val if one would be: so a group that is joined to others later moves
-towards train only.
+the split on the content as ever. Groups that share an image are one (`grouping.joined_groups`). They are in
+train if one of them would be alone, else in val if one would be: so a group that is joined to others later
+moves towards train only.
 """
 
 import hashlib
@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data.grouping import joined_groups
+from tasks.core.data.grouping.joined_groups import JoinedGroups
+from tasks.core.data.grouping.units import unit_codes
 from tasks.core.data.readers.base import BATCH, ImageIndex
-from tasks.core.data.tensors import joined_groups, split_floor
+from tasks.core.data.tensors import split_floor
 from tasks.core.data.tensors.cache import SPLITS
-from tasks.core.data.tensors.groups import unit_codes
-from tasks.core.data.tensors.joined_groups import JoinedGroups
 
 TEST_FRACTION = 0.2  # share of test images of a source without a test split
 TEST_SALT = "plumbline test"

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks.core.data.grouping import joined_groups
+from tasks.core.data.grouping.option import pattern_groups
 from tasks.core.data.readers.base import ImageIndex, ImageRef
-from tasks.core.data.readers.groups import pattern_groups
-from tasks.core.data.tensors import joined_groups
 from tasks.core.data.tensors.splits import Splits, choose_split
 
 PATIENT = re.compile(r"(p\d+)_\d+")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data.grouping.units import unit_codes, units
 from tasks.core.data.readers.base import ImageIndex
-from tasks.core.data.tensors.groups import unit_codes, units
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def join(index: ImageIndex) -> JoinedGroups:
     own = units(index.group, index.image_id)
     if not index.duplicated:
         return JoinedGroups(own, index.group, own)
-    group = _joined(index)
+    group = _joined(index.group, index.image_id)
     pairs = pa.table({"own": index.group, "joined": group}).group_by(["own", "joined"]).aggregate([])
     names: dict[str, set[str]] = {}
     for pair in pairs.filter(pc.is_valid(pairs["own"])).to_pylist():
@@ -50,14 +50,14 @@ def join(index: ImageIndex) -> JoinedGroups:
     return JoinedGroups(own, group, units(group, index.image_id), joined)
 
 
-def _joined(index: ImageIndex) -> pa.ChunkedArray:
+def _joined(group_names: pa.ChunkedArray, image_id: pa.ChunkedArray) -> pa.ChunkedArray:
     """The name of each image's group after joining; null for an image that is its own group."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    content = unit_codes(index.image_id)
+    content = unit_codes(image_id)
     contents = int(content.max()) + 1
-    encoded = index.group.combine_chunks().dictionary_encode()
+    encoded = group_names.combine_chunks().dictionary_encode()
     names = encoded.dictionary.to_pylist()
     group = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)
     edges = content[group >= 0], contents + group[group >= 0]

@@ -22,9 +22,9 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.data.readers import capture_time
+from tasks.core.data.grouping import capture_time
+from tasks.core.data.grouping.capture_time import Capture
 from tasks.core.data.readers.base import ImageIndex, Reader, WrappedReader
-from tasks.core.data.readers.capture_time import Capture
 from tasks.core.errors import DataError, UsageError
 
 log = logging.getLogger("plumbline.data")

@@ -1,18 +1,19 @@
-"""What the normalize stage does with groups and attributes beside the splits: messages, columns and facts."""
+"""What the normalize stage says of groups and writes of them, beside the splits."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from tasks.core.data.readers.base import GROUP, ImageIndex
-from tasks.core.data.tensors import joined_groups
-from tasks.core.data.tensors.groups import unit_codes, units
-from tasks.core.data.tensors.splits import Splits
+from tasks.core.data.files.columns import GROUP
+from tasks.core.data.grouping import joined_groups
+from tasks.core.data.grouping.units import unit_codes, units
+from tasks.core.data.readers.base import ImageIndex
 from tasks.core.errors import DataError
 
 log = logging.getLogger("plumbline.data")
@@ -41,20 +42,33 @@ def columns(index: ImageIndex) -> dict[str, pa.ChunkedArray]:
     return {**group, **index.attributes}
 
 
-def facts(index: ImageIndex, splits: Splits) -> dict[str, Any]:
-    """Number of groups in each split; nothing where the source has no groups."""
+def facts(index: ImageIndex, numbers: Mapping[str, NDArray[np.int64]]) -> dict[str, Any]:
+    """Number of groups in each split; nothing where the source has no groups.
+
+    Args:
+        index: The images, their groups joined.
+        numbers: The numbers of the images of each split.
+    """
     if index.group is None:
         return {}
     codes = unit_codes(units(index.group, index.image_id))
-    return {"groups": [len(np.unique(codes[numbers])) for numbers in splits.numbers.values()]}
+    return {"groups": [len(np.unique(codes[of_split])) for of_split in numbers.values()]}
 
 
-def too_few_groups(index: ImageIndex, splits: Splits, dataset: str, empty: Sequence[str]) -> DataError:
-    """The error for a split that no group is in."""
+def too_few_groups(
+    index: ImageIndex, used: NDArray[np.int64], dataset: str, empty: Sequence[str]
+) -> DataError:
+    """The error for splits that no group is in.
+
+    Args:
+        index: The images, their groups joined.
+        used: The numbers of the images of all splits.
+        dataset: Name of the dataset.
+        empty: The splits.
+    """
     codes = unit_codes(units(index.group, index.image_id))
-    numbers = np.concatenate(list(splits.numbers.values()))
-    found, first, counts = np.unique(codes[numbers], return_index=True, return_counts=True)
-    names = pc.coalesce(index.group, index.path).take(pa.array(numbers[first])).to_pylist()
+    found, first, counts = np.unique(codes[used], return_index=True, return_counts=True)
+    names = pc.coalesce(index.group, index.path).take(pa.array(used[first])).to_pylist()
     largest = np.argsort(-counts, kind="stable")[:SHOWN].tolist()
     shown = ", ".join(f"{names[place]} ({counts[place]:,} images)" for place in largest)
     return DataError(

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.data.readers.base import ATTRIBUTE, GROUP
-
 log = logging.getLogger("plumbline.data")
 
+GROUP = "group"  # a further column of a listing and of the tensors' rows
+ATTRIBUTE = "attribute_"  # how the names of all others begin there
 MAX_VALUES = 1000  # different values of an attribute
 
 
