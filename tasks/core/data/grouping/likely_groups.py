@@ -36,12 +36,14 @@ class LikelyGroups:
 
     Args:
         groups: The likely group of each image; None for none.
-        sign: What the images share, as the rest of a sentence.
+        sign: What test images share with images of train or val, as the rest of a sentence.
+        condition: When the option is the right one, as a clause.
         option: The value of `--group-by` that would keep them together.
     """
 
     groups: Sequence[str | None]
     sign: str
+    condition: str
     option: str
 
     def sentence(self, splits: Sequence[str]) -> str:
@@ -58,8 +60,8 @@ class LikelyGroups:
         if not count:
             return ""
         return (
-            f"{count:,} of {len(tested):,} test images {self.sign} images in train or val; if these belong "
-            f"together, keep them in one split: --group-by {shlex.quote(self.option)}"
+            f"{count:,} of {len(tested):,} test images {self.sign}; {self.condition}, add "
+            f"--group-by {shlex.quote(self.option)}"
         )
 
 
@@ -90,11 +92,8 @@ def by_name(paths: Sequence[str], classes: Sequence[str]) -> LikelyGroups | None
     matches = [name for name, stem in zip(names, stems, strict=True) if name and stem]
     pattern = _pattern(matches, paths, stems)
     example = Path(next(path for path, stem in zip(paths, stems, strict=True) if stem)).name
-    return (
-        LikelyGroups(stems, f"have a name of a numbered series ({example}) like", pattern)
-        if pattern
-        else None
-    )
+    sign = f"have names of series that train or val have images of, too (such as {example})"
+    return LikelyGroups(stems, sign, "if a series is one subject", pattern) if pattern else None
 
 
 def by_folder(paths: Sequence[str], classes: Sequence[str]) -> LikelyGroups | None:
@@ -102,8 +101,10 @@ def by_folder(paths: Sequence[str], classes: Sequence[str]) -> LikelyGroups | No
     folders = [_below_class(path, name) for path, name in zip(paths, classes, strict=True)]
     counts = Counter(folders)
     folders = [folder if folder and counts[folder] > 1 else None for folder in folders]
-    sign = "are in a folder below the class together with"
-    return LikelyGroups(folders, sign, "folder") if _is_sign(folders, classes) else None
+    if not _is_sign(folders, classes):
+        return None
+    sign = "share a folder below their class with images in train or val"
+    return LikelyGroups(folders, sign, "if a folder is one subject", "folder")
 
 
 def by_time(paths: Sequence[str], raw: RawDataset) -> LikelyGroups | None:
@@ -119,7 +120,8 @@ def by_time(paths: Sequence[str], raw: RawDataset) -> LikelyGroups | None:
             seconds[path] = f"{capture.camera} {capture.time.isoformat(timespec='seconds')}"
     counts = Counter(seconds.values())
     groups = [seconds[path] if path in seconds and counts[seconds[path]] > 1 else None for path in paths]
-    return LikelyGroups(groups, "were taken by the same camera in the same second as", "time-gap=1")
+    sign = "were taken in the same second by the same camera as images in train or val"
+    return LikelyGroups(groups, sign, "to keep bursts together", "time-gap=1")
 
 
 def _is_sign(groups: Sequence[str | None], classes: Sequence[str]) -> bool:

@@ -60,9 +60,8 @@ def test_by_folder_finds_folders_below_the_class() -> None:
 
 def test_sentence_counts_test_images_whose_group_is_elsewhere() -> None:
     """Of three test images, two are of groups of train or val; the third has none."""
-    likely = LikelyGroups(["p1", "p1", "p2", "p2", None], "are like", r"(p\d+)_\d+")
+    likely = LikelyGroups(["p1", "p1", "p2", "p2", None], "are like others", "if so", r"(p\d+)_\d+")
     assert likely.sentence(["train", "test", "val", "test", "test"]) == (
-        "2 of 3 test images are like images in train or val; if these belong together, "
-        r"keep them in one split: --group-by '(p\d+)_\d+'"
+        r"2 of 3 test images are like others; if so, add --group-by '(p\d+)_\d+'"
     )
     assert likely.sentence(["train", "train", "test", "test", "test"]) == ""
