@@ -26,6 +26,7 @@ LEAST_SHARE = 0.5  # of the images whose name or folder others share, for it to 
 LEAST_STEMS = 3  # in a class, in most classes; a single one is the class itself or the camera
 LEAST_WORDS = 10  # of stems without a digit: IMG, DSC and PXL are few
 AGREEMENT = 0.95  # share of the images that a regular expression must group as their stems do
+OF_FILES = ("folder", "archive", "csv")  # formats whose paths are those of image files
 ON_DISK = ("folder", "csv")  # formats whose files' heads are quickly read
 LOOKED_AT, MOST = 200, 20_000  # photos: without a time in the first ones, or after so many, the search ends
 
@@ -72,6 +73,8 @@ def findings(rows: pa.Table, raw: RawDataset | None) -> list[str]:
         rows: Columns `path`, `split` and `class_name` of the table of rows.
         raw: The source, for the times of photos; None to look at names only.
     """
+    if raw is not None and raw.format not in OF_FILES:
+        return []
     paths, splits, classes = (rows[name].to_pylist() for name in ("path", "split", "class_name"))
     signs = [by_name(paths, classes), by_folder(paths, classes), by_time(paths, raw) if raw else None]
     return [sentence for sign in signs if sign and (sentence := sign.sentence(splits))]
