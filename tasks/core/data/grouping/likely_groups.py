@@ -15,7 +15,7 @@ from statistics import median
 import pyarrow as pa
 
 from tasks.core.data.grouping import capture_time
-from tasks.core.data.grouping.option import pattern_groups
+from tasks.core.data.grouping.pattern import pattern_groups
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
 

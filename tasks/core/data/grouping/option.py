@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from tasks.core.data.grouping import capture_time
 from tasks.core.data.grouping.capture_time import Capture
+from tasks.core.data.grouping.pattern import Names, pattern_groups
 from tasks.core.data.readers.base import ImageIndex, Reader, WrappedReader
 from tasks.core.errors import DataError, UsageError
 
@@ -33,7 +34,6 @@ FOLDER, TIME_GAP = "folder", "time-gap="
 CLASS_FOLDERS = ("folder", "archive")  # formats whose paths begin with a split, if any, and a class
 EXPECTED = "folder, time-gap=SECONDS, or a regular expression such as '(p[0-9]+)_'"
 SHOWN = 3  # paths that a message names
-Names = list[str | None]
 
 
 @dataclass(frozen=True)
@@ -142,17 +142,6 @@ class GroupedReader(WrappedReader):
             "/".join(path.split("/")[below * (1 + bool(split)) : -1]) or None
             for path, split in zip(paths, splits, strict=True)
         ]
-
-
-def pattern_groups(paths: Sequence[str], pattern: re.Pattern[str]) -> Names:
-    """The group of each path by a regular expression; None where it does not match.
-
-    >>> pattern_groups(["a/p01_2.png", "a/x.png"], re.compile("(p[0-9]+)_"))
-    ['p01', None]
-    """
-    key = "group" if "group" in pattern.groupindex else min(1, pattern.groups)
-    matches = map(pattern.search, paths)
-    return [(match[key] or None) if match else None for match in matches]
 
 
 def time_groups(captures: Sequence[Capture | None], seconds: float) -> Names:

@@ -16,6 +16,7 @@ from PIL import Image
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.grouping import capture_time
 from tasks.core.data.grouping import option as groups
+from tasks.core.data.grouping.pattern import pattern_groups
 from tasks.core.data.sources import acquire, resolve
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.groups import read_attributes, read_group_names, read_groups
@@ -196,7 +197,7 @@ def test_group_by_needs_files_and_a_match(tmp_path: Path, workspace: Workspace) 
 def test_group_by_pattern_takes_the_named_group_the_first_or_all() -> None:
     paths = ["a/p1_x3.png", "b/q.png"]
     for pattern, expected in ((r"(p)\d_(?P<group>x\d)", "x3"), (r"(p\d)_(x)", "p1"), (r"p\d_", "p1_")):
-        assert groups.pattern_groups(paths, re.compile(pattern)) == [expected, None]
+        assert pattern_groups(paths, re.compile(pattern)) == [expected, None]
 
 
 def photo_taken(time: str, fraction: str = "", camera: str = "X1") -> bytes:

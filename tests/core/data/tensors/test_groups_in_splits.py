@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.core.data.grouping import joined_groups
-from tasks.core.data.grouping.option import pattern_groups
+from tasks.core.data.grouping.pattern import pattern_groups
 from tasks.core.data.readers.base import ImageIndex, ImageRef
 from tasks.core.data.tensors.splits import Splits, choose_split
 
