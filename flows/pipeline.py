@@ -85,7 +85,7 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
 def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
     """From images to audited tensors."""
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
-    return tensors, run.execute(audit, tensors)
+    return tensors, run.execute(audit, tensors, raw)
 
 
 def choose_recipe(
@@ -173,12 +173,13 @@ def validate(settings: RunSettings) -> None:
     """Refuse what cannot be done, before anything starts.
 
     Raises:
-        UsageError: A source, a backbone, an export format, a number of folds or a TF_CONFIG that cannot be
-            used.
+        UsageError: A source, groups, a backbone, an export format, a number of folds or a TF_CONFIG that
+            cannot be used.
         ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
+    resolve.check_group_by(settings.source, settings.normalize.group_by)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)
     if settings.train.weights:

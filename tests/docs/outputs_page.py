@@ -246,6 +246,10 @@ null there. `evaluation` joins the tables `runs`, `epochs`, `classes` and `predi
 
 One row per image. {rows}
 
+Where the data have [groups](data.md#groups), a column `group` follows: the name of the image's group as text,
+null if it is its own. Each [other column](data.md#other-columns) of the source follows as
+`attribute_<name>`, text.
+
 ### quarantine.parquet, of raw/&lt;digest&gt; and tensors/&lt;digest&gt;
 
 That of a listing has one row per file that is no image, that of tensors one per image with a problem
