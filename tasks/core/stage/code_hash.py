@@ -38,7 +38,7 @@ NOT_INGREDIENTS = (
 )
 LOGGERS = {"log", "logging"}
 ROOT = Path(__file__).resolve().parents[3]
-SOURCES = {".py", ".j2", ".css"}
+SOURCES = {".py", ".j2", ".css", ".html"}
 
 
 def hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
