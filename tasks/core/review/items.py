@@ -10,10 +10,11 @@ hides the predictions and the list until there is an answer.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.readers.base import UNLABELLED, ImageRef, Reader
@@ -109,16 +110,16 @@ def choose(
         most: Largest number of images.
         is_decided: Whether a person has decided about an image already; it is not shown again.
     """
-    listed = _first(_by_turns(_lists(inputs)), most - most // (CONTROLS + 1), is_decided)
+    images = _Images(inputs.tensors)
+    listed = _first(_by_turns(_lists(inputs, images)), most - most // (CONTROLS + 1), is_decided)
     of_tensors = [item for item in listed if item.split]
-    controls = _controls(inputs.tensors, of_tensors, is_decided)
-    chosen = [*listed, *controls]
+    controls = _controls(images, of_tensors, is_decided)
+    chosen = [*listed, *islice(controls, most - len(listed))]
     return _with_predictions(sorted(chosen, key=lambda item: item.order), inputs)
 
 
-def _lists(inputs: ReviewInputs) -> list[Iterator[Item]]:
+def _lists(inputs: ReviewInputs, images: "_Images") -> list[Iterator[Item]]:
     """Each list, the most important image first."""
-    images = _Images(inputs.tensors)
     return [
         *(_label_issues(issues) for issues in inputs.label_issues),
         *(
@@ -154,13 +155,15 @@ class _Images:
     """Makes items of rows of the tensors."""
 
     def __init__(self, tensors: TensorCache) -> None:
-        self.classes = tensors.classes
+        self.tensors, self.classes = tensors, tensors.classes
         self.labels = {split: open_split(tensors, split).labels for split in SPLITS}
-        self.rows = {split: read_rows(tensors, ["image_id", "path"], split) for split in SPLITS}
+        self._rows: dict[str, pa.Table] = {}  # read when they are needed: train may have millions
 
     def item(self, split: str, row: int, *lists: str) -> Item:
         """The item of a row."""
-        image_id, path = (self.rows[split][name][row].as_py() for name in ("image_id", "path"))
+        if split not in self._rows:
+            self._rows[split] = read_rows(self.tensors, ["image_id", "path"], split)
+        image_id, path = (self._rows[split][name][row].as_py() for name in ("image_id", "path"))
         return Item(image_id, path, self.classes[self.labels[split][row]], lists, split, row)
 
 
@@ -219,11 +222,9 @@ def _two_classes(path: str, class_name: str, other_path: str, other_class_name: 
     )
 
 
-def _controls(
-    tensors: TensorCache, listed: Sequence[Item], is_decided: Callable[[Item], bool]
-) -> Iterator[Item]:
+def _controls(images: _Images, listed: Sequence[Item], is_decided: Callable[[Item], bool]) -> Iterator[Item]:
     """Random images of the same splits that are on no list: one for each `CONTROLS` images of a split."""
-    images, keys = _Images(tensors), {item.key for item in listed}
+    keys = {item.key for item in listed}
     counts = pd.Series([item.split for item in listed], dtype=str).value_counts()
     for split, count in sorted(counts.items()):
         wanted = math.ceil(count / CONTROLS)

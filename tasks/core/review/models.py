@@ -1,9 +1,8 @@
 """The models of earlier runs on the same tensors: their mistakes are shown with those of the newest one."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from tasks.core.runs import tables
 from tasks.core.stage import publish
@@ -14,24 +13,28 @@ from tasks.core.workspace import Workspace
 MODELS = 8  # the newest ones, with the champions that they were compared with
 
 
-def runs_on(tensors: TensorCache, workspace: Workspace) -> pd.DataFrame:
+Run = Mapping[str, Any]  # a row of the runs table, or a part of it: stages (JSON) and version
+
+
+def runs_on(tensors: TensorCache, workspace: Workspace) -> list[Run]:
     """The rows of the dataset's runs on these tensors, the newest first."""
     runs = tables.read("runs", workspace, tensors.dataset)
-    return runs[runs["tensors"] == tensors.digest].sort_values("started", ascending=False)
+    same = runs[runs["tensors"] == tensors.digest].sort_values("started", ascending=False)
+    return [dict(row) for row in same.to_dict("records")]
 
 
-def models_of(runs: pd.DataFrame, tensors: TensorCache, workspace: Workspace) -> dict[str, Evaluation]:
+def models_of(runs: Sequence[Run], tensors: TensorCache, workspace: Workspace) -> dict[str, Evaluation]:
     """The evaluations of at most `MODELS` models on the same tensors, the newest first, by version.
 
     An evaluation that is not there any more is left out.
 
     Args:
-        runs: As `runs_on` returns them.
+        runs: The newest first.
         tensors: The tensors.
         workspace: The workspace with the outputs.
     """
     models: dict[str, Evaluation] = {}
-    for run in runs.to_dict("records"):
+    for run in runs:
         records = json.loads(run["stages"])
         for name, version in (("evaluate", run["version"]), ("evaluate champion", "an earlier champion")):
             digest = records.get(name, {}).get("digest")
@@ -44,9 +47,9 @@ def models_of(runs: pd.DataFrame, tensors: TensorCache, workspace: Workspace) ->
     return models
 
 
-def label_issues_of(runs: pd.DataFrame, workspace: Workspace) -> list[LabelIssues]:
+def label_issues_of(runs: Sequence[Run], workspace: Workspace) -> list[LabelIssues]:
     """The label issues that the models of these runs found, the newest first; those that are still there."""
-    digests = [json.loads(stages).get(LABEL_ISSUES.name, {}).get("digest") for stages in runs["stages"]]
+    digests = [json.loads(run["stages"]).get(LABEL_ISSUES.name, {}).get("digest") for run in runs]
     wanted = list(dict.fromkeys(filter(None, digests)))[:MODELS]
     found = [LABEL_ISSUES.of_digest(digest, workspace) for digest in wanted]
     return [issues for issues in found if issues is not None]

@@ -1,26 +1,23 @@
 """The outputs of a past run that a review is made from."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.core.config import SourceSettings
-from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import Reader
 from tasks.core.data.sources import acquire
-from tasks.core.errors import FormatError, PlumblineError, UsageError
+from tasks.core.errors import FormatError, UsageError
 from tasks.core.review.decisions import Row, earlier_rows
 from tasks.core.review.items import Item, ReviewInputs
 from tasks.core.review.models import label_issues_of, models_of, runs_on
+from tasks.core.review.pictures import open_source
 from tasks.core.runs import explain, reproduce, tables
 from tasks.core.stage import publish
 from tasks.core.stage.stages import AUDIT, DOWNLOAD, FEATURE_AUDIT, NORMALIZE, Stage
 from tasks.core.workspace import Workspace
-
-log = logging.getLogger("plumbline.review")
 
 
 @dataclass(frozen=True)
@@ -96,13 +93,7 @@ class PastRun:
         given = self.parameters
         archive = given.get("archive") and Path(given["archive"])
         source = SourceSettings(given["dataset"], archive, given.get("archive_sha256"))
-        try:
-            raw = acquire.acquire(source, self.workspace)
-            return None if factory.is_read_whole(raw) else factory.open_raw(raw)
-        except (PlumblineError, OSError) as error:
-            summary = error.summary if isinstance(error, PlumblineError) else str(error)
-            log.warning("the source cannot be read, so the pictures are those of the tensors: %s", summary)
-            return None
+        return open_source(lambda: acquire.acquire(source, self.workspace))
 
 
 def find_run(run: str, dataset: str | None, workspace: Workspace) -> PastRun:

@@ -1,7 +1,8 @@
 """Pictures of the images to look at: from the source if it can be read, else from the tensors."""
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ from PIL import Image
 
 from tasks.core.data import decode
 from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import DecodedImage, Reader
 from tasks.core.data.tensors.cache import open_split
-from tasks.core.errors import DecodeError
+from tasks.core.errors import DecodeError, PlumblineError
 from tasks.core.review.items import Item
-from tasks.core.stage.handles import TensorCache
+from tasks.core.stage.handles import RawDataset, TensorCache
+
+log = logging.getLogger("plumbline.review")
 
 AS_IT_IS = Target(None, 3)
 LOSSLESS = 128  # pixels of the longer side up to which a picture is a PNG
@@ -65,6 +69,23 @@ class Pictures:
                 if isinstance(image, DecodedImage):
                     return image.image
         return np.asarray(open_split(self.tensors, item.split).images[item.row]) if item.split else None
+
+
+def open_source(acquire: Callable[[], RawDataset]) -> Reader | None:
+    """The source of the pictures; None if it cannot be read, or has no larger pictures than the tensors.
+
+    Args:
+        acquire: Gives the source.
+    """
+    try:
+        raw = acquire()
+        return None if factory.is_read_whole(raw) else factory.open_raw(raw)
+    except (PlumblineError, OSError) as error:
+        summary = error.summary if isinstance(error, PlumblineError) else str(error)
+        log.warning(
+            "review: the source cannot be read, so its pictures are those of the tensors: %s", summary
+        )
+        return None
 
 
 def with_partners(items: Sequence[Item]) -> list[Item]:
