@@ -59,8 +59,8 @@ def review(
         raise UsageError("--most is out of range", expected="1 or more", found=f"{most}")
     past = find_run(run, dataset, open_workspace(workspace))
     files = DecisionFiles(out or past.corrections or Path(FILE), past.earlier_rows())
-    files.check()
     inputs = past.inputs(read_items(batch, past.dataset) if batch else ())
+    files.check(inputs.tensors)
     parameters = past.parameters | ({"workspace": workspace} if workspace else {})
     if page is not None:
         html = offline(inputs, past.title, parameters, files.rows(), most)

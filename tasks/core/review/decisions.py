@@ -23,12 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.core.data.readers import corrections
+from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError
 from tasks.core.metrics import intervals
 from tasks.core.operations.command_line import options
 from tasks.core.review.items import CONTROL, Item
+from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import atomic, lock
 
 COLUMNS = (
@@ -93,11 +97,15 @@ class DecisionFiles:
         """How many images without a label got one."""
         return len(_read(self.new_labels))
 
-    def check(self) -> None:
-        """Refuse a place where nothing can be written, before a person begins.
+    def check(self, tensors: TensorCache) -> None:
+        """Refuse a file that the decisions cannot go to, before a person begins.
+
+        Args:
+            tensors: The images that are reviewed.
 
         Raises:
-            UsageError: The folder does not exist or is read-only, or the file is no file of corrections.
+            UsageError: The folder does not exist or is read-only, the file is no file of corrections, or it is
+                one of another dataset.
         """
         folder = self.path.parent
         if not folder.is_dir() or not os.access(folder, os.W_OK) or self.path.is_dir():
@@ -107,7 +115,15 @@ class DecisionFiles:
                 found="a folder" if self.path.is_dir() else f"no such folder, or a read-only one: {folder}",
                 done="nothing was started",
             )
-        self.rows()
+        used = [row for row in self.rows() if row["decision"] not in ("", str(Decision.left_out))]
+        if self.path.exists() and used and not _are_any_in(used, tensors):
+            raise UsageError(
+                f"{self.path} is about other images",
+                expected=f"decisions about images of {tensors.dataset}",
+                found=f"{len(used):,} decisions, none of them about one of these images",
+                done="nothing was started",
+                todo="name another file with --out",
+            )
 
     def decide(self, item: Item, decision: Decision, class_name: str, user: str) -> None:
         """Write the decision about an image, in place of an earlier one.
@@ -217,6 +233,15 @@ def controls_text(rows: Sequence[Row]) -> str:
     return (
         f"{wrong} of {len(controls)} random images on no list had a wrong label "
         f"({wrong / len(controls):.1%}, 95 % interval {low:.1%} to {high:.1%})"
+    )
+
+
+def _are_any_in(rows: Sequence[Row], tensors: TensorCache) -> bool:
+    images = read_rows(tensors, ["image_id", "path"])
+    return any(
+        pc.any(pc.is_in(images[name], pa.array(keys, pa.string()))).as_py()
+        for name in ("image_id", "path")
+        if (keys := [row[name] for row in rows if row[name]])
     )
 
 

@@ -63,9 +63,15 @@ class PastRun:
 
     @property
     def corrections(self) -> Path | None:
-        """The file of corrections that it was trained with, if it is still there."""
+        """The file of corrections that it was trained with, if it is still there.
+
+        A file in the workspace is an output of a stage, such as a form that was filled in, and is not one to
+        write to.
+        """
         given = self.parameters.get("corrections")
-        return Path(given) if given and Path(given).is_file() else None
+        path = Path(given) if given else None
+        is_output = path is not None and path.resolve().is_relative_to(self.workspace.root)
+        return path if path and path.is_file() and not is_output else None
 
     def inputs(self, label_next: Sequence[Item] = ()) -> ReviewInputs:
         """What a review is made from, with the models of earlier runs on the same tensors.

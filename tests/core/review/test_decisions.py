@@ -87,10 +87,20 @@ def test_new_labels_are_a_csv_of_path_and_label(tmp_path: Path) -> None:
     assert files.count_new_labels() == 0
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_the_review(tmp_path: Path) -> None:
+def test_a_file_that_decisions_cannot_go_to_is_refused_before_the_review(fake, tmp_path: Path) -> None:
+    tensors = fake.tensors()
     for path in (tmp_path, tmp_path / "nowhere" / "corrections.csv"):
         with pytest.raises(UsageError, match="cannot be written"):
-            DecisionFiles(path).check()
+            DecisionFiles(path).check(tensors)
+    path = tmp_path / "corrections.csv"
+    path.write_text("path,label\nphotos/of/another.png,dog\n")
+    with pytest.raises(UsageError, match="is about other images"):
+        DecisionFiles(path).check(tensors)
+    path.write_text("path,label\nphotos/of/another.png,dog\ntest/3.png,bee\n")
+    DecisionFiles(path).check(tensors)
+    path.write_text("path,image_id,class\nx,y,z\n")
+    with pytest.raises(UsageError, match="other columns"):
+        DecisionFiles(path).check(tensors)
 
 
 def test_controls_give_the_share_of_wrong_labels_with_its_interval() -> None:
