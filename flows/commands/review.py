@@ -7,10 +7,9 @@ from rich.text import Text
 
 from tasks.core.errors import UsageError
 from tasks.core.operations import provenance
-from tasks.core.reports.label_next import read_items
 from tasks.core.review import server
 from tasks.core.review.decisions import DecisionFiles, train_command
-from tasks.core.review.items import MOST, choose
+from tasks.core.review.items import MOST, Item, choose
 from tasks.core.review.page import FILE, offline
 from tasks.core.review.past_run import find_run
 from tasks.core.review.pictures import Pictures
@@ -59,7 +58,7 @@ def review(
         raise UsageError("--most is out of range", expected="1 or more", found=f"{most}")
     past = find_run(run, dataset, open_workspace(workspace))
     files = DecisionFiles(out or past.corrections or Path(FILE), past.earlier_rows())
-    inputs = past.inputs(read_items(batch, past.dataset) if batch else ())
+    inputs = past.inputs(_label_next(batch, past.dataset) if batch else ())
     files.check(inputs.tensors)
     parameters = past.parameters | ({"workspace": workspace} if workspace else {})
     if page is not None:
@@ -84,6 +83,13 @@ def review(
     _serve(opened, port)
     for line in opened.summary():
         console.console.print(Text(line))
+
+
+def _label_next(batch: Path, dataset: str) -> list[Item]:
+    # Imported here: it brings matplotlib, which takes 0.5 s.
+    from tasks.core.reports.label_next import read_items
+
+    return read_items(batch, dataset)
 
 
 def _serve(opened: server.Review, port: int | None) -> None:

@@ -104,7 +104,7 @@ class DecisionFiles:
             tensors: The images that are reviewed.
 
         Raises:
-            UsageError: The folder does not exist or is read-only, the file is no file of corrections, or it is
+            UsageError: The folder does not exist or is read-only, or the file is no file of corrections, or
                 one of another dataset.
         """
         folder = self.path.parent
