@@ -95,6 +95,7 @@ def check_training(plumbline: Plumbline, file: Path, folder: Path, made: dict[st
     assert {path: trained_with[path] for path in made} == made
 
 
+@pytest.mark.timeout(1200)  # three trainings, on a loaded machine
 def test_20_corrections_by_keyboard_are_saved_and_trained_with(
     reviewed: tuple[Plumbline, Path, dict[str, int]], browser: Chromium, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_20_corrections_by_keyboard_are_saved_and_trained_with(
     check_training(plumbline, file, folder, made)
 
 
+@pytest.mark.timeout(1200)  # three trainings, on a loaded machine
 def test_20_corrections_in_the_page_beside_the_report_are_downloaded_and_trained_with(
     reviewed: tuple[Plumbline, Path, dict[str, int]], browser: Chromium
 ) -> None:

@@ -95,7 +95,7 @@ def test_report_has_a_review_page_beside_it_with_the_mistakes_of_its_model(fake)
     assert content["save"] == ""
     assert content["command"].endswith("--seed 0 --corrections corrections.csv")
     lists = {name for item in content["items"] for name in item["list"].split("; ")}
-    assert lists == {"label issue", "mistake", "control"}
+    assert lists == {"label issue", "mistake", "duplicate", "control"}
     assert all(item["picture"].startswith("data:image/png;base64,") for item in content["items"])
 
 
