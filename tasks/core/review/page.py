@@ -18,7 +18,7 @@ from tasks.core.storage import hashing
 PAGE = Path(__file__).with_name("page.html")
 MARK = "/*DATA*/"
 FILE = "corrections.csv"
-SIDES = (256, 192, 128, 96)  # pixels of embedded pictures; the first that fits
+SIDES = (256, 192, 144)  # pixels of embedded pictures; the first that fits
 MAX_BYTES = 3_000_000  # of all embedded pictures, before base64 makes them a third larger
 OFFLINE = 120  # images of a page without a server
 

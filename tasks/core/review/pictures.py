@@ -22,7 +22,7 @@ from tasks.core.stage.handles import RawDataset, TensorCache
 log = logging.getLogger("plumbline.review")
 
 AS_IT_IS = Target(None, 3)
-LOSSLESS = 128  # pixels of the longer side up to which a picture is a PNG
+LOSSLESS = 64  # pixels of the longer side up to which a picture is a PNG
 JPEG_QUALITY = 85
 
 
