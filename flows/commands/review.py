@@ -56,6 +56,8 @@ def review(
     """
     if most < 1:
         raise UsageError("--most is out of range", expected="1 or more", found=f"{most}")
+    if page is not None and page.is_dir():
+        raise UsageError(f"--page {page} is a folder", expected="the path of an .html file")
     past = find_run(run, dataset, open_workspace(workspace))
     files = DecisionFiles(out or past.corrections or Path(FILE), past.earlier_rows())
     inputs = past.inputs(_label_next(batch, past.dataset) if batch else ())
