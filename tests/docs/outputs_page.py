@@ -132,6 +132,7 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         "the report of a run or a sweep",
         {
             "report.html": "the report, readable without network",
+            "review.html": "doubtful labels to correct by keyboard, without a server",
             "summary.md, classes.json": "what Prefect's dashboard shows",
             "sweep.html, sweep.png": "the report of a sweep",
             "trials.parquet": "the trials of the sweep",

@@ -111,7 +111,11 @@ class Stage(Generic[H]):
 
     def finished(self, ingredients: Ingredients, workspace: Workspace) -> H | None:
         """The handle of an output that is there and whole; None if it would have to be built."""
-        directory = self.directory(ingredients.digest, workspace)
+        return self.of_digest(ingredients.digest, workspace)
+
+    def of_digest(self, digest: str, workspace: Workspace) -> H | None:
+        """The handle of the output with that digest; None if it is not there whole."""
+        directory = self.directory(digest, workspace)
         if not manifests.is_complete(directory):
             return None
         return self._handle(manifests.read(directory), directory, workspace, {})

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -77,13 +78,25 @@ def test_report_page_is_valid_and_needs_no_network(fake) -> None:
     parser = PageParser()
     parser.feed(text)
     assert parser.open == []
-    assert parser.fetched == []
+    assert set(parser.fetched) == {"review.html"}  # beside the report
     assert "<script" not in text
     assert "@import" not in text
     assert re.findall(r"url\((?!#)", text) == []
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+
+
+def test_report_has_a_review_page_beside_it_with_the_mistakes_of_its_model(fake) -> None:
+    report_inputs = inputs(fake)
+    directory = report.write_report(report_inputs, fake.workspace).directory
+    content = json.loads(re.findall(r'id="data">(.*)</script>', (directory / "review.html").read_text())[0])
+    assert content["title"] == "animals v0001"
+    assert content["save"] == ""
+    assert content["command"].endswith("--seed 0 --corrections corrections.csv")
+    lists = {name for item in content["items"] for name in item["list"].split("; ")}
+    assert lists == {"label issue", "mistake", "duplicate", "control"}
+    assert all(item["picture"].startswith("data:image/png;base64,") for item in content["items"])
 
 
 def test_report_page_has_verdict_figures_and_command(fake) -> None:
