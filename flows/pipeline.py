@@ -117,7 +117,7 @@ def evaluate_and_promote(
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
     folds, formats = settings.folds, settings.publish.exports
-    of_backbone = features if recipes.is_pretrained(settings.train.recipe) else None
+    of_backbone = features if recipes.is_pretrained(settings.train.recipe) or not folds else None
     of_probe = features if settings.train.recipe is RecipeName.probe else None
     evaluation = run.execute(evaluate, trained, tensors, raw)
     crossed = None

@@ -15,6 +15,7 @@ from tasks.core.errors import InterruptedTraining, OverfitCheckError
 from tasks.core.evaluation import evaluate
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
+from tasks.core.operations import provenance
 from tasks.core.operations.run_lock import DatasetBusy
 from tasks.core.progress import duration
 from tasks.core.reports.inputs import ReportInputs
@@ -126,6 +127,8 @@ def _row(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
         "source": facts["source"],
         "git_commit": facts["git_commit"] or None,
         "packages": facts["packages"],
+        "python": facts["python"],
+        "distributions": provenance.distributions(),
         "device": facts["machine"],
     }
 

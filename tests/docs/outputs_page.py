@@ -173,6 +173,7 @@ ISSUES = {
     "suggested_class_name": ("string", "name of the most probable other class"),
     "probability": ("double", "probability of the given class, 0..1"),
     "suggested_probability": ("double", "probability of the suggested class, 0..1"),
+    "wrong_probability": ("double", "estimated probability that the given label is wrong, 0..1"),
     "image_id": ("string", "SHA-256 of the image's content"),
     "path": ("string", "where the image is in the source"),
 }
@@ -262,10 +263,10 @@ One row per pair of duplicates, the closest first; the pairs by features are the
 
 ### label_issues/&lt;digest&gt;/label_issues.parquet
 
-One row per image whose label is likely wrong, the least likely label first. {issues}
+One row per image whose label is in doubt, the most probably wrong label first. {issues}
 
-`label_issues.csv` has `image_id`, `path`, `class_name` and `suggested_class_name` of the same rows, and an
-empty column `corrected_class_name` ([Data](data.md#correct-labels)).
+`label_issues.csv` has `image_id`, `path`, `class_name`, `suggested_class_name` and `wrong_probability` of the
+same rows, and an empty column `corrected_class_name` ([Data](data.md#correct-labels)).
 
 ## Batch predictions
 

@@ -173,7 +173,8 @@ def label_issues(inputs: ReportInputs) -> dict[str, Any] | None:
     table = read_label_issues(inputs.label_issues)
     form = f"{inputs.label_issues.path}/{CORRECTIONS_FORM}"
     pictures = thumbnails.issue_thumbnails(table, inputs.tensors)
-    return {"counts": inputs.label_issues.counts, "pictures": pictures, "form": form}
+    expected = None if inputs.label_issues.expected_wrong is None else table["wrong_probability"]
+    return {"counts": inputs.label_issues.counts, "pictures": pictures, "form": form, "expected": expected}
 
 
 def certificate(inputs: ReportInputs) -> list[dict[str, Any]]:

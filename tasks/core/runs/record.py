@@ -128,6 +128,7 @@ def _runs_row(
     row: Mapping[str, Any], tensors: TensorCache, trained: TrainedModel, evaluation: Evaluation
 ) -> pd.DataFrame:
     accuracy = scores.read_metrics(evaluation)["test"]["accuracy"]
+    made_on = trained.manifest["facts"]
     columns = dict(row) | {
         "evaluation": evaluation.digest,
         "tensors": tensors.digest,
@@ -138,6 +139,9 @@ def _runs_row(
         "test_accuracy_high": accuracy["high"],
         "test_macro_f1": evaluation.macro_f1,
         "test_log_loss": evaluation.log_loss,
+        "precision": trained.precision,
+        "threads": made_on.get("threads"),
+        "processor": made_on.get("processor"),
     }
     return pd.DataFrame([_with_json(columns)])
 

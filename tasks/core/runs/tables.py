@@ -70,6 +70,11 @@ SCHEMAS = {
         ("packages", pa.string(), "JSON: versions of the installed libraries that matter"),
         ("device", pa.string(), "what the training ran on"),
         ("sweep", pa.string(), "the sweep that chose the training; null for a run of its own"),
+        ("precision", pa.string(), "what the training calculated in: auto is resolved"),
+        ("threads", pa.int64(), "number of threads of the training's calculations"),
+        ("processor", pa.string(), "what decides the training's bits: the GPU, or the CPU's instructions"),
+        ("python", pa.string(), "version of Python"),
+        ("distributions", pa.string(), "JSON: versions of all installed packages"),
     ),
     "epochs": _schema(
         _RUN,

@@ -304,13 +304,24 @@ class LabelIssues(Handle):
 
     Args:
         counts: Number of these images by split.
+        expected_wrong: Estimated number of wrong labels among them; None in outputs of earlier versions.
     """
 
     counts: dict[str, int]
+    expected_wrong: float | None = None
 
     def __str__(self) -> str:
         parts = [f"{count:,} {split}" for split, count in self.counts.items()]
-        return f"labels in doubt: {', '.join(parts)}"
+        return f"labels in doubt: {', '.join(parts)}{self._expected}"
+
+    @property
+    def _expected(self) -> str:
+        listed = sum(self.counts.values())
+        if self.expected_wrong is None or not listed:
+            return ""
+        if self.expected_wrong < 0.5:
+            return "; no more than the model's mistakes explain"
+        return f"; about {self.expected_wrong:,.0f} of the {listed:,} wrong"
 
 
 @dataclass(frozen=True)

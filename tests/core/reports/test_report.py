@@ -137,7 +137,7 @@ def test_report_shows_exports_label_issues_and_stage_states(fake) -> None:
 
 def test_report_without_label_issues_says_so(fake) -> None:
     text = html(fake, inputs(fake, skill=50.0))
-    assert "Confident learning finds no likely wrong label among the test and val images." in text
+    assert "No label is in doubt among the test and val images." in text
 
 
 def test_write_report_unchanged_run_reuses_the_report(fake) -> None:
