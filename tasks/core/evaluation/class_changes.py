@@ -87,6 +87,23 @@ def worst_sentence(rows: Sequence[dict[str, Any]], notable: float) -> str:
     return f"{worst['class_name']} loses {-worst['change'] * 100:.1f} points of recall{remark}"
 
 
+def unseen_sentence(rows: Sequence[dict[str, Any]], listed: int = 3) -> str:
+    """Which losses of recall are too small to be seen, for the classes with the fewest images; may be empty.
+
+    Args:
+        rows: As `class_changes` returns them; those of earlier versions have no `visible_loss`.
+        listed: Number of classes in the sentence.
+    """
+    known = [row for row in rows if row.get("visible_loss") is not None]
+    least = sorted(known, key=lambda row: -row["visible_loss"])[:listed]
+    parts = [
+        f"{row['class_name']} ({row['images']:,} image{'s' * (row['images'] != 1)}) "
+        f"below {row['visible_loss'] * 100:.0f} points"
+        for row in least
+    ]
+    return f"Losses of recall that cannot be seen: {', '.join(parts)}." if parts else ""
+
+
 def _interval(per_image: intervals.Floats, groups: Ints | None, alpha: float) -> tuple[float, float]:
     """Interval of the mean of -1, 0 and 1 at the level 1 - alpha."""
     if groups is not None:

@@ -11,6 +11,7 @@ clearly better on val may spend half of what is left, and one that is equal on v
 docs/experiments.md has the other rules that were tried.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -113,3 +114,62 @@ def images_needed(images: int, error: float, level: float, gain: float = USEFUL_
     from scipy.special import ndtri
 
     return int(-(-images * (error * -ndtri(level) / gain) ** 2 // 1)) if level > 0 else 0
+
+
+def sentences(evidence: Mapping[str, Any]) -> list[str]:
+    """What the evidence says of the look, of what is left, and of the champion's luck; may be empty."""
+    if not evidence.get("look"):
+        return []
+    look = Look(**evidence["look"])
+    left = max(0.0, TOTAL - look.spent - look.level)
+    counted = f"This was look {look.number:,} at these test images"
+    if look.unbudgeted:
+        counted += f" ({look.unbudgeted:,} of the earlier ones spent nothing)"
+    spent = (
+        f"{counted}. Its test was made at a level of {_percent(look.level)}, chosen by the val images, on "
+        f"which the challenger is {look.val_evidence:+.1f} standard errors from "
+        f"{'the margin' if evidence['policy'] == 'not-worse' else 'the champion'}. "
+        "All looks together promote a model without merit with a probability of at most "
+        f"{_percent(TOTAL)}, ever; {_percent(left)} is left."
+    )
+    return [spent, _next_look(evidence, left), _luck(evidence)]
+
+
+def _next_look(evidence: Mapping[str, Any], left: float) -> str:
+    """What the next look can find, and how many images to add if that is too little."""
+    images, error = evidence["images"], evidence["error"]
+    chance = power(error, left * LARGEST_SHARE)
+    found = f"The next look finds a model that is {USEFUL_GAIN * 100:g} points better with a probability of"
+    if chance >= USEFUL_POWER:
+        return f"{found} up to {chance:.0%}."
+    fresh = TOTAL * LARGEST_SHARE
+    worn = power(error, fresh) >= USEFUL_POWER
+    more = max(images_needed(images, error, left * LARGEST_SHARE) - images, 1)
+    renewed = max(images_needed(images, error, fresh), 2 * images) - images + 1
+    advice = f"{min(more, renewed):,} more test images would make it {USEFUL_POWER:.0%}"
+    return f"{found} {chance:.0%} only: the test set is {'worn out' if worn else 'too small'}. {advice}."
+
+
+def _luck(evidence: Mapping[str, Any]) -> str:
+    """How far the accuracy of the model that is champion now is to be trusted."""
+    selection, promoted = evidence["selection"], evidence.get("promoted")
+    accuracy = evidence["challenger_accuracy" if promoted else "champion_accuracy"]
+    holds = (
+        f"{_points(selection['low'])} to {_points(selection['high'])} % holds for whichever of the "
+        f"{selection['models']} models that were judged on these images was chosen."
+    )
+    if not selection["luck"]:
+        return f"For the champion's {_points(accuracy)} %: {holds}"
+    return (
+        f"The champion's {_points(accuracy)} % were measured on the images that chose it: "
+        f"about {_points(selection['luck'])} points are luck of the choice, so "
+        f"{_points(accuracy - selection['luck'])} % is nearer to the truth. {holds}"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.2g} %"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:.2f}"
