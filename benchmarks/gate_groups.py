@@ -2,8 +2,8 @@
 
 python benchmarks/gate_groups.py [--draws 2000]
 
-Groups of 20 images that are nearly the same: in 9 of 10 groups all images have one outcome, in the others each
-has its own. "alike" has equal groups, "uneven" has groups of 1 to 150 images, mean 20. "related" has a
+Groups of 20 images that are nearly the same: in 9 of 10 groups all images have one outcome, in the others
+each has its own. "alike" has equal groups, "uneven" has groups of 1 to 150 images, mean 20. "related" has a
 correlation of 0.3 within groups instead.
 """
 
@@ -60,7 +60,7 @@ def promotions(draws: int, groups: int, gain: float) -> tuple[float, float]:
 
 
 def coverage(draws: int, groups: int, kind: str) -> list[float]:
-    """Shares of draws whose interval has the truth: accuracy 75 %, difference 5 points, over images and groups."""
+    """Shares of draws whose interval has the truth (75 %; 5 points), by images and by groups."""
     generator, hits = np.random.default_rng([groups, len(kind)]), np.zeros(4)
     for _ in range(draws):
         _, of, outcomes = draw(generator, groups, kind, (0.75, 0.25))

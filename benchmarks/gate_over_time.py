@@ -1,4 +1,4 @@
-"""The gate over many nights: equal models promoted, better ones found, and the champion's luck, by simulation.
+"""The gate over many nights: equal models promoted, better ones found, the champion's luck; a simulation.
 
 python benchmarks/gate_over_time.py [--careers 2000]
 
@@ -57,7 +57,7 @@ RULES: dict[str, Rule] = {
 
 @dataclass
 class Careers:
-    """Outcomes: whether an equal model was ever promoted, whether the better one was, and the luck in points."""
+    """Whether an equal model was ever promoted, whether the better one was, and the luck in points."""
 
     equal: Floats
     better: Floats
@@ -124,7 +124,7 @@ def main() -> None:
             found = [simulate(rule, images, careers, night).better.mean() for night in (1, 5, 30)]
             print(f"  {name:26} {ever:6.1%}    " + "".join(f"{share_found:7.1%}" for share_found in found))
     print(
-        f"\nthe champion's luck in points after {NIGHTS} nights of equal models: all careers; those promoted in"
+        f"\nthe champion's luck in points after {NIGHTS} nights of equal models: all; where one was promoted"
     )
     for images in (500, 2000, 10_000):
         for name, rule in list(RULES.items())[:2]:
