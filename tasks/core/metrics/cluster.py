@@ -144,10 +144,11 @@ def table_interval(
         groups: int64 (N,).
         cells: int64 (N,), the cell of each image in the flattened table.
         shape: Of the table, such as (C, C).
-        statistic: Function from int64 (B, *shape) to float64 (B, K), values 0..1.
+        statistic: Function from int64 (B, *shape) to float64 (B, K), values up to 1.
 
     Returns:
-        Lower and upper ends, float64 (K,), 0..1. A statistic that a single group decides has 0 and 1.
+        Lower and upper ends, float64 (K,), up to 1, from 0 for values above 0. A statistic that a single
+        group decides has 0 and 1.
     """
     _, codes = np.unique(groups, return_inverse=True)
     count, size = int(codes.max()) + 1, int(np.prod(shape))
@@ -175,8 +176,8 @@ def _jackknife(values: Floats, left_out: Floats, sizes: Floats) -> tuple[Floats,
     half_width = stdtrit(freedom, 0.5 + LEVEL / 2) * spread
     # NaN: without one group there is no image left to measure on. No spread: nothing is known of it.
     unknown = ~np.isnan(values) & (np.isnan(half_width) | (count < 2))
-    low = np.where(unknown, 0.0, np.clip(values - half_width, 0, 1))
-    high = np.where(unknown, 1.0, np.clip(values + half_width, 0, 1))
+    low = np.where(unknown, 0.0, np.maximum(values - half_width, np.where(values < 0, -1.0, 0.0)))
+    high = np.where(unknown, 1.0, np.minimum(values + half_width, 1.0))
     return low, high
 
 

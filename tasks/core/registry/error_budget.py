@@ -141,13 +141,15 @@ def _next_look(evidence: Mapping[str, Any], left: float) -> str:
     chance = power(error, left * LARGEST_SHARE)
     found = f"The next look finds a model that is {USEFUL_GAIN * 100:g} points better with a probability of"
     if chance >= USEFUL_POWER:
-        return f"{found} up to {chance:.0%}."
+        return f"{found} up to {_percent(chance)}."
     fresh = TOTAL * LARGEST_SHARE
     worn = power(error, fresh) >= USEFUL_POWER
     more = max(images_needed(images, error, left * LARGEST_SHARE) - images, 1)
     renewed = max(images_needed(images, error, fresh), 2 * images) - images + 1
-    advice = f"{min(more, renewed):,} more test images would make it {USEFUL_POWER:.0%}"
-    return f"{found} {chance:.0%} only: the test set is {'worn out' if worn else 'too small'}. {advice}."
+    advice = f"{min(more, renewed):,} more test images would make it {_percent(USEFUL_POWER)}"
+    return (
+        f"{found} {_percent(chance)} only: the test set is {'worn out' if worn else 'too small'}. {advice}."
+    )
 
 
 def _luck(evidence: Mapping[str, Any]) -> str:
@@ -158,7 +160,7 @@ def _luck(evidence: Mapping[str, Any]) -> str:
         f"{_points(selection['low'])} to {_points(selection['high'])} % holds for whichever of the "
         f"{selection['models']} models that were judged on these images was chosen."
     )
-    if not selection["luck"]:
+    if (selection["luck"] or 0) < 0.5e-4:  # 0.00 points
         return f"For the champion's {_points(accuracy)} %: {holds}"
     return (
         f"The champion's {_points(accuracy)} % were measured on the images that chose it: "
