@@ -162,9 +162,18 @@ def _terms(
         tensors,
         workspace,
     )
+    return Terms(look, difference, _champion_luck(champion, tensors, workspace))
+
+
+def _champion_luck(champion: ModelVersion, tensors: TensorCache, workspace: Workspace) -> float | None:
+    """The luck in the champion's accuracy on these test images; None if others chose it, or if unknown."""
     chosen = decisions.evidence_of(champion.model_sha256, tensors.dataset, workspace)
-    luck = chosen.get("selection", {}).get("luck") if chosen.get("promoted") else None
-    return Terms(look, difference, luck)
+    same_sets = decisions.same_test_sets(
+        decisions.test_set(tensors), sketches.sketch_of(tensors), tensors.dataset, workspace
+    )
+    if not chosen.get("promoted") or chosen.get("test_set") not in same_sets:
+        return None
+    return chosen.get("selection", {}).get("luck")
 
 
 def _first_champion(policy: PromotePolicy, dataset: str) -> GateDecision:
