@@ -15,6 +15,7 @@ FLOWS = ("train", "sweep", "predict")
 def main() -> None:
     """Run `plumbline train`, `plumbline models`, ... with the arguments of this process."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
+    environment.exit_on_interrupt()
     if command in FLOWS:
         environment.open_command(command)
     import typer  # after `open_command`, which sets the environment before Prefect is imported

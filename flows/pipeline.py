@@ -1,8 +1,8 @@
 """The whole chain of stages, and what the training and sweep flows share.
 
 `train_pipeline` is a training run: download, normalize, audit, embed, feature_audit, select, train, evaluate,
-cross_predict, label_issues, profile, export, promote, report. A stage is called by `run.execute`, which
-reuses its output where nothing that decides it has changed.
+cross_predict, label_issues, profile, saliency, export, promote, report. A stage is called by `run.execute`,
+which reuses its output where nothing that decides it has changed.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from tasks.audit import audit
 from tasks.core import recipes
 from tasks.core.config import ExportInput, RecipeName
 from tasks.core.data.sources import resolve
+from tasks.core.errors import InterruptedTraining
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
@@ -54,6 +55,7 @@ from tasks.overfit import overfit
 from tasks.profile import profile
 from tasks.promote import champion_to_compare, promote
 from tasks.report import report
+from tasks.saliency import saliency
 from tasks.select import select
 from tasks.train import train
 
@@ -83,7 +85,7 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
 def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
     """From images to audited tensors."""
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
-    return tensors, run.execute(audit, tensors)
+    return tensors, run.execute(audit, tensors, raw)
 
 
 def choose_recipe(
@@ -123,6 +125,7 @@ def evaluate_and_promote(
         crossed = run.execute(cross_predict, tensors, settings.train, folds or FOLDS, of_backbone)
     issues = run.execute(label_issues, evaluation, tensors, crossed)
     profiled = run.execute(profile, trained, tensors, raw, of_probe)
+    maps = run.execute(saliency, trained, tensors, raw)
     any_size = settings.publish.export_input is ExportInput.any_size
     exported = run.execute(export, trained, tensors, formats, raw, any_size) if formats else None
     decision = promote_against_champion(run, settings, trained, evaluation, raw, tensors, exported, profiled)
@@ -131,6 +134,7 @@ def evaluate_and_promote(
         features=features,
         selected=selected,
         feature_audit=by_features,
+        saliency=maps,
     )
     return finish.finish(run, inputs, run.execute(report, inputs))
 
@@ -169,12 +173,13 @@ def validate(settings: RunSettings) -> None:
     """Refuse what cannot be done, before anything starts.
 
     Raises:
-        UsageError: A source, a backbone, an export format, a number of folds or a TF_CONFIG that cannot be
-            used.
+        UsageError: A source, groups, a backbone, an export format, a number of folds or a TF_CONFIG that
+            cannot be used.
         ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
+    resolve.check_group_by(settings.source, settings.normalize.group_by)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)
     if settings.train.weights:
@@ -194,5 +199,7 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
             return body()
     except run_lock.DatasetBusy as busy:
         return finish.skipped(busy)
+    except InterruptedTraining as limit:
+        return finish.stopped(limit)
     except KeyboardInterrupt:
         return finish.cancelled()

@@ -21,6 +21,7 @@ import typer
 from prefect import flow
 
 from tasks.core.data.inference import prediction_table
+from tasks.core.data.inference.inputs import check_inputs
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
@@ -98,6 +99,7 @@ def predict_one_batch(batch: Batch, version: ModelVersion, label_next: int = 0) 
 def main(**parameters: Any) -> None:
     """Run the flow; a `PlumblineError` is shown without a traceback."""
     with console.command_context():
+        check_inputs(parameters["images"])
         prefect_server.wait_until_ready()
         predict_flow(**parameters)
 

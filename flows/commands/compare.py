@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks.core.runs import compare as runs_compare
 from tasks.core.runs.compare import as_text, plot_accuracy_against_cost, select, write
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.mirror import open_existing
 from tasks.display import console
 
 
@@ -33,7 +33,7 @@ def compare(
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     runs = select(runs_compare.runs(opened, dataset), where or [], sort, last)
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)

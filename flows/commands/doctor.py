@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tasks.core.operations import diagnostics
 from tasks.core.operations.diagnostics import Finding
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.mirror import open_existing
 from tasks.display import console
 
 
@@ -23,7 +23,7 @@ def doctor(min_free_gb: float = 2.0, fix: bool = False, workspace: Path | None =
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     removed = diagnostics.remove_leftovers(opened) if fix else []
     for path in removed:
         console.console.print(Text(f"removed {opened.relative(path)}"))

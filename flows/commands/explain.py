@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks.core.runs.explain import compare_runs, stages_of_run
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.mirror import open_existing
 from tasks.display import console
 
 
@@ -16,6 +16,6 @@ def explain(run: str = "last", later: str | None = None, workspace: Path | None 
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     rows = compare_runs(run, later, opened) if later else stages_of_run(run, opened)
     console.table(rows)

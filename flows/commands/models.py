@@ -11,7 +11,7 @@ import typer
 from tasks.core.operations import provenance
 from tasks.core.operations.command_line import documented
 from tasks.core.registry import listing, registry, retention
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.mirror import open_existing
 from tasks.core.workspace import Workspace
 from tasks.display import console
 
@@ -24,7 +24,7 @@ def list_(dataset: str | None = None, workspace: Path | None = None) -> None:
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    rows = listing.version_rows(open_workspace(workspace), dataset)
+    rows = listing.version_rows(open_existing(workspace), dataset)
     console.table(rows, "no published models yet: `plumbline train` publishes the first one")
 
 
@@ -37,7 +37,7 @@ def show(dataset: str, version: str = registry.CHAMPION, workspace: Path | None 
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     model = registry.resolve(dataset, version, opened)
     console.facts(f"{dataset} {model.version}", listing.version_details(model, opened))
     console.table(listing.log_rows(dataset, model.version, opened))
@@ -53,7 +53,7 @@ def promote(dataset: str, version: str, why: str = "by hand", workspace: Path | 
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     registry.promote(dataset, version, opened, who=provenance.who(), why=why)
     _print_aliases(dataset, opened)
 
@@ -67,7 +67,7 @@ def rollback(dataset: str, why: str = "by hand", workspace: Path | None = None) 
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     registry.rollback(dataset, opened, who=provenance.who(), why=why)
     _print_aliases(dataset, opened)
 
@@ -91,25 +91,41 @@ def alias(
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     if remove == (version is not None):
         raise typer.BadParameter("name a version, or use --remove")
     registry.alias(dataset, name, version, opened, who=provenance.who(), why=why)
     _print_aliases(dataset, opened)
 
 
-def delete(dataset: str, version: str, why: str = "by hand", workspace: Path | None = None) -> None:
+def delete(
+    dataset: str,
+    version: str,
+    why: str = "by hand",
+    dry_run: bool = False,
+    yes: bool = False,
+    workspace: Path | None = None,
+) -> None:
     """Remove a model permanently, unless it has an alias. Its number is not used again.
+
+    On a terminal it asks first.
 
     Args:
         dataset: The dataset.
-        version: The version, such as v0003.
+        version: The version, such as v0003, or its number.
         why: The reason, for the registry's log.
+        dry_run: Only show what would be removed.
+        yes: Do not ask.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    retention.delete(dataset, version, open_workspace(workspace), who=provenance.who(), why=why)
-    console.console.print(f"{dataset} {version} was removed")
+    opened, who = open_existing(workspace), provenance.who()
+    name = retention.delete(dataset, version, opened, who=who, why=why, dry_run=True)
+    if dry_run or not console.confirmed(f"remove {dataset} {name} permanently", yes):
+        console.console.print(f"would be removed: {name}")
+        return
+    retention.delete(dataset, name, opened, who=who, why=why)
+    console.console.print(f"{dataset} {name} was removed")
 
 
 def gc(
@@ -117,28 +133,40 @@ def gc(
     keep: int = 10,
     keep_version: list[str] | None = None,
     dry_run: bool = False,
+    yes: bool = False,
     workspace: Path | None = None,
 ) -> None:
     """Remove old models, except those with an alias and those that a kept model was compared with.
 
+    On a terminal it asks first.
+
     Args:
         dataset: The dataset.
-        keep: Number of the newest models to keep.
-        keep_version: Another version to keep. May be repeated.
+        keep: Number of the newest models to keep, 1 or more.
+        keep_version: Another model to keep: a version such as v0003, its number, or an alias. May be
+            repeated.
         dry_run: Only show what would be removed.
+        yes: Do not ask.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    removed = retention.gc(
-        dataset,
-        open_workspace(workspace),
-        keep=keep,
-        keep_versions=keep_version or (),
-        who=provenance.who(),
-        dry_run=dry_run,
-    )
-    verb = "would be removed" if dry_run else "removed"
-    console.console.print(f"{verb}: {', '.join(removed) or 'nothing'}")
+    opened = open_existing(workspace)
+
+    def remove(dry_run: bool) -> list[str]:
+        return retention.gc(
+            dataset,
+            opened,
+            keep=keep,
+            keep_versions=keep_version or (),
+            who=provenance.who(),
+            dry_run=dry_run,
+        )
+
+    old = ", ".join(remove(dry_run=True))
+    if dry_run or not old or not console.confirmed(f"remove {dataset} {old} permanently", yes):
+        console.console.print(f"would be removed: {old or 'nothing'}")
+    else:
+        console.console.print(f"removed: {', '.join(remove(dry_run=False))}")
 
 
 def _print_aliases(dataset: str, workspace: Workspace) -> None:

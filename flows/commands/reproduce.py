@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.core.operations.command_line import options
 from tasks.core.runs import explain
 from tasks.core.runs.reproduce import Reproducibility, judge, lend_downloads, parameters
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.mirror import open_existing
 from tasks.core.workspace import Workspace
 from tasks.display import console
 
@@ -26,7 +26,7 @@ def reproduce(run: str = "last", workspace: Path | None = None) -> None:
         workspace: The workspace of the run: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    opened = open_workspace(workspace)
+    opened = open_existing(workspace)
     past = explain.run_of(run, opened)
     with tempfile.TemporaryDirectory(prefix="plumbline-reproduce-") as folder:
         scratch = Workspace(Path(folder) / "workspace")

@@ -199,6 +199,9 @@ class NormalizeSettings(Checked):
             proportions not kept).
         val_fraction: Share of the training images held out for validation, above 0 and at most 0.5.
         max_quarantine: Share of unreadable images above which the run fails, 0 to 1.
+        group_by: What keeps images together in one split and one fold: folder (below the class folder),
+            time-gap=SECONDS (by EXIF), or a regular expression for the path such as '(p[0-9]+)_'.
+            Default: the column group of a CSV or parquet, if any.
     """
 
     GROUP: ClassVar[str] = "Images"
@@ -207,6 +210,7 @@ class NormalizeSettings(Checked):
     fit: Fit = Fit.crop
     val_fraction: float = limited(0.1, above=0, high=0.5)
     max_quarantine: float = limited(0.01, 0, 1)
+    group_by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ PlumblineError
 │   ├── LostWorkerError       a process of a distributed training ended
 │   └── InterruptedTraining   a training that was told to stop
 ├── ServerError               Prefect's temporary server does not start
+├── MachineError              the operating system refused: no space, no permission, a name too long, ...
 ├── FormatError               a file that is incomplete or has an unknown format
 └── RegistryError             a model that is missing, damaged or refused
 """
@@ -97,6 +98,10 @@ class InterruptedTraining(TrainingError):  # noqa: N818 - follows a request, not
 
 class ServerError(PlumblineError):
     """Prefect's temporary server that does not start."""
+
+
+class MachineError(PlumblineError):
+    """The operating system refused: the disk is full, a file may not be written, a name is too long, ..."""
 
 
 class FormatError(PlumblineError):

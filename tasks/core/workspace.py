@@ -10,12 +10,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.core.errors import UsageError
+
 VARIABLE = "PLUMBLINE_WORKSPACE"
 MIRRORS = "PLUMBLINE_MIRROR"
 CACHE = "PLUMBLINE_CACHE"
 DEFAULT = "workspace"
 # One slash is enough, since pathlib joins two into one. A scheme has two or more letters, a drive only one.
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
+
+NO_BUCKET = re.compile(r"[a-z][a-z0-9+.-]+:/*$")
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,19 @@ class Workspace:
 
     @classmethod
     def at(cls, location: str | Path) -> "Workspace":
-        """Return the workspace of a folder or an address without making it the active one."""
+        """Return the workspace of a folder or an address without making it the active one.
+
+        Raises:
+            UsageError: It is an address without a bucket.
+        """
         match = ADDRESS.fullmatch(str(location))
+        if match is None and NO_BUCKET.match(str(location)):
+            raise UsageError(
+                f"{location} is not the address of a workspace",
+                expected="an address such as s3://bucket/prefix, or a folder",
+                found="nothing behind the scheme (is a variable empty?)",
+                done="nothing was started",
+            )
         if match is None:
             return cls(Path(location).expanduser().resolve())
         address = f"{match[1]}://{match[2].rstrip('/')}"

@@ -1,10 +1,11 @@
 """Console output: one line per stage, progress bars on a terminal, tables, errors without tracebacks."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -12,8 +13,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tasks.core.errors import PlumblineError
+from tasks.core.operations import machine_errors
 
-console = Console(highlight=False, soft_wrap=True)
+# markup=False: names of files and classes are text, also where they have square brackets
+console = Console(highlight=False, soft_wrap=True, markup=False)
 log = logging.getLogger("plumbline")
 MAX_ROWS = 40  # rows of a printed table of predictions
 MAX_WIDTH = 10_000  # characters of a table's line
@@ -32,23 +35,33 @@ class ConsoleHandler(logging.Handler):
 def command_context() -> Iterator[None]:
     """Show the `plumbline` loggers on the console, and errors without a traceback.
 
-    A `PlumblineError` ends the process with the error's exit code, and Ctrl-C with 130. A flow that a Prefect
+    A `PlumblineError` and a refusal of the operating system end the process with the error's exit code, and
+    Ctrl-C with 130. A flow that a Prefect
     worker runs does not use this: Prefect's own handler writes the same lines to the worker's log.
     """
     handler = ConsoleHandler()
     log.addHandler(handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # `exit_on_interrupt` was for the imports
     try:
         yield
     except PlumblineError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            Text.assemble(("error: ", "bold red"), str(error))
-        )
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        if explained := machine_errors.explained(error):
+            _end(explained)
+        raise
     except KeyboardInterrupt:
         console.print("stopped; the next run resumes from the finished stages")
         sys.exit(130)
     finally:
         log.removeHandler(handler)
+
+
+def _end(error: PlumblineError) -> NoReturn:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        Text.assemble(("error: ", "bold red"), str(error))
+    )
+    sys.exit(error.exit_code)
 
 
 def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,13 +74,25 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def confirmed(what: str, yes: bool) -> bool:
+    """Whether to do what cannot be undone: asks on a terminal, and is true without one.
+
+    Args:
+        what: What would be done, as an order.
+        yes: Do not ask.
+    """
+    if yes or not (console.is_terminal and sys.stdin.isatty()):
+        return True
+    return console.input(f"{what}? [y/N] ").strip().lower() in ("y", "yes")
+
+
 def progress_bar() -> Progress:
     """Return a progress bar that disappears when done; it is drawn on a terminal only."""
     return Progress(
-        TextColumn("[dim]{task.description:<10}"),
+        TextColumn("{task.description:<10}", style="dim", markup=False),
         BarColumn(bar_width=28),
         TaskProgressColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal,

@@ -11,7 +11,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
-from tasks.core.errors import OverfitCheckError
+from tasks.core.errors import InterruptedTraining, OverfitCheckError
 from tasks.core.evaluation import evaluate
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
@@ -94,6 +94,12 @@ def skipped(busy: DatasetBusy) -> State[None]:
     """Return the final state of a run that was dropped because another run of the dataset holds the lock."""
     log.info("%s; this run was dropped", busy)
     return Completed(name="Skipped", message=str(busy))
+
+
+def stopped(limit: InterruptedTraining) -> State[None]:
+    """Return the final state of a run that reached its planned time limit; the exit code is 0."""
+    log.info("%s; %s", limit.summary, limit.parts["to do"])
+    return Completed(name="TimeLimit", message=str(limit))
 
 
 def cancelled() -> State[None]:

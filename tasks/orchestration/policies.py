@@ -11,6 +11,7 @@ from prefect.context import TaskRunContext
 
 from tasks.core.errors import NetworkError
 from tasks.core.model.devices import tf_config
+from tasks.core.operations import machine_errors
 from tasks.core.stage.ingredients import Ingredients
 
 P = ParamSpec("P")
@@ -54,14 +55,17 @@ def is_network_error(task: Task[..., Any], task_run: TaskRun, state: State[Any])
 
 
 def is_system_error(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed training is retried: a system error is; Plumbline's own errors would occur again.
+    """Whether a failed training is retried: a passing system error is; others would occur again.
 
+    TensorFlow's `ResourceExhaustedError` (no memory) is one, too. A full disk or a missing permission is not.
     In a TF_CONFIG cluster nothing is retried: a process can join only once, and the others end when one
     fails.
     """
     failure = _failure(state)
     system_error = isinstance(failure, OSError | MemoryError) and not isinstance(failure, TimeoutError)
-    return system_error and tf_config.this_cluster() is None
+    out_of_memory = type(failure).__name__ == "ResourceExhaustedError"  # TensorFlow is not imported for it
+    passing = out_of_memory or (system_error and not machine_errors.lasts(failure))
+    return passing and tf_config.this_cluster() is None
 
 
 def with_time_limit(task: Task[P, R], minutes: float | None) -> Task[P, R]:

@@ -94,6 +94,14 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         "the val images in numbers, for drift",
         {"profile.parquet": "one row per val image", "embedding.npz": "how embeddings are projected"},
     ),
+    "saliency/<digest>/": (
+        "class activation maps of some test images",
+        {
+            "maps.npy": "float32 (maps, rows, columns): each cell's part of the logit",
+            "maps.parquet": "of each map the picture, its row and path, the class, its logit and constant",
+            "pictures.npy": "uint8 (pictures, H, W, C): the images as the model takes them, reduced",
+        },
+    ),
     "exports/<digest>/": (
         "other formats",
         {
@@ -237,6 +245,10 @@ null there. `evaluation` joins the tables `runs`, `epochs`, `classes` and `predi
 ### tensors/&lt;digest&gt;/rows.parquet
 
 One row per image. {rows}
+
+Where the data have [groups](data.md#groups), a column `group` follows: the name of the image's group as text,
+null if it is its own. Each [other column](data.md#other-columns) of the source follows as
+`attribute_<name>`, text.
 
 ### quarantine.parquet, of raw/&lt;digest&gt; and tensors/&lt;digest&gt;
 

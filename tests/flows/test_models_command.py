@@ -3,9 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from flows.commands import compare, doctor, explain, models
+from tasks.core.errors import UsageError
 from tasks.core.registry import registry
 from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
@@ -64,7 +69,26 @@ def test_models_list_has_a_row_per_version_and_marks_damage(fake: FakeOutputs) -
     assert f"{fake.evaluation('two', 2.0).accuracy:.2%}" in lines[2]
     (fake.workspace.models / "animals" / "v0003" / "model.keras").write_text("something else")
     assert "damaged" in ok(fake.workspace, "models", "list", "animals").splitlines()[3]
+    (fake.workspace.root / "other").mkdir()
     assert "no published models yet" in ok(Workspace(fake.workspace.root / "other"), "models", "list")
+
+
+@pytest.mark.parametrize("command", [models.list_, compare.compare, doctor.doctor, explain.explain])
+def test_mistyped_workspace_is_refused_and_not_created(tmp_path: Path, command: Callable[..., None]) -> None:
+    with pytest.raises(UsageError, match="there is no workspace"):
+        command(workspace=tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("address", ["", "s3://", "s3:", "ftp://127.0.0.1:9/x"])
+def test_address_that_cannot_be_a_workspace_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(models.app(), ["list", "--workspace", address])
+    assert done.exit_code in (1, 2)
+    assert isinstance(done.exception, SystemExit)
+    assert sorted(tmp_path.iterdir()) == []
 
 
 def test_models_show_prints_one_version(fake: FakeOutputs) -> None:
@@ -91,20 +115,47 @@ def test_models_promote_rollback_and_alias_change_the_aliases(fake: FakeOutputs)
 
 def test_models_delete_and_gc_keep_versions_in_use(fake: FakeOutputs) -> None:
     assert "in use" in refused(fake.workspace, "models", "delete", "animals", "v0002")
-    assert "would be removed: v0003" in ok(
-        fake.workspace, "models", "gc", "animals", "--keep", "0", "--dry-run"
-    )
-    assert "removed: nothing" in ok(
-        fake.workspace, "models", "gc", "animals", "--keep", "0", "--keep-version", "v0003"
-    )
+    gc = ("models", "gc", "animals", "--keep", "1")
+    ok(fake.workspace, "models", "alias", "animals", "previous-best", "v0002")
+    ok(fake.workspace, "models", "promote", "animals", "v0002")
+    assert "would be removed: nothing" in ok(fake.workspace, *gc, "--dry-run")
+    assert "would be removed: v0003" in ok(fake.workspace, "models", "delete", "animals", "3", "--dry-run")
+    assert len(registry.versions("animals", fake.workspace)) == 3
     ok(fake.workspace, "models", "delete", "animals", "v0003", "--why", "no use")
     assert [version.version for version in registry.versions("animals", fake.workspace)] == ["v0001", "v0002"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("gc", "animals", "--keep", "-1"), "cannot be kept"),
+        (("gc", "animals", "--keep", "0"), "cannot be kept"),
+        (("gc", "animals", "--keep", "1", "--keep-version", "v1"), "no model v1"),
+        (("gc", "animals", "--keep", "1", "--keep-version", "kiosk"), "no model kiosk"),
+        (("gc", "animlas", "--keep", "1"), "no published model"),
+        (("delete", "animals", "0003.keras"), "no model 0003.keras"),
+        (("delete", "animals", "champion"), "in use"),
+        (("delete", "animlas", "v0001"), "no published model"),
+        (("rollback", "animlas"), "no published model"),
+        (("promote", "animlas", "v0001"), "no published model"),
+        (("alias", "animlas", "kiosk", "v0001"), "no published model"),
+    ],
+)
+def test_models_command_that_names_nothing_is_refused_and_changes_nothing(
+    fake: FakeOutputs, arguments: tuple[str, ...], problem: str
+) -> None:
+    before = sorted(path for path in fake.workspace.models.rglob("*") if path.name != ".lock")
+    done = CliRunner().invoke(models.app(), [*arguments, "--workspace", str(fake.workspace.root)])
+    assert done.exit_code in (1, 2)
+    assert problem in done.output
+    assert sorted(path for path in fake.workspace.models.rglob("*") if path.name != ".lock") == before
 
 
 @pytest.mark.parametrize("command", [("models", "list"), ("compare",)])
 def test_reading_commands_import_neither_prefect_nor_tensorflow(
     workspace: Workspace, command: tuple[str, ...]
 ) -> None:
+    workspace.root.mkdir()
     done = run(workspace, *command, python=("-X", "importtime"))
     assert done.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

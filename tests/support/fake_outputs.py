@@ -96,6 +96,7 @@ class FakeOutputs:
             shape=self.shape,
             quarantined=0,
             fit=self.fit,
+            groups=tuple(-(-count // self.group_size) for count in facts.values()) if self.group_size else (),
             **facts,
         )
 
@@ -112,6 +113,8 @@ class FakeOutputs:
         table["image_id"] = [sha256(path.encode()).hexdigest()[:16] for path in table["path"]]
         if self.group_size:
             table["group"] = [f"{row // self.group_size}" for row in table["row"]]
+            text = pd.ArrowDtype(pa.string())  # as normalize writes them; pandas writes large strings
+            table = table.astype({"group": text, "image_id": text})
         table.to_parquet(staging / "rows.parquet", index=False)
         return {split: len(self.labels(split)) for split in ("train", "val", "test")}
 

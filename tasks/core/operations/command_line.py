@@ -76,11 +76,19 @@ def _typer_parameter(
     scalar_type = _scalar_type(hint)
     text = _with_choices(" ".join((text or "").split()), scalar_type)
     metavar = METAVARS.get(scalar_type, "NAME")
+    parser = _path if scalar_type is Path else None
     if argument or parameter.default is parameter.empty:
-        return typer.Argument(help=text, metavar=parameter.name.upper())
+        return typer.Argument(help=text, metavar=parameter.name.upper(), parser=parser)
     # A flag that is off by default needs no --no- form.
     names = [f"--{parameter.name.replace('_', '-')}"] if parameter.default is False else []
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=group)
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=group, parser=parser)
+
+
+def _path(text: str) -> Path:
+    """The path of an option; an empty text would be the current folder."""
+    if not text:
+        raise typer.BadParameter("it is empty: name a path, or leave the option out (is a variable empty?)")
+    return Path(text)
 
 
 def _scalar_type(hint: Any) -> Any:

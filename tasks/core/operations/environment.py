@@ -60,6 +60,19 @@ def prepare_command() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
+def exit_on_interrupt() -> None:
+    """Until the command itself handles Ctrl-C, let it end the process with one line and exit code 130.
+
+    Imports take seconds; an interrupt among them would show a traceback of a library.
+    """
+
+    def stop(*_: object) -> None:
+        print("stopped; nothing was started", flush=True)
+        sys.exit(128 + signal.SIGINT)
+
+    signal.signal(signal.SIGINT, stop)
+
+
 def prepare_child() -> None:
     """Do as `prepare`, for a worker process: it exits cleanly on SIGTERM and when its parent ends."""
     prepare()
@@ -73,6 +86,7 @@ def open_command(command: str) -> None:
     Args:
         command: The command that the user started, such as "train".
     """
+    exit_on_interrupt()
     prepare_command()
     if tf_config.is_worker():
         print(

@@ -50,7 +50,7 @@ def record_decision(
         sketch: Of the test set, kept once for each test set.
     """
     digest = hashing.digest_of(evidence)
-    with layout.locked_folder(dataset, workspace) as directory:
+    with layout.locked_folder(dataset, workspace, create=True) as directory:
         last = _last(directory / DECISION_LOG, str(line["challenger"]))
         if last is not None and last["evidence"] == digest:
             return

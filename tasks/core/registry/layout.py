@@ -46,13 +46,21 @@ def synced_folder(dataset: str, workspace: Workspace) -> Path:
 
 
 @contextmanager
-def locked_folder(dataset: str, workspace: Workspace) -> Iterator[Path]:
+def locked_folder(dataset: str, workspace: Workspace, *, create: bool = False) -> Iterator[Path]:
     """Context manager: the dataset's directory for one writer, without the leftovers of killed writers.
 
+    Args:
+        dataset: Name of the dataset.
+        workspace: The workspace with the registry.
+        create: Whether the directory may be new.
+
     Raises:
+        RegistryError: There is no such dataset, and `create` is false.
         CommitConflict: See `commits.retry_on_conflict`, which decorates every caller.
     """
     directory = folder(dataset, workspace)
+    if not create and not version_names(synced_folder(dataset, workspace)):
+        raise unknown(dataset, "", [])
     with lock.exclusive(directory / ".lock"), commits.transaction(directory, mirror.of_workspace(workspace)):
         for leftover in directory.glob(".*.tmp"):
             atomic.remove(leftover)
@@ -73,6 +81,42 @@ def next_version_name(directory: Path) -> str:
         *(change.get("version") or "v0" for change in log.read(directory / LOG)),
     ]
     return f"v{max((int(name[1:]) for name in used), default=0) + 1:04d}"
+
+
+def find_version(dataset: str, name: str, directory: Path) -> str:
+    """The existing version that a user means.
+
+    Args:
+        dataset: Name of the dataset.
+        name: A version such as "v0001", its number, or an alias.
+        directory: The dataset's directory.
+
+    Raises:
+        RegistryError: There is no such version.
+    """
+    known, names = aliases(directory), version_names(directory)
+    version = known.get(name) or (f"v{int(name):04d}" if name.isdecimal() else name)
+    if version not in names:
+        raise unknown(dataset, name, [*known, *names])
+    return version
+
+
+def unknown(dataset: str, name: str, known_names: list[str]) -> RegistryError:
+    """The error for a version that a dataset does not have."""
+    if known_names:
+        return RegistryError(
+            f"{dataset} has no model {name}",
+            expected=f"one of {', '.join(known_names)}",
+            found="none of that name",
+            done="nothing was changed",
+        )
+    return RegistryError(
+        f"{dataset} has no published model",
+        expected=name or "the name of a dataset with published models",
+        found="nothing published under this name",
+        done="nothing was changed",
+        todo="train a model first; `plumbline models list` shows the published models",
+    )
 
 
 def aliases(directory: Path) -> dict[str, str]:

@@ -61,7 +61,7 @@ def publish(
         _same_model("exports", exported.model_sha256, trained)
     if profiled is not None:
         _same_model("profile", profiled.model_sha256, trained)
-    with layout.locked_folder(dataset, workspace) as directory:
+    with layout.locked_folder(dataset, workspace, create=True) as directory:
         for name in layout.version_names(directory):
             if manifests.read(directory / name)["facts"]["model_sha256"] == trained.model_sha256:
                 return _load(directory / name, workspace)
@@ -108,10 +108,7 @@ def resolve(dataset: str, name: str, workspace: Workspace) -> ModelVersion:
         RegistryError: The version does not exist, or its files have changed since it was published.
     """
     directory = layout.synced_folder(dataset, workspace)
-    known_aliases = layout.aliases(directory)
-    version = known_aliases.get(name) or (f"v{int(name):04d}" if name.isdecimal() else name)
-    if version not in layout.version_names(directory):
-        raise _unknown(dataset, name, [*known_aliases, *layout.version_names(directory)])
+    version = layout.find_version(dataset, name, directory)
     problem = ensure_local(directory / version) or manifests.find_damage(directory / version, thorough=True)
     if problem:
         raise RegistryError(
@@ -272,19 +269,4 @@ def _load(directory: Path, workspace: Workspace) -> ModelVersion:
         model_sha256=facts["model_sha256"],
         dataset=facts["dataset"],
         version=facts["version"],
-    )
-
-
-def _unknown(dataset: str, name: str, known_names: list[str]) -> RegistryError:
-    if known_names:
-        return RegistryError(
-            f"{dataset} has no model {name}",
-            expected=f"one of {', '.join(known_names)}",
-            found="none of that name",
-        )
-    return RegistryError(
-        f"{dataset} has no published model",
-        expected=f"{name}",
-        found="nothing published yet",
-        todo="train a model first; `plumbline models list` shows the published models",
     )

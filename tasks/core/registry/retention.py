@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import RegistryError
+from tasks.core.errors import RegistryError, UsageError
 from tasks.core.registry import commits, layout
 from tasks.core.registry.decisions import read_decisions
 from tasks.core.registry.log import append, record
@@ -16,24 +16,27 @@ log = logging.getLogger("plumbline.registry")
 
 
 @commits.retry_on_conflict
-def delete(dataset: str, version: str, workspace: Workspace, *, who: str, why: str) -> None:
+def delete(
+    dataset: str, name: str, workspace: Workspace, *, who: str, why: str, dry_run: bool = False
+) -> str:
     """Remove a version; its number is never used again.
 
     Args:
         dataset: Name of the dataset.
-        version: The version, such as "v0001".
+        name: The version, such as "v0001", or its number.
         workspace: The workspace with the registry.
         who: The user, for the registry log.
         why: The reason, for the registry log.
+        dry_run: Only check that it could be removed.
+
+    Returns:
+        The version's name.
 
     Raises:
         RegistryError: The version does not exist, or an alias points to it.
     """
     with layout.locked_folder(dataset, workspace) as directory:
-        if version not in layout.version_names(directory):
-            raise RegistryError(
-                f"{dataset} has no version {version}", found=", ".join(layout.version_names(directory))
-            )
+        version = layout.find_version(dataset, name, directory)
         pointing_aliases = [name for name, target in layout.aliases(directory).items() if target == version]
         if pointing_aliases:
             raise RegistryError(
@@ -42,7 +45,9 @@ def delete(dataset: str, version: str, workspace: Workspace, *, who: str, why: s
                 done="nothing was removed",
                 todo="give the alias to another version first",
             )
-        _remove(directory, version, who, why)
+        if not dry_run:
+            _remove(directory, version, who, why)
+    return version
 
 
 @commits.retry_on_conflict
@@ -63,20 +68,31 @@ def gc(
     Args:
         dataset: Name of the dataset.
         workspace: The workspace with the registry.
-        keep: Number of the newest versions to keep, 0 or more.
-        keep_versions: More versions to keep.
+        keep: Number of the newest versions to keep, 1 or more.
+        keep_versions: More versions to keep: names such as "v0001", numbers, or aliases.
         who: The user, for the registry log.
         dry_run: Only list the versions; remove nothing.
 
     Returns:
         The removed versions, oldest first.
+
+    Raises:
+        UsageError: `keep` is below 1.
+        RegistryError: There is no such dataset, or no such version to keep.
     """
+    if keep < 1:
+        raise UsageError(
+            f"{keep} newest models cannot be kept",
+            expected="a number of 1 or more",
+            done="nothing was removed",
+            todo="to remove one model, use `plumbline models delete`",
+        )
     with layout.locked_folder(dataset, workspace) as directory:
         names = layout.version_names(directory)
         kept = {
             *layout.aliases(directory).values(),
-            *keep_versions,
-            *names[len(names) - min(keep, len(names)) :],
+            *(layout.find_version(dataset, name, directory) for name in keep_versions),
+            *names[-keep:],
         }
         kept |= _referred_to(directory, kept, read_decisions(dataset, workspace))
         old = [name for name in names if name not in kept]

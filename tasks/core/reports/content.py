@@ -16,7 +16,7 @@ from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
 from tasks.core.registry import error_budget
-from tasks.core.reports import leaks, mistakes, plots, recipes, thumbnails
+from tasks.core.reports import activation_maps, leaks, mistakes, plots, recipes, thumbnails
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 
@@ -53,6 +53,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "classes": class_rows(inputs),
         "mistakes": mistakes.worst_mistakes(scored, inputs.tensors),
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
+        "maps": activation_maps.section(inputs),
         "findings": inputs.findings,
         "leaks": leaks.leak_accuracies(scored, duplicate_table.read_leaks(inputs.whole_audit)),
         "pairs": leaks.leak_pairs(inputs.whole_audit, inputs.tensors),

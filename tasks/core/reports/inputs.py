@@ -20,6 +20,7 @@ from tasks.core.stage.handles import (
     TensorCache,
     TrainedModel,
 )
+from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.stages import STAGES, Stage
 from tasks.core.workspace import Workspace
 
@@ -43,6 +44,7 @@ class ReportInputs:
         features: Features of the images; None for recipes that train from scratch.
         selected: The comparison of recipes; None if the recipe was given.
         feature_audit: The audit by features; None without features.
+        saliency: Class activation maps; None if the stage did not run.
     """
 
     raw: RawDataset
@@ -57,6 +59,7 @@ class ReportInputs:
     features: Features | None = None
     selected: Selection | None = None
     feature_audit: FeatureAudit | None = None
+    saliency: Saliency | None = None
 
     def handles(self) -> list[tuple[Stage[Any], Handle]]:
         """The outputs of the run, each with its stage, in the order of the stages."""

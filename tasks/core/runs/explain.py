@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.core.data.files import listing
 from tasks.core.errors import FormatError, UsageError
-from tasks.core.runs import tables
+from tasks.core.runs import order, tables
 from tasks.core.stage import ingredients, publish, stages
 from tasks.core.stage.stages import DOWNLOAD, PREDICT
 from tasks.core.storage import hashing, manifests
@@ -24,7 +24,7 @@ def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]
     runs = tables.read("runs", workspace, dataset)
     if runs.empty:
         return {}
-    return dict(json.loads(runs.sort_values("started").iloc[-1]["stages"]))
+    return dict(json.loads(order.by_start(runs).iloc[-1]["stages"]))
 
 
 def is_of_earlier_version(last: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> bool:
@@ -150,7 +150,7 @@ def run_of(run: str, workspace: Workspace) -> pd.Series:
     Raises:
         UsageError: There is no such run.
     """
-    runs = tables.read("runs", workspace).sort_values("started")
+    runs = order.by_start(tables.read("runs", workspace))
     chosen = runs if run == "last" else runs[runs["run_id"] == run]
     if chosen.empty:
         latest = ", ".join(runs["run_id"].tail(5))

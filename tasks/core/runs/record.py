@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core.data.files.columns import GROUP
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.metrics import classification
@@ -101,7 +102,8 @@ def predictions(evaluation: Evaluation, tensors: TensorCache) -> pd.DataFrame:
 
 def _split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str) -> pd.DataFrame:
     scored = evaluate.scored_of(evaluation, tensors, split)
-    images = read_rows(tensors, ["row", "image_id", "path"], split).to_pandas()
+    group = [GROUP] if tensors.groups else []
+    images = read_rows(tensors, ["row", "image_id", "path", *group], split).to_pandas()
     names = np.array(tensors.classes)
     return pd.DataFrame(
         {
@@ -117,6 +119,7 @@ def _split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str)
             "probabilities": list(np.asarray(scored.probabilities)),
             "loss": classification.log_losses(scored.labels, scored.probabilities),
             "margin": classification.margins(scored.labels, scored.probabilities),
+            "group": images.get(GROUP),
         }
     )
 

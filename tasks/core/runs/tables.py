@@ -119,6 +119,7 @@ SCHEMAS = {
         ("probabilities", pa.list_(pa.float32()), "probability of every class"),
         ("loss", pa.float64(), "cross-entropy of the image, nats"),
         ("margin", pa.float64(), "probability of the true class minus the largest other, -1..1"),
+        ("group", pa.string(), "name of the image's group; null if it is its own, or there are no groups"),
     ),
     "candidates": _schema(
         _RUN,

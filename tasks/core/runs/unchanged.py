@@ -10,7 +10,7 @@ import pandas as pd
 from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.operations import provenance
 from tasks.core.registry import registry
-from tasks.core.runs import explain, tables
+from tasks.core.runs import explain, order, tables
 from tasks.core.stage import code_hash
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
@@ -52,7 +52,7 @@ def find_unchanged_run(
         parameters: The parameters of the new run; JSON values.
         workspace: The workspace with the runs, outputs and models.
     """
-    runs = tables.read("runs", workspace, raw.dataset).sort_values("started")
+    runs = order.by_start(tables.read("runs", workspace, raw.dataset))
     if runs.empty:
         return None
     last = runs.iloc[-1]

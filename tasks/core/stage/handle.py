@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from tasks.core.errors import FormatError
 from tasks.core.stage import publish
-from tasks.core.storage import manifests
+from tasks.core.storage import manifests, names
 from tasks.core.workspace import Workspace
 
 
@@ -36,7 +36,8 @@ class Handle:
     digest: str
 
     def __post_init__(self) -> None:
-        problem = publish.ensure_local(self.directory)
+        problem = names.refusal(self.path) and f"a path that {names.refusal(self.path)}"
+        problem = problem or publish.ensure_local(self.directory)
         if not problem and self.manifest["digest"] != self.digest:
             problem = f"{self.path} has digest {self.manifest['digest']}"
         if problem:

@@ -58,6 +58,7 @@ class TensorCache(Handle):
         train, val, test: Number of images in each split.
         quarantined: Number of images that were left out.
         fit: How images of other proportions became `shape`: "crop", "pad" or "stretch".
+        groups: Number of groups in train, val and test; empty where the data have no groups.
     """
 
     dataset: str
@@ -68,12 +69,14 @@ class TensorCache(Handle):
     test: int
     quarantined: int
     fit: str = "crop"
+    groups: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         height, width, channels = self.shape
         counts = f"{self.train:,} train, {self.val:,} val, {self.test:,} test"
         aside = f", {self.quarantined:,} set aside" if self.quarantined else ""
-        return f"{counts} images of {height}x{width}x{channels}, {len(self.classes)} classes{aside}"
+        groups = f" in {' + '.join(f'{count:,}' for count in self.groups)} groups" if self.groups else ""
+        return f"{counts} images of {height}x{width}x{channels}{groups}, {len(self.classes)} classes{aside}"
 
 
 @dataclass(frozen=True)

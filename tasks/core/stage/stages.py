@@ -30,6 +30,7 @@ from tasks.core.stage.handles import (
     TrainedModel,
 )
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.saliency import Saliency
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
@@ -223,6 +224,18 @@ PROFILE = Stage(
     modules=("tasks.core.model.inference.profile",),
     libraries=(*KERAS, "pyarrow"),
 )
+SALIENCY = Stage(
+    "saliency",
+    Saliency,
+    "saliency",
+    inputs=("normalize", "train", "evaluate"),
+    role="saliency",
+    modules=(
+        "tasks.core.model.saliency.saliency",
+        "tasks.core.model.saliency.network",
+    ),
+    libraries=(*KERAS, "pillow", "pyarrow"),
+)
 EXPORT = Stage(
     "export",
     Exports,
@@ -242,7 +255,7 @@ REPORT = Stage(
     "reports",
     inputs=(
         *("download", "normalize", "audit", "feature_audit", "train", "evaluate"),
-        *("label_issues", "export", "promote"),
+        *("label_issues", "saliency", "export", "promote"),
     ),
     role="report",
     modules=("tasks.core.reports.report",),
@@ -252,7 +265,7 @@ REPORT = Stage(
 # The stages of a training run, in their order.
 STAGES: tuple[Stage[Any], ...] = (
     *(DOWNLOAD, NORMALIZE, AUDIT, EMBED, FEATURE_AUDIT, SELECT, TRAIN, EVALUATE, CROSS_PREDICT),
-    *(LABEL_ISSUES, PROFILE, EXPORT, PROMOTE, REPORT),
+    *(LABEL_ISSUES, PROFILE, SALIENCY, EXPORT, PROMOTE, REPORT),
 )
 
 # Parts of other stages, and the report of a sweep: published in the same way, and no steps of a run.

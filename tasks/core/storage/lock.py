@@ -21,9 +21,15 @@ def exclusive(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Yield the descriptor of a lock file, not locked. Closing it at the end releases the lock, if any."""
+    """Yield the descriptor of a lock file, not locked. Closing it at the end releases the lock, if any.
+
+    A user who may not write to another user's lock file locks it all the same: reading is enough.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # the umask decides who may write
+    except PermissionError:
+        descriptor = os.open(path, os.O_RDONLY)
     try:
         yield descriptor
     finally:

@@ -16,13 +16,13 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import ChecksumError, FormatError
-from tasks.core.storage import atomic, hashing, manifests
+from tasks.core.errors import ChecksumError, FormatError, UsageError
+from tasks.core.storage import atomic, hashing, manifests, names
 from tasks.core.storage.object_store import Store, open_store
-from tasks.core.workspace import Workspace
+from tasks.core.workspace import VARIABLE, Workspace
 
 log = logging.getLogger("plumbline.store")
 
@@ -178,9 +178,10 @@ class Mirror:
             suffix: The end of the files' names.
         """
         uploaded = self.store.listing(self.name(folder))
-        names = [name for name in uploaded if name.endswith(suffix) and not (self.root / name).exists()]
-        for name, content in self.store.read_many(names).items():
-            path = self.root / check_inside(name)
+        wanted = [check_inside(name) for name in uploaded if name.endswith(suffix)]
+        missing = [name for name in wanted if not (self.root / name).exists()]
+        for name, content in self.store.read_many(missing).items():
+            path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(path, content)
 
@@ -250,6 +251,24 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
     return workspace
 
 
+def open_existing(path: str | Path | None = None) -> Workspace:
+    """Open a workspace that is only read: `open_workspace`, but a folder that is named must be there.
+
+    Raises:
+        UsageError: There is no such folder; and as `open_workspace`.
+    """
+    is_named = path is not None or VARIABLE in os.environ
+    workspace = open_workspace(path)
+    if is_named and not workspace.address and not workspace.root.is_dir():
+        raise UsageError(
+            f"there is no workspace {workspace.root}",
+            expected="the folder of a workspace, which a run has made",
+            found="a file" if workspace.root.exists() else "no such folder",
+            done="nothing was created",
+        )
+    return workspace
+
+
 def of_workspace(workspace: Workspace) -> Mirror | None:
     """Return the mirror of a workspace at an address; None if the workspace is a folder."""
     return Mirror(workspace.root, open_store(workspace.address)) if workspace.address else None
@@ -268,11 +287,11 @@ def check_inside(name: str) -> str:
         FormatError: It does not. Otherwise write access to the bucket would allow writing anywhere on this
             machine.
     """
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+    if reason := names.refusal(name):
         raise FormatError(
-            f"the store names a file outside of its folder: {name!r}",
-            expected="a name below it",
-            found=name,
+            f"the store has a file whose name {reason}",
+            expected="relative names in UTF-8, with forward slashes, that stay inside their folder",
+            found=repr(name),
             done="nothing was written",
             todo="find out who writes to this bucket",
         )

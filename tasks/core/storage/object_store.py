@@ -226,6 +226,13 @@ def _open(address: str, process: int) -> Store:
         raise UsageError(
             f"{address} has an unknown scheme", expected="s3://bucket/prefix", found=str(error)
         ) from error
+    except Exception as error:  # whatever the packages raise that connect at once, such as ftplib
+        raise NetworkError(
+            f"{address} could not be opened",
+            expected="an object store's address, such as s3://bucket/prefix, or a folder",
+            found=str(error) or type(error).__name__,
+            done="nothing was started",
+        ) from error
     return Store(address, system, root.rstrip("/"))
 
 

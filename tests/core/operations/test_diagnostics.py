@@ -23,6 +23,7 @@ DEAD = 1 << 22  # above the largest process id
 
 def doctor(workspace: Workspace, *arguments: str, **environment: str) -> tuple[int, str]:
     """Run `plumbline doctor`. Returns its exit code and what it printed."""
+    workspace.root.mkdir(exist_ok=True)
     unused_port = {"PREFECT_SERVER_API_PORT": "1"}  # doctor must not find a server that runs on this machine
     done = subprocess.run(
         [sys.executable, "-m", "flows", "doctor", "--workspace", str(workspace.root), *arguments],

@@ -150,7 +150,7 @@ def test_delete_and_gc_keep_versions_in_use(fake) -> None:
     registry.promote("animals", "v0001", fake.workspace, who="ann", why="good")
     with pytest.raises(RegistryError, match="in use"):
         retention.delete("animals", "v0001", fake.workspace, who="ann", why="old")
-    args = {"keep": 1, "keep_versions": ["v0003"], "who": "ann"}
+    args = {"keep": 1, "keep_versions": ["3"], "who": "ann"}
     assert retention.gc("animals", fake.workspace, **args, dry_run=True) == ["v0002", "v0004"]
     assert len(registry.versions("animals", fake.workspace)) == 5
     assert retention.gc("animals", fake.workspace, **args) == ["v0002", "v0004"]
@@ -158,7 +158,7 @@ def test_delete_and_gc_keep_versions_in_use(fake) -> None:
     assert kept == ["v0001", "v0003", "v0005"]
     retention.delete("animals", "v0005", fake.workspace, who="ann", why="odd")
     assert publish(fake, "six").version == "v0006"
-    with pytest.raises(RegistryError, match="no version v0005"):
+    with pytest.raises(RegistryError, match="no model v0005"):
         retention.delete("animals", "v0005", fake.workspace, who="ann", why="again")
 
 

@@ -189,7 +189,7 @@ def test_publish_with_a_manifest_path_outside_its_folder_is_refused(
     manifest = json.loads(bucket.objects()[name])
     manifest["files"]["../../../outside.txt"] = manifest["files"].pop("deep/a.txt")
     bucket.client.put_object(Bucket="plumb", Key=f"team/ws/{name}", Body=json.dumps(manifest).encode())
-    with pytest.raises(FormatError, match="outside of its folder"):
+    with pytest.raises(FormatError, match=r"has a part \.\."):
         second.publish()
     assert not second.built
 

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.data.audit import duplicates
+from tasks.core.data.audit import duplicates, group_findings
 from tasks.core.data.audit.duplicates import Duplicates
 from tasks.core.data.audit.image_set import ImageSet
 from tasks.core.data.audit.outliers import Brightness, Sizes
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import Audit, TensorCache
+from tasks.core.stage.handles import Audit, RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import AUDIT
 from tasks.core.workspace import Workspace
@@ -39,18 +39,29 @@ def ingredients(tensors: TensorCache) -> Ingredients:
 
 
 def audit(
-    tensors: TensorCache, workspace: Workspace, *, refresh: bool = False, progress: Progress = ignore_progress
+    tensors: TensorCache,
+    workspace: Workspace,
+    raw: RawDataset | None = None,
+    *,
+    refresh: bool = False,
+    progress: Progress = ignore_progress,
 ) -> Audit:
-    """Look for duplicates within and across splits, outliers and uneven classes. The tensors are not changed.
+    """Look for duplicates within and across splits, outliers, uneven classes and groups.
+
+    The tensors are not changed.
 
     Args:
         tensors: The images.
         workspace: Where the audit is stored.
+        raw: The source of the images, for the times of photos; it is the one of the tensors.
         refresh: Audit again even if the output exists.
         progress: Called with images done.
     """
     return AUDIT.output(
-        ingredients(tensors), workspace, lambda staging: _build(staging, tensors, progress), refresh=refresh
+        ingredients(tensors),
+        workspace,
+        lambda staging: _build(staging, tensors, raw, progress),
+        refresh=refresh,
     )
 
 
@@ -59,7 +70,9 @@ def read_figures(audit: Audit) -> dict[str, Any]:
     return dict(json.loads((audit.directory / NAME).read_bytes()))
 
 
-def _build(directory: Path, tensors: TensorCache, progress: Progress) -> dict[str, Any]:
+def _build(
+    directory: Path, tensors: TensorCache, raw: RawDataset | None, progress: Progress
+) -> dict[str, Any]:
     image_set = ImageSet.of(tensors)
     pairs = duplicates.find(tensors, progress)
     leaks = duplicates.leaking(pairs, image_set.starts)
@@ -72,8 +85,9 @@ def _build(directory: Path, tensors: TensorCache, progress: Progress) -> dict[st
         "classes": _classes(image_set, tensors),
         "outliers": _outliers(directory, image_set, tensors),
     }
-    (directory / NAME).write_text(json.dumps(figures, indent=1))
-    return {"findings": _findings(figures, tensors)}
+    problems, remarks, group_figures = group_findings.find(tensors, raw)
+    (directory / NAME).write_text(json.dumps(figures | group_figures, indent=1))
+    return {"findings": [*problems, *_findings(figures, tensors), *remarks]}
 
 
 def _counts(table: pa.Table) -> dict[str, dict[str, int]]:

@@ -1,9 +1,10 @@
 """The listing of a raw dataset: the files that it consists of, each with its SHA-256."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ SCHEMA = pa.schema(
         ("split", pa.string()),  # train, val, test; empty where the source has no splits
         ("class_name", pa.string()),  # empty for archives and parquet files
     ]
-)
+)  # then further columns of a CSV, as text
 
 
 class ListedFile(NamedTuple):
@@ -49,7 +50,14 @@ def write(directory: Path, files: pa.Table) -> None:
 def read(directory: Path) -> pa.Table:
     """The files of a raw dataset, sorted by path: a table of `SCHEMA`."""
     with pq.ParquetFile(directory / NAME, pre_buffer=False) as file:
-        return file.read(use_threads=False).cast(SCHEMA).combine_chunks()
+        table = file.read(use_threads=False)
+    further = [pa.field(name, pa.string()) for name in further_columns(table)]
+    return table.cast(pa.schema([*SCHEMA, *further])).combine_chunks()
+
+
+def further_columns(files: pa.Table) -> list[str]:
+    """The names of the columns beyond `SCHEMA`, in their order: the group and attributes of a CSV."""
+    return [name for name in files.column_names if name not in SCHEMA.names]
 
 
 def read_paths(directory: Path) -> pa.ChunkedArray:
@@ -60,7 +68,7 @@ def read_paths(directory: Path) -> pa.ChunkedArray:
 
 def iter_files(files: pa.Table) -> Iterator[ListedFile]:
     """The files one by one; at most `BATCH` are Python objects at a time."""
-    for batch in files.to_batches(BATCH):
+    for batch in files.select(SCHEMA.names).to_batches(BATCH):
         yield from map(ListedFile, *(column.to_pylist() for column in batch.columns))
 
 
@@ -71,6 +79,8 @@ def digest(files: pa.Table) -> str:
         columns = (column.to_pylist() for column in batch.columns)
         # No field contains a zero byte.
         sha256.update("".join(map("{}\0{}\0{}\0{}\0".format, *columns)).encode())
+    for name in further_columns(files):
+        sha256.update(json.dumps([name, files[name].to_pylist()]).encode())
     return sha256.hexdigest()
 
 
@@ -82,10 +92,14 @@ def differences(old: pa.Table, new: pa.Table) -> list[str]:
     >>> differences(table(before), table(after))
     ['1 file added', '1 file edited']
     """
-    before, after = ({file.path: file for file in iter_files(files)} for files in (old, new))
+    before, after = (dict(zip(files["path"].to_pylist(), _rows(files), strict=True)) for files in (old, new))
     counts = {
         "added": len(after.keys() - before.keys()),
         "removed": len(before.keys() - after.keys()),
         "edited": sum(before[path] != after[path] for path in before.keys() & after.keys()),
     }
     return [f"{count:,} file{'s' * (count != 1)} {change}" for change, count in counts.items() if count]
+
+
+def _rows(files: pa.Table) -> Iterator[tuple[Any, ...]]:
+    return zip(*(column.to_pylist() for column in files.columns), strict=True)

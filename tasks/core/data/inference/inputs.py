@@ -72,6 +72,10 @@ def check_inputs(paths: Sequence[str]) -> None:
         UsageError: One does not exist.
     """
     for path in paths:
+        if not path:
+            raise UsageError(
+                "an input is empty", expected="a file, a folder, a glob or an address (is a variable empty?)"
+            )
         if not is_address(path) and not set(path) & set(MAGIC) and not Path(path).expanduser().exists():
             raise UsageError(
                 f"{path} does not exist",
@@ -159,7 +163,14 @@ def _matching(pattern: str, on_unused: OnUnused) -> Iterator[InputFile]:
     """Files that match a glob, and files below folders that match it."""
     parts = PurePosixPath(pattern).parts
     first_glob_part = next(number for number, part in enumerate(parts) if set(part) & set(MAGIC))
-    for path in sorted(Path(*parts[:first_glob_part]).glob(str(PurePosixPath(*parts[first_glob_part:])))):
+    paths = sorted(Path(*parts[:first_glob_part]).glob(str(PurePosixPath(*parts[first_glob_part:]))))
+    if not paths:
+        raise UsageError(
+            f"nothing matches {pattern}",
+            expected="a glob of image or parquet files or of their folders",
+            done="nothing was predicted",
+        )
+    for path in paths:
         if path.is_dir() and not pattern.endswith("**"):
             yield from _files_below(str(path), on_unused)
         elif path.is_file():

@@ -56,6 +56,10 @@ class ArrayReader:
                 if row in wanted_rows:
                     yield DecodedImage(row, decode.resize_and_convert(image, target), self.shape)
 
+    def files(self, wanted: Sequence[int]) -> Iterator[None]:
+        """See `Reader.files`: these images are no files."""
+        return (None for _ in wanted)
+
 
 def open_digits(_: Mapping[str, Path], array_format: ArrayFormat) -> ArrayReader:
     """The reader of the bundled digits, which need no file."""

@@ -1,10 +1,10 @@
 """What the readers of all formats give: an index of the images, and the decoded images."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.core.data import decode
 from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.files.columns import ATTRIBUTE, GROUP
 from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
@@ -45,12 +46,17 @@ class ImageIndex:
         path: Strings (N,).
         split: Strings (N,).
         label: int32 (N,).
+        group: Strings (N,), the name of each image's group; null for an image that is its own group. None
+            where the source has no groups.
+        attributes: By name, beginning with `ATTRIBUTE`, strings (N,) with null where there is no value.
     """
 
     image_id: pa.ChunkedArray
     path: pa.ChunkedArray
     split: NDArray[np.str_]
     label: NDArray[np.int32]
+    group: pa.ChunkedArray | None = None
+    attributes: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Iterable[ImageRef]) -> "ImageIndex":
@@ -62,6 +68,11 @@ class ImageIndex:
         table = pa.Table.from_batches(batches, SCHEMA).combine_chunks()
         split = np.array(table["split"].to_pylist(), np.str_)
         return cls(table["identity"], table["path"], split, table["label"].to_numpy())
+
+    def with_columns(self, columns: Mapping[str, pa.ChunkedArray]) -> "ImageIndex":
+        """The index with further columns, named as in `columns.kept`."""
+        attributes = {name: values for name, values in columns.items() if name.startswith(ATTRIBUTE)}
+        return replace(self, group=columns.get(GROUP), attributes=attributes)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -134,6 +145,10 @@ class Reader(Protocol):
         """Decode the images with the numbers `wanted`, which are ascending unless `random_access` is true."""
         ...
 
+    def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
+        """The image files with the numbers `wanted`, ascending, each open; None where there is none."""
+        ...
+
 
 class WrappedReader:
     """A reader that changes a part of another one. What a subclass does not define is the other reader's."""
@@ -167,6 +182,10 @@ class WrappedReader:
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """See `Reader`."""
         return self.reader.images(wanted, target)
+
+    def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
+        """See `Reader`."""
+        return self.reader.files(wanted)
 
 
 def decode_image(row: int, content: bytes, target: Target) -> DecodedImage | DecodeFailure:

@@ -1,20 +1,25 @@
-"""A CSV that lists image files: columns path and label, and optionally split.
+"""A CSV that lists image files: columns path and label, and optionally split, group and others.
 
 The paths are relative to the CSV's own folder. After the scan it is treated like a folder of images.
+`files.columns` says which other columns are kept.
 """
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.core.data.files import file_stats
+from tasks.core.data.files import columns, file_stats
 from tasks.core.data.readers.class_names import check_classes, layout_error
 from tasks.core.data.readers.image_folder import SPLITS
 
-COLUMNS = "a header with the columns path and label (and optionally split), then one line per image"
+COLUMNS = (
+    "a header with the columns path and label (and optionally split, group and others), "
+    "then one line per image"
+)
+OWN = ("path", "label", "split")  # the columns that are no groups or attributes
 
 
 def scan(path: Path) -> pa.Table:
@@ -25,10 +30,11 @@ def scan(path: Path) -> pa.Table:
             image. The message has the line number.
     """
     classes: dict[str, set[str]] = {}
+    further: dict[str, list[str]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = file_stats.stats_table(
-                path, _file_stats(path, csv.DictReader(file, strict=True), classes)
+                path, _file_stats(path, csv.DictReader(file, strict=True), classes, further)
             )
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise layout_error(str(path), "cannot be read as a CSV", COLUMNS, str(error)) from error
@@ -37,19 +43,51 @@ def scan(path: Path) -> pa.Table:
             str(path), "has a split in some lines only", "a split in every line or in none", "both"
         )
     check_classes(str(path), classes, COLUMNS)
+    for name, values in _further(path, table["path"].to_pylist(), further).items():
+        table = table.append_column(name, values)
     return table
 
 
-def _file_stats(
-    path: Path, reader: "csv.DictReader[str]", classes: dict[str, set[str]]
-) -> Iterator[file_stats.FileStat]:
-    """One entry per line. Adds each line's class to `classes`, by split."""
-    header = reader.fieldnames or []
+def _further(path: Path, names: list[str], further: dict[str, list[str]]) -> dict[str, pa.ChunkedArray]:
+    """The group and the attributes in the order of the table, which is sorted by path."""
+    header, *rows = [further.pop("", []), *(further[name] for name in names)]
+    values = {name: pa.array([row[place] for row in rows], pa.string()) for place, name in enumerate(header)}
+    return columns.kept(str(path), {name: columns.as_text(text) for name, text in values.items()})
+
+
+def _header(path: Path, header: Sequence[str]) -> list[str]:
+    """The names of the further columns.
+
+    Raises:
+        DataError: A column is missing, or there twice.
+    """
     if not {"path", "label"} <= set(header):
         raise layout_error(str(path), "lacks a column", COLUMNS, f"the first line: {', '.join(header)}")
+    named = [name for name in header if name.strip()]
+    repeated = sorted({name for name in named if named.count(name) > 1})
+    if repeated:
+        raise layout_error(str(path), "has a column twice", "every column once", ", ".join(repeated))
+    return [name for name in named if name not in OWN]
+
+
+def _file_stats(
+    path: Path,
+    reader: "csv.DictReader[str]",
+    classes: dict[str, set[str]],
+    further: dict[str, list[str]],
+) -> Iterator[file_stats.FileStat]:
+    """One entry per line. Adds each line's class to `classes`, by split.
+
+    Adds the values of the further columns to `further`, by path, and the names of these columns under "".
+    """
+    names = further[""] = _header(path, reader.fieldnames or [])
     line_numbers: dict[str, int] = {}
     for row in reader:
         number = reader.line_num
+        if None in row:
+            extra = ", ".join(row[None])  # type: ignore[call-overload]
+            where = f"{path}, line {number},"
+            raise layout_error(where, "has more fields than the first line", COLUMNS, f"also: {extra}")
         name = Path(_cell(path, row, "path", number)).as_posix()
         label, split = _cell(path, row, "label", number), (row.get("split") or "").strip().lower()
         if split and split not in SPLITS:
@@ -60,6 +98,7 @@ def _file_stats(
                 where, f"lists {name} again", "every image once", f"it also in line {line_numbers[name]}"
             )
         line_numbers[name] = number
+        further[name] = [row[column] or "" for column in names]
         classes.setdefault(SPLITS.get(split, ""), set()).add(label)
         yield file_stats.file_stat(name, SPLITS.get(split, ""), label, _status(path, name, number))
 

@@ -4,8 +4,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -165,6 +166,7 @@ class ImageFolderReader:
         self.classes = tuple(sorted(files["class_name"].unique().to_pylist()))
         self._files = files
         self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
+        self._folder = None if contents else root
         self._bytes = files["bytes"].to_numpy()
 
     @property
@@ -179,14 +181,25 @@ class ImageFolderReader:
         """All images, in the order of the listing; no file is read."""
         labels = pc.index_in(self._files["class_name"], pa.array(self.classes))
         split = np.array(self._files["split"].to_pylist(), np.str_)
-        return ImageIndex(
+        index = ImageIndex(
             self._files["sha256"], self._files["path"], split, labels.to_numpy().astype(np.int32)
         )
+        return index.with_columns({name: self._files[name] for name in listing.further_columns(self._files)})
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """See `Reader.images`. A file that was changed or removed becomes a `DecodeFailure`."""
         size = self._bytes[wanted].sum() / max(1, len(wanted))
         return threads.map_threaded(partial(self._image, target), self._listed(wanted), size=size)
+
+    def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
+        """See `Reader.files`. A file on disk is not read as a whole."""
+        for _, path, size, _ in self._listed(wanted):
+            try:
+                yield (
+                    (self._folder / path).open("rb") if self._folder else BytesIO(self._contents(path, size))
+                )
+            except (OSError, ValueError, ArchiveError):  # decoding it says why
+                yield None
 
     def _listed(self, wanted: Sequence[int]) -> Iterator[tuple[int, str, int, str]]:
         """Number, path, bytes and SHA-256 of each; `listing.BATCH` at a time are Python objects."""

@@ -6,7 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.data import threads
 from tasks.core.data.decode import Target
-from tasks.core.data.files import file_stats, listing
+from tasks.core.data.files import columns, file_stats, listing
 from tasks.core.data.readers import base, parquet_schema
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
 from tasks.core.data.readers.class_names import check_classes, layout_error
@@ -118,6 +120,13 @@ class ParquetFile:
             # The hub uses -1 for rows without a label.
             return [None if value is None or value < 0 else names[value] for value in values.to_pylist()]
 
+    def further(self) -> dict[str, pa.ChunkedArray]:
+        """The group of each row and its other values as text, by column; see `columns`."""
+        with parquet_errors(self.path):
+            names = self.columns.further
+            table = pq.read_table(self.path, columns=list(names), partitioning=None)
+            return {name: columns.as_text(table[name], names[name]) for name in names}
+
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
         """Row and encoded image of the rows `wanted` (ascending); None where a row has no bytes."""
         with parquet_errors(self.path), pq.ParquetFile(self.path, **PAGES) as file:
@@ -177,6 +186,7 @@ class ParquetReader:
     random_access = False
 
     def __init__(self, root: Path, files: pa.Table) -> None:
+        self._root = str(root)
         self._listed = list(listing.iter_files(files))
         self._parquet_files = [ParquetFile(root / file.path, file.split) for file in self._listed]
         self.classes = _class_names(root, self._parquet_files)
@@ -191,7 +201,15 @@ class ParquetReader:
         Raises:
             DataError: A file was changed after it was listed, or cannot be read.
         """
-        return ImageIndex.of(self._rows())
+        return ImageIndex.of(self._rows()).with_columns(self._further())
+
+    def _further(self) -> dict[str, pa.ChunkedArray]:
+        """The further columns of all files; null in the rows of a file that lacks a column."""
+        tables = [
+            pa.table({**file.further(), "": pa.nulls(file.count, pa.null())}) for file in self._parquet_files
+        ]
+        table = pa.concat_tables(tables, promote_options="default").drop_columns([""])
+        return columns.kept(self._root, dict(zip(table.column_names, table.columns, strict=True)))
 
     def _rows(self) -> Iterator[ImageRef]:
         label_of = {name: label for label, name in enumerate(self.classes)}
@@ -212,6 +230,15 @@ class ParquetReader:
             yield from threads.map_threaded(
                 partial(_decode_row, start, target), contents, size=parquet_file.size
             )
+            start += parquet_file.count
+
+    def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
+        """See `Reader.files`."""
+        start = 0
+        for parquet_file in self._parquet_files:
+            numbers = wanted[bisect_left(wanted, start) : bisect_left(wanted, start + parquet_file.count)]
+            contents = parquet_file.contents([number - start for number in numbers])
+            yield from (None if content is None else BytesIO(content) for _, content in contents)
             start += parquet_file.count
 
 

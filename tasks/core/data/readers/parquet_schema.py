@@ -3,21 +3,24 @@
 One column holds the encoded images, as `struct<bytes: binary, path: string>` or plain binary. Another holds
 the labels. Their class names are in the schema's metadata (key "huggingface", feature type ClassLabel,
 https://huggingface.co/docs/datasets/about_dataset_features). String labels are class names themselves;
-integers without names become names such as "3".
+integers without names become names such as "3". Other columns of text or numbers are the group of an image
+and its attributes (`files.columns`).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from tasks.core.data.files import columns
 from tasks.core.data.readers.class_names import layout_error
 
 LAYOUT = "parquet with a column of images, struct<bytes, path>, and one of labels"
 IMAGES = ("image", "img")
+NO_ATTRIBUTES = ("path", "split")
 LABELS = ("label", "fine_label", "labels", "class")
 
 
@@ -30,12 +33,14 @@ class Columns:
         bytes: Path of the encoded images for reading: "image.bytes", or "image" if it is plain binary.
         label: Name of the column of labels.
         names: Class names by label; empty if the labels are names or numbers themselves.
+        further: The other columns of text or numbers, each with the names of its integers, if any.
     """
 
     image: str
     bytes: str
     label: str
     names: tuple[str, ...]
+    further: Mapping[str, tuple[str, ...]]
 
 
 def find(path: Path, schema: pa.Schema) -> Columns:
@@ -58,7 +63,12 @@ def find(path: Path, schema: pa.Schema) -> Columns:
         )
     if names and not pa.types.is_integer(schema.field(label).type):
         raise layout_error(str(path), "has class names for labels that are not integers", LAYOUT, label)
-    return Columns(image, bytes_of(schema, image), label, tuple(map(str, names)))
+    further = {
+        field.name: tuple(map(str, features.get(field.name, {}).get("names") or ()))
+        for field in schema
+        if columns.is_text_like(field.type) and field.name not in NO_ATTRIBUTES and field.name != label
+    }
+    return Columns(image, bytes_of(schema, image), label, tuple(map(str, names)), further)
 
 
 def image_of(path: Path, schema: pa.Schema) -> str:
@@ -95,10 +105,8 @@ def _pick(path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candid
             return name
     if len(candidates) == 1:
         return candidates[0]
-    columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
-    raise layout_error(
-        str(path), f"has no clear column of {what}", f"{LAYOUT} ({' or '.join(usual)})", columns
-    )
+    found = ", ".join(f"{field.name}: {field.type}" for field in schema)
+    raise layout_error(str(path), f"has no clear column of {what}", f"{LAYOUT} ({' or '.join(usual)})", found)
 
 
 def _holds_bytes(data_type: pa.DataType) -> bool:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tasks.core.config import SourceSettings
 from tasks.core.data import file_types
-from tasks.core.data.files import listing, quarantine_table
+from tasks.core.data.files import file_stats, listing, quarantine_table
 from tasks.core.data.files.file_hashes import Hashes
 from tasks.core.data.files.listing import ListedFile
 from tasks.core.data.readers import corrections, factory
@@ -131,7 +131,9 @@ def _log_unused(root: Path, unused: pa.Table, raw: RawDataset) -> None:
 
 def _hashed(hashes: Hashes, stats: pa.Table, progress: Progress) -> pa.Table:
     """The listing of the files of a `file_stats.stats_table`."""
-    listed = stats.append_column("sha256", hashes.compute(stats, progress)).select(listing.SCHEMA.names)
+    further = stats.column_names[len(file_stats.SCHEMA) :]
+    hashed = stats.append_column("sha256", hashes.compute(stats, progress))
+    listed = hashed.select([*listing.SCHEMA.names, *further])
     hashes.remember()
     log.debug("%s: %s files, %s read", hashes.root, f"{len(stats):,}", f"{hashes.read:,}")
     return listed

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
 from tasks.core.config import SourceSettings
+from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources.catalog import DATASETS, DatasetSpec
 from tasks.core.errors import UsageError
@@ -137,6 +138,23 @@ def check_source(source: SourceSettings) -> None:
             "--archive-sha256 is not a SHA-256",
             expected="64 hexadecimal digits",
             found=source.archive_sha256,
+        )
+
+
+def check_group_by(source: SourceSettings, group_by: str | None) -> None:
+    """Check the option before anything starts.
+
+    Raises:
+        UsageError: It cannot be read, or the dataset's images are no files.
+    """
+    if not group_by:
+        return
+    option.parse(group_by)
+    if isinstance(resolve(source.dataset), DatasetSpec):
+        raise UsageError(
+            "--group-by needs images that are files",
+            expected="a folder, an archive, a CSV or parquet files",
+            found=f"the known dataset {source.dataset}",
         )
 
 

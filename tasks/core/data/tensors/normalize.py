@@ -2,7 +2,7 @@
 
 A directory has `{train,val,test}.images.npy` (uint8 N, H, W, C), `{train,val,test}.labels.npy` (int32 N),
 `rows.parquet` (the image of each row) and `quarantine.parquet` (images that were left out, or kept with a
-remark, and the reasons).
+remark, and the reasons). Where the source has groups or attributes, `rows.parquet` has them, too.
 """
 
 import logging
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import file_stats
+from tasks.core.data.grouping import remarks
+from tasks.core.data.grouping.option import GroupedReader
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
-from tasks.core.data.tensors import channel_stats, image_writer, quarantine, split_floor
+from tasks.core.data.tensors import image_writer, npy_writer, quarantine, split_floor
 from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.data.tensors.distributed_decode import DistributedReader, Work
 from tasks.core.data.tensors.reuse import ReusableCache
@@ -51,8 +53,11 @@ ROW_SCHEMA = pa.schema(
 
 def ingredients(raw: RawDataset, settings: NormalizeSettings) -> Ingredients:
     """The ingredients: the raw dataset, the settings, and the reader's modules and libraries."""
+    parameters = vars(settings)
+    if not settings.group_by:  # so that the tensors of data without groups keep their digest
+        parameters = {name: value for name, value in parameters.items() if name != "group_by"}
     return NORMALIZE.ingredients(
-        {"raw": raw.images_digest}, vars(settings), factory.modules(raw), factory.libraries(raw)
+        {"raw": raw.images_digest}, parameters, factory.modules(raw), factory.libraries(raw)
     )
 
 
@@ -72,7 +77,7 @@ def normalize(
 
     Args:
         raw: The images.
-        settings: Image size, fit, fraction of validation images, largest share of unreadable files.
+        settings: Image size, fit, fraction of validation images, largest share of unreadable files, groups.
         workspace: Where the tensor cache is stored.
         refresh: Build it again from scratch even if it exists.
         progress: Called with images done.
@@ -93,7 +98,7 @@ def normalize(
             if from_scratch
             else ReusableCache.find(workspace, raw.dataset, stage_ingredients.record())
         )
-        reader = factory.open_raw(raw)
+        reader = GroupedReader.of(factory.open_raw(raw), settings.group_by, raw.format)
         if work and not factory.is_read_whole(raw):
             reader = DistributedReader(reader, raw, work, directory, portion)
         return _build(staging, reader, raw, settings, reusable, progress)
@@ -110,6 +115,7 @@ def _build(
     progress: Progress,
 ) -> dict[str, Any]:
     index = reader.index()
+    remarks.say_joined(index)
     conflicts = quarantine.find_label_conflicts(index, reader.classes)
     left_out = {} if reader.published else conflicts
     splits = Splits.of(index, settings.val_fraction).without(left_out)
@@ -119,14 +125,15 @@ def _build(
     written = image_writer.write(directory, reader, index, splits, target_shape, reusable, progress)
     left_out |= written.failed
     quarantine.check_share(left_out, index, settings.max_quarantine)
-    splits = splits.without(written.failed)
-    _refuse_empty(splits, raw, settings)
+    splits, index = splits.without(written.failed), remarks.with_joined(index)
+    _refuse_empty(splits, raw, settings, index)
     quarantine.write(directory, index, left_out, quarantine.copies(index) | conflicts)
     _write_tables(directory, reader, index, splits, written.originals)
-    mean, std = channel_stats.channel_stats(directory / "train.images.npy")
+    mean, std = npy_writer.channel_stats(directory / "train.images.npy")
     class_counts = _class_counts(reader, index, splits)
     if not index.split.any():
-        _warn_of_small_classes(reader.classes, class_counts)
+        what = "groups" if index.group is not None else "images"
+        _warn_of_small_classes(reader.classes, class_counts, what)
     return {
         "dataset": raw.dataset,
         "classes": list(reader.classes),
@@ -138,6 +145,7 @@ def _build(
         "mean": mean,
         "std": std,
         "class_counts": class_counts,
+        **remarks.facts(index, splits.numbers),
     }
 
 
@@ -159,6 +167,8 @@ def _write_tables(
         **dict(zip(("height", "width", "channels"), originals[numbers].T, strict=True)),
     }
     table, names = pa.table(columns, ROW_SCHEMA), ["split", "class_name"]
+    for name, values in remarks.columns(index).items():
+        table, names = table.append_column(name, values.take(numbers)), [*names, name]
     pq.write_table(table, directory / ROWS, use_dictionary=names, row_group_size=file_stats.ROW_GROUP)
 
 
@@ -169,22 +179,26 @@ def _class_counts(reader: Reader, index: ImageIndex, splits: Splits) -> dict[str
     }
 
 
-def _warn_of_small_classes(classes: tuple[str, ...], counts: dict[str, list[int]]) -> None:
+def _warn_of_small_classes(classes: tuple[str, ...], counts: dict[str, list[int]], what: str) -> None:
     lacking = [name for name, *numbers in zip(classes, *counts.values(), strict=True) if not all(numbers)]
     if lacking:
         log.warning(
-            "%d of %d classes lack train, val or test images: %s%s; a class needs %d different images",
+            "%d of %d classes lack train, val or test images: %s%s; a class needs %d different %s",
             len(lacking),
             len(classes),
             ", ".join(lacking[:SHOWN_CLASSES]),
             ", ..." if len(lacking) > SHOWN_CLASSES else "",
             split_floor.MIN_IMAGES,
+            what,
         )
 
 
-def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings) -> None:
+def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, index: ImageIndex) -> None:
     counts = {split: len(numbers) for split, numbers in splits.numbers.items()}
     empty = [split for split, count in counts.items() if not count]
+    if empty and index.group is not None:
+        used = np.concatenate(list(splits.numbers.values()))
+        raise remarks.too_few_groups(index, used, raw.dataset, empty)
     if empty:
         raise DataError(
             f"{raw.dataset} has too few images: none for {' and '.join(empty)}",

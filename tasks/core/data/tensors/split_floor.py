@@ -13,6 +13,11 @@ chosen, new images only add to these, and what is neither in a set is neither in
 An image in two classes keeps its place here, although it is left out of the tensors: otherwise an image of
 train would move up to it.
 
+With groups, whole groups take the place of images, as `unit` says: a class of `MIN_IMAGES` groups gets a
+group in val and one in test. A group may have images of several classes. So that none is chosen for both,
+test takes groups of a rank below `HALF`, and val those from it on. A class that has no train group there is
+left without.
+
 When a class reaches `MIN_IMAGES`, one of its images may move from train to val, and one to test. No rule that
 depends on the contents alone can avoid it. If no image may ever leave train, and none may move between val
 and test, then the split of an image that is alone in its class is the only one, beside train, that it can
@@ -30,11 +35,16 @@ from tasks.core.data.readers.base import ImageIndex
 from tasks.core.data.tensors.cache import SPLITS
 
 MIN_IMAGES = 5  # different images of a class
+HALF = 0.6  # the middle of the ranks of train, 0.2..1
 TRAIN, VAL, TEST = map(SPLITS.index, ("train", "val", "test"))
 
 
 def raise_to_floor(
-    split: NDArray[np.int8], index: ImageIndex, floored: tuple[int, ...], rank: Callable[[str], float]
+    split: NDArray[np.int8],
+    index: ImageIndex,
+    floored: tuple[int, ...],
+    rank: Callable[[str], float],
+    unit: pa.ChunkedArray | None = None,
 ) -> NDArray[np.int8]:
     """The splits with a val and a test image for each class that is large enough.
 
@@ -42,20 +52,23 @@ def raise_to_floor(
         split: int8 (N,); each image's split, as an index into `SPLITS`.
         index: The images.
         floored: The splits to fill: VAL, TEST or both.
-        rank: Of an image id; fixed for an image.
+        rank: Of an image id or a unit; fixed for it.
+        unit: Strings (N,), what is kept together; None for the image ids, where the source has no groups.
 
     Returns:
         int8 (N,). Exact copies are in the same split.
     """
     chosen: dict[str, int] = {}
+    kept_together = index.image_id if unit is None else unit
     for numbers in _lacking(split, index.label, floored):
-        image_ids = index.image_id.take(pa.array(numbers)).to_pylist()
-        if len(set(image_ids)) >= MIN_IMAGES:
-            chosen |= _chosen(image_ids, split[numbers], floored, rank)
+        of_class = kept_together.take(pa.array(numbers)).to_pylist()
+        if len(set(of_class)) >= MIN_IMAGES:
+            chosen |= _chosen(of_class, split[numbers], floored, rank, unit is not None)
     if not chosen:
         return split
-    positions = pc.fill_null(pc.index_in(index.image_id, pa.array(list(chosen))), -1).to_numpy()
-    return np.where(positions < 0, split, np.array(list(chosen.values()), np.int8)[positions])
+    positions = pc.fill_null(pc.index_in(kept_together, pa.array(list(chosen))), -1).to_numpy()
+    stays = (positions < 0) | ((unit is not None) & (split != TRAIN))
+    return np.where(stays, split, np.array(list(chosen.values()), np.int8)[positions])
 
 
 def _lacking(
@@ -74,15 +87,21 @@ def _lacking(
 
 
 def _chosen(
-    image_ids: list[str], split: NDArray[np.int8], floored: tuple[int, ...], rank: Callable[[str], float]
+    units: list[str],
+    split: NDArray[np.int8],
+    floored: tuple[int, ...],
+    rank: Callable[[str], float],
+    grouped: bool,
 ) -> dict[str, int]:
-    """The images of one class that leave train, with their new split."""
-    train = [image_id for image_id, number in zip(image_ids, split.tolist(), strict=True) if number == TRAIN]
-    train.sort(key=lambda image_id: (rank(image_id), image_id))
+    """The images or groups of one class that leave train, with their new split."""
+    train = [unit for unit, number in zip(units, split.tolist(), strict=True) if number == TRAIN]
+    train.sort(key=lambda unit: (rank(unit), unit))
+    for_test = [unit for unit in train if rank(unit) < HALF] if grouped else train
+    for_val = [unit for unit in train if rank(unit) >= HALF] if grouped else train
     present = set(split.tolist())
     chosen = {}
-    if train and VAL in floored and VAL not in present:
-        chosen[train[-1]] = VAL
-    if train and TEST in floored and TEST not in present:
-        chosen[train[0]] = TEST
+    if for_val and VAL in floored and VAL not in present:
+        chosen[for_val[-1]] = VAL
+    if for_test and TEST in floored and TEST not in present:
+        chosen[for_test[0]] = TEST
     return chosen

@@ -3,6 +3,11 @@
 Only in a small class do they depend on the other images of the class, too (`split_floor`). When a folder
 grows, no old image moves from train to val or test, with the exception that is described there. Exact copies
 always belong to the same split.
+
+A group is in one split. It depends on the group's name in place of the image's content, and the row within
+the split on the content as ever. Groups that share an image are one (`grouping.joined_groups`). They are in
+train if one of them would be alone, else in val if one would be: so a group that is joined to others later
+moves towards train only.
 """
 
 import hashlib
@@ -15,6 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data.grouping import joined_groups
+from tasks.core.data.grouping.joined_groups import JoinedGroups
+from tasks.core.data.grouping.units import unit_codes
 from tasks.core.data.readers.base import BATCH, ImageIndex
 from tasks.core.data.tensors import split_floor
 from tasks.core.data.tensors.cache import SPLITS
@@ -38,7 +46,7 @@ def choose_split(image_id: str, split: str, source_splits: frozenset[str], val_f
     """The split of an image, if its class is not a small one.
 
     Args:
-        image_id: The SHA-256 of its content.
+        image_id: The SHA-256 of its content, or what names its group.
         split: Its split in the source; "" if the source has no splits.
         source_splits: The splits that the source has.
         val_fraction: Share of the train images that become validation images if the source has no val split.
@@ -115,10 +123,35 @@ def _assign(index: ImageIndex, val_fraction: float) -> tuple[NDArray[np.int8], N
             for pair in zip(image_ids, given_splits, strict=True)
         ]
         order[batch] = list(map(order_key, image_ids))
+    joined = None
+    if index.group is not None:
+        joined = joined_groups.join(index)
+        split = _split_of_groups(split, index, joined, source_splits, val_fraction)
     floored = _floored(source_splits, val_fraction)
     if floored:
-        split = split_floor.raise_to_floor(split, index, floored, partial(fraction, TEST_SALT))
+        unit = joined.unit if joined else None
+        split = split_floor.raise_to_floor(split, index, floored, partial(fraction, TEST_SALT), unit)
     return split, order
+
+
+def _split_of_groups(
+    split: NDArray[np.int8],
+    index: ImageIndex,
+    joined: JoinedGroups,
+    source_splits: frozenset[str],
+    val_fraction: float,
+) -> NDArray[np.int8]:
+    """The splits by the groups' names; an image stays in the val or test split of the source."""
+    own = pc.dictionary_encode(joined.own.combine_chunks())
+    by_name = [
+        SPLITS.index(choose_split(name, "", source_splits, val_fraction))
+        for name in own.dictionary.to_pylist()
+    ]
+    of_image = np.array(by_name, np.int8)[own.indices.to_numpy()]
+    codes = unit_codes(joined.unit)
+    of_unit = np.full(codes.max(initial=-1) + 1, len(SPLITS), np.int8)
+    np.minimum.at(of_unit, codes, of_image)  # train, val, test: the first of them that one would be in
+    return np.where(np.isin(index.split, ("val", "test")), split, of_unit[codes]).astype(np.int8)
 
 
 def _floored(source_splits: frozenset[str], val_fraction: float) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.tensors.cache import open_split
-from tasks.core.data.tensors.folds import members
+from tasks.core.data.tensors.folds import train_members
 from tasks.core.metrics import intervals
 from tasks.core.model.devices import runtime
 from tasks.core.model.selection import candidates as candidates_module
@@ -111,7 +111,7 @@ def select(
 
 def _labels(tensors: TensorCache) -> NDArray[np.int32]:
     """Labels of the held-out train images and then of the val images, int32 (n,)."""
-    held_out = members(tensors.train, 0, train.HELD_OUT_FOLDS)
+    held_out = train_members(tensors, 0, train.HELD_OUT_FOLDS)
     train_labels, val_labels = (open_split(tensors, split).labels for split in ("train", "val"))
     return np.concatenate([train_labels[held_out], val_labels])
 
@@ -129,7 +129,7 @@ def _probabilities(
         with runtime.suppress_stderr():
             from tasks.core.model.transfer import probe
 
-        held_out = members(tensors.train, 0, train.HELD_OUT_FOLDS)
+        held_out = train_members(tensors, 0, train.HELD_OUT_FOLDS)
         return probe.held_out_probabilities(features, tensors, held_out)
     trained = train.train(
         tensors, settings, workspace, audit=audit, features=features, raw=raw, held_out=True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import TrainSettings
 from tasks.core.data.tensors import folds as folds_module
-from tasks.core.data.tensors.folds import members
+from tasks.core.data.tensors.folds import train_members
 from tasks.core.errors import UsageError
 from tasks.core.model.devices import runtime, tf_config
 from tasks.core.model.inference import predict_splits
@@ -97,7 +97,9 @@ def cross_predict(
         probabilities = np.zeros((tensors.train, len(tensors.classes)), np.float32)
         for number in range(folds):
             progress(number, folds, f"fold {number + 1} of {folds}")
-            rows = members(tensors.train, number, folds)
+            rows = train_members(tensors, number, folds)
+            if not rows.any():  # fewer groups than folds
+                continue
             probabilities[rows] = _predict(tensors, settings, number, folds, workspace)
         np.save(staging / "train.probabilities.npy", probabilities)
         return {"model_sha256": "", "tensors": tensors.digest}

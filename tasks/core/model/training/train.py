@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tasks.core import recipes
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.audit import duplicate_table
-from tasks.core.data.tensors.folds import members
+from tasks.core.data.tensors.folds import train_members
 from tasks.core.errors import UsageError
 from tasks.core.model.backbones import catalog, licences
 from tasks.core.model.devices import runtime
@@ -228,7 +228,7 @@ def _discard_maps(features: Features | None, tensors: TensorCache, workspace: Wo
 
 
 def _held_out(tensors: TensorCache, held_out: bool) -> NDArray[np.bool_] | None:
-    return members(tensors.train, 0, HELD_OUT_FOLDS) if held_out else None
+    return train_members(tensors, 0, HELD_OUT_FOLDS) if held_out else None
 
 
 def _needed(features: Features | None, settings: TrainSettings) -> Features:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from tasks.core.data.tensors.cache import open_split
+from tasks.core.data.tensors.groups import read_groups
 from tasks.core.metrics import temperature
 from tasks.core.model.backbones import catalog, licences, network
 from tasks.core.model.devices import device
@@ -31,7 +32,9 @@ def fit_head(features: Features, tensors: TensorCache, kept: dict[str, Any]) -> 
         kept: By split, the row numbers to use, int64 (n,); a split that is not in it is used whole.
     """
     values, labels = rows_of(features, tensors, "train", kept)
-    return head_module.fit(values, labels, len(tensors.classes)), labels
+    groups = read_groups(tensors, "train")
+    groups = groups if groups is None else groups[kept.get("train", slice(None))]
+    return head_module.fit(values, labels, len(tensors.classes), groups), labels
 
 
 def rows_of(

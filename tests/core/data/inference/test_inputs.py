@@ -49,7 +49,8 @@ def test_list_inputs_glob_matches_files_and_folders(tmp_path: Path) -> None:
     assert names(tmp_path, tmp_path / "*" / "*1.png") == ["b/001.png"]
     assert names(tmp_path, tmp_path / "a*") == ["a/deep/000.png"]
     assert names(tmp_path, f"{tmp_path}/**/*.png") == ["a/deep/000.png", "b/000.png", "b/001.png"]
-    assert names(tmp_path, tmp_path / "*.bmp") == []
+    with pytest.raises(UsageError, match="nothing matches"):
+        names(tmp_path, tmp_path / "*.bmp")
 
 
 def test_list_inputs_parquet_file_is_split_into_chunks(tmp_path: Path) -> None:

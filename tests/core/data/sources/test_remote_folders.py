@@ -108,7 +108,11 @@ def test_wrong_layout_is_refused_before_anything_is_copied(
 
 
 @pytest.mark.parametrize(
-    "name", ["cat/../../../evil.png", "../evil.png", "cat//1.png", "cat\\..\\1.png", "./1.png"]
+    "name",
+    [
+        *("cat/../../../evil.png", "../evil.png", "cat//1.png", "cat\\..\\1.png", "./1.png"),
+        *("../evil.parquet", "/evil.parquet", "shards/../../../evil.parquet"),
+    ],
 )
 def test_listing_that_leads_out_of_its_folder_is_refused(
     tmp_path: Path, remote_pets: str, memory: fsspec.AbstractFileSystem, workspace: Workspace, name: str

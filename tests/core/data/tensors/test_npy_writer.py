@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.core.data.tensors import channel_stats
+from tasks.core.data.tensors import npy_writer
 from tasks.core.data.tensors.npy_writer import BLOCK, RowFile
 
 
@@ -39,11 +39,11 @@ def test_row_file_other_shape_or_dtype_is_refused(tmp_path: Path) -> None:
 def test_channel_stats_equal_numpys(tmp_path: Path, shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(3).integers(0, 200, shape, np.uint8)
     np.save(tmp_path / "images.npy", images)
-    mean, std = channel_stats.channel_stats(tmp_path / "images.npy")
+    mean, std = npy_writer.channel_stats(tmp_path / "images.npy")
     assert mean == pytest.approx(images.mean(axis=(0, 1, 2), dtype=np.float64), abs=1e-6)
     assert std == pytest.approx(images.std(axis=(0, 1, 2), dtype=np.float64), abs=1e-6)
 
 
 def test_channel_stats_of_a_constant_channel(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.full((3, 4, 4, 1), 7, np.uint8))
-    assert channel_stats.channel_stats(tmp_path / "images.npy") == ([7.0], [0.0])
+    assert npy_writer.channel_stats(tmp_path / "images.npy") == ([7.0], [0.0])

@@ -57,6 +57,18 @@ def test_held_out_logits_are_of_models_that_have_not_seen_the_image() -> None:
     assert 0.35 < (fitted.held_out.argmax(1) == labels).mean() < 0.65
 
 
+def test_held_out_logits_are_of_models_that_have_not_seen_the_group() -> None:
+    """Forty groups of five alike images with a random label each: known from the group, else by chance."""
+    generator = np.random.default_rng(4)
+    groups = generator.permutation(np.repeat(np.arange(40), 5))
+    labels = generator.integers(0, 2, 40)[groups].astype(np.int32)
+    values = generator.normal(size=(40, 100))[groups] + 0.05 * generator.normal(size=(200, 100))
+    parted = head.fit(values.astype(np.float32), labels, 2)
+    whole = head.fit(values.astype(np.float32), labels, 2, groups)
+    assert (parted.held_out.argmax(1) == labels).mean() > 0.9
+    assert 0.2 < (whole.held_out.argmax(1) == labels).mean() < 0.8
+
+
 def test_fit_twice_gives_the_same_bytes() -> None:
     values, labels = clusters(3, 40)
     one, other = head.fit(values, labels, 3), head.fit(values, labels, 3)

@@ -1,0 +1,70 @@
+"""Refusals of the operating system as one clear message, for every command."""
+
+import errno
+import os
+from typing import NamedTuple
+
+from tasks.core.errors import MachineError
+
+
+class Refusal(NamedTuple):
+    """What a kind of refusal means.
+
+    Args:
+        summary: The refusal as a sentence.
+        todo: What the user can do.
+    """
+
+    summary: str
+    todo: str
+
+
+FULL = Refusal(
+    "the disk is full", "free some space (`plumbline doctor` shows what a workspace has), and run again"
+)
+DENIED = Refusal(
+    "a file or folder may not be read or written",
+    "check the permissions, or name another folder; users who share a workspace need a common group and"
+    " `umask 002`",
+)
+REFUSALS = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: Refusal("the disk quota is used up", FULL.todo),
+    errno.EACCES: DENIED,
+    errno.EPERM: DENIED,
+    errno.EROFS: Refusal("the file system is read-only", "name a folder that can be written to"),
+    errno.ENAMETOOLONG: Refusal("a name is too long for the file system", "use a shorter name"),
+    errno.ENOTDIR: Refusal("a part of a path is a file, not a folder", "name a folder"),
+    errno.EISDIR: Refusal("a path is that of a folder, not of a file", "name a file"),
+    errno.EMFILE: Refusal("too many files are open", "raise the limit (`ulimit -n 4096`), and run again"),
+    errno.EIO: Refusal("the disk reports an error", "check the disk and its cables (`dmesg`), and run again"),
+}
+OTHER = Refusal("a file operation failed", "check the path that is named")
+LASTING = frozenset(REFUSALS) - {errno.EIO, errno.EMFILE}  # another attempt would meet the same refusal
+
+
+def explained(error: OSError) -> MachineError | None:
+    """The error as a message for the user; None if it is not one that the operating system reported.
+
+    Args:
+        error: What was raised.
+    """
+    if error.errno is None:
+        return None
+    refusal = REFUSALS.get(error.errno, OTHER)
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
+    return MachineError(
+        refusal.summary,
+        found=": ".join([error.strerror or str(error), *map(_shortened, names)]),
+        done="finished outputs and checkpoints are kept; nothing is half-written",
+        todo=refusal.todo,
+    )
+
+
+def lasts(error: BaseException | None) -> bool:
+    """Whether another attempt would meet the same refusal."""
+    return isinstance(error, OSError) and error.errno in LASTING
+
+
+def _shortened(name: str, longest: int = 300) -> str:
+    return name if len(name) <= longest else f"{name[: longest // 2]}...{name[-longest // 2 :]}"
