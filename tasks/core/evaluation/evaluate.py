@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core.data.tensors import groups
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import scores
@@ -30,10 +31,12 @@ class Scored:
     Args:
         labels: int32 (N,), 0..C-1.
         probabilities: float32 (N, C), 0..1.
+        groups: int64 (N,), 0..G-1, which images belong together; None if each is by itself.
     """
 
     labels: NDArray[np.int32]
     probabilities: NDArray[np.float32]
+    groups: NDArray[np.int64] | None = None
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -118,29 +121,34 @@ def _scored(directory: Path, tensors_digest: str, tensors: TensorCache, split: s
             found=f"predictions of tensors {tensors_digest}",
         )
     probabilities = np.load(directory / f"{split}.probabilities.npy", mmap_mode="r", allow_pickle=False)
-    return Scored(open_split(tensors, split).labels, probabilities)
+    return Scored(open_split(tensors, split).labels, probabilities, groups.read_groups(tensors, split))
 
 
 def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dict[str, Any]:
+    classes = (*tensors.classes, *predictions.other_classes)
     splits = {split: read_scored(predictions, tensors, split) for split in SPLITS}
     estimates_of = {
-        split: classification.score(scored.labels, scored.probabilities) for split, scored in splits.items()
+        split: classification.score(scored.labels, scored.probabilities, groups=scored.groups)
+        for split, scored in splits.items()
     }
     record = {
         split: {"images": len(splits[split].labels)}
+        | _group_count(splits[split])
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
     class_tables = [
-        classification.per_class(scored.labels, scored.predicted, tensors.classes).assign(split=split)
+        classification.per_class(scored.labels, scored.predicted, classes, scored.groups).assign(split=split)
         for split, scored in splits.items()
     ]
     pd.concat(class_tables, ignore_index=True).to_parquet(staging / CLASSES, index=False)
     test, val = splits["test"], splits["val"]
-    calibration_facts = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
+    calibration_facts = calibration.calibrate(
+        val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups
+    )
     (staging / scores.CALIBRATION).write_text(json.dumps(calibration_facts))
-    np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(tensors.classes)))
+    np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(classes)))
     return {
         "predictions": predictions.path,
         "model_sha256": predictions.model_sha256,
@@ -150,6 +158,10 @@ def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dic
         "log_loss": estimates_of["test"]["log_loss"].value,
         "images": len(test.labels),
     }
+
+
+def _group_count(scored: Scored) -> dict[str, int]:
+    return {} if scored.groups is None else {"groups": len(np.unique(scored.groups))}
 
 
 def accuracy_text(rate: classification.Estimate) -> str:

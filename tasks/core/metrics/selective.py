@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.metrics import intervals
-from tasks.core.metrics.intervals import Floats
+from tasks.core.metrics import cluster, intervals
+from tasks.core.metrics.intervals import Floats, Ints
 
 COVERAGES = np.arange(1, 51) / 50  # shares of the images for which a threshold is tried
 
@@ -51,16 +51,20 @@ def risk_coverage(correct: NDArray[np.bool_], confidence: Floats) -> tuple[Float
     return answered / len(wrong), np.cumsum(wrong) / answered
 
 
-def abstain_at(correct: NDArray[np.bool_], confidence: Floats, max_error: float) -> float | None:
+def abstain_at(
+    correct: NDArray[np.bool_], confidence: Floats, max_error: float, groups: Ints | None = None
+) -> float | None:
     """The threshold with the largest coverage that is proven to keep an error rate.
 
     50 coverages are tried. Their exact (Clopper-Pearson) upper bounds share an error probability of 5 %, so
-    with 95 % probability the error rate on new images of the same kind stays below `max_error`.
+    with 95 % probability the error rate on new images of the same kind stays below `max_error`. With groups,
+    the bounds are those of the effective number of images.
 
     Args:
         correct: bool (N,), whether each prediction is correct; of held-out images that are not test images.
         confidence: float64 (N,), 0..1, of the same images.
         max_error: The highest accepted error rate, 0..1.
+        groups: int64 (N,), which images belong together; None if each is by itself.
 
     Returns:
         The lowest confidence at which the model answers; None if no threshold is proven.
@@ -72,8 +76,12 @@ def abstain_at(correct: NDArray[np.bool_], confidence: Floats, max_error: float)
     proven = None
     for coverage in COVERAGES:
         threshold = confidence[order[max(1, int(coverage * len(order))) - 1]]
-        answered = int(np.sum(confidence >= threshold))  # includes ties
-        errors = int(errors_so_far[answered - 1])
+        chosen = confidence >= threshold  # includes ties
+        answered, errors = float(np.sum(chosen)), float(errors_so_far[int(np.sum(chosen)) - 1])
+        if groups is not None:
+            hits = cluster.totals(groups[chosen], correct[chosen])
+            independent = cluster.effective_size(hits, cluster.sizes_of(groups[chosen]))
+            answered, errors = independent, errors * independent / answered
         bound = beta.ppf(1 - 0.05 / len(COVERAGES), errors + 1, answered - errors) if errors < answered else 1
         if bound <= max_error:
             proven = float(threshold)
@@ -81,7 +89,11 @@ def abstain_at(correct: NDArray[np.bool_], confidence: Floats, max_error: float)
 
 
 def abstention(
-    max_error: float, threshold: float | None, correct: NDArray[np.bool_], confidence: Floats
+    max_error: float,
+    threshold: float | None,
+    correct: NDArray[np.bool_],
+    confidence: Floats,
+    groups: Ints | None = None,
 ) -> Abstention:
     """The effect of a threshold on the test images.
 
@@ -90,6 +102,7 @@ def abstention(
         threshold: See `Abstention`.
         correct: bool (N,), whether each prediction on the test images is correct.
         confidence: float64 (N,), 0..1, of the test images.
+        groups: int64 (N,), which test images belong together; None if each is by itself.
     """
     if threshold is None:
         return Abstention(max_error, None)
@@ -97,5 +110,8 @@ def abstention(
     if not answered.any():
         return Abstention(max_error, threshold)
     wrong, count = int(np.sum(~correct & answered)), int(answered.sum())
-    low, high = intervals.wilson(np.asarray(wrong), np.asarray(count))
+    if groups is None:
+        low, high = intervals.wilson(np.asarray(wrong), np.asarray(count))
+    else:
+        low, high = map(np.asarray, cluster.rate(~correct[answered], groups[answered]))
     return Abstention(max_error, threshold, count / len(correct), wrong / count, float(low), float(high))

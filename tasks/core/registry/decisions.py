@@ -1,11 +1,11 @@
 """The promotion decisions with their evidence, and how often they have used a test set.
 
     models/<dataset>/decisions.jsonl          one line per decision
-    models/<dataset>/decisions/<digest>.json  its evidence
+    models/<dataset>/decisions/<digest>.json  its evidence; the sketch of each test set
 
 Each decision that uses the same test images leaks some information about them into the choice of the model:
-among many equal challengers, a few seem better by chance. These files count the uses, and the report shows
-the number.
+among many equal challengers, a few seem better by chance. A line says how much of the error rate it spent
+(`look`, see `error_budget`), and `sketches` keeps what tells whether a later test set is the same one.
 """
 
 import json
@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.core.evaluation import sketches
+from tasks.core.evaluation.sketches import Sketch
 from tasks.core.registry import commits, layout, log
 from tasks.core.registry.commits import DECISION_LOG, DECISIONS
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import atomic, hashing
 from tasks.core.workspace import Workspace
+
+SAME = 0.5  # a test set of which more than half is new counts as a new one
 
 
 def test_set(tensors: TensorCache) -> str:
@@ -28,16 +32,22 @@ def test_set(tensors: TensorCache) -> str:
 
 @commits.retry_on_conflict
 def record_decision(
-    line: Mapping[str, Any], evidence: Mapping[str, Any], dataset: str, workspace: Workspace
+    line: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+    dataset: str,
+    workspace: Workspace,
+    sketch: Sketch | None = None,
 ) -> None:
     """Append a decision, unless the model's last decision has the same evidence.
 
     Args:
         line: JSON values: who, why, version, challenger and champion (SHA-256 of the models), test_set,
-            looked (whether the decision used the test images), promoted.
+            looked (whether the decision used the test images), look (see `error_budget.Look`; null if it
+            spent nothing), promoted.
         evidence: See `Decision`; the line refers to it by digest.
         dataset: Name of the dataset.
         workspace: The workspace with the registry.
+        sketch: Of the test set, kept once for each test set.
     """
     digest = hashing.digest_of(evidence)
     with layout.locked_folder(dataset, workspace, create=True) as directory:
@@ -45,6 +55,8 @@ def record_decision(
         if last is not None and last["evidence"] == digest:
             return
         (directory / DECISIONS).mkdir(exist_ok=True)
+        if sketch is not None:
+            _keep(directory, str(line["test_set"]), sketch)
         content = json.dumps(dict(evidence), indent=1, ensure_ascii=False)
         atomic.write_bytes(directory / DECISIONS / f"{digest}.json", content.encode())
         log.append(directory / DECISION_LOG, log.record(**{"action": "decide", **line, "evidence": digest}))
@@ -67,14 +79,55 @@ def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[s
     return evidence
 
 
+def same_test_sets(test_set: str, sketch: Sketch | None, dataset: str, workspace: Workspace) -> set[str]:
+    """The recorded test sets that have at least half of a set's images.
+
+    Test sets of earlier versions have no sketch: they are the same only if they are equal.
+
+    Args:
+        test_set: The digest of the set; it is always among the result.
+        sketch: Its sketch; None for the recorded one.
+        dataset: Name of the dataset.
+        workspace: The workspace with the registry.
+    """
+    recorded = _recorded(layout.synced_folder(dataset, workspace))
+    now = sketch or recorded.get(test_set)
+    if now is None:
+        return {test_set}
+    return {test_set} | {
+        name for name, before in recorded.items() if sketches.share_of_known(now, before) >= SAME
+    }
+
+
 def test_set_uses(dataset: str, test_set: str, workspace: Workspace) -> int:
-    """Number of different pairs of models that were compared on this test set."""
+    """Number of comparisons of two models on this test set or on one that it has most images of."""
+    same_sets = same_test_sets(test_set, None, dataset, workspace)
     pairs = {
-        (line["challenger"], line["champion"])
+        (line["challenger"], line["champion"], line["test_set"])
         for line in read_decisions(dataset, workspace)
-        if line["looked"] and line["test_set"] == test_set
+        if line["looked"] and line["test_set"] in same_sets
     }
     return len(pairs)
+
+
+def _keep(directory: Path, test_set: str, sketch: Sketch) -> None:
+    """Write a sketch, unless it is there; the caller holds the registry's lock.
+
+    Args:
+        directory: The dataset's directory in the registry.
+        test_set: The digest of the set.
+        sketch: Its sketch.
+    """
+    path = directory / DECISIONS / f"{test_set}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        atomic.write_bytes(path, json.dumps(sketch).encode())
+
+
+def _recorded(directory: Path) -> dict[str, Sketch]:
+    names = {line["test_set"] for line in log.read(directory / DECISION_LOG)}
+    paths = {name: directory / DECISIONS / f"{name}.json" for name in names}
+    return {name: json.loads(path.read_bytes()) for name, path in paths.items() if path.exists()}
 
 
 def _last(path: Path, challenger: str) -> dict[str, Any] | None:

@@ -3,19 +3,24 @@
 It uses two tests of the paired outcomes. McNemar's exact test (Q. McNemar, Psychometrika 12, 1947; T.
 Dietterich, Neural Computation 10, 1998, recommends the exact form for a pair of fixed models) tests whether
 the images that only one of the two models predicts correctly split evenly. The paired bootstrap gives the
-interval of the difference in accuracy. A challenger is better if both tests agree.
+interval of the difference in accuracy. A challenger is better if both tests agree. Where images have groups,
+both treat each group as one (`metrics/cluster.py`). The level of the test comes from `error_budget`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from math import ceil, log2
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.config import PromotePolicy
+from tasks.core.evaluation import class_changes
+from tasks.core.evaluation.comparable import ClassDifference, Duel
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import intervals, paired
+from tasks.core.metrics import paired, selection_bias
 from tasks.core.metrics.paired import ALPHA, PairedComparison
+from tasks.core.registry.error_budget import Look
 
 MAX_LISTED = 48  # images per list in the evidence; the predictions table has all of them
 
@@ -32,6 +37,28 @@ class RegressionBudget:
 
     margin: float = 0.005
     class_loss: float = 0.05
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a comparison depends on besides the two models' predictions.
+
+    Args:
+        look: The look at the test set; None for a policy that tests nothing, or outside of a registry: the
+            level is then that of a single comparison.
+        classes: How the two models' classes differ.
+        champion_luck: The part of the champion's accuracy that the choice of the champion explains, 0..1;
+            None if that is not known.
+    """
+
+    look: Look | None = None
+    classes: ClassDifference = field(default_factory=ClassDifference)
+    champion_luck: float | None = None
+
+    @property
+    def level(self) -> float:
+        """The one-sided level of the test."""
+        return ALPHA / 2 if self.look is None else self.look.level
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,7 @@ def decide(
     classes: tuple[str, ...],
     champion_version: str,
     budget: RegressionBudget | None = None,
+    terms: Terms | None = None,
 ) -> GateDecision:
     """Compare a challenger with the champion on the same test images, and decide.
 
@@ -66,62 +94,59 @@ def decide(
         classes: Names of the classes.
         champion_version: The champion's version, for the verdict.
         budget: The losses that a promotion may cause; None means the defaults.
+        terms: The look at the test set, and how the classes differ; None means a single comparison of models
+            of the same classes.
     """
-    budget = budget or RegressionBudget()
-    challenger_correct = challenger.predicted == challenger.labels
-    champion_correct = champion.predicted == champion.labels
-    outcome = paired.compare_outcomes(challenger_correct, champion_correct)
-    changes = class_changes(challenger.labels, challenger_correct, champion_correct, classes)
-    regressed_classes = [
-        row for row in changes if row["high"] is not None and row["high"] < -budget.class_loss
-    ]
-    promote, reason = _rule(policy, outcome, regressed_classes, champion_version, budget)
+    budget, terms = budget or RegressionBudget(), terms or Terms()
+    rows = terms.classes.rows(challenger.labels, classes)
+    duel = Duel.of(challenger, champion, rows)
+    outcome = paired.compare_outcomes(duel.challenger, duel.champion, duel.groups)
+    changes = class_changes.class_changes(duel.labels, duel.challenger, duel.champion, classes, duel.groups)
+    promote, reason = _rule(policy, duel, outcome, changes, champion_version, budget, terms)
+    worst = class_changes.worst_sentence(changes, budget.class_loss)
+    scope = terms.classes.sentence(len(duel.labels), len(rows))
+    groups = f"{len(duel.labels):,} images of {outcome.groups:,} groups" if outcome.groups is not None else ""
+    remarks = [worst if worst.split(" loses ")[0] not in reason else "", groups, scope]
     evidence = {
         "policy": str(policy),
-        "images": len(challenger_correct),
+        "images": len(duel.labels),
         "champion_version": champion_version,
-        "challenger_accuracy": float(challenger_correct.mean()),
-        "champion_accuracy": float(champion_correct.mean()),
+        "challenger_accuracy": float(duel.challenger.mean()),
+        "champion_accuracy": float(duel.champion.mean()),
         "paired": asdict(outcome),
+        "error": duel.error,
         "budget": asdict(budget),
         "classes": changes,
-        "regressions": disagreements(challenger, champion, champion_correct & ~challenger_correct),
-        "improvements": disagreements(challenger, champion, challenger_correct & ~champion_correct),
+        **_class_facts(terms, len(rows)),
+        **_look_facts(policy, promote, duel, outcome, budget, terms),
+        "regressions": _listed(challenger, champion, rows, won=False),
+        "improvements": _listed(challenger, champion, rows, won=True),
     }
-    return GateDecision(promote, f"{paired.difference_text(outcome)}: {reason}", evidence)
+    verdict = "; ".join(filter(None, [f"{paired.difference_text(outcome)}: {reason}", *remarks]))
+    return GateDecision(promote, verdict, evidence)
 
 
-def class_changes(
-    labels: NDArray[np.integer],
-    challenger_correct: NDArray[np.bool_],
-    champion_correct: NDArray[np.bool_],
+def val_evidence(
+    policy: PromotePolicy,
+    challenger: Scored,
+    champion: Scored,
     classes: tuple[str, ...],
-) -> list[dict[str, Any]]:
-    """The change of each class's recall, with paired bootstrap intervals at a joint level of 95 %.
-
-    By Bonferroni's method the classes share the error probability of 5 %. Without it, some of a hundred
-    classes would seem to lose by chance.
+    difference: ClassDifference,
+    budget: RegressionBudget | None = None,
+) -> float:
+    """Standard errors by which the challenger is above the champion, or above the margin, on the val images.
 
     Args:
-        labels: Integers (N,), 0..C-1.
-        challenger_correct: bool (N,), whether each prediction of the challenger is correct.
-        champion_correct: bool (N,), whether each prediction of the champion is correct.
-        classes: Names of the C classes.
-
-    Returns:
-        One dictionary per class: class_name, images, change (-1..1), low, high; the last three are None for a
-        class without images.
+        policy: "not-worse" counts from the champion minus the margin.
+        challenger: The challenger's scored val images.
+        champion: The champion's scored val images, in the same order.
+        classes: Names of the classes.
+        difference: How the two models' classes differ.
+        budget: The losses that a promotion may cause; None means the defaults.
     """
-    rows = []
-    for label, name in enumerate(classes):
-        in_class = labels == label
-        won = int(np.sum(in_class & challenger_correct & ~champion_correct))
-        lost = int(np.sum(in_class & champion_correct & ~challenger_correct))
-        count = int(in_class.sum())
-        low, high = _class_interval(won, lost, count, ALPHA / len(classes)) if count else (None, None)
-        change = (won - lost) / count if count else None
-        rows.append({"class_name": name, "images": count, "change": change, "low": low, "high": high})
-    return rows
+    duel = Duel.of(challenger, champion, difference.rows(challenger.labels, classes))
+    margin = (budget or RegressionBudget()).margin if policy is PromotePolicy.not_worse else 0.0
+    return paired.evidence_for(duel.challenger, duel.champion, duel.groups, margin)
 
 
 def disagreements(challenger: Scored, champion: Scored, selected: NDArray[np.bool_]) -> list[dict[str, Any]]:
@@ -154,38 +179,106 @@ def disagreements(challenger: Scored, champion: Scored, selected: NDArray[np.boo
     ]
 
 
-def _class_interval(won: int, lost: int, count: int, alpha: float) -> tuple[float, float]:
-    """Bootstrap interval of (won - lost) / count at the level 1 - alpha."""
-    resampled = intervals.bootstrap_table(
-        np.array([won, lost, count - won - lost]), paired.accuracy_difference
+def _listed(
+    challenger: Scored, champion: Scored, rows: NDArray[np.bool_], *, won: bool
+) -> list[dict[str, Any]]:
+    """The disagreements that the challenger won or lost."""
+    new, old = (scored.predicted == scored.labels for scored in (challenger, champion))
+    return disagreements(challenger, champion, rows & (new & ~old if won else old & ~new))
+
+
+def _class_facts(terms: Terms, images: int) -> dict[str, Any]:
+    difference = terms.classes
+    if not (difference.new or difference.lost):
+        return {}
+    return {
+        "test_images": images,
+        "new_classes": list(difference.new),
+        "lost_classes": list(difference.lost),
+    }
+
+
+def _look_facts(
+    policy: PromotePolicy,
+    promoted: bool,
+    duel: Duel,
+    outcome: PairedComparison,
+    budget: RegressionBudget,
+    terms: Terms,
+) -> dict[str, Any]:
+    """The look at the test set, and what it does to the accuracy of the model that it leaves as champion."""
+    look = terms.look
+    if look is None:
+        return {}
+    null = -budget.margin if policy is PromotePolicy.not_worse else 0.0
+    luck = (
+        selection_bias.luck(outcome.difference, duel.error, terms.level, null)
+        if promoted
+        else terms.champion_luck
     )
-    low, high = np.quantile(resampled, [alpha / 2, 1 - alpha / 2])
-    return float(low), float(high)
+    correct = duel.challenger if promoted else duel.champion
+    low, high = selection_bias.joint_range(correct, duel.groups, look.number + 1)
+    selection = {"luck": luck, "low": low, "high": high, "models": look.number + 1}
+    return {"look": look.record(), "selection": selection}
 
 
 def _rule(
     policy: PromotePolicy,
+    duel: Duel,
     outcome: PairedComparison,
-    regressed_classes: list[dict[str, Any]],
+    changes: list[dict[str, Any]],
     champion_version: str,
     budget: RegressionBudget,
+    terms: Terms,
 ) -> tuple[bool, str]:
     """Whether to promote, and the reason."""
+    stays, replaces = f"champion {champion_version} stays", f"replaces champion {champion_version}"
     if policy is PromotePolicy.never:
-        return False, f"policy never, champion {champion_version} stays"
+        return False, f"policy never, {stays}"
     if policy is PromotePolicy.always:
-        return True, f"policy always, replaces champion {champion_version}"
-    if policy is PromotePolicy.better and not outcome.better:
-        proven = "proven worse" if outcome.worse else "not proven better"
-        return False, f"{proven}, champion {champion_version} stays"
-    if policy is PromotePolicy.not_worse and outcome.low <= -budget.margin:
-        margin = f"{budget.margin * 100:g}"
-        return False, f"not proven to lose less than {margin} points, champion {champion_version} stays"
-    if regressed_classes:
-        worst = min(regressed_classes, key=lambda row: row["high"])
+        return True, f"policy always, {replaces}"
+    if terms.classes.lost:
+        return False, f"{stays}, because classes would be lost; a user may promote this one"
+    if refusal := _why_not_proven(policy, duel, outcome, budget, terms):
+        return False, f"{refusal}, {stays}"
+    regressed = [row for row in changes if row["high"] is not None and row["high"] < -budget.class_loss]
+    if regressed:
+        worst = min(regressed, key=lambda row: row["high"])
         return False, (
             f"but {worst['class_name']} loses {-worst['change'] * 100:.1f} points of recall, more than the "
-            f"budget of {budget.class_loss * 100:g}: champion {champion_version} stays"
+            f"budget of {budget.class_loss * 100:g}: {stays}"
         )
-    proven = "proven better" if outcome.better else "proven not worse"
-    return True, f"{proven}, replaces champion {champion_version}"
+    return True, f"{'proven better' if outcome.better_at(terms.level) else 'proven not worse'}, {replaces}"
+
+
+def _why_not_proven(
+    policy: PromotePolicy, duel: Duel, outcome: PairedComparison, budget: RegressionBudget, terms: Terms
+) -> str:
+    """Why the policy's claim is not proven at the level of this look; empty if it is."""
+    if policy is PromotePolicy.not_worse:
+        p_value = paired.p_not_worse(duel.challenger, duel.champion, budget.margin, duel.groups)
+        claim, proven = f"not proven to lose less than {budget.margin * 100:g} points", p_value <= terms.level
+    else:
+        p_value, claim, proven = outcome.p_better, "not proven better", outcome.better_at(terms.level)
+        if outcome.worse:
+            return "proven worse"
+        if too_few := _too_few(outcome, terms.level):
+            return f"{claim}: {too_few}"
+    if proven:
+        return ""
+    if terms.look is not None and p_value <= ALPHA / 2:
+        return f"{claim} at the level of look {terms.look.number} (p = {p_value:.2g} > {terms.level:.2g})"
+    return claim
+
+
+def _too_few(outcome: PairedComparison, level: float) -> str:
+    """That so few differences cannot pass the test, whatever they are, as text; empty if they can."""
+    needed = ceil(-log2(level))  # all of them won have a probability of 1 in 2 ** needed
+    if outcome.groups_differ is not None:
+        found, unit = outcome.groups_differ, "group"
+    else:
+        found, unit = outcome.challenger + outcome.champion, "image"
+    if found >= needed or not found:
+        return ""
+    differ = f"{found} {unit}{' differs' if found == 1 else 's differ'}"
+    return f"only {differ}, and with fewer than {needed} no test can prove anything"

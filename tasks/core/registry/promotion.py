@@ -6,9 +6,11 @@ from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.errors import RegistryError
+from tasks.core.evaluation import sketches
+from tasks.core.evaluation.comparable import ClassDifference, classes_of, why_incomparable
 from tasks.core.evaluation.evaluate import scored_of
-from tasks.core.registry import decisions, gate, registry
-from tasks.core.registry.gate import GateDecision, RegressionBudget
+from tasks.core.registry import decisions, error_budget, gate, registry
+from tasks.core.registry.gate import GateDecision, RegressionBudget, Terms
 from tasks.core.stage.handles import (
     Decision,
     Evaluation,
@@ -33,9 +35,9 @@ def champion_to_compare(
         workspace: The workspace with the registry.
 
     Returns:
-        None if there is no champion, if the challenger is the champion, or if the champion has other classes.
-        `promote` then gives the reason in its verdict. A champion that takes images of another size or fit is
-        scored on the same images, decoded as it takes them.
+        None if there is no champion, if the challenger is the champion, or if they have fewer than two
+        classes in common. `promote` then gives the reason in its verdict. A champion that takes images of
+        another size or fit is scored on the same images, decoded as it takes them.
 
     Raises:
         RegistryError: The champion's files are damaged.
@@ -48,15 +50,6 @@ def champion_to_compare(
     ):
         return None
     return champion
-
-
-def why_incomparable(champion: ModelVersion, tensors: TensorCache) -> str:
-    """The reason why the champion cannot be scored on these tensors; empty if it can."""
-    facts = champion.manifest["facts"]
-    champion_classes, classes = list(facts["classes"]), list(tensors.classes)
-    if champion_classes != classes:
-        return f"it has other classes ({_class_difference(champion_classes, classes)})"
-    return ""
 
 
 def promote(
@@ -110,7 +103,7 @@ def promote(
         verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
         return Decision(version.version, champion.version, False, verdict, evidence)
-    gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget)
+    gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
     decision = _apply(gate_decision, version, champion, tensors, workspace, who)
     compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""
     return replace(
@@ -130,6 +123,7 @@ def _decide(
     champion: ModelVersion | None,
     tensors: TensorCache,
     budget: RegressionBudget | None,
+    workspace: Workspace,
 ) -> GateDecision:
     if champion is None:
         return _first_champion(policy, tensors.dataset)
@@ -143,7 +137,43 @@ def _decide(
         tensors.classes,
         champion.version,
         budget,
+        _terms(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace),
     )
+
+
+def _terms(
+    policy: PromotePolicy,
+    evaluation: Evaluation,
+    champion_evaluation: Evaluation,
+    champion: ModelVersion,
+    tensors: TensorCache,
+    budget: RegressionBudget | None,
+    workspace: Workspace,
+) -> Terms:
+    """How the classes differ, and the look at the test set if the policy needs a test."""
+    difference = ClassDifference.between(classes_of(champion), tensors.classes)
+    if policy in (PromotePolicy.always, PromotePolicy.never) or difference.lost:
+        return Terms(classes=difference)
+    val = [scored_of(scores, tensors, "val") for scores in (evaluation, champion_evaluation)]
+    look = error_budget.next_look(
+        evaluation.model_sha256,
+        champion.model_sha256,
+        gate.val_evidence(policy, val[0], val[1], tensors.classes, difference, budget),
+        tensors,
+        workspace,
+    )
+    return Terms(look, difference, _champion_luck(champion, tensors, workspace))
+
+
+def _champion_luck(champion: ModelVersion, tensors: TensorCache, workspace: Workspace) -> float | None:
+    """The luck in the champion's accuracy on these test images; None if others chose it, or if unknown."""
+    chosen = decisions.evidence_of(champion.model_sha256, tensors.dataset, workspace)
+    same_sets = decisions.same_test_sets(
+        decisions.test_set(tensors), sketches.sketch_of(tensors), tensors.dataset, workspace
+    )
+    if not chosen.get("promoted") or chosen.get("test_set") not in same_sets:
+        return None
+    return chosen.get("selection", {}).get("luck")
 
 
 def _first_champion(policy: PromotePolicy, dataset: str) -> GateDecision:
@@ -209,9 +239,10 @@ def _apply(
         "champion": champion.model_sha256 if champion else "",
         "test_set": evidence["test_set"],
         "looked": "paired" in evidence,
+        "look": evidence.get("look"),
         "promoted": promoted,
     }
-    decisions.record_decision(line, evidence, tensors.dataset, workspace)
+    decisions.record_decision(line, evidence, tensors.dataset, workspace, sketches.sketch_of(tensors))
     current_champion = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
     return Decision(version.version, current_champion, promoted, verdict, evidence)
 
@@ -241,13 +272,3 @@ def _champion_changed(
     ):
         return False
     return current.model_sha256 != compared_model or champion is None or champion.version != current.version
-
-
-def _class_difference(champion_classes: list[str], classes: list[str]) -> str:
-    removed = [name for name in champion_classes if name not in classes]
-    added = [name for name in classes if name not in champion_classes]
-    parts = [
-        f"without {', '.join(added[:5])}" if added else "",
-        f"with {', '.join(removed[:5])}" if removed else "",
-    ]
-    return "; ".join(filter(None, parts)) or "in another order"

@@ -10,10 +10,12 @@ import pandas as pd
 
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate, scores
+from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
+from tasks.core.registry import error_budget
 from tasks.core.reports import activation_maps, leaks, mistakes, plots, recipes, thumbnails
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
@@ -85,7 +87,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     """The decision with its figures; for a model that was champion already, the decision that promoted it."""
     decision, evidence = inputs.decision, inputs.decision.evidence
     promoted = evidence.get("promoted", decision.promoted)
-    comparison = evidence.get("paired")
+    comparison, others = evidence.get("paired"), evidence.get("lost_classes", ())
     return {
         "version": decision.version,
         "promoted": promoted,
@@ -94,17 +96,20 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         "champion_version": evidence.get("champion_version", ""),
         "policy": evidence.get("policy", ""),
         "paired": comparison,
+        "images": evidence.get("images"),
         "champion_accuracy": evidence.get("champion_accuracy"),
         "plot": comparison
         and plots.difference(comparison["difference"], comparison["low"], comparison["high"]),
         "regressions": thumbnails.thumbnails_of_test_images(
-            evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", inputs.tensors
+            evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", inputs.tensors, others
         ),
         "improvements": thumbnails.thumbnails_of_test_images(
-            evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", inputs.tensors
+            evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", inputs.tensors, others
         ),
         "class_changes": {row["class_name"]: row for row in evidence.get("classes", [])},
         "test_set_uses": inputs.test_set_uses,
+        "looks": error_budget.sentences(evidence),
+        "unseen": unseen_sentence(evidence.get("classes", [])),
     }
 
 
@@ -135,7 +140,7 @@ def _ece_without_temperature(inputs: ReportInputs) -> dict[str, Any]:
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
     correct = scored.predicted == scored.labels
-    return expected_error(correct, confidences(raw)).record()
+    return expected_error(correct, confidences(raw), groups=scored.groups).record()
 
 
 def matrix(inputs: ReportInputs) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import intervals
+from tasks.core.metrics import selection_bias
 from tasks.core.reports.thumbnails import thumbnail
 from tasks.core.stage.handles import Audit, TensorCache
 
@@ -35,16 +35,20 @@ def leak_accuracies(scored: Scored, leaks: NDArray[np.bool_]) -> list[dict[str, 
         "without those that leak": ~leaks,
         "only those that leak": leaks,
     }
-    return [{"group": group} | _accuracy(correct[mask]) for group, mask in groups.items()]
+    together = scored.groups
+    return [
+        {"group": group} | _accuracy(correct[mask], together[mask] if together is not None else None)
+        for group, mask in groups.items()
+    ]
 
 
-def _accuracy(correct: NDArray[np.bool_]) -> dict[str, Any]:
-    low, high = intervals.wilson(correct.sum(), np.asarray(len(correct)))
+def _accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> dict[str, Any]:
+    low, high = selection_bias.joint_range(correct, groups, models=1)
     return {
         "images": len(correct),
         "accuracy": float(correct.mean()),
-        "accuracy_low": float(low),
-        "accuracy_high": float(high),
+        "accuracy_low": low,
+        "accuracy_high": high,
     }
 
 

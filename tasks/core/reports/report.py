@@ -17,7 +17,7 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.results")
 
-PARTS = ("report.html.j2", "report.css", "activation_maps.html.j2")
+PARTS = ("report.html.j2", "error_budget.html.j2", "report.css", "activation_maps.html.j2")
 PAGE = "report.html"
 REVIEW = "review.html"
 SUMMARY = "summary.md"

@@ -225,10 +225,12 @@ class Predictions(Handle):
     Args:
         model_sha256: SHA-256 of the `model.keras` that computed them; empty if there were several models.
         tensors: Digest of the tensor cache.
+        other_classes: Classes that only the model knows; their probabilities follow those of the tensors'.
     """
 
     model_sha256: str
     tensors: str
+    other_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"probabilities of the images of tensors {self.tensors}"

@@ -100,7 +100,8 @@ def test_class_changes_class_without_images_is_none() -> None:
     ant, bee = decide(PromotePolicy.better, correct, correct_before).evidence["classes"]
     assert ant["change"] == pytest.approx(1 / 16)
     assert ant["low"] <= ant["change"] <= ant["high"]
-    assert bee == {"class_name": "bee", "images": 0, "change": None, "low": None, "high": None}
+    unknown = dict.fromkeys(("change", "low", "high", "visible_loss"))
+    assert bee == {"class_name": "bee", "images": 0, **unknown}
 
 
 def test_disagreements_are_sorted_by_confidence() -> None:

@@ -66,20 +66,50 @@ def test_champion_to_compare_same_model_is_none(fake) -> None:
     )
 
 
-def test_promote_champion_with_other_classes_is_not_compared(fake) -> None:
+def test_promote_new_class_is_compared_on_what_both_know(fake) -> None:
     promote(fake, "one", 1.0)
-    wider = fake.with_fields(classes=(*fake.classes, "hen"))
+    wider = fake.with_fields(classes=("hen", *fake.classes))
+    champion = promotion.champion_to_compare("animals", wider.tensors(), wider.trained("two"), fake.workspace)
+    assert champion is not None
+    labels = wider.labels("test")
+    known = int((labels != 0).sum())
+    decision = promote(wider, "two", 3.0, champion_evaluation=wider.evaluation("one", 0.5, 3))
+    scope = f"compared on {known} of 400 test images: the champion does not know hen"
+    assert decision.promoted
+    assert decision.verdict.endswith(scope)
+    assert decision.evidence["images"] == known
+    assert decision.evidence["new_classes"] == ["hen"]
+    won, lost = decision.evidence["paired"]["challenger"], decision.evidence["paired"]["champion"]
+    assert decision.evidence["paired"]["difference"] == pytest.approx((won - lost) / known)
+    assert all(labels[image["row"]] != 0 for image in decision.evidence["improvements"])
+
+
+def test_promote_model_without_a_class_of_the_champion_is_left_to_a_person(fake) -> None:
+    promote(fake, "one", 1.0)
+    narrower = fake.with_fields(classes=fake.classes[:5])
+    decision = promote(narrower, "two", 3.0, champion_evaluation=narrower.evaluation("one", 0.5, 3))
+    assert not decision.promoted
+    assert "champion v0001 stays, because classes would be lost" in decision.verdict
+    assert decision.verdict.endswith("the challenger no longer knows fox, gnu")
+    assert "look" not in decision.evidence
+    always = promote(narrower, "three", 3.0, PromotePolicy.always, narrower.evaluation("one", 0.5, 3))
+    assert always.promoted
+
+
+def test_promote_champion_with_one_class_in_common_is_not_compared(fake) -> None:
+    promote(fake, "one", 1.0)
+    others = fake.with_fields(classes=("ant", "hen", "owl"))
     assert (
-        promotion.champion_to_compare("animals", wider.tensors(), wider.trained("two"), fake.workspace)
+        promotion.champion_to_compare("animals", others.tensors(), others.trained("two"), fake.workspace)
         is None
     )
-    decision = promote(wider, "two", 3.0)
+    decision = promote(others, "two", 3.0)
     assert not decision.promoted
     assert decision.verdict == (
-        "not compared with champion v0001, since it has other classes (without hen): champion stays; "
-        "a user may promote this one"
+        "not compared with champion v0001, since it has other classes (without hen, owl; with bee, cat, dog, "
+        "eel, fox and 1 more): champion stays; a user may promote this one"
     )
-    assert promote(wider, "three", 3.0, PromotePolicy.always).promoted
+    assert promote(others, "three", 3.0, PromotePolicy.always).promoted
 
 
 def test_champion_of_another_image_size_is_compared(fake) -> None:

@@ -243,3 +243,23 @@ def test_command_is_quoted_for_the_shell() -> None:
     assert content.command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None}) == (
         "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
     )
+
+
+def test_report_says_what_is_left_of_the_error_rate_and_what_cannot_be_seen(fake) -> None:
+    first = inputs(fake).evaluation
+    text = html(fake, inputs(fake, "two", skill=2.2, champion=first))
+    assert "This was look 1 at these test images." in text
+    assert "with a probability of at most 5 %, ever" in text
+    assert "the test set is too small" in text  # 400 images
+    assert "were judged on these images was chosen" in text
+    assert "Losses of recall that cannot be seen: " in text
+
+
+def test_report_counts_groups(fake) -> None:
+    grouped = fake.with_fields(group_size=10)
+    first = inputs(grouped).evaluation
+    compared = inputs(grouped, "two", skill=3.0, champion=first)
+    assert "400 images of 40 groups" in compared.decision.verdict
+    text = html(grouped, compared)
+    assert "400 images of 40 groups, 7 classes" in text
+    assert "the exact test that flips whole groups: p" in text
