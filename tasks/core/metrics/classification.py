@@ -176,6 +176,7 @@ def score(
     labels: NDArray[np.integer],
     probabilities: NDArray[np.floating],
     resamples: int = intervals.RESAMPLES,
+    predicted: NDArray[np.integer] | None = None,
 ) -> dict[str, Estimate]:
     """Every metric of a split with its interval.
 
@@ -183,6 +184,7 @@ def score(
         labels: Integers (N,), 0..C-1.
         probabilities: Floats (N, C), 0..1; each row adds up to 1.
         resamples: Number of bootstrap resamples.
+        predicted: Integers (N,), the decisions; None for the most probable class.
 
     Returns:
         By name: accuracy, top5_accuracy (only for more than 5 classes), macro_f1, balanced_accuracy,
@@ -192,11 +194,12 @@ def score(
         DataError: `check` refuses the labels or the probabilities.
     """
     check(labels, probabilities)
-    correct = predicted_classes(probabilities) == labels
+    predicted = predicted_classes(probabilities) if predicted is None else predicted
+    correct = predicted == labels
     scores = {"accuracy": _rate(correct)}
     if probabilities.shape[1] > TOP:
         scores["top5_accuracy"] = _rate(in_top(labels, probabilities))
-    matrix = confusion(labels, predicted_classes(probabilities), probabilities.shape[1])
+    matrix = confusion(labels, predicted, probabilities.shape[1])
     scores |= _matrix_metrics(matrix, resamples)
     losses = log_losses(labels, probabilities)
     low, high = intervals.percentiles(intervals.bootstrap_means(losses[:, None], resamples)[:, 0])

@@ -3,7 +3,9 @@
 It uses two tests of the paired outcomes. McNemar's exact test (Q. McNemar, Psychometrika 12, 1947; T.
 Dietterich, Neural Computation 10, 1998, recommends the exact form for a pair of fixed models) tests whether
 the images that only one of the two models predicts correctly split evenly. The paired bootstrap gives the
-interval of the difference in accuracy. A challenger is better if both tests agree.
+interval of the difference in accuracy. A challenger is better if both tests agree. Each model decides at its
+own operating point for what is asked now; where mistakes have costs, the mean costs are compared
+(`cost_gate`).
 """
 
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.config import PromotePolicy
+from tasks.core.evaluation import cost_gate
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics import intervals, paired
 from tasks.core.metrics.paired import ALPHA, PairedComparison
@@ -76,6 +79,11 @@ def decide(
         row for row in changes if row["high"] is not None and row["high"] < -budget.class_loss
     ]
     promote, reason = _rule(policy, outcome, regressed_classes, champion_version, budget)
+    difference = paired.difference_text(outcome)
+    costs = cost_gate.compare(challenger, champion)
+    if costs is not None:
+        promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin)
+        difference = str(costs)
     evidence = {
         "policy": str(policy),
         "images": len(challenger_correct),
@@ -83,12 +91,13 @@ def decide(
         "challenger_accuracy": float(challenger_correct.mean()),
         "champion_accuracy": float(champion_correct.mean()),
         "paired": asdict(outcome),
+        **({} if costs is None else {"costs": asdict(costs)}),
         "budget": asdict(budget),
         "classes": changes,
         "regressions": disagreements(challenger, champion, champion_correct & ~challenger_correct),
         "improvements": disagreements(challenger, champion, challenger_correct & ~champion_correct),
     }
-    return GateDecision(promote, f"{paired.difference_text(outcome)}: {reason}", evidence)
+    return GateDecision(promote, f"{difference}: {reason}", evidence)
 
 
 def class_changes(
@@ -137,18 +146,16 @@ def disagreements(challenger: Scored, champion: Scored, selected: NDArray[np.boo
         model with its probability.
     """
     rows = np.flatnonzero(selected)
-    confidence = np.maximum(
-        challenger.probabilities[rows].max(axis=1), champion.probabilities[rows].max(axis=1)
-    )
+    confidence = np.maximum(challenger.confidence[rows], champion.confidence[rows])
     order = rows[np.argsort(-confidence, kind="stable")][:MAX_LISTED]
     return [
         {
             "row": int(row),
             "label": int(challenger.labels[row]),
             "challenger": int(challenger.predicted[row]),
-            "challenger_probability": float(challenger.probabilities[row].max()),
+            "challenger_probability": float(challenger.confidence[row]),
             "champion": int(champion.predicted[row]),
-            "champion_probability": float(champion.probabilities[row].max()),
+            "champion_probability": float(champion.confidence[row]),
         }
         for row in order
     ]

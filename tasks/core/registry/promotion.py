@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.errors import RegistryError
+from tasks.core.evaluation import point_of_version
 from tasks.core.evaluation.evaluate import scored_of
 from tasks.core.registry import decisions, gate, registry
 from tasks.core.registry.gate import GateDecision, RegressionBudget
@@ -101,11 +102,14 @@ def promote(
         "shape": list(trained.shape),
         "fit": str(trained.fit),
         **_backbone(trained),
+        **point_of_version.facts(evaluation),
     }
     version = registry.publish(
         trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
     )
     champion = registry.champion(dataset, workspace)
+    if champion is not None and point_of_version.is_other(version, champion):
+        return _apply(_other_point(policy, champion), version, champion, tensors, workspace, who)
     if champion is not None and champion.model_sha256 == trained.model_sha256:
         verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
@@ -116,6 +120,14 @@ def promote(
     return replace(
         decision, champion_changed=_champion_changed(decision, champion, compared_model, tensors, workspace)
     )
+
+
+def _other_point(policy: PromotePolicy, champion: ModelVersion) -> GateDecision:
+    """Replace the champion by its own model at the point asked for now: there is nothing to compare."""
+    promoted = policy is not PromotePolicy.never
+    outcome = "replaces it" if promoted else "policy never, champion stays"
+    verdict = f"the model of champion {champion.version} at another operating point: {outcome}"
+    return GateDecision(promoted, verdict, {"policy": str(policy), "champion_version": champion.version})
 
 
 def _backbone(trained: TrainedModel) -> dict[str, Any]:
