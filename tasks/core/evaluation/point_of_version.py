@@ -20,6 +20,11 @@ def facts(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def is_kept(evaluation: Evaluation) -> bool:
+    """Whether val proves everything that was promised; true if nothing was."""
+    return bool((class_curves.read_point(evaluation) or {}).get("kept", True))
+
+
 def rule_of(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The rule among the facts of a version; None if the most probable class is predicted."""
     return (facts.get(NAME) or {}).get("rule")

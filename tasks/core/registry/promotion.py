@@ -148,7 +148,7 @@ def _decide(
     reason = why_incomparable(champion, tensors) or _why_unscored(champion_evaluation, champion, tensors)
     if reason or champion_evaluation is None:
         return _incomparable(policy, champion, reason)
-    return gate.decide(
+    decided = gate.decide(
         policy,
         scored_of(evaluation, tensors, "test"),
         scored_of(champion_evaluation, tensors, "test"),
@@ -156,6 +156,14 @@ def _decide(
         champion.version,
         budget,
     )
+    loses_promise = point_of_version.is_kept(champion_evaluation) and not point_of_version.is_kept(evaluation)
+    if decided.promote and loses_promise and policy is not PromotePolicy.always:
+        reason = (
+            f"but val does not prove what was promised: champion {champion.version}, which keeps it, stays"
+        )
+        difference = decided.verdict.rpartition(": ")[0]
+        return replace(decided, promote=False, verdict=f"{difference}: {reason}")
+    return decided
 
 
 def _first_champion(policy: PromotePolicy, dataset: str) -> GateDecision:

@@ -222,6 +222,28 @@ def test_promote_the_same_model_at_another_point_is_another_version(pair: FakeOu
     assert (back.version, back.champion) == (first.version, "v0001")
 
 
+def test_promote_a_better_model_that_does_not_keep_the_promise_stays_behind(pair: FakeOutputs) -> None:
+    """The champion keeps the promise on val. The challenger is better on test, but proves nothing."""
+    request = promised("melanoma=0.9")
+    promote(pair, request)
+    champion = evaluated(pair, request)
+    better = evaluated(pair, request, "two", 4.0)
+    path = better.directory / class_curves.POINT
+    record = json.loads(path.read_text())
+    assert record["kept"]
+    path.write_text(json.dumps(record | {"kept": False}))
+    arguments = pair.tensors(), {"seed": 0}, pair.workspace, "ann"
+    trained = pair.trained("two")
+    refused = promotion.promote(trained, better, champion, PromotePolicy.better, *arguments)
+    assert (refused.promoted, refused.champion) == (False, "v0001")
+    assert "points, 95 % interval" in refused.verdict
+    assert refused.verdict.endswith(
+        "but val does not prove what was promised: champion v0001, which keeps it, stays"
+    )
+    path.write_text(json.dumps(record))
+    assert promotion.promote(trained, better, champion, PromotePolicy.better, *arguments).promoted
+
+
 def test_version_has_the_point_in_its_manifest_and_card(pair: FakeOutputs) -> None:
     promote(pair, promised("melanoma=0.9"))
     version = registry.champion(pair.dataset, pair.workspace)
