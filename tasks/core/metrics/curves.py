@@ -110,13 +110,16 @@ def average_precision(truth: Truth, scores: Floats, resamples: int | None = None
         truth: bool (N,), whether each image is of the class. Without images of the class it is undefined.
         scores: float64 (N,), the probability of the class, 0..1.
         resamples: Number of resamples; None takes as many as cost about a second; 0 gives no interval.
+
+    Returns:
+        An estimate without an interval (NaN) where no image is in the wrong order.
     """
     if not truth.any():
         return UNDEFINED
     hits, misses = _steps(truth, scores)
     value = float(_average_precision(hits[None], misses[None])[0])
     count = min(MAX_RESAMPLES, max(MIN_RESAMPLES, DRAWS // len(hits))) if resamples is None else resamples
-    if not count:
+    if not count or value == 1:  # each resample of a perfect order is perfect: that proves nothing
         return Estimate(value, float("nan"), float("nan"), "none")
     low, high = intervals.percentiles(_resampled_precision(hits, misses, count))
     return Estimate(value, float(low), float(high), "bootstrap")

@@ -13,7 +13,9 @@ from tasks.core.reports import plots
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.plots import BAD, FAINT, FIRST, HALF, SECOND
 
-NAMED_CURVES = 4  # of more classes, only the named and the lowest ones have a colour of their own
+NAMED_CURVES = (
+    4  # with a colour of their own: the classes that were asked for, and those with the lowest areas
+)
 COLOURS = (FIRST, SECOND, BAD, FAINT)
 
 
@@ -23,14 +25,15 @@ def class_reading(inputs: ReportInputs) -> dict[str, Any]:
     table = class_curves.read_points(inputs.evaluation)
     plain: pd.DataFrame = table.astype(object).where(table.notna(), None)
     rates = plain.to_dict("records")
-    classes = sorted(record["classes"], key=_order)
+    asked = {row["class_name"] for row in rates if row["promised"]} | {record["positive"]}
+    classes = sorted(record["classes"], key=lambda row: (row["class_name"] not in asked, _area(row)))
     return {
         "positive": record["positive"],
         "many": record["many"],
         "classes": classes if not record["many"] else [row for row in classes if "roc" in row],
         "chosen": class_curves.read_point(inputs.evaluation),
         "plots": _plots(classes, rates),
-        "rates": _shown_rates(rates, record),
+        "rates": _shown_rates(rates, asked),
         "prevalences": [row for row in rates if row.get("ppv_at_prevalence") is not None],
         "has_point": any(row["decision"] == AT_POINT for row in rates),
         "costs": _costs(rates),
@@ -39,7 +42,7 @@ def class_reading(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _order(row: Mapping[str, Any]) -> float:
+def _area(row: Mapping[str, Any]) -> float:
     area = row["roc_auc"]["value"]
     return 2.0 if area is None else float(area)
 
@@ -53,7 +56,7 @@ def _plots(classes: Sequence[Mapping[str, Any]], rates: Sequence[Mapping[str, An
 
 
 def roc_plot(classes: Sequence[Mapping[str, Any]], rates: Sequence[Mapping[str, Any]]) -> str:
-    """SVG of the ROC curves, classes with the lowest areas first.
+    """SVG of the ROC curves; the first `NAMED_CURVES` classes have a colour.
 
     Args:
         classes: Rows of `curves.json` with curves.
@@ -119,10 +122,9 @@ def _mark(axes: Any, rates: Sequence[Mapping[str, Any]], place: Any, classes: Se
         )
 
 
-def _shown_rates(rates: list[dict[Any, Any]], record: Mapping[str, Any]) -> list[dict[Any, Any]]:
-    """The rates of the positive class for both decisions, and of the others for the decision in use."""
+def _shown_rates(rates: list[dict[Any, Any]], asked: set[str]) -> list[dict[Any, Any]]:
+    """The rates of the asked classes for both decisions, and of the others for the decision in use."""
     in_use = AT_POINT if any(row["decision"] == AT_POINT for row in rates) else MOST_PROBABLE
-    asked = {row["class_name"] for row in rates if row["promised"]} | {record["positive"]}
     return [row for row in rates if row["class_name"] in asked or row["decision"] == in_use]
 
 

@@ -107,6 +107,8 @@ def test_perfect_order_is_no_proof_of_a_perfect_model() -> None:
     area = curves.roc_auc(truth, truth * 1.0)
     assert (area.value, area.high, area.method) == (1.0, 1.0, "exact")
     assert area.low == pytest.approx(0.025**0.2)
+    precision = curves.average_precision(truth, truth * 1.0)
+    assert (precision.value, precision.record()["low"]) == (1.0, None)
 
 
 @pytest.mark.parametrize("truth", [np.zeros(5, bool), np.ones(5, bool)])
