@@ -17,6 +17,8 @@ from tasks.core import recipes
 from tasks.core.config import ExportInput, RecipeName
 from tasks.core.data.sources import resolve
 from tasks.core.errors import InterruptedTraining
+from tasks.core.evaluation import decision
+from tasks.core.evaluation.decision import DecisionRequest
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
@@ -71,7 +73,8 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
         The run's summary; JSON values.
     """
     raw = run.execute(download, settings.source)
-    if unchanged := run.unchanged(raw):
+    # The parameters name a file of costs, and do not say what is in it.
+    if not settings.decision.cost_file and (unchanged := run.unchanged(raw)):
         return finish.finish_unchanged(run, raw, unchanged)
     tensors, audited = prepare_data(run, settings, raw)
     settings, features, by_features, selected = choose_recipe(run, settings, raw, tensors, audited)
@@ -83,8 +86,13 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
 
 
 def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
-    """From images to audited tensors."""
+    """From images to audited tensors.
+
+    Raises:
+        UsageError, DataError: What is asked of the decision does not suit the classes.
+    """
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
+    decision.resolve(settings.decision, tensors.classes)
     return tensors, run.execute(audit, tensors, raw)
 
 
@@ -119,7 +127,8 @@ def evaluate_and_promote(
     folds, formats = settings.folds, settings.publish.exports
     of_backbone = features if recipes.is_pretrained(settings.train.recipe) or not folds else None
     of_probe = features if settings.train.recipe is RecipeName.probe else None
-    evaluation = run.execute(evaluate, trained, tensors, raw)
+    request = decision.resolve(settings.decision, tensors.classes)
+    evaluation = run.execute(evaluate, trained, tensors, raw, request)
     crossed = None
     if folds or of_backbone:  # features give cross-validated predictions for nothing
         crossed = run.execute(cross_predict, tensors, settings.train, folds or FOLDS, of_backbone)
@@ -128,9 +137,11 @@ def evaluate_and_promote(
     maps = run.execute(saliency, trained, tensors, raw)
     any_size = settings.publish.export_input is ExportInput.any_size
     exported = run.execute(export, trained, tensors, formats, raw, any_size) if formats else None
-    decision = promote_against_champion(run, settings, trained, evaluation, raw, tensors, exported, profiled)
+    decided = promote_against_champion(
+        run, settings, trained, evaluation, raw, tensors, request, exported, profiled
+    )
     inputs = ReportInputs(
-        *(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues),
+        *(raw, tensors, audited, trained, evaluation, decided, run.facts(), exported, issues),
         features=features,
         selected=selected,
         feature_audit=by_features,
@@ -146,6 +157,7 @@ def promote_against_champion(
     evaluation: Evaluation,
     raw: RawDataset,
     tensors: TensorCache,
+    request: DecisionRequest,
     exported: Exports | None,
     profiled: Profile,
 ) -> Decision:
@@ -153,13 +165,15 @@ def promote_against_champion(
     policy = settings.publish.promote
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
-        rescored = run.execute(evaluate, champion, tensors, raw, role="champion") if champion else None
-        decision = run.execute(
+        rescored = (
+            run.execute(evaluate, champion, tensors, raw, request, role="champion") if champion else None
+        )
+        decided = run.execute(
             promote, trained, evaluation, rescored, tensors, policy, run.facts(), exported, profiled
         )
-        if not decision.champion_changed:
+        if not decided.champion_changed:
             break
-    return decision
+    return decided
 
 
 def overfit_check(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
@@ -175,11 +189,13 @@ def validate(settings: RunSettings) -> None:
     Raises:
         UsageError: A source, groups, a backbone, an export format, a number of folds or a TF_CONFIG that
             cannot be used.
+        DataError: `--cost` is a file that cannot be read.
         ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
     resolve.check_group_by(settings.source, settings.normalize.group_by)
+    decision.check_cost_file(settings.decision)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)
     if settings.train.weights:

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
-from tasks.core.evaluation import evaluate
+from tasks.core.evaluation import class_curves, evaluate
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
 from tasks.core.operations import provenance
@@ -155,6 +155,8 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
         "report": str(report.directory / "report.html"),
         "reused": _reused(run),
     }
+    if lines := list(class_curves.decision_lines(evaluation)):
+        summary["decision"] = " ".join(lines)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
     _log_summary(summary)

@@ -28,6 +28,7 @@ from tasks.core.config import (
     TrainSettings,
     limited,
 )
+from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import UsageError
 from tasks.core.stage.stages import RefreshName
 
@@ -120,12 +121,13 @@ class RunSettings:
     """What the training and sweep flows have in common.
 
     Args:
-        source, normalize, train, publish, runner, control: Groups of parameters.
+        source, normalize, train, decision, publish, runner, control: Groups of parameters.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
     normalize: NormalizeSettings = field(default_factory=NormalizeSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    decision: DecisionSettings = field(default_factory=DecisionSettings)
     publish: PublishSettings = field(default_factory=PublishSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     control: RunControl = field(default_factory=RunControl)

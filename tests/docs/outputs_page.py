@@ -67,6 +67,9 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
             "classes.parquet": "precision, recall and F1 of every class",
             "confusion.npy": "int64 (classes, classes): label, predicted label; test images",
             "calibration.json": "calibration error, Brier score, abstention thresholds",
+            "curves.json": "ROC and precision-recall curves with their areas",
+            "operating_points.parquet": "rates of the classes on test, see below",
+            "operating_point.json": "the decision that was asked for, and what val proves",
         },
     ),
     "embeddings/<digest>/": (
@@ -182,11 +185,12 @@ PREDICTIONS = {
     "row": "row in a parquet file; null for an image file",
     "predicted_label": "number of the predicted class; null without an answer",
     "predicted_class_name": "name of the predicted class; null without an answer",
-    "probability": "probability of the most probable class, 0..1; null if the image is unreadable",
+    "probability": "probability of the predicted class, without an answer of the most probable, 0..1",
     "probabilities": "probability of every class, in the order of the model's classes",
     "abstained": "whether the model gave no answer because it is not sure enough",
     "problem": "why the image is unreadable; otherwise null",
     "model": "version of the model",
+    "decision": '"most probable class" or "operating point"',
 }
 LABEL_NEXT = {
     "rank": "order of the choice, from 1",
@@ -202,6 +206,7 @@ TABLES = {
     "runs": "One row per run.",
     "epochs": "One row per epoch of every training.",
     "classes": "One row per class of val and test.",
+    "operating_points": "One row per class and decision: rates of the class against the rest on test.",
     "predictions": "One row per image of val and test.",
     "candidates": "One row per recipe that `--recipe auto` compared or left out.",
     "trials": "One row per trial of a sweep.",

@@ -109,3 +109,14 @@ def test_tri_state_flags_are_those_without_a_default() -> None:
         if parameter.annotation == (bool | None)
     }
     assert flags == set(TRI_STATE)
+
+
+def test_of_options_of_the_decision_leave_the_training_as_it_is() -> None:
+    plain = TrainRunSettings.of({})
+    asked = TrainRunSettings.of({"least_recall": ["8=0.99"], "prevalence": 0.02})
+    assert asked.decision.promises() == [("recall", "8", 0.99)]
+    assert asked.train == plain.train
+    assert asked.tensors == plain.tensors
+    assert "least_recall" not in plain.parameters()
+    with pytest.raises(UsageError, match="--least-recall cannot be read"):
+        TrainRunSettings.of({"least_recall": ["8"]})

@@ -178,6 +178,7 @@ def score(
     probabilities: NDArray[np.floating],
     resamples: int = intervals.RESAMPLES,
     groups: Ints | None = None,
+    predicted: NDArray[np.integer] | None = None,
 ) -> dict[str, Estimate]:
     """Every metric of a split with its interval.
 
@@ -186,6 +187,7 @@ def score(
         probabilities: Floats (N, C), 0..1; each row adds up to 1.
         resamples: Number of bootstrap resamples.
         groups: int64 (N,), which images belong together; None if each is by itself.
+        predicted: Integers (N,), the decisions; None for the most probable class.
 
     Returns:
         By name: accuracy, top5_accuracy (only for more than 5 classes), macro_f1, balanced_accuracy,
@@ -195,12 +197,12 @@ def score(
         DataError: `check` refuses the labels or the probabilities.
     """
     check(labels, probabilities)
-    correct = predicted_classes(probabilities) == labels
+    decided = predicted_classes(probabilities) if predicted is None else np.asarray(predicted, np.int64)
+    correct = decided == labels
     scores = {"accuracy": _rate(correct, groups)}
     if probabilities.shape[1] > TOP:
         scores["top5_accuracy"] = _rate(in_top(labels, probabilities), groups)
-    predicted = predicted_classes(probabilities)
-    scores |= _matrix_metrics(labels, predicted, probabilities.shape[1], resamples, groups)
+    scores |= _matrix_metrics(labels, decided, probabilities.shape[1], resamples, groups)
     scores["log_loss"] = mean(log_losses(labels, probabilities), groups, resamples)
     return scores
 

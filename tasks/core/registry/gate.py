@@ -4,7 +4,9 @@ It uses two tests of the paired outcomes. McNemar's exact test (Q. McNemar, Psyc
 Dietterich, Neural Computation 10, 1998, recommends the exact form for a pair of fixed models) tests whether
 the images that only one of the two models predicts correctly split evenly. The paired bootstrap gives the
 interval of the difference in accuracy. A challenger is better if both tests agree. Where images have groups,
-both treat each group as one (`metrics/cluster.py`). The level of the test comes from `error_budget`.
+both treat each group as one (`metrics/cluster.py`). The level of the test comes from `error_budget`. Each
+model decides at its own operating point for what is asked now; where mistakes have costs, the mean costs are
+compared (`cost_gate`).
 """
 
 from dataclasses import asdict, dataclass, field
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.config import PromotePolicy
-from tasks.core.evaluation import class_changes
+from tasks.core.evaluation import class_changes, cost_gate
 from tasks.core.evaluation.comparable import ClassDifference, Duel
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics import paired, selection_bias
@@ -107,6 +109,12 @@ def decide(
     scope = terms.classes.sentence(len(duel.labels), len(rows))
     groups = f"{len(duel.labels):,} images of {outcome.groups:,} groups" if outcome.groups is not None else ""
     remarks = [worst if worst.split(" loses ")[0] not in reason else "", groups, scope]
+    difference = paired.difference_text(outcome)
+    costs = cost_gate.compare(challenger, champion, rows)
+    if costs is not None:
+        difference = str(costs)
+        if not terms.classes.lost or policy is PromotePolicy.always:
+            promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin, terms.level)
     evidence = {
         "policy": str(policy),
         "images": len(duel.labels),
@@ -115,6 +123,7 @@ def decide(
         "champion_accuracy": float(duel.champion.mean()),
         "paired": asdict(outcome),
         "error": duel.error,
+        **({} if costs is None else {"costs": asdict(costs)}),
         "budget": asdict(budget),
         "classes": changes,
         **_class_facts(terms, len(rows)),
@@ -122,7 +131,7 @@ def decide(
         "regressions": _listed(challenger, champion, rows, won=False),
         "improvements": _listed(challenger, champion, rows, won=True),
     }
-    verdict = "; ".join(filter(None, [f"{paired.difference_text(outcome)}: {reason}", *remarks]))
+    verdict = "; ".join(filter(None, [f"{difference}: {reason}", *remarks]))
     return GateDecision(promote, verdict, evidence)
 
 
@@ -162,18 +171,16 @@ def disagreements(challenger: Scored, champion: Scored, selected: NDArray[np.boo
         model with its probability.
     """
     rows = np.flatnonzero(selected)
-    confidence = np.maximum(
-        challenger.probabilities[rows].max(axis=1), champion.probabilities[rows].max(axis=1)
-    )
+    confidence = np.maximum(challenger.confidence[rows], champion.confidence[rows])
     order = rows[np.argsort(-confidence, kind="stable")][:MAX_LISTED]
     return [
         {
             "row": int(row),
             "label": int(challenger.labels[row]),
             "challenger": int(challenger.predicted[row]),
-            "challenger_probability": float(challenger.probabilities[row].max()),
+            "challenger_probability": float(challenger.confidence[row]),
             "champion": int(champion.predicted[row]),
-            "champion_probability": float(champion.probabilities[row].max()),
+            "champion_probability": float(champion.confidence[row]),
         }
         for row in order
     ]

@@ -58,6 +58,7 @@ def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
         _human_section("Intended use", notes),
         _human_section("Factors", notes),
         "## Metrics\n" + _metrics(facts["metrics"]),
+        *_decision(facts.get("operating_point")),
         "## When to abstain\n" + _abstention(facts.get("abstention", [])),
         f"## Evaluation data\n{facts['images']:,} test images of `{facts['dataset']}`, kept out of training "
         f"and of every choice made in training (tensors `{facts['tensors']}`).",
@@ -111,6 +112,19 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         if isinstance(metric, Mapping) and "method" in metric
     ]
     return "\n".join(["| on the test images | value | 95 % interval | by |", "|---|---|---|---|", *rows])
+
+
+def _decision(point: Mapping[str, Any] | None) -> list[str]:
+    """The section on the operating point; none without one."""
+    if point is None:
+        return []
+    lines = [f"- {sentence}" for sentence in (*point["sentences"], *point["test"])]
+    if point["rule"]:
+        lines.append(
+            "- `plumbline predict` applies it. `model.keras` alone gives probabilities; the rule is "
+            "`operating_point` in `manifest.json`."
+        )
+    return ["## Decision\n" + "\n".join(lines)]
 
 
 def _abstention(thresholds: Sequence[Mapping[str, Any]]) -> str:

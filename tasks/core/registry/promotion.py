@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.errors import RegistryError
-from tasks.core.evaluation import sketches
+from tasks.core.evaluation import point_of_version, sketches
 from tasks.core.evaluation.comparable import ClassDifference, classes_of, why_incomparable
 from tasks.core.evaluation.evaluate import scored_of
 from tasks.core.registry import decisions, error_budget, gate, registry
@@ -94,11 +94,14 @@ def promote(
         "shape": list(trained.shape),
         "fit": str(trained.fit),
         **_backbone(trained),
+        **point_of_version.facts(evaluation),
     }
     version = registry.publish(
         trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
     )
     champion = registry.champion(dataset, workspace)
+    if champion is not None and point_of_version.is_other(version, champion):
+        return _apply(_other_point(policy, champion), version, champion, tensors, workspace, who)
     if champion is not None and champion.model_sha256 == trained.model_sha256:
         verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
@@ -109,6 +112,14 @@ def promote(
     return replace(
         decision, champion_changed=_champion_changed(decision, champion, compared_model, tensors, workspace)
     )
+
+
+def _other_point(policy: PromotePolicy, champion: ModelVersion) -> GateDecision:
+    """Replace the champion by its own model at the point asked for now: there is nothing to compare."""
+    promoted = policy is not PromotePolicy.never
+    outcome = "replaces it" if promoted else "policy never, champion stays"
+    verdict = f"the model of champion {champion.version} at another operating point: {outcome}"
+    return GateDecision(promoted, verdict, {"policy": str(policy), "champion_version": champion.version})
 
 
 def _backbone(trained: TrainedModel) -> dict[str, Any]:
@@ -130,7 +141,7 @@ def _decide(
     reason = why_incomparable(champion, tensors) or _why_unscored(champion_evaluation, champion, tensors)
     if reason or champion_evaluation is None:
         return _incomparable(policy, champion, reason)
-    return gate.decide(
+    decided = gate.decide(
         policy,
         scored_of(evaluation, tensors, "test"),
         scored_of(champion_evaluation, tensors, "test"),
@@ -139,6 +150,14 @@ def _decide(
         budget,
         _terms(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace),
     )
+    loses_promise = point_of_version.is_kept(champion_evaluation) and not point_of_version.is_kept(evaluation)
+    if decided.promote and loses_promise and policy is not PromotePolicy.always:
+        reason = (
+            f"but val does not prove what was promised: champion {champion.version}, which keeps it, stays"
+        )
+        difference = decided.verdict.rpartition(": ")[0]
+        return replace(decided, promote=False, verdict=f"{difference}: {reason}")
+    return decided
 
 
 def _terms(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import RegistryError
+from tasks.core.evaluation import point_of_version
 from tasks.core.registry import commits, layout, log
 from tasks.core.registry.version_files import CARD, EXPORTS, MODEL, PROFILE, write_version
 from tasks.core.stage.handles import Evaluation, Exports, ModelVersion, Profile, TrainedModel
@@ -63,7 +64,9 @@ def publish(
         _same_model("profile", profiled.model_sha256, trained)
     with layout.locked_folder(dataset, workspace, create=True) as directory:
         for name in layout.version_names(directory):
-            if manifests.read(directory / name)["facts"]["model_sha256"] == trained.model_sha256:
+            published = manifests.read(directory / name)["facts"]
+            same_model = published["model_sha256"] == trained.model_sha256
+            if same_model and point_of_version.is_same(published, facts):
                 return _load(directory / name, workspace)
         name = layout.next_version_name(directory)
         version_facts = {

@@ -13,10 +13,19 @@ from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
+from tasks.core.metrics.classification import predicted_classes
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
 from tasks.core.registry import error_budget
-from tasks.core.reports import activation_maps, leaks, mistakes, plots, recipes, thumbnails
+from tasks.core.reports import (
+    activation_maps,
+    class_reading,
+    leaks,
+    mistakes,
+    plots,
+    recipes,
+    thumbnails,
+)
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 
@@ -51,6 +60,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "matrix": matrix(inputs),
         "confusions": mistakes.confusions(scored, inputs.tensors.classes),
         "classes": class_rows(inputs),
+        "reading": class_reading.class_reading(inputs),
         "mistakes": mistakes.worst_mistakes(scored, inputs.tensors),
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "maps": activation_maps.section(inputs),
@@ -91,7 +101,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "version": decision.version,
         "promoted": promoted,
-        "status": "good" if promoted else "bad" if comparison and comparison["high"] < 0 else "hold",
+        "status": "good" if promoted else "bad" if _is_worse(evidence) else "hold",
         "text": evidence.get("verdict", decision.verdict),
         "champion_version": evidence.get("champion_version", ""),
         "policy": evidence.get("policy", ""),
@@ -99,6 +109,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         "images": evidence.get("images"),
         "champion_accuracy": evidence.get("champion_accuracy"),
         "plot": comparison
+        and "costs" not in evidence
         and plots.difference(comparison["difference"], comparison["low"], comparison["high"]),
         "regressions": thumbnails.thumbnails_of_test_images(
             evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", inputs.tensors, others
@@ -111,6 +122,13 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
         "looks": error_budget.sentences(evidence),
         "unseen": unseen_sentence(evidence.get("classes", [])),
     }
+
+
+def _is_worse(evidence: Mapping[str, Any]) -> bool:
+    """Whether the challenger is proven worse: by its cost where mistakes have costs."""
+    if costs := evidence.get("costs"):
+        return bool(costs["low"] > 0)
+    return bool(evidence.get("paired") and evidence["paired"]["high"] < 0)
 
 
 def curves(inputs: ReportInputs) -> list[str]:
@@ -139,7 +157,7 @@ def _ece_without_temperature(inputs: ReportInputs) -> dict[str, Any]:
     """The calibration error that the model would have without its temperature scaling."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
-    correct = scored.predicted == scored.labels
+    correct = predicted_classes(scored.probabilities) == scored.labels
     return expected_error(correct, confidences(raw), groups=scored.groups).record()
 
 

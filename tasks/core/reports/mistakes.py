@@ -51,13 +51,13 @@ def worst_mistakes(scored: Scored, tensors: TensorCache, count: int = MISTAKES) 
     """
     predicted = scored.predicted
     rows = np.flatnonzero(predicted != scored.labels)
-    confidence = scored.probabilities[rows].max(axis=1)
+    confidence = scored.confidence[rows]
     mistakes = [
         {
             "row": int(row),
             "label": int(scored.labels[row]),
             "challenger": int(predicted[row]),
-            "challenger_probability": float(scored.probabilities[row].max()),
+            "challenger_probability": float(scored.confidence[row]),
         }
         for row in rows[np.argsort(-confidence, kind="stable")][:count]
     ]

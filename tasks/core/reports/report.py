@@ -17,7 +17,10 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.results")
 
-PARTS = ("report.html.j2", "error_budget.html.j2", "report.css", "activation_maps.html.j2")
+PARTS = (
+    *("report.html.j2", "error_budget.html.j2", "class_reading.html.j2", "activation_maps.html.j2"),
+    "report.css",
+)
 PAGE = "report.html"
 REVIEW = "review.html"
 SUMMARY = "summary.md"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.core.data.files.columns import GROUP
 from tasks.core.data.tensors.cache import read_rows
-from tasks.core.evaluation import evaluate, scores
+from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.metrics import classification
 from tasks.core.runs import tables
 from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
@@ -45,6 +45,7 @@ def append_run(
         parts = {
             "epochs": history(trained).assign(training=trained.digest),
             "classes": evaluate.read_classes(evaluation),
+            "operating_points": class_curves.read_points(evaluation),
             "predictions": predictions(evaluation, tensors).assign(version=row["version"]),
         }
         parts |= {} if candidates is None else {"candidates": candidates}
@@ -115,7 +116,7 @@ def _split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str)
             "class_name": names[scored.labels],
             "predicted_label": scored.predicted,
             "predicted_class_name": names[scored.predicted],
-            "probability": scored.probabilities.max(axis=1),
+            "probability": scored.confidence,
             "probabilities": list(np.asarray(scored.probabilities)),
             "loss": classification.log_losses(scored.labels, scored.probabilities),
             "margin": classification.margins(scored.labels, scored.probabilities),

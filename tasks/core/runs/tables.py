@@ -1,4 +1,4 @@
-"""The metrics tables: runs, epochs, classes, predictions, candidates, trials.
+"""The metrics tables: runs, epochs, classes, operating_points, predictions, candidates, trials.
 
 Each run writes one immutable parquet part:
 
@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tasks.core.errors import UsageError
-from tasks.core.runs import tables_v1
+from tasks.core.runs import operating_points, tables_v1
 from tasks.core.storage import atomic, lock, mirror
 from tasks.core.workspace import Workspace
 
@@ -107,7 +107,14 @@ SCHEMAS = {
         ("f1", pa.float64(), "0..1; null if neither"),
         ("f1_low", pa.float64(), "lower end of its 95 % interval (bootstrap)"),
         ("f1_high", pa.float64(), "upper end"),
+        ("roc_auc", pa.float64(), "of test: area under the ROC curve, against the rest, 0..1"),
+        ("roc_auc_low", pa.float64(), "lower end of its 95 % interval (DeLong)"),
+        ("roc_auc_high", pa.float64(), "upper end"),
+        ("average_precision", pa.float64(), "of test: area under the precision-recall curve, 0..1"),
+        ("average_precision_low", pa.float64(), "lower end of its 95 % interval (stratified bootstrap)"),
+        ("average_precision_high", pa.float64(), "upper end"),
     ),
+    "operating_points": _schema(_RUN, _EVALUATION, *operating_points.COLUMNS),
     "predictions": _schema(
         _RUN,
         _EVALUATION,

@@ -18,6 +18,7 @@ NOT_INGREDIENTS = (
         "registry",
         "runs",
         "config",
+        "decision_settings",
         "errors",
         "progress",
         "recipes",
