@@ -46,5 +46,7 @@ def task_progress(stage: str) -> Iterator[Progress]:
 
 
 def _create(stage: str, percent: float, note: str) -> UUID:
-    created = create_progress_artifact(percent, key=f"{stage}-progress", description=note or stage)
+    created = create_progress_artifact(
+        percent, key=f"{stage.replace('_', '-')}-progress", description=note or stage
+    )
     return cast(UUID, created)  # it returns a coroutine to async callers only

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import scores
-from tasks.core.metrics import calibration, classification
+from tasks.core.metrics import calibration, classification, detectable
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import EVALUATE
@@ -131,6 +131,8 @@ def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dic
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
+    outcomes = splits["test"].predicted == splits["test"].labels
+    record["test"]["detectable"] = detectable.of_outcomes(outcomes).record()
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
     class_tables = [
         classification.per_class(scored.labels, scored.predicted, tensors.classes).assign(split=split)

@@ -13,6 +13,7 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    FinalModel,
     ModelVersion,
     Profile,
     TensorCache,
@@ -71,6 +72,7 @@ def promote(
     budget: RegressionBudget | None = None,
     exported: Exports | None = None,
     profiled: Profile | None = None,
+    final: FinalModel | None = None,
 ) -> Decision:
     """Publish a model and decide whether it becomes champion.
 
@@ -87,6 +89,7 @@ def promote(
         budget: The losses that a promotion may cause; None means the defaults.
         exported: The model in other formats; the version includes the certified ones.
         profiled: The profile of the validation images, for drift detection; part of the version.
+        final: A model of all images, part of the version; the gate never scores it, since it has seen test.
 
     Returns:
         The decision. Its `champion_changed` is true if the model of another run became champion in the
@@ -103,7 +106,15 @@ def promote(
         **_backbone(trained),
     }
     version = registry.publish(
-        trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
+        trained,
+        evaluation,
+        dataset,
+        version_facts,
+        workspace,
+        who=who,
+        exported=exported,
+        profiled=profiled,
+        final=final,
     )
     champion = registry.champion(dataset, workspace)
     if champion is not None and champion.model_sha256 == trained.model_sha256:

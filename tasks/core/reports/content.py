@@ -14,7 +14,7 @@ from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issu
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
-from tasks.core.reports import leaks, mistakes, plots, recipes, thumbnails
+from tasks.core.reports import all_images, leaks, mistakes, plots, recipes, thumbnails
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 
@@ -41,6 +41,8 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": verdict(inputs),
         "metrics": metrics,
         "metric_names": metric_names(metrics["test"]),
+        "test_size": all_images.test_size_text(inputs),
+        "all_images": all_images.all_images(inputs),
         "cross_validated": recipes.cross_validated(inputs),
         "candidates": recipes.candidates(inputs),
         "backbone": inputs.trained.manifest["facts"].get("backbone"),

@@ -16,7 +16,7 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.results")
 
-PARTS = ("report.html.j2", "report.css")
+PARTS = ("report.html.j2", "cross_validation.html.j2", "report.css")
 PAGE = "report.html"
 SUMMARY = "summary.md"
 CLASSES = "classes.json"

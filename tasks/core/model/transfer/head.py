@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 FOLDS = 5
@@ -65,17 +65,18 @@ class _Scale:
         return np.asarray((features - self.mean) / np.float32(self.deviation), np.float32)
 
 
-def fit(features: Floats, labels: Labels, classes: int) -> Head:
+def fit(features: Floats, labels: Labels, classes: int, groups: NDArray[np.integer] | None = None) -> Head:
     """Fit a linear classifier whose strength is chosen by cross-validation.
 
     Args:
         features: float32 (N, D).
         labels: int32 (N,), 0..classes-1.
         classes: Number of classes.
+        groups: Integers (N,); images of one group are in one fold. None if each image is alone.
     """
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer images than folds, and of iterations
-        strength, held_out = _choose(features, labels, classes)
+        strength, held_out = _choose(features, labels, classes, groups)
         scale = _Scale.of(features)
         kernel, bias = _fitted(_model(strength, TOLERANCE), scale.apply(features), labels, classes)
     kernel = kernel / scale.deviation
@@ -83,15 +84,18 @@ def fit(features: Floats, labels: Labels, classes: int) -> Head:
     return Head(kernel.astype(np.float32), bias.astype(np.float32), strength, held_out)
 
 
-def _choose(features: Floats, labels: Labels, classes: int) -> tuple[float, Floats]:
+def _choose(
+    features: Floats, labels: Labels, classes: int, groups: NDArray[np.integer] | None
+) -> tuple[float, Floats]:
     """The strength with the lowest log loss on held-out images, and the logits of these."""
-    folds = min(FOLDS, int(np.bincount(labels).max()))
+    folds = min(FOLDS, int(np.bincount(labels).max()), len(labels) if groups is None else len(set(groups)))
     if folds < 2:
         return DEFAULT_STRENGTH, np.zeros((len(labels), classes), np.float32)
     logits = np.zeros((len(STRENGTHS), len(labels), classes), np.float32)
     # Not shuffled: rows are in an order that is random with respect to class, and exact copies are adjacent,
     # so that they are in one fold.
-    for train, held_out in StratifiedKFold(folds).split(features, labels):
+    splitter = StratifiedKFold(folds) if groups is None else StratifiedGroupKFold(folds)
+    for train, held_out in splitter.split(features, labels, groups):
         scale = _Scale.of(features[train])
         seen, unseen = scale.apply(features[train]), scale.apply(features[held_out])
         model = _model(STRENGTHS[0], CHOICE_TOLERANCE)
