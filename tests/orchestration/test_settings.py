@@ -109,3 +109,13 @@ def test_tri_state_flags_are_those_without_a_default() -> None:
         if parameter.annotation == (bool | None)
     }
     assert flags == set(TRI_STATE)
+
+
+def test_cross_validate_takes_no_single_fold() -> None:
+    with pytest.raises(UsageError, match="one fold leaves no images"):
+        TrainRunSettings.of({"cross_validate": 1})
+    with pytest.raises(UsageError, match=r"cross_validate must lie in 0\.\.20"):
+        TrainRunSettings.of({"cross_validate": 21})
+    assert TrainRunSettings.of({}).cross_validate is None
+    assert TrainRunSettings.of({"cross_validate": 0}).cross_validate == 0
+    assert SweepSettings.of({}).cross_validate == 0

@@ -15,7 +15,7 @@ def test_size_text(inputs: ReportInputs) -> dict[str, str]:
     found = test_size.read(inputs.evaluation, inputs.decision.evidence)
     basis = detectable.basis(found)
     return {
-        "sentence": f"What the test set can tell: {detectable.sentence(found)}",
+        "sentence": f"The test set has {detectable.sentence(found)}",
         "basis": f"McNemar’s exact test at 5 %, for {basis}.",
     }
 
