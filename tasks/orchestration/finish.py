@@ -19,7 +19,7 @@ from tasks.core.model.selection.leaderboard import read_leaderboard
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
 from tasks.core.operations.run_lock import DatasetBusy
 from tasks.core.progress import duration
-from tasks.core.registry import registry
+from tasks.core.registry import final_models
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 from tasks.core.runs.unchanged import UnchangedRun
@@ -175,15 +175,12 @@ def _all_images(run: Run, inputs: ReportInputs) -> dict[str, str]:
     validated, final = inputs.cross_validation, inputs.final_model
     if validated is None or final is None:
         return {}
-    version = registry.resolve(inputs.tensors.dataset, inputs.decision.version, run.workspace)
-    published = version.manifest["facts"].get(registry.ALL_IMAGES) or {}
-    is_published = published.get("model_sha256") == final.model_sha256
-    folder = version.directory / registry.ALL_IMAGES if is_published else final.directory
+    path = final_models.file_of(final, inputs.tensors.dataset, inputs.decision.version, run.workspace)
     interval = f"95 % interval {validated.low * 100:.2f} to {validated.high * 100:.2f}"
     return {
         "all images": f"{validated.accuracy * 100:.2f} % ({interval}) of {validated.images:,} images,"
         f" cross-validated ({validated.recipe}, {validated.folds} folds)",
-        "final model": f"{folder / registry.MODEL}: {final}",
+        "final model": f"{path}: {final}",
     }
 
 

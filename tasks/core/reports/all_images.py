@@ -7,7 +7,9 @@ import pandas as pd
 from tasks.core.evaluation import test_size
 from tasks.core.metrics import detectable
 from tasks.core.model.selection.leaderboard import read_leaderboard
+from tasks.core.registry import final_models
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.workspace import Workspace
 
 
 def test_size_text(inputs: ReportInputs) -> dict[str, str]:
@@ -36,4 +38,14 @@ def all_images(inputs: ReportInputs) -> dict[str, Any] | None:
         "notes": validated.notes,
         "rows": plain.to_dict("records"),
         "final": final,
+        "file": file_of(inputs),
     }
+
+
+def file_of(inputs: ReportInputs) -> str:
+    """The file of the model of all images, relative to the workspace; empty without one."""
+    final, workspace = inputs.final_model, Workspace.active()
+    if final is None:
+        return ""
+    path = final_models.file_of(final, inputs.tensors.dataset, inputs.decision.version, workspace)
+    return workspace.relative(path)
