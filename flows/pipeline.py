@@ -77,6 +77,7 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     if unchanged := run.unchanged(raw):
         return finish.finish_unchanged(run, raw, unchanged)
     tensors, audited = prepare_data(run, settings, raw)
+    cross_validate_stage.check_images(settings.cross_validate, tensors, audited)
     settings, features, by_features, selected = choose_recipe(run, settings, raw, tensors, audited)
     training = with_time_limit(train, settings.control.time_limit)
     trained = run.execute(training, tensors, settings.train, by_features or audited, features, raw)

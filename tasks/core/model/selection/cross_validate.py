@@ -55,6 +55,16 @@ def check(folds: int | None) -> None:
         raise UsageError("a cluster trains one model, not one a fold", todo="leave out --cross-validate")
 
 
+def check_images(asked: int | None, tensors: TensorCache, audit: Audit) -> None:
+    """Refuse more folds than the images allow, before anything is trained.
+
+    Raises:
+        UsageError: A class has fewer images than there are folds, or there are fewer groups.
+    """
+    if asked:
+        assignment.check(images_module.read(tensors, audit), asked, tensors.classes)
+
+
 def folds_for(asked: int | None, recipe: RecipeName, tensors: TensorCache, audit: Audit) -> int | None:
     """How many folds a run has; None for no cross-validation.
 
@@ -70,7 +80,7 @@ def folds_for(asked: int | None, recipe: RecipeName, tensors: TensorCache, audit
     if asked == 0:
         return None
     if asked is not None:
-        assignment.check(images_module.read(tensors, audit), asked, tensors.classes)
+        check_images(asked, tensors, audit)
         return asked
     if recipe is not RecipeName.probe or tensors.test >= assignment.FEW_TEST_IMAGES:
         return None
