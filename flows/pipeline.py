@@ -1,8 +1,8 @@
 """The whole chain of stages, and what the training and sweep flows share.
 
 `train_pipeline` is a training run: download, normalize, audit, embed, feature_audit, select, train, evaluate,
-cross_predict, label_issues, profile, saliency, export, promote, report. A stage is called by `run.execute`,
-which reuses its output where nothing that decides it has changed.
+cross_predict, cross_validate, train_on_all, label_issues, profile, saliency, export, promote, report. A stage
+is called by `run.execute`, which reuses its output where nothing that decides it has changed.
 """
 
 from collections.abc import Callable
@@ -23,17 +23,20 @@ from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
 from tasks.core.model.selection import candidates
+from tasks.core.model.selection import cross_validate as cross_validate_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.core.operations import run_lock
 from tasks.core.operations.run_lock import RunOwner
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage.handles import (
     Audit,
+    CrossValidation,
     Decision,
     Evaluation,
     Exports,
     FeatureAudit,
     Features,
+    FinalModel,
     Profile,
     RawDataset,
     Selection,
@@ -41,6 +44,7 @@ from tasks.core.stage.handles import (
     TrainedModel,
 )
 from tasks.cross_predict import cross_predict
+from tasks.cross_validate import cross_validate
 from tasks.download import download
 from tasks.embed import embed
 from tasks.evaluate import evaluate
@@ -60,6 +64,7 @@ from tasks.report import report
 from tasks.saliency import saliency
 from tasks.select import select
 from tasks.train import train
+from tasks.train_on_all import train_on_all
 
 T = TypeVar("T")
 FOLDS = 5  # of cross-validated predictions from features
@@ -77,6 +82,7 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     if not settings.decision.cost_file and (unchanged := run.unchanged(raw)):
         return finish.finish_unchanged(run, raw, unchanged)
     tensors, audited = prepare_data(run, settings, raw)
+    cross_validate_stage.check_images(settings.cross_validate, tensors, audited)
     settings, features, by_features, selected = choose_recipe(run, settings, raw, tensors, audited)
     training = with_time_limit(train, settings.control.time_limit)
     trained = run.execute(training, tensors, settings.train, by_features or audited, features, raw)
@@ -132,13 +138,16 @@ def evaluate_and_promote(
     crossed = None
     if folds or of_backbone:  # features give cross-validated predictions for nothing
         crossed = run.execute(cross_predict, tensors, settings.train, folds or FOLDS, of_backbone)
+    validated, final = score_all_images(
+        run, settings, raw, tensors, by_features or audited, features, selected
+    )
     issues = run.execute(label_issues, evaluation, tensors, crossed)
     profiled = run.execute(profile, trained, tensors, raw, of_probe)
     maps = run.execute(saliency, trained, tensors, raw)
     any_size = settings.publish.export_input is ExportInput.any_size
     exported = run.execute(export, trained, tensors, formats, raw, any_size) if formats else None
     decided = promote_against_champion(
-        run, settings, trained, evaluation, raw, tensors, request, exported, profiled
+        *(run, settings, trained, evaluation, raw, tensors, request, exported, profiled, validated, final)
     )
     inputs = ReportInputs(
         *(raw, tensors, audited, trained, evaluation, decided, run.facts(), exported, issues),
@@ -146,8 +155,32 @@ def evaluate_and_promote(
         selected=selected,
         feature_audit=by_features,
         saliency=maps,
+        cross_validation=validated,
+        final_model=final,
     )
     return finish.finish(run, inputs, run.execute(report, inputs))
+
+
+def score_all_images(
+    run: Run,
+    settings: RunSettings,
+    raw: RawDataset,
+    tensors: TensorCache,
+    audited: Audit,
+    features: Features | None,
+    selected: Selection | None,
+) -> tuple[CrossValidation | None, FinalModel | None]:
+    """Cross-validated scores and a model of all images, where they are asked for or the test set is small."""
+    asked, recipe = settings.cross_validate, settings.train.recipe
+    folds = cross_validate_stage.folds_for(asked, recipe, tensors, audited)
+    if folds is None:
+        return None, None
+    scored, chosen_before = cross_validate_stage.recipes_to_score(asked, recipe, selected)
+    validated = run.execute(
+        cross_validate, tensors, settings.train, scored, folds, audited, features, raw, chosen_before
+    )
+    chosen = replace(settings.train, recipe=RecipeName(validated.final_recipe))
+    return validated, run.execute(train_on_all, tensors, chosen, audited, features, raw)
 
 
 def promote_against_champion(
@@ -160,16 +193,19 @@ def promote_against_champion(
     request: DecisionRequest,
     exported: Exports | None,
     profiled: Profile,
+    validated: CrossValidation | None = None,
+    final: FinalModel | None = None,
 ) -> Decision:
     """Publish the model and compare it with the champion; again if another machine changed the champion."""
     policy = settings.publish.promote
+    facts = run.facts() | ({"cross_validated": validated.facts()} if validated else {})
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
         rescored = (
             run.execute(evaluate, champion, tensors, raw, request, role="champion") if champion else None
         )
         decided = run.execute(
-            promote, trained, evaluation, rescored, tensors, policy, run.facts(), exported, profiled
+            promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled, final
         )
         if not decided.champion_changed:
             break
@@ -201,6 +237,7 @@ def validate(settings: RunSettings) -> None:
     if settings.train.weights:
         weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
     cross_predict_stage.check_folds(settings.folds)
+    cross_validate_stage.check(settings.cross_validate)
 
 
 def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T | State[None]:

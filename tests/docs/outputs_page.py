@@ -89,6 +89,17 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "selections/<digest>/": ("the comparison of recipes", {"candidates.parquet": "see below"}),
+    "cross_validations/<digest>/": (
+        "scores over all images",
+        {
+            "leaderboard.parquet": "one row per recipe, see below",
+            "predictions.parquet": "one row per image and recipe: its fold, its probabilities",
+        },
+    ),
+    "final_models/<digest>/": (
+        "the model of all images, test images too",
+        {"model.keras": "uint8 images in, calibrated probabilities out; it has no test score"},
+    ),
     "label_issues/<digest>/": (
         "labels in doubt",
         {"label_issues.parquet": "see below", "label_issues.csv": "the form for --corrections"},
@@ -119,6 +130,7 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
             "labels.txt": "class names, one a line, in the order of the labels",
             "model_card.md": "data, recipe, metrics, limits",
             "profile/, exports/": "as above",
+            "all_images/": "model.keras of all images, with --cross-validate or few photos",
         },
     ),
     "models/<dataset>/": (
@@ -209,6 +221,7 @@ TABLES = {
     "operating_points": "One row per class and decision: rates of the class against the rest on test.",
     "predictions": "One row per image of val and test.",
     "candidates": "One row per recipe that `--recipe auto` compared or left out.",
+    "leaderboard": "One row per recipe that was cross-validated over all images, and one for their choice.",
     "trials": "One row per trial of a sweep.",
 }
 OUTPUTS = """\

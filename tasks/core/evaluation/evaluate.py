@@ -15,7 +15,7 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import class_curves, decision, scores
 from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
-from tasks.core.metrics import calibration, classification
+from tasks.core.metrics import calibration, classification, detectable
 from tasks.core.metrics.operating_point import OperatingPoint
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -173,6 +173,8 @@ def _write(
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
+    outcomes = splits["test"].predicted == splits["test"].labels
+    record["test"]["detectable"] = detectable.of_outcomes(outcomes, splits["test"].groups).record()
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
     class_tables = [
         classification.per_class(scored.labels, scored.predicted, classes, scored.groups).assign(split=split)

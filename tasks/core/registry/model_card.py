@@ -81,6 +81,7 @@ def _details(facts: Mapping[str, Any]) -> str:
         if "temperature" in facts
         else "",
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
+        "All images": _all_images(facts) if facts.get("all_images") else "",
         "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
         "Parameters": _pairs(facts.get("parameters", {})),
@@ -96,6 +97,21 @@ def _backbone(backbone: Mapping[str, str]) -> str:
     return (
         f"{backbone['source']}. {backbone['changes']} Licence of the weights: {backbone['licence']}; see "
         "`NOTICE.txt`"
+    )
+
+
+def _all_images(facts: Mapping[str, Any]) -> str:
+    final, score = facts["all_images"], facts.get("cross_validated")
+    text = (
+        f"`all_images/model.keras` ({final['recipe']}) was trained on {final['images']:,} images, those of"
+        " the test set too: the metrics below are those of `model.keras`, not of this file"
+    )
+    if not score:
+        return text
+    interval = f"{_figure(score['low'])} to {_figure(score['high'])}"
+    return (
+        f"{text}. Accuracy of its recipe by cross-validation in {score['folds']} folds:"
+        f" {_figure(score['accuracy'])} ({interval}) of {score['images']:,} images"
     )
 
 

@@ -15,6 +15,7 @@ from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    FinalModel,
     ModelVersion,
     Profile,
     TensorCache,
@@ -64,6 +65,7 @@ def promote(
     budget: RegressionBudget | None = None,
     exported: Exports | None = None,
     profiled: Profile | None = None,
+    final: FinalModel | None = None,
 ) -> Decision:
     """Publish a model and decide whether it becomes champion.
 
@@ -80,6 +82,7 @@ def promote(
         budget: The losses that a promotion may cause; None means the defaults.
         exported: The model in other formats; the version includes the certified ones.
         profiled: The profile of the validation images, for drift detection; part of the version.
+        final: A model of all images, part of the version; the gate never scores it, since it has seen test.
 
     Returns:
         The decision. Its `champion_changed` is true if the model of another run became champion in the
@@ -97,7 +100,15 @@ def promote(
         **point_of_version.facts(evaluation),
     }
     version = registry.publish(
-        trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
+        trained,
+        evaluation,
+        dataset,
+        version_facts,
+        workspace,
+        who=who,
+        exported=exported,
+        profiled=profiled,
+        final=final,
     )
     champion = registry.champion(dataset, workspace)
     if champion is not None and point_of_version.is_other(version, champion):

@@ -12,13 +12,13 @@ from typing import Any
 from tasks.core.errors import RegistryError
 from tasks.core.evaluation import point_of_version
 from tasks.core.registry import commits, layout, log
-from tasks.core.registry.version_files import CARD, EXPORTS, MODEL, PROFILE, write_version
-from tasks.core.stage.handles import Evaluation, Exports, ModelVersion, Profile, TrainedModel
+from tasks.core.registry.version_files import ALL_IMAGES, CARD, EXPORTS, MODEL, PROFILE, write_version
+from tasks.core.stage.handles import Evaluation, Exports, FinalModel, ModelVersion, Profile, TrainedModel
 from tasks.core.stage.publish import ensure_local
 from tasks.core.storage import manifests, mirror
 from tasks.core.workspace import Workspace
 
-__all__ = ["CARD", "EXPORTS", "MODEL", "PROFILE"]
+__all__ = ["ALL_IMAGES", "CARD", "EXPORTS", "MODEL", "PROFILE"]
 CHAMPION = "champion"
 PREVIOUS = "previous"
 ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
@@ -35,6 +35,7 @@ def publish(
     who: str = "",
     exported: Exports | None = None,
     profiled: Profile | None = None,
+    final: FinalModel | None = None,
 ) -> ModelVersion:
     """Publish a trained model as a new version.
 
@@ -50,6 +51,7 @@ def publish(
         who: The user, for the registry log.
         exported: The model in other formats, copied into the version's folder `exports`.
         profiled: The profile of the validation images, copied into the version's folder `profile`.
+        final: A model of all images, copied into the version's folder `all_images`.
 
     Returns:
         The new version, or the existing one.
@@ -76,12 +78,13 @@ def publish(
             "who": who,
             "exports": list(exported.passed) if exported else [],
             "profile": {"split": profiled.split, "images": profiled.images} if profiled else None,
+            ALL_IMAGES: final and final.facts(),
         }
         write_version(
             directory / name,
             trained,
             evaluation,
-            {EXPORTS: exported, PROFILE: profiled},
+            {EXPORTS: exported, PROFILE: profiled, ALL_IMAGES: final},
             version_facts,
             workspace,
         )

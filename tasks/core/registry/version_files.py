@@ -8,7 +8,7 @@ from typing import Any
 from tasks.core.evaluation.scores import read_calibration, read_metrics
 from tasks.core.model.export.description import LABELS, labels_text
 from tasks.core.registry import commits, model_card
-from tasks.core.stage.handles import Evaluation, Exports, Profile, TrainedModel
+from tasks.core.stage.handles import Evaluation, Exports, FinalModel, Profile, TrainedModel
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.publish import Stopwatch
 from tasks.core.storage import atomic, manifests, mirror
@@ -19,13 +19,14 @@ CARD = "model_card.md"
 NOTICES = ("NOTICE.txt", "LICENSE-backbone.txt")  # of a backbone's weights
 EXPORTS = "exports"
 PROFILE = "profile"
+ALL_IMAGES = "all_images"
 
 
 def write_version(
     final: Path,
     trained: TrainedModel,
     evaluation: Evaluation,
-    folders: Mapping[str, Exports | Profile | None],
+    folders: Mapping[str, Exports | Profile | FinalModel | None],
     facts: dict[str, Any],
     workspace: Workspace,
 ) -> None:
@@ -78,7 +79,7 @@ def write_version(
 
 
 def _copy_files(
-    staging: Path, trained: TrainedModel, folders: Mapping[str, Exports | Profile | None]
+    staging: Path, trained: TrainedModel, folders: Mapping[str, Exports | Profile | FinalModel | None]
 ) -> None:
     shutil.copyfile(trained.directory / MODEL, staging / MODEL)
     for name in NOTICES:

@@ -19,6 +19,7 @@ from tasks.core.progress import duration
 from tasks.core.registry import error_budget
 from tasks.core.reports import (
     activation_maps,
+    all_images,
     class_reading,
     leaks,
     mistakes,
@@ -52,6 +53,8 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": verdict(inputs),
         "metrics": metrics,
         "metric_names": metric_names(metrics["test"]),
+        "test_size": all_images.test_size_text(inputs),
+        "all_images": all_images.all_images(inputs),
         "cross_validated": recipes.cross_validated(inputs),
         "candidates": recipes.candidates(inputs),
         "backbone": inputs.trained.manifest["facts"].get("backbone"),

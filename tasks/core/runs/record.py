@@ -25,6 +25,7 @@ def append_run(
     evaluation: Evaluation,
     workspace: Workspace,
     candidates: pd.DataFrame | None = None,
+    leaderboard: pd.DataFrame | None = None,
 ) -> None:
     """Write a run's row of `runs`, and its parts of the other tables if no earlier run has written them.
 
@@ -38,8 +39,12 @@ def append_run(
         evaluation: The model's evaluation.
         workspace: The workspace with the metrics tables.
         candidates: Columns of `candidates`, of the comparison of recipes; None if the recipe was given.
+        leaderboard: Columns of `leaderboard`, of the cross-validation; None if there was none.
     """
     run_id, dataset = row["run_id"], tensors.dataset
+    if leaderboard is not None and not _is_recorded(leaderboard, dataset, workspace):
+        frame = leaderboard.assign(evaluation=evaluation.digest)
+        tables.append("leaderboard", dataset, run_id, frame, workspace)
     recorded = tables.read("runs", workspace, dataset)["evaluation"]
     if evaluation.digest not in set(recorded):
         parts = {
@@ -52,6 +57,11 @@ def append_run(
         for table, frame in parts.items():
             tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
     tables.append("runs", dataset, run_id, _runs_row(row, tensors, trained, evaluation), workspace)
+
+
+def _is_recorded(leaderboard: pd.DataFrame, dataset: str, workspace: Workspace) -> bool:
+    recorded = tables.read("leaderboard", workspace, dataset)["cross_validation"]
+    return bool(leaderboard["cross_validation"].isin(recorded).all())
 
 
 def append_trials(

@@ -1,4 +1,4 @@
-"""The metrics tables: runs, epochs, classes, operating_points, predictions, candidates, trials.
+"""The metrics tables: runs, epochs, classes, operating_points, predictions, candidates, leaderboard, trials.
 
 Each run writes one immutable parquet part:
 
@@ -55,6 +55,16 @@ SCHEMAS = {
         ("test_accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
         ("test_macro_f1", pa.float64(), "test macro-F1, 0..1"),
         ("test_log_loss", pa.float64(), "test log loss, nats"),
+        (
+            "detectable_difference",
+            pa.float64(),
+            "difference that the test finds in 80 % of cases; null: none",
+        ),
+        ("cross_validated_recipe", pa.string(), '"auto" if chosen inside the folds; null without'),
+        ("cross_validated_accuracy", pa.float64(), "accuracy over all images by cross-validation, 0..1"),
+        ("cross_validated_low", pa.float64(), "lower end of its 95 % interval (Wilson, of groups if any)"),
+        ("cross_validated_high", pa.float64(), "upper end of its 95 % interval"),
+        ("cross_validated_images", pa.int64(), "number of these images: train, val and test"),
         ("version", pa.string(), "version of the model"),
         ("champion", pa.string(), "version of the champion after the run"),
         ("promoted", pa.bool_(), "whether the run's model became champion"),
@@ -148,6 +158,23 @@ SCHEMAS = {
         ("cpu_seconds", pa.float64(), "CPU time of the comparison, seconds"),
         ("wall_seconds", pa.float64(), "wall time of the comparison, seconds"),
         ("chosen", pa.bool_(), "whether it was trained on all train images and evaluated"),
+    ),
+    "leaderboard": _schema(
+        _RUN,
+        _EVALUATION,
+        ("cross_validation", pa.string(), "digest of the cross-validation"),
+        ("recipe", pa.string(), 'name of the recipe; "auto": chosen in each fold by the other folds'),
+        ("accuracy", pa.float64(), "accuracy over all images, each by a model that has not seen it, 0..1"),
+        ("low", pa.float64(), "lower end of its 95 % interval (Wilson, of groups if any)"),
+        ("high", pa.float64(), "upper end of its 95 % interval"),
+        ("log_loss", pa.float64(), "log loss over all images, nats"),
+        ("images", pa.int64(), "number of images: train, val and test"),
+        ("groups", pa.int64(), "number of groups of images; an image alone is one"),
+        ("folds", pa.int64(), "number of folds"),
+        ("folds_chosen", pa.int64(), "folds in which the others choose the recipe; null for a single one"),
+        ("cpu_seconds", pa.float64(), "CPU time of all its folds, seconds"),
+        ("wall_seconds", pa.float64(), "wall time of all its folds, seconds"),
+        ("scored", pa.bool_(), "whether the row is the run's cross_validated_accuracy"),
     ),
     "trials": _schema(
         _RUN,

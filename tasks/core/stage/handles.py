@@ -148,6 +148,43 @@ class Selection(Handle):
 
 
 @dataclass(frozen=True)
+class CrossValidation(Handle):
+    """Scores over all images, each predicted by a model that has not seen it.
+
+    `leaderboard.parquet` has each recipe, `predictions.parquet` each image.
+
+    Args:
+        recipe: The recipe that was scored; "auto" if it was chosen anew in each fold.
+        accuracy: 0..1.
+        low, high: 95 % interval of the accuracy; groups count as groups.
+        images: Number of images.
+        groups: Number of groups of images that belong together; an image alone is one.
+        folds: Number of folds.
+        final_recipe: The recipe that all images choose: that of the model of all images.
+        notes: What limits the score, a sentence each.
+    """
+
+    recipe: str
+    accuracy: float
+    low: float
+    high: float
+    images: int
+    groups: int
+    folds: int
+    final_recipe: str
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """What a version says of it; JSON values."""
+        names = ("recipe", "accuracy", "low", "high", "images", "groups", "folds", "digest")
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        interval = f"{self.low * 100:.1f} to {self.high * 100:.1f}"
+        return f"{self.recipe}: {self.accuracy:.1%} ({interval}) of all {self.images:,} images"
+
+
+@dataclass(frozen=True)
 class Model(Handle):
     """A directory with `model.keras`.
 
@@ -201,6 +238,34 @@ class TrainedModel(Model):
         replicas = f" on {self.replicas} replicas" if self.replicas > 1 else ""
         device = f" on {self.device}" if self.device != "CPU" else ""
         return f"{self.recipe}{epochs}{replicas}{device}, val accuracy {self.val_accuracy:.2%}{resumed}"
+
+
+@dataclass(frozen=True)
+class FinalModel(Model):
+    """A model of all images, those of the test set too. No test score is true of it, and no gate compares it.
+
+    Args:
+        recipe: The name of the recipe.
+        trained: Number of images that it was trained on.
+        held_back: Number of images that decided when to stop and the temperature.
+    """
+
+    recipe: str
+    trained: int
+    held_back: int
+
+    def facts(self) -> dict[str, Any]:
+        """What a version says of it; JSON values."""
+        return {
+            "model_sha256": self.model_sha256,
+            "recipe": self.recipe,
+            "trained_on": "all",
+            "images": self.trained,
+        }
+
+    def __str__(self) -> str:
+        held_back = f", {self.held_back:,} others decided when to stop" if self.held_back else ""
+        return f"{self.recipe}, trained on {self.trained:,} images, test images too{held_back}"
 
 
 @dataclass(frozen=True)

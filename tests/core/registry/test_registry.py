@@ -1,11 +1,14 @@
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import FormatError, RegistryError, UsageError
-from tasks.core.registry import decisions, layout, registry, retention
+from tasks.core.registry import decisions, final_models, layout, registry, retention
 from tasks.core.registry.log import append, read
-from tasks.core.stage.handles import ModelVersion
+from tasks.core.stage.handles import FinalModel, ModelVersion
+from tasks.core.stage.stages import TRAIN_ON_ALL
 
 
 def publish(fake, name: str) -> ModelVersion:
@@ -217,3 +220,30 @@ def test_datasets_lists_datasets_with_versions(fake) -> None:
     assert registry.datasets(fake.workspace) == []
     publish(fake, "one")
     assert registry.datasets(fake.workspace) == ["animals"]
+
+
+def final_of(fake, name: str) -> FinalModel:
+    """A model of all images whose file has the text `name`."""
+
+    def write(staging: Path) -> dict[str, object]:
+        (staging / "model.keras").write_text(name)
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        return {"model_sha256": sha256, "recipe": "probe", "trained": 9, "held_back": 0, "trained_on": "all"}
+
+    return TRAIN_ON_ALL.output(TRAIN_ON_ALL.ingredients({}, {"name": name}), fake.workspace, write)
+
+
+def test_model_of_all_images_lies_beside_the_version(fake, workspace) -> None:
+    """A version never changes: the model of a later run stays in the stage's folder."""
+    first, later = final_of(fake, "first"), final_of(fake, "later")
+    trained, evaluation = fake.trained("one"), fake.evaluation("one", 2.0)
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+    version = registry.publish(trained, evaluation, "animals", facts, workspace, final=first)
+    assert (version.directory / "all_images" / "model.keras").read_text() == "first"
+    record = version.manifest["facts"]["all_images"]
+    assert (record["trained_on"], record["images"]) == ("all", 9)
+    assert version.model_sha256 == trained.model_sha256 != record["model_sha256"]
+    again = registry.publish(trained, evaluation, "animals", facts, workspace, final=later)
+    assert again == version
+    places = [final_models.file_of(each, "animals", version.version, workspace) for each in (first, later)]
+    assert places == [version.directory / "all_images" / "model.keras", later.directory / "model.keras"]

@@ -235,8 +235,21 @@ def test_report_shows_every_metric_of_the_evaluation(fake) -> None:
     report_inputs = inputs(fake)
     metrics = scores.read_metrics(report_inputs.evaluation)["test"]
     names = content.content(report_inputs)["metric_names"]
-    assert list(names) == [key for key in metrics if key != "images"]
+    assert list(names) == [key for key in metrics if key not in ("images", "detectable")]
     assert set(names) == set(content.METRIC_NAMES)
+
+
+def test_report_says_what_the_test_images_can_tell(fake) -> None:
+    """First by the assumption of independent mistakes, then by how often the two compared models disagree."""
+    first = inputs(fake)
+    text = re.sub(r"\s+", " ", html(fake, first))
+    assert "The test set has 400 images: between two models, a difference below" in text
+    assert "whose mistakes are independent" in text
+    second = inputs(fake, "two", 3.0, champion=first.evaluation)
+    text = re.sub(r"\s+", " ", html(fake, second))
+    paired = second.decision.evidence["paired"]
+    share = (paired["challenger"] + paired["champion"]) / 400
+    assert f"the two models that were compared: they disagree on {share * 100:.0f} % of the images" in text
 
 
 def test_command_is_quoted_for_the_shell() -> None:
