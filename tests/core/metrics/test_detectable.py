@@ -36,7 +36,7 @@ def test_more_images_tell_smaller_differences_and_groups_tell_larger_ones() -> N
     assert few.most > many.most > many.half
     grouped = detectable.of_outcomes(np.repeat(correct[:40], 10), np.arange(400) // 10)
     assert grouped.independent < 41
-    assert grouped.most > few.most * 0.99
+    assert grouped.most > few.most * 0.95  # as 40 images: another rule of succession
     assert "tell as much as" in detectable.sentence(grouped)
 
 
