@@ -15,6 +15,7 @@ PlumblineError
 │   └── InterruptedTraining   a training that was told to stop
 ├── ServerError               Prefect's temporary server does not start
 ├── FormatError               a file that is incomplete or has an unknown format
+│   └── DamagedOutputError    a stage's output whose bytes have changed; it can be built again
 └── RegistryError             a model that is missing, damaged or refused
 """
 
@@ -101,6 +102,10 @@ class ServerError(PlumblineError):
 
 class FormatError(PlumblineError):
     """A file of an unknown format version, or an incomplete file or directory."""
+
+
+class DamagedOutputError(FormatError):
+    """A stage's output whose bytes have changed since it was written; the next run builds it again."""
 
 
 class RegistryError(PlumblineError):

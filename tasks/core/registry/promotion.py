@@ -1,5 +1,7 @@
 """Promotion: publishes a trained model, compares it with the champion, and may make it the champion."""
 
+import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +20,10 @@ from tasks.core.stage.handles import (
     TensorCache,
     TrainedModel,
 )
+from tasks.core.storage import verification
 from tasks.core.workspace import Workspace
+
+log = logging.getLogger("plumbline.registry")
 
 
 def champion_to_compare(
@@ -33,13 +38,13 @@ def champion_to_compare(
         workspace: The workspace with the registry.
 
     Returns:
-        None if there is no champion, if the challenger is the champion, or if the champion has other classes.
-        `promote` then gives the reason in its verdict. A champion that takes images of another size or fit is
+        None if there is no champion, if the challenger is the champion, or if the champion is damaged or has
+        other classes. `promote` then gives the reason in its verdict. A champion that takes images of another size or fit is
         scored on the same images, decoded as it takes them.
 
-    Raises:
-        RegistryError: The champion's files are damaged.
     """
+    if registry.champion_problem(dataset, workspace):
+        return None
     champion = registry.champion(dataset, workspace)
     if (
         champion is None
@@ -105,12 +110,15 @@ def promote(
     version = registry.publish(
         trained, evaluation, dataset, version_facts, workspace, who=who, exported=exported, profiled=profiled
     )
+    if problem := registry.champion_problem(dataset, workspace):
+        return _apply(_damaged(policy, problem, version), version, None, tensors, workspace, who)
     champion = registry.champion(dataset, workspace)
     if champion is not None and champion.model_sha256 == trained.model_sha256:
         verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
         return Decision(version.version, champion.version, False, verdict, evidence)
-    gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget)
+    with verification.required():
+        gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget)
     decision = _apply(gate_decision, version, champion, tensors, workspace, who)
     compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""
     return replace(
@@ -173,6 +181,21 @@ def _incomparable(policy: PromotePolicy, champion: ModelVersion, reason: str) ->
     )
 
 
+def _damaged(policy: PromotePolicy, problem: str, version: ModelVersion) -> GateDecision:
+    """The decision if the champion is damaged: nothing can be compared, and nobody loses it unasked."""
+    promoted = policy is PromotePolicy.always
+    command = shlex.join(["plumbline", "models", "promote", version.dataset, version.version])
+    outcome = "policy always, replaces it" if promoted else f"restore its files from a copy, or run `{command}`"
+    verdict = f"not compared, since champion {problem}: {outcome}"
+    log.warning("champion %s; %s is published: %s", problem, version.version, outcome)
+    evidence = {
+        "policy": str(policy),
+        "champion_version": problem.partition(" ")[0],
+        "not_compared": f"it {problem.partition(' ')[2]}",
+    }
+    return GateDecision(promoted, verdict, evidence)
+
+
 def _apply(
     gate_decision: GateDecision,
     version: ModelVersion,
@@ -181,7 +204,7 @@ def _apply(
     workspace: Workspace,
     who: str,
 ) -> Decision:
-    champion_version = champion.version if champion else ""
+    champion_version = champion.version if champion else gate_decision.evidence["champion_version"]
     promoted, verdict = gate_decision.promote, gate_decision.verdict
     if promoted:
         try:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import RegistryError
+from tasks.core.errors import FormatError, RegistryError
 from tasks.core.registry import commits, layout, log
 from tasks.core.registry.version_files import CARD, EXPORTS, MODEL, PROFILE, write_version
 from tasks.core.stage.handles import Evaluation, Exports, ModelVersion, Profile, TrainedModel
-from tasks.core.stage.publish import ensure_local
+from tasks.core.stage.publish import ensure_local, is_manifest_only
 from tasks.core.storage import manifests, mirror
 from tasks.core.workspace import Workspace
 
@@ -37,7 +37,7 @@ def publish(
 ) -> ModelVersion:
     """Publish a trained model as a new version.
 
-    A model that is published already keeps its version, without changes.
+    A model that is published already keeps its version, without changes, unless that version is damaged.
 
     Args:
         trained: The model; its `model.keras` is copied.
@@ -62,9 +62,8 @@ def publish(
     if profiled is not None:
         _same_model("profile", profiled.model_sha256, trained)
     with layout.locked_folder(dataset, workspace, create=True) as directory:
-        for name in layout.version_names(directory):
-            if manifests.read(directory / name)["facts"]["model_sha256"] == trained.model_sha256:
-                return _load(directory / name, workspace)
+        if published := _published(trained.model_sha256, directory, workspace):
+            return published
         name = layout.next_version_name(directory)
         version_facts = {
             **facts,
@@ -82,7 +81,7 @@ def publish(
             version_facts,
             workspace,
         )
-        log.append(directory / layout.LOG, log.record("publish", who, layout.LOGGED_BY_RUN, version=name))
+        layout.log_publication(directory, name, who, layout.LOGGED_BY_RUN)
     return _load(directory / name, workspace)
 
 
@@ -109,8 +108,7 @@ def resolve(dataset: str, name: str, workspace: Workspace) -> ModelVersion:
     """
     directory = layout.synced_folder(dataset, workspace)
     version = layout.find_version(dataset, name, directory)
-    problem = ensure_local(directory / version) or manifests.find_damage(directory / version, thorough=True)
-    if problem:
+    if problem := _problem(directory, version):
         raise RegistryError(
             f"{dataset} {version} is not what was published",
             found=problem,
@@ -125,6 +123,22 @@ def champion(dataset: str, workspace: Workspace) -> ModelVersion | None:
     if CHAMPION not in aliases(dataset, workspace):
         return None
     return resolve(dataset, CHAMPION, workspace)
+
+
+def champion_problem(dataset: str, workspace: Workspace, *, thorough: bool = True) -> str:
+    """How the champion's files differ from what was published, with its version; empty if they do not.
+
+    Args:
+        dataset: Name of the dataset.
+        workspace: The workspace with the registry.
+        thorough: Check every byte, and download the version from the store if only its manifest is here.
+    """
+    version = aliases(dataset, workspace).get(CHAMPION, "")
+    directory = layout.folder(dataset, workspace)
+    if not version or (not thorough and is_manifest_only(directory / version)):
+        return ""
+    problem = _problem(directory, version)
+    return f"{version} is damaged: {problem}" if problem else ""
 
 
 def aliases(dataset: str, workspace: Workspace) -> dict[str, str]:
@@ -248,6 +262,26 @@ def _folders(workspace: Workspace) -> set[str]:
     local = {path.name for path in workspace.models.glob("*") if path.is_dir()}
     remote = mirror.of_workspace(workspace)
     return local if remote is None else local | set(remote.store.folders(remote.name(workspace.models)))
+
+
+def _problem(directory: Path, version: str) -> str:
+    return (
+        ensure_local(directory / version)
+        or manifests.find_damage(directory / version, thorough=True)
+        or layout.manifest_problem(directory, version)
+    )
+
+
+def _published(model_sha256: str, directory: Path, workspace: Workspace) -> ModelVersion | None:
+    """The intact version of a model; a damaged one is left alone."""
+    for name in layout.version_names(directory):
+        try:
+            published = manifests.read(directory / name)["facts"]["model_sha256"]
+        except FormatError:
+            continue
+        if published == model_sha256 and not _problem(directory, name):
+            return _load(directory / name, workspace)
+    return None
 
 
 def _same_model(what: str, model_sha256: str, trained: TrainedModel) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from tasks.core.errors import FormatError
 from tasks.core.stage import publish
-from tasks.core.storage import manifests
+from tasks.core.storage import manifests, verification
 from tasks.core.workspace import Workspace
 
 
@@ -60,8 +60,16 @@ class Handle:
 
     @property
     def directory(self) -> Path:
-        """The absolute path of the directory in the active workspace."""
-        return Workspace.active().root / self.path
+        """The absolute path of the directory in the active workspace.
+
+        While a stage is built from it, its large files are verified first, once in a process.
+
+        Raises:
+            DamagedOutputError: A file has other bytes than when it was written.
+        """
+        directory = Workspace.active().root / self.path
+        verification.verify_if_required(directory)
+        return directory
 
     @property
     def manifest(self) -> dict[str, Any]:

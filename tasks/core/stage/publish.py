@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.stage.ingredients import Ingredients
-from tasks.core.storage import atomic, lock, manifests, mirror
+from tasks.core.storage import atomic, lock, manifests, mirror, verification
 
 
 def publish(
@@ -61,7 +61,7 @@ def lock_path(directory: Path) -> Path:
 def _build(directory: Path, ingredients: Ingredients, build: Callable[[Path], Mapping[str, Any]]) -> None:
     atomic.remove_leftovers(directory)
     with atomic.staging_directory(directory) as staging:
-        with Stopwatch() as stopwatch:
+        with Stopwatch() as stopwatch, verification.required():
             facts = dict(build(staging))
         manifests.write(staging, ingredients.record(), facts, stopwatch.cost)
         atomic.replace_directory(staging, directory)
