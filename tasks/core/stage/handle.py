@@ -6,6 +6,7 @@ again. In a workspace at an address, constructing a handle downloads missing fil
 """
 
 import inspect
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,18 +30,25 @@ class Handle:
         digest: The digest of its ingredients; it must be the one in its manifest.
 
     Raises:
-        FormatError: The directory is missing or damaged, or its manifest has another digest.
+        FormatError: The directory is missing or damaged, or its manifest has another digest or other facts.
     """
 
     path: str
     digest: str
 
     def __post_init__(self) -> None:
-        problem = publish.ensure_local(self.directory)
-        if not problem and self.manifest["digest"] != self.digest:
-            problem = f"{self.path} has digest {self.manifest['digest']}"
-        if problem:
+        if problem := publish.ensure_local(self.directory) or self._other_manifest():
             raise FormatError(f"{self.path} is not usable", expected=f"digest {self.digest}", found=problem)
+
+    def _other_manifest(self) -> str:
+        """How the manifest differs from this handle, such as one from a damaged result record of Prefect."""
+        manifest = self.manifest
+        if manifest["digest"] != self.digest:
+            return f"{self.path} has digest {manifest['digest']}"
+        fields = json.loads(json.dumps(self.as_dict()))
+        facts = manifest["facts"]
+        different = [name for name in fields if name in facts and fields[name] != facts[name]]
+        return f"the manifest has another {', '.join(different)}" if different else ""
 
     @classmethod
     def unchecked(cls, **values: Any) -> Self:
