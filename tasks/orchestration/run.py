@@ -20,6 +20,7 @@ from tasks.core.stage.handles import Handle, RawDataset
 from tasks.core.stage.stages import RefreshName
 from tasks.core.workspace import Workspace
 from tasks.display.console import log
+from tasks.orchestration.result_storage import HandleStorage
 
 Output = TypeVar("Output")
 
@@ -112,9 +113,9 @@ class Run:
             Exception: Whatever else the task raised.
         """
         refresh = self.refreshes(task.name)
-        stored = task.with_options(result_storage=self.workspace.results)
-        if refresh:
-            stored = stored.with_options(refresh_cache=True)
+        stored = task.with_options(refresh_cache=True) if refresh else task.with_options()
+        # Not by `with_options`: it takes only blocks that the server knows.
+        stored.result_storage = HandleStorage(basepath=str(self.workspace.results))
         keywords |= {"role": role} if role else {}
         began = time.perf_counter()
         call = cast(Callable[..., State[Output]], stored)

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from tasks.core.errors import FormatError
 from tasks.core.stage import publish
-from tasks.core.storage import manifests, verification
+        problem = names.refusal(self.path) and f"a path that {names.refusal(self.path)}"
+        if problem := problem or publish.ensure_local(self.directory) or self._other_manifest():
 from tasks.core.workspace import Workspace
 
 
@@ -37,7 +38,15 @@ class Handle:
     digest: str
 
     def __post_init__(self) -> None:
+<<<<<<< HEAD
         if problem := publish.ensure_local(self.directory) or self._other_manifest():
+=======
+        problem = names.refusal(self.path) and f"a path that {names.refusal(self.path)}"
+        problem = problem or publish.ensure_local(self.directory)
+        if not problem and self.manifest["digest"] != self.digest:
+            problem = f"{self.path} has digest {self.manifest['digest']}"
+        if problem:
+>>>>>>> main
             raise FormatError(f"{self.path} is not usable", expected=f"digest {self.digest}", found=problem)
 
     def _other_manifest(self) -> str:

@@ -1,0 +1,104 @@
+"""Records of results in a shared workspace: those of handles are read, and no other one is obeyed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.results import ResultRecord, ResultStore
+from prefect.serializers import JSONSerializer, PickleSerializer
+
+from tasks.core.errors import FormatError
+from tasks.core.stage import publish
+from tasks.core.stage.handles import Audit
+from tasks.core.stage.ingredients import Ingredients
+from tasks.core.workspace import Workspace
+from tasks.orchestration.result_storage import HandleStorage
+
+INGREDIENTS = Ingredients("audit", {"tensors": "abc"}, {})
+KEY = "audit-0123"
+
+
+class RunsWhenUnpickled:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def a_store(workspace: Workspace) -> ResultStore:
+    """Prefect's store of results in the workspace, as a new process has it."""
+    return ResultStore(
+        result_storage=HandleStorage(basepath=str(workspace.results)), serializer=JSONSerializer()
+    )
+
+
+def record(workspace: Workspace) -> dict[str, Any]:
+    """Write a good record as Prefect does, and return it."""
+    path = f"audits/{INGREDIENTS.digest}"
+    publish.publish(workspace.root / path, INGREDIENTS, lambda directory: {})
+    a_store(workspace).write(Audit(path, INGREDIENTS.digest, ()), KEY)
+    return dict(json.loads((workspace.results / KEY).read_bytes()))
+
+
+def rewrite(workspace: Workspace, content: dict[str, Any]) -> None:
+    (workspace.results / KEY).write_text(json.dumps(content))
+
+
+def test_record_of_a_handle_is_read(workspace: Workspace) -> None:
+    record(workspace)
+    assert a_store(workspace).read(KEY).result == Audit(
+        f"audits/{INGREDIENTS.digest}", INGREDIENTS.digest, ()
+    )
+
+
+def test_pickle_in_a_record_is_not_run(workspace: Workspace, tmp_path: Path) -> None:
+    mark, content = tmp_path / "mark", record(workspace)
+    content["metadata"]["serializer"] = PickleSerializer().model_dump()
+    pickled = PickleSerializer().dumps(RunsWhenUnpickled(mark))
+    rewrite(workspace, content | {"result": pickled.decode()})
+    with pytest.raises(FormatError, match="not one of Plumbline's"):
+        a_store(workspace).read(KEY)
+    assert not mark.exists()
+    ResultRecord.deserialize((workspace.results / KEY).read_bytes())
+    assert mark.exists()  # Prefect alone runs it
+
+
+@pytest.mark.parametrize(
+    "serializer",
+    [
+        {"type": "compressed/pickle"},
+        {"type": "json", "object_decoder": "os.system"},
+        {"type": "json", "jsonlib": "cloudpickle"},
+    ],
+)
+def test_other_serializers_are_refused(workspace: Workspace, serializer: dict[str, str]) -> None:
+    content = record(workspace)
+    content["metadata"]["serializer"] = serializer
+    rewrite(workspace, content)
+    with pytest.raises(FormatError, match="not one of Plumbline's"):
+        a_store(workspace).read(KEY)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"__class__": "subprocess.Popen", "data": ["true"]},
+        {"__exc_type__": "builtins.SystemExit", "message": "bye"},
+        {"__class__": "tasks.core.stage.handles.Audit", "data": {"path": {"__class__": "pathlib.Path"}}},
+        ["no handle"],
+    ],
+)
+def test_objects_that_are_no_handles_are_refused(workspace: Workspace, result: Any) -> None:
+    rewrite(workspace, record(workspace) | {"result": json.dumps(result)})
+    with pytest.raises(FormatError, match="not one of Plumbline's"):
+        a_store(workspace).read(KEY)
+
+
+def test_handle_of_a_folder_outside_of_the_workspace_is_refused(workspace: Workspace) -> None:
+    publish.publish(workspace.root.parent / "elsewhere", INGREDIENTS, lambda directory: {})
+    with pytest.raises(FormatError, match="is not usable"):
+        Audit("../elsewhere", INGREDIENTS.digest, ())
