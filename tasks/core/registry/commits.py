@@ -38,7 +38,9 @@ LOG = "log.jsonl"
 DECISIONS = "decisions"
 DECISION_LOG = "decisions.jsonl"
 FORMAT = 1
-UNSEALED = frozenset({"format", "number", "token", "aliases", "log", "lines", "evidence", "notes"})  # earlier ones
+UNSEALED = frozenset(
+    {"format", "number", "token", "aliases", "log", "lines", "evidence", "notes"}
+)  # earlier ones
 NUMBERED = re.compile(r"(\d{8})\.json")
 VERSION = re.compile(r"v\d{4,}")
 MAX_TRIES = 50  # each change of another machine can cause at most one conflict

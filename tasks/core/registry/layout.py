@@ -217,11 +217,13 @@ def _write(directory: Path, aliases: Mapping[str, str], change: Mapping[str, Any
 
 def _alias_state(directory: Path, entries: list[dict[str, Any]]) -> AliasState:
     path, logged = directory / ALIASES, log.aliases(entries)
-    content, problem = _read(path)
+    content, problem = read_aliases_file(path)
     changes = [entry for entry in entries if entry["action"] in log.ALIAS_ACTIONS]
     of_log = AliasState(logged, changes[-1] if changes else None)
     if content is None:
-        return of_log if not problem and not logged else replace(of_log, problem=problem or f"{path} is missing")
+        return (
+            of_log if not problem and not logged else replace(of_log, problem=problem or f"{path} is missing")
+        )
     change = content["change"]
     if content["aliases"] and not (directory / LOG).exists():
         raise log.damaged(directory / LOG, "it is missing")
@@ -232,7 +234,7 @@ def _alias_state(directory: Path, entries: list[dict[str, Any]]) -> AliasState:
     return replace(of_log, problem=f"{path} disagrees with {LOG}")
 
 
-def _read(path: Path) -> tuple[dict[str, Any] | None, str]:
+def read_aliases_file(path: Path) -> tuple[dict[str, Any] | None, str]:
     """The content of aliases.json, or None; and what is wrong with it."""
     try:
         content = json.loads(path.read_bytes())

@@ -130,7 +130,9 @@ def aliases(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     for entry in entries:
         action = entry["action"]
         if action in ("promote", "rollback"):
-            state |= {"champion": entry["version"]} | ({"previous": entry["before"]} if entry["before"] else {})
+            state |= {"champion": entry["version"]} | (
+                {"previous": entry["before"]} if entry["before"] else {}
+            )
         elif action == "alias":
             state |= {entry["alias"]: entry["version"]}
         elif action == "repair":

@@ -185,7 +185,9 @@ def _damaged(policy: PromotePolicy, problem: str, version: ModelVersion) -> Gate
     """The decision if the champion is damaged: nothing can be compared, and nobody loses it unasked."""
     promoted = policy is PromotePolicy.always
     command = shlex.join(["plumbline", "models", "promote", version.dataset, version.version])
-    outcome = "policy always, replaces it" if promoted else f"restore its files from a copy, or run `{command}`"
+    outcome = (
+        "policy always, replaces it" if promoted else f"restore its files from a copy, or run `{command}`"
+    )
     verdict = f"not compared, since champion {problem}: {outcome}"
     log.warning("champion %s; %s is published: %s", problem, version.version, outcome)
     evidence = {

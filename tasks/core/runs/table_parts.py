@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from tasks.core.data.files.parquet_part import is_damaged, is_readable
 from tasks.core.storage import atomic, checksum_list
 
 PARTS = "**/*.parquet"
@@ -38,19 +39,10 @@ def list_new(folder: Path, written: Iterable[Path] = ()) -> None:
     checksum_list.add(folder, sorted(new | set(written)))
 
 
-def is_readable(path: Path) -> bool:
-    """Whether all of a part can be read, with the checksums of its pages if it has some."""
-    try:
-        pq.read_table(path, partitioning=None, page_checksum_verification=True)
-    except (OSError, ValueError):  # pyarrow's errors are of these types
-        return False
-    return True
-
-
 def damaged(folder: Path, parts: Iterable[Path]) -> list[Path]:
     """The parts that are not what was written: by their checksums, or if they have none, by reading them."""
     listed = checksum_list.read(folder)
-    return [path for path in parts if (listed.differs(path) if listed.is_listed(path) else not is_readable(path))]
+    return [path for path in parts if is_damaged(path, listed)]
 
 
 def read(dataset: ds.Dataset, folder: Path, condition: ds.Expression | None) -> pa.Table:

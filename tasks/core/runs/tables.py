@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
 from tasks.core.runs import table_parts, tables_v1
 from tasks.core.storage import lock, mirror
@@ -305,12 +306,14 @@ def _upgrade(table: str, folder: Path) -> list[Path]:
         return []
     old = [path for path in sorted(folder.glob("dataset=*/*.parquet")) if _version(path) == 1]
     for path in old:
-        table_parts.write(path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table]))
+        table_parts.write(
+            path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table])
+        )
     return old + _write_columns(folder, SCHEMAS[table])
 
 
 def _version(path: Path) -> int:
     """The schema version of a part; the present version if the file does not exist or is damaged."""
-    if not path.exists() or not table_parts.is_readable(path):
+    if not path.exists() or not is_readable(path):
         return VERSION
     return int((pq.read_schema(path).metadata or {}).get(b"plumbline_schema", VERSION))

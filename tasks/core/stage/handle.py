@@ -13,8 +13,7 @@ from typing import Any, Self
 
 from tasks.core.errors import FormatError
 from tasks.core.stage import publish
-        problem = names.refusal(self.path) and f"a path that {names.refusal(self.path)}"
-        if problem := problem or publish.ensure_local(self.directory) or self._other_manifest():
+from tasks.core.storage import manifests, names, verification
 from tasks.core.workspace import Workspace
 
 
@@ -38,15 +37,8 @@ class Handle:
     digest: str
 
     def __post_init__(self) -> None:
-<<<<<<< HEAD
-        if problem := publish.ensure_local(self.directory) or self._other_manifest():
-=======
         problem = names.refusal(self.path) and f"a path that {names.refusal(self.path)}"
-        problem = problem or publish.ensure_local(self.directory)
-        if not problem and self.manifest["digest"] != self.digest:
-            problem = f"{self.path} has digest {self.manifest['digest']}"
-        if problem:
->>>>>>> main
+        if problem := problem or publish.ensure_local(self.directory) or self._other_manifest():
             raise FormatError(f"{self.path} is not usable", expected=f"digest {self.digest}", found=problem)
 
     def _other_manifest(self) -> str:

@@ -25,7 +25,7 @@ from tasks.core.data.sources.remote import Entry, RemoteSource
 from tasks.core.data.sources.resolve import format_of
 from tasks.core.errors import NetworkError, UsageError
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.storage import atomic, hashing, lock, names
+from tasks.core.storage import atomic, checksum_list, hashing, lock, names
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
@@ -167,6 +167,9 @@ class _Copying:
         finally:
             self._save_tags()
         self._remove_others({entry.name for entry in entries})
+        gone = checksum_list.read(self.folder).missing()
+        if stale or gone:
+            checksum_list.update(self.folder, [self.folder / entry.name for entry in stale], gone)
 
     def _is_current(self, entry: Entry) -> bool:
         """Whether the copy exists and has the entry's version tag."""
@@ -216,7 +219,7 @@ class _Copying:
 
     def _remove_others(self, kept: set[str]) -> None:
         """Remove files that the address no longer has, what killed runs left, and empty folders."""
-        kept_files = {*kept, TAGS_FILE}
+        kept_files = {*kept, TAGS_FILE, checksum_list.NAME, checksum_list.LOCK}
         for path in sorted(self.folder.rglob("*"), reverse=True):  # what is in a folder comes before it
             if path.is_dir():
                 if not any(path.iterdir()):

@@ -2,8 +2,8 @@
 
 The folder of a store is named by everything that decides the bytes of a feature but the image. Its files are
 immutable parquet tables with page checksums, one for each batch, so that a killed run loses the batch in
-flight. `compact` merges them. Several processes may write to one store at the same time. A part that is not what
-its checksum says is removed, and its features are computed again.
+flight. `compact` merges them. Several processes may write to one store at the same time. A part that is not
+what its checksum says is removed, and its features are computed again.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core.data.files.parquet_part import is_damaged
 from tasks.core.storage import atomic, checksum_list, lock
 
 PARTS = "*.parquet"
@@ -108,14 +109,3 @@ class FeatureStore:
             pq.write_table(table, staging, use_dictionary=False, compression="none", write_page_checksum=True)
         checksum_list.add(self.folder, [self.folder / name])
         self._intact.add(self.folder / name)
-
-
-def is_damaged(path: Path, listed: checksum_list.ChecksumList) -> bool:
-    """Whether a part is not what was written; a part without a checksum is read with those of its pages."""
-    if listed.is_listed(path):
-        return listed.differs(path)
-    try:
-        pq.read_table(path, page_checksum_verification=True)
-    except (OSError, ValueError):  # pyarrow's errors are of these types
-        return True
-    return False
