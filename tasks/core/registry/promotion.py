@@ -1,6 +1,5 @@
 """Promotion: publishes a trained model, compares it with the champion, and may make it the champion."""
 
-import logging
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,8 +21,6 @@ from tasks.core.stage.handles import (
 )
 from tasks.core.storage import verification
 from tasks.core.workspace import Workspace
-
-log = logging.getLogger("plumbline.registry")
 
 
 def champion_to_compare(
@@ -189,7 +186,6 @@ def _damaged(policy: PromotePolicy, problem: str, version: ModelVersion) -> Gate
         "policy always, replaces it" if promoted else f"restore its files from a copy, or run `{command}`"
     )
     verdict = f"not compared, since champion {problem}: {outcome}"
-    log.warning("champion %s; %s is published: %s", problem, version.version, outcome)
     evidence = {
         "policy": str(policy),
         "champion_version": problem.partition(" ")[0],
