@@ -40,7 +40,7 @@ def run_checks(
         lambda: _disk(workspace, min_free_gb),
         lambda: _locks(workspace),
         lambda: _leftovers(workspace),
-        lambda: _files(workspace, progress),
+        lambda: check_files(workspace, progress),
         lambda: _store(workspace),
     ]
     return [finding for check in checks for finding in check()]
@@ -53,11 +53,12 @@ def mend(workspace: Workspace) -> list[str]:
         What was done, one sentence each.
     """
     removed = [f"removed {workspace.relative(path)}" for path in leftovers.remove(workspace)]
-    findings = [finding for finding in _files(workspace) if finding.mend]
+    findings = [finding for finding in check_files(workspace) if finding.mend]
     return removed + [finding.mend() for finding in findings if finding.mend]
 
 
-def _files(workspace: Workspace, progress: Progress = ignore_progress) -> Iterator[Finding]:
+def check_files(workspace: Workspace, progress: Progress = ignore_progress) -> Iterator[Finding]:
+    """Check every byte of the workspace's files, apart from what killed processes were writing."""
     yield from integrity.outputs(workspace, progress)
     for check in (
         *(integrity.tables, integrity.features, integrity.remembered_hashes, integrity.downloads),

@@ -1,7 +1,7 @@
-"""Whether the files of a workspace are what was written: outputs, tables, features, remembered hashes, downloads.
+"""Whether the files of a workspace are what was written: outputs, tables, features, hashes, downloads.
 
-Each finished directory has a manifest with the SHA-256 of its files; other folders have a list of checksums. The
-registry's files and Prefect's records are checked in `registry_files`.
+Each finished directory has a manifest with the SHA-256 of its files; other folders have a list of checksums.
+The registry's files and Prefect's records are checked in `registry_files`.
 """
 
 import re

@@ -156,11 +156,7 @@ def _record_problem(path: Path, workspace: Workspace) -> str:
     ):
         return "its metadata are not those of a stage's output"
     directory = workspace.root / handle.path
-    if (
-        not path.name.endswith(handle.digest)
-        or directory.name != handle.digest
-        and "models" not in handle.path
-    ):
+    if not path.name.endswith(handle.digest) or directory.name != handle.digest:
         return "it is about another output than its name says"
     try:
         manifest = manifests.read(directory)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.core.errors import RegistryError
 from tasks.core.registry import commits, layout, log
 from tasks.core.registry.commits import DECISION_LOG, DECISIONS
 from tasks.core.stage.handles import TensorCache
@@ -56,12 +57,16 @@ def read_decisions(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
-    """The evidence of a model's last decision; empty if there is none."""
+    """The evidence of a model's last decision; empty if there is none.
+
+    Raises:
+        RegistryError: Its file is not what was written.
+    """
     directory = layout.synced_folder(dataset, workspace)
     last = _last(directory / DECISION_LOG, model_sha256)
     if last is None:
         return {}
-    evidence = dict(json.loads((directory / DECISIONS / f"{last['evidence']}.json").read_bytes()))
+    evidence = _read_evidence(directory / DECISIONS / f"{last['evidence']}.json")
     for row in evidence.get("classes", []):
         row.setdefault("class_name", row.get("class"))  # the key in Plumbline 0.1.0
     return evidence
@@ -75,6 +80,23 @@ def test_set_uses(dataset: str, test_set: str, workspace: Workspace) -> int:
         if line["looked"] and line["test_set"] == test_set
     }
     return len(pairs)
+
+
+def _read_evidence(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+        problem = "" if hashing.digest_of(content) == path.stem else "it has other content than was written"
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    if problem:
+        raise RegistryError(
+            f"{path} is damaged",
+            expected="the evidence of a decision, whose name is its digest",
+            found=problem,
+            done="nothing was changed",
+            todo="restore it from a copy, or let another model be compared",
+        )
+    return dict(content)
 
 
 def _last(path: Path, challenger: str) -> dict[str, Any] | None:

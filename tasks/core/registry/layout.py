@@ -6,8 +6,8 @@
 
 A version appears by a rename, and aliases change by a rename, both only under the lock. The registry is
 therefore consistent for every reader and after a kill at any moment. If a killed writer did not log its
-change, the next writer logs it. The log decides: if aliases.json is missing, damaged or edited, the aliases are
-those of the log. In a workspace at an address, this directory mirrors the commits in the store
+change, the next writer logs it. The log decides: if aliases.json is missing, damaged or edited, the aliases
+are those of the log. In a workspace at an address, this directory mirrors the commits in the store
 (see `commits`).
 """
 

@@ -1,8 +1,8 @@
 """The log of a registry: who made each change, when and why; one JSON object per line.
 
-Each line has a hash of itself. Beside the log lies `.log.jsonl.end`, with the number of bytes that it had after
-the last change, and their SHA-256. So every flipped bit, lost line and lost file is found. The log has all
-changes of the aliases: they can be rebuilt from it.
+Each line has a hash of itself. Beside the log lies `.log.jsonl.end`, with the number of bytes that it had
+after the last change, and their SHA-256. So every flipped bit, lost line and lost file is found. The log has
+all changes of the aliases: they can be rebuilt from it.
 """
 
 import hashlib

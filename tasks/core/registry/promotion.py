@@ -36,8 +36,8 @@ def champion_to_compare(
 
     Returns:
         None if there is no champion, if the challenger is the champion, or if the champion is damaged or has
-        other classes. `promote` then gives the reason in its verdict. A champion that takes images of another size or fit is
-        scored on the same images, decoded as it takes them.
+        other classes. `promote` then gives the reason in its verdict. A champion that takes images of another
+        size or fit is scored on the same images, decoded as it takes them.
 
     """
     if registry.champion_problem(dataset, workspace):
@@ -115,6 +115,8 @@ def promote(
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
         return Decision(version.version, champion.version, False, verdict, evidence)
     with verification.required():
+        for scored in filter(None, (evaluation, champion_evaluation)):
+            verification.verify(workspace.root / scored.predictions)
         gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget)
     decision = _apply(gate_decision, version, champion, tensors, workspace, who)
     compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""

@@ -1,4 +1,4 @@
-"""The parts of a metrics table: written with page checksums, and compared with the folder's list of checksums.
+"""The parts of a metrics table: written with page checksums, and compared with a list of checksums.
 
 A damaged part is left out of what is read, with a warning that names it. `plumbline doctor` names it, too.
 """

@@ -1,7 +1,7 @@
 """Checksums of the files of a folder that have no manifest: `.checksums.jsonl`, one line for each file.
 
-A line has a hash of itself, so a damaged line is told from a damaged file. The last line of a file counts. A file
-without a line is of an earlier version, or its writer was killed before it wrote the line.
+A line has a hash of itself, so a damaged line is told from a damaged file. The last line of a file counts. A
+file without a line is of an earlier version, or its writer was killed before it wrote the line.
 """
 
 import json

@@ -64,8 +64,8 @@ def seal_problem(content: Mapping[str, Any], unsealed: Set[str]) -> str:
 
     Args:
         content: The object.
-        unsealed: The keys that an object without a seal may have, as earlier versions wrote them. With another
-            key it is one in which the key of the seal is damaged.
+        unsealed: The keys that an object without a seal may have, as earlier versions wrote them. With
+            another key it is one in which the key of the seal is damaged.
     """
     rest = {name: value for name, value in content.items() if name != SEAL}
     if SEAL not in content:

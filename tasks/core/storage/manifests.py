@@ -152,4 +152,5 @@ def where(path: Path, entry: Mapping[str, Any]) -> str:
     number = hashing.first_damaged_block(path, entry["crc32"]) if "crc32" in entry else None
     if number is None:
         return ""
-    return f" (block {number + 1} of {len(entry['crc32']) // hashing.CRC_DIGITS}, from byte {number * hashing.BLOCK:,})"
+    blocks = len(entry["crc32"]) // hashing.CRC_DIGITS
+    return f" (block {number + 1} of {blocks}, from byte {number * hashing.BLOCK:,})"

@@ -6,7 +6,7 @@ computes anything from such a file, all its blocks are compared with their check
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tasks.core.errors import DamagedOutputError, FormatError
@@ -65,10 +65,8 @@ def _is_intact(path: Path, entry: dict[str, str]) -> bool:
 
 
 def _mark(path: Path) -> None:
-    try:
+    with suppress(OSError):  # missing, or not ours to change: each run that reads it finds the damage again
         os.utime(path)
-    except OSError:
-        pass  # missing, or not ours to change: each run that reads it finds the damage again
 
 
 def _damaged(path: Path, entry: dict[str, str]) -> DamagedOutputError:
