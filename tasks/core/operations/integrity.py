@@ -58,17 +58,17 @@ def remembered_hashes(workspace: Workspace) -> Iterator[Finding]:
 
 
 def downloads(workspace: Workspace) -> Iterator[Finding]:
-    """Check downloads: folders are named by the SHA-256 of their file, or have a list of checksums."""
+    """Check downloads: folders are named by the SHA-256 of their file, or their files are in the list."""
+    listed = checksum_list.read(workspace.downloads)
+    yield from _of_list("downloads", workspace.downloads, listed)
     for folder in _folders(workspace.downloads):
-        listed = checksum_list.read(folder)
-        yield from _of_list("downloads", folder, listed)
         files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
         for path in files:
             by_name = CHECKSUM.fullmatch(folder.name) and hashing.sha256_file(path) != folder.name
             if by_name or listed.differs(path):
                 found = f"{path} has other content than when it was written"
-                yield Finding("downloads", found, AGAIN, _mender(_remove, folder, path))
-        yield from _missing("downloads", listed, AGAIN)
+                yield Finding("downloads", found, AGAIN, _mender(_remove, workspace.downloads, path))
+    yield from _missing("downloads", listed, AGAIN)
 
 
 def _unfinished(workspace: Workspace) -> Iterator[Path]:

@@ -18,7 +18,6 @@ import pytest
 
 from tasks.core.data.files import file_stats
 from tasks.core.data.files.file_hashes import Hashes
-from tasks.core.errors import DamagedOutputError
 from tasks.core.model.features.feature_store import FeatureStore
 from tasks.core.operations import diagnostics
 from tasks.core.operations.finding import Finding
@@ -146,19 +145,6 @@ def test_doctor_names_leftovers_called_copy_and_directories_without_a_manifest(f
     assert any("v0002" in text and "not a finished output" in text for text in findings)
     assert f"removed {filled.relative(copy)}" in diagnostics.mend(filled)
     assert (filled.models / "animals" / "v0002").exists()
-
-
-def test_promotion_reads_no_damaged_predictions(fake: FakeOutputs) -> None:
-    """Test predictions above 1 MiB, of which one bit is flipped and the time is kept."""
-    large = fake.with_fields(images=50_000)
-    promote(large, "one", 1.0)
-    evaluation = large.evaluation("two", 1.0, 5)
-    path = large.workspace.root / evaluation.predictions / "test.probabilities.npy"
-    assert path.stat().st_size > manifests.ALWAYS_HASHED_BYTES
-    damage(path, "flip")
-    with pytest.raises(DamagedOutputError, match=r"test.probabilities.npy is damaged"):
-        promote(large, "two", 1.0, champion_evaluation=large.evaluation("one", 1.0), seed=5)
-    assert registry.aliases("animals", large.workspace) == {"champion": "v0001"}
 
 
 @pytest.mark.stress

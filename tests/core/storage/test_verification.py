@@ -76,6 +76,23 @@ def test_damaged_block_stops_the_stage_that_reads_it_and_makes_the_output_a_miss
     assert read_it(large_output(workspace))["stage"] == "train"
 
 
+def test_stage_that_reads_an_evaluation_verifies_its_predictions(workspace: Workspace) -> None:
+    """The evaluation has the predictions as an input, and their path as a fact."""
+
+    def write(directory: Path) -> dict[str, int]:
+        (directory / "test.probabilities.npy").write_bytes(bytes(LARGE))
+        return {}
+
+    predict = Ingredients("predict", {}, {})
+    evaluate = Ingredients("evaluate", {"predictions": predict.digest}, {})
+    publish.publish(workspace.root / "predictions" / predict.digest, predict, write)
+    publish.publish(workspace.root / "evaluations" / evaluate.digest, evaluate, lambda _: {})
+    flip(workspace.root / "predictions" / predict.digest / "test.probabilities.npy", LARGE // 2)
+    issues = Ingredients("label_issues", {"evaluation": evaluate.digest}, {})
+    with pytest.raises(DamagedOutputError, match=r"test.probabilities.npy is damaged \(block 2 of 3"):
+        publish.publish(workspace.root / "label_issues" / issues.digest, issues, lambda _: {})
+
+
 def test_damage_without_block_checksums_is_found_by_sha_256(workspace: Workspace) -> None:
     """A manifest of an earlier version."""
     handle = large_output(workspace)

@@ -167,9 +167,11 @@ class _Copying:
         finally:
             self._save_tags()
         self._remove_others({entry.name for entry in entries})
-        gone = checksum_list.read(self.folder).missing()
+        # The list is not among the copies, where it would be a file of the dataset.
+        missing = checksum_list.read(self.folder.parent).missing()
+        gone = [path for path in missing if path.is_relative_to(self.folder)]
         if stale or gone:
-            checksum_list.update(self.folder, [self.folder / entry.name for entry in stale], gone)
+            checksum_list.update(self.folder.parent, [self.folder / entry.name for entry in stale], gone)
 
     def _is_current(self, entry: Entry) -> bool:
         """Whether the copy exists and has the entry's version tag."""
@@ -219,7 +221,7 @@ class _Copying:
 
     def _remove_others(self, kept: set[str]) -> None:
         """Remove files that the address no longer has, what killed runs left, and empty folders."""
-        kept_files = {*kept, TAGS_FILE, checksum_list.NAME, checksum_list.LOCK}
+        kept_files = {*kept, TAGS_FILE}
         for path in sorted(self.folder.rglob("*"), reverse=True):  # what is in a folder comes before it
             if path.is_dir():
                 if not any(path.iterdir()):

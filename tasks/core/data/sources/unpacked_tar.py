@@ -57,7 +57,7 @@ def unpack(path: Path, workspace: Workspace, refresh: bool, progress: Progress) 
             (folder / SOURCE).unlink(missing_ok=True)
             with atomic.replacing(copy) as staging:
                 _write(path, staging, progress)
-            checksum_list.update(folder, [copy])
+            checksum_list.update(folder.parent, [copy])
             atomic.write_bytes(folder / SOURCE, sha256.encode())
         hashes.remember()
     return copy
