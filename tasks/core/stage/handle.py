@@ -41,6 +41,22 @@ class Handle:
         if problem := problem or publish.ensure_local(self.directory) or self._other_manifest():
             raise FormatError(f"{self.path} is not usable", expected=f"digest {self.digest}", found=problem)
 
+    def check_also(self, path: str) -> None:
+        """Check another directory that readers of this one need; it may be only in the workspace's store.
+
+        Args:
+            path: The directory, relative to the workspace.
+
+        Raises:
+            FormatError: It is missing or damaged.
+        """
+        directory = Workspace.active().root / path
+        is_here = directory.is_dir() and not publish.is_manifest_only(directory)
+        if publish.ensure_local(directory) if is_here else not publish.exists_anywhere(directory):
+            raise FormatError(
+                f"{self.path} is not usable", expected=f"{path}, unchanged", found="other files"
+            )
+
     def _other_manifest(self) -> str:
         """How the manifest differs from this handle, such as one from a damaged result record of Prefect."""
         manifest = self.manifest
