@@ -52,7 +52,7 @@ from tasks.export import export
 from tasks.feature_audit import feature_audit
 from tasks.label_issues import label_issues
 from tasks.normalize import normalize
-from tasks.orchestration import finish
+from tasks.orchestration import damaged_outputs, finish
 from tasks.orchestration.crashed_runs import mark_crashed, mark_never_started
 from tasks.orchestration.policies import with_time_limit
 from tasks.orchestration.run import Run
@@ -249,7 +249,7 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
             if killed:
                 mark_crashed(killed)
             mark_never_started()
-            return body()
+            return damaged_outputs.built_again(body)
     except run_lock.DatasetBusy as busy:
         return finish.skipped(busy)
     except InterruptedTraining as limit:

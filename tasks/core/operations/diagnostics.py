@@ -3,42 +3,24 @@
 import base64
 import json
 import os
-import shlex
 import shutil
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 
 from tasks.core.model.devices import gpu, runtime
-from tasks.core.operations import prefect_server, run_lock
+from tasks.core.operations import integrity, leftovers, prefect_server, registry_files, run_lock
+from tasks.core.operations.finding import DOCTOR_FIX, Finding, command
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage import code_hash, publish
-from tasks.core.storage import atomic, lock, manifests, mirror
+from tasks.core.stage import code_hash
+from tasks.core.storage import mirror
 from tasks.core.workspace import Workspace
 
 FLOW = "train-image-classifier"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Args:
-        about: What was checked, in one word.
-        found: The state that was found.
-        fix: How to fix it; empty if nothing is wrong.
-    """
-
-    about: str
-    found: str
-    fix: str = ""
 
 
 def run_checks(
@@ -58,10 +40,31 @@ def run_checks(
         lambda: _disk(workspace, min_free_gb),
         lambda: _locks(workspace),
         lambda: _leftovers(workspace),
-        lambda: _outputs(workspace, progress),
+        lambda: check_files(workspace, progress),
         lambda: _store(workspace),
     ]
     return [finding for check in checks for finding in check()]
+
+
+def mend(workspace: Workspace) -> list[str]:
+    """Remove what killed processes were writing and damaged outputs, and mend what can be mended.
+
+    Returns:
+        What was done, one sentence each.
+    """
+    removed = [f"removed {workspace.relative(path)}" for path in leftovers.remove(workspace)]
+    findings = [finding for finding in check_files(workspace) if finding.mend]
+    return removed + [finding.mend() for finding in findings if finding.mend]
+
+
+def check_files(workspace: Workspace, progress: Progress = ignore_progress) -> Iterator[Finding]:
+    """Check every byte of the workspace's files, apart from what killed processes were writing."""
+    yield from integrity.outputs(workspace, progress)
+    for check in (
+        *(integrity.tables, integrity.features, integrity.remembered_hashes, integrity.downloads),
+        *(registry_files.registries, registry_files.results),
+    ):
+        yield from check(workspace)
 
 
 def _versions() -> Iterator[Finding]:
@@ -74,7 +77,9 @@ def _versions() -> Iterator[Finding]:
             version = ""
         if not version or not required.specifier.contains(version, prereleases=True):
             found = f"{required.name} {version or 'is not installed'}, required {required}"
-            yield Finding("versions", found, f"pip install -c constraints.txt '{required}'")
+            yield Finding(
+                "versions", found, command("pip", "install", "-c", "constraints.txt", str(required))
+            )
             return
     yield Finding("versions", f"all {len(declared['dependencies'])} libraries have the declared versions")
 
@@ -128,7 +133,7 @@ def _workers(address: str) -> Iterator[Finding]:
             yield Finding("worker", f"pool {pool}: {', '.join(online)}")
         else:
             found = f"pool {pool} has no worker: scheduled runs will be late"
-            yield Finding("worker", found, f"prefect worker start --pool {pool}")
+            yield Finding("worker", found, command("prefect", "worker", "start", "--pool", pool))
 
 
 def _disk(workspace: Workspace, min_free_gb: float) -> Iterator[Finding]:
@@ -149,57 +154,9 @@ def _locks(workspace: Workspace) -> Iterator[Finding]:
 
 def _leftovers(workspace: Workspace) -> Iterator[Finding]:
     """Find each file or directory that a killed process was writing."""
-    for path in atomic.leftovers(workspace.root):
+    for path in leftovers.find(workspace):
         found = f"{workspace.relative(path)}: a process that was killed was writing it"
-        yield Finding("leftovers", found, "plumbline doctor --fix removes it")
-
-
-def remove_leftovers(workspace: Workspace) -> list[Path]:
-    """Remove files and directories that killed processes were writing, each while its locks are held.
-
-    Returns:
-        The removed paths. A path whose lock another process holds is kept, since it may still be written.
-    """
-    return [path for path in atomic.leftovers(workspace.root) if _remove_locked(path, workspace)]
-
-
-def _remove_locked(leftover: Path, workspace: Workspace) -> bool:
-    with ExitStack() as stack:
-        for path in _locks_of(leftover, workspace):
-            if not lock.try_lock(stack.enter_context(lock.opened(path))):
-                return False
-        atomic.remove(leftover)
-    return True
-
-
-def _locks_of(leftover: Path, workspace: Workspace) -> list[Path]:
-    """Return the locks that its writer may hold: those of its final path and of the folders around it."""
-    finished = atomic.finished_path(leftover)
-    of_path = [publish.lock_path(finished), publish.lock_path(finished.with_suffix(""))]
-    of_folders = [parent / ".lock" for parent in leftover.parents if parent.is_relative_to(workspace.root)]
-    return sorted({path for path in (*of_path, *of_folders) if path.exists()})
-
-
-def _outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
-    directories = (path.parent for path in workspace.root.glob(f"*/**/{manifests.MANIFEST}"))
-    finished = sorted(directory for directory in directories if not publish.is_manifest_only(directory))
-    damaged = 0
-    for done, directory in enumerate(finished, 1):
-        problem = manifests.find_damage(directory, thorough=True)
-        progress(done, len(finished), workspace.relative(directory))
-        if problem:
-            damaged += 1
-            is_model = directory.is_relative_to(workspace.models)
-            fix = (
-                "restore it from a copy"
-                if is_model
-                else f"rm -r {shlex.quote(str(directory))} (the next run builds it again)"
-            )
-            yield Finding("outputs", problem, fix)
-    if not damaged:
-        yield Finding(
-            "outputs", f"all {len(finished)} finished directories are complete; every byte was checked"
-        )
+        yield Finding("leftovers", found, f"{DOCTOR_FIX} removes it")
 
 
 def _store(workspace: Workspace) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.core.errors import RegistryError
 from tasks.core.evaluation import sketches
 from tasks.core.evaluation.sketches import Sketch
 from tasks.core.registry import commits, layout, log
@@ -21,6 +22,7 @@ from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import atomic, hashing
 from tasks.core.workspace import Workspace
 
+SKETCH_KEYS = {"images", "smallest"}
 SAME = 0.5  # a test set of which more than half is new counts as a new one
 
 
@@ -68,12 +70,16 @@ def read_decisions(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
-    """The evidence of a model's last decision; empty if there is none."""
+    """The evidence of a model's last decision; empty if there is none.
+
+    Raises:
+        RegistryError: Its file is not what was written.
+    """
     directory = layout.synced_folder(dataset, workspace)
     last = _last(directory / DECISION_LOG, model_sha256)
     if last is None:
         return {}
-    evidence = dict(json.loads((directory / DECISIONS / f"{last['evidence']}.json").read_bytes()))
+    evidence = _read(directory / DECISIONS / f"{last['evidence']}.json")
     for row in evidence.get("classes", []):
         row.setdefault("class_name", row.get("class"))  # the key in Plumbline 0.1.0
     return evidence
@@ -121,13 +127,46 @@ def _keep(directory: Path, test_set: str, sketch: Sketch) -> None:
     path = directory / DECISIONS / f"{test_set}.json"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        atomic.write_bytes(path, json.dumps(sketch).encode())
+        atomic.write_bytes(path, json.dumps(hashing.sealed(sketch)).encode())
 
 
 def _recorded(directory: Path) -> dict[str, Sketch]:
     names = {line["test_set"] for line in log.read(directory / DECISION_LOG)}
     paths = {name: directory / DECISIONS / f"{name}.json" for name in names}
-    return {name: json.loads(path.read_bytes()) for name, path in paths.items() if path.exists()}
+    return {name: _read(path) for name, path in paths.items() if path.exists()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The evidence of a decision or the sketch of a test set.
+
+    Raises:
+        RegistryError: It is damaged.
+    """
+    if problem := problem_of(path):
+        raise RegistryError(
+            f"{path} is damaged",
+            expected="the evidence of a decision, or the sketch of a test set",
+            found=problem,
+            done="nothing was changed",
+            todo="restore it from a copy, or let another model be compared",
+        )
+    return dict(json.loads(path.read_bytes()))
+
+
+def problem_of(path: Path) -> str:
+    """What is wrong with a file of the folder `decisions`; empty if nothing is.
+
+    The name of a decision's evidence is its digest. A sketch has its own.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return "is missing"
+    except (OSError, ValueError):
+        return "is damaged"
+    if isinstance(content, dict) and {"smallest", hashing.SEAL} & set(content):
+        return hashing.seal_problem(content, SKETCH_KEYS)
+    return "" if hashing.digest_of(content) == path.stem else "has other content than was written"
 
 
 def _last(path: Path, challenger: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Promotion: publishes a trained model, compares it with the champion, and may make it the champion."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from tasks.core.stage.handles import (
     TensorCache,
     TrainedModel,
 )
+from tasks.core.storage import verification
 from tasks.core.workspace import Workspace
 
 
@@ -36,13 +38,13 @@ def champion_to_compare(
         workspace: The workspace with the registry.
 
     Returns:
-        None if there is no champion, if the challenger is the champion, or if they have fewer than two
-        classes in common. `promote` then gives the reason in its verdict. A champion that takes images of
-        another size or fit is scored on the same images, decoded as it takes them.
+        None if there is no champion, if the challenger is the champion, if the champion is damaged, or if they
+        have fewer than two classes in common. `promote` then gives the reason in its verdict. A champion that
+        takes images of another size or fit is scored on the same images, decoded as it takes them.
 
-    Raises:
-        RegistryError: The champion's files are damaged.
     """
+    if registry.champion_problem(dataset, workspace):
+        return None
     champion = registry.champion(dataset, workspace)
     if (
         champion is None
@@ -110,6 +112,8 @@ def promote(
         profiled=profiled,
         final=final,
     )
+    if problem := registry.champion_problem(dataset, workspace):
+        return _apply(_damaged(policy, problem, version), version, None, tensors, workspace, who)
     champion = registry.champion(dataset, workspace)
     if champion is not None and point_of_version.is_other(version, champion):
         return _apply(_other_point(policy, champion), version, champion, tensors, workspace, who)
@@ -117,7 +121,10 @@ def promote(
         verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
         return Decision(version.version, champion.version, False, verdict, evidence)
-    gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
+    with verification.required():
+        for scored in filter(None, (evaluation, champion_evaluation)):
+            verification.verify(workspace.root / scored.predictions)
+        gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
     decision = _apply(gate_decision, version, champion, tensors, workspace, who)
     compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""
     return replace(
@@ -233,6 +240,22 @@ def _incomparable(policy: PromotePolicy, champion: ModelVersion, reason: str) ->
     )
 
 
+def _damaged(policy: PromotePolicy, problem: str, version: ModelVersion) -> GateDecision:
+    """The decision if the champion is damaged: nothing can be compared, and nobody loses it unasked."""
+    promoted = policy is PromotePolicy.always
+    command = shlex.join(["plumbline", "models", "promote", version.dataset, version.version])
+    outcome = (
+        "policy always, replaces it" if promoted else f"restore its files from a copy, or run `{command}`"
+    )
+    verdict = f"not compared, since champion {problem}: {outcome}"
+    evidence = {
+        "policy": str(policy),
+        "champion_version": problem.partition(" ")[0],
+        "not_compared": f"it {problem.partition(' ')[2]}",
+    }
+    return GateDecision(promoted, verdict, evidence)
+
+
 def _apply(
     gate_decision: GateDecision,
     version: ModelVersion,
@@ -241,7 +264,7 @@ def _apply(
     workspace: Workspace,
     who: str,
 ) -> Decision:
-    champion_version = champion.version if champion else ""
+    champion_version = champion.version if champion else gate_decision.evidence["champion_version"]
     promoted, verdict = gate_decision.promote, gate_decision.verdict
     if promoted:
         try:

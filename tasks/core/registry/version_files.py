@@ -11,7 +11,7 @@ from tasks.core.registry import commits, model_card
 from tasks.core.stage.handles import Evaluation, Exports, FinalModel, Profile, TrainedModel
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.publish import Stopwatch
-from tasks.core.storage import atomic, manifests, mirror
+from tasks.core.storage import atomic, manifests, mirror, verification
 from tasks.core.workspace import Workspace
 
 MODEL = "model.keras"
@@ -59,7 +59,7 @@ def write_version(
     if not notes.exists():
         atomic.write_bytes(notes, model_card.notes_template().encode())
     with atomic.staging_directory(final) as staging:
-        with Stopwatch() as stopwatch:
+        with Stopwatch() as stopwatch, verification.required():
             _copy_files(staging, trained, folders)
             text = model_card.render(version_facts, model_card.read_notes(notes))
             (staging / CARD).write_text(text, encoding="utf-8")

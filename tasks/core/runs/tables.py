@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import operating_points, tables_v1
-from tasks.core.storage import atomic, lock, mirror
+from tasks.core.runs import operating_points, table_parts, tables_v1
+from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
 VERSION = 2  # version 1 has other names for some columns, see `tables_v1`
@@ -231,10 +232,12 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
     folder = workspace.metrics / table
     with lock.exclusive(folder / ".lock"):
         changed = _upgrade(table, folder) + _write_columns(folder, SCHEMAS[table])
-        if part.exists():
+        if part.exists() and not table_parts.damaged(folder, [part]):
             _must_equal(part, content)
         else:
-            _write(part, content)
+            table_parts.write(part, content)
+            changed.append(part)
+        table_parts.list_new(folder, changed)
         if remote := mirror.of_workspace(workspace):  # also parts that a killed run did not upload
             remote.push_files(folder, "*.parquet", again=changed)
     return part
@@ -244,7 +247,8 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
     """The rows of a table, with the column `dataset` first.
 
     Columns that are newer than a part are null in its rows. A table without parts is empty. Parts that
-    Plumbline 0.1.0 wrote are rewritten first, with the present column names.
+    Plumbline 0.1.0 wrote are rewritten first, with the present column names. A damaged part is left out, with
+    a warning.
 
     Args:
         table: Name of a table in `SCHEMAS`.
@@ -261,7 +265,7 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
                 remote.pull_files(
                     folder if dataset is None else _folder(table, dataset, workspace), ".parquet"
                 )
-            _upgrade(table, folder)
+            table_parts.list_new(folder, _upgrade(table, folder))
     parts = ds.dataset(
         folder,
         schema=schema.insert(0, pa.field("dataset", pa.string())),
@@ -270,7 +274,7 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
         exclude_invalid_files=False,
     )
     condition = None if dataset is None else ds.field("dataset") == dataset
-    return parts.to_table(filter=condition).to_pandas()
+    return table_parts.read(parts, folder, condition).to_pandas()
 
 
 def columns_markdown(table: str) -> str:
@@ -323,18 +327,13 @@ def _must_equal(part: Path, content: pa.Table) -> None:
         )
 
 
-def _write(path: Path, content: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(path) as staging:
-        pq.write_table(content, staging, compression="zstd")
-
-
 def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
     """Write the file with all columns if it is missing or old. Returns the written files."""
     path = folder / COLUMNS_FILE
-    if path.exists() and pq.read_schema(path).equals(schema, check_metadata=True):
+    damaged = path.exists() and table_parts.damaged(folder, [path])
+    if path.exists() and not damaged and pq.read_schema(path).equals(schema, check_metadata=True):
         return []
-    _write(path, schema.empty_table())
+    table_parts.write(path, schema.empty_table())
     return [path]
 
 
@@ -347,12 +346,14 @@ def _upgrade(table: str, folder: Path) -> list[Path]:
         return []
     old = [path for path in sorted(folder.glob("dataset=*/*.parquet")) if _version(path) == 1]
     for path in old:
-        _write(path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table]))
+        table_parts.write(
+            path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table])
+        )
     return old + _write_columns(folder, SCHEMAS[table])
 
 
 def _version(path: Path) -> int:
-    """The schema version of a part; the present version if the file does not exist."""
-    if not path.exists():
+    """The schema version of a part; the present version if the file does not exist or is damaged."""
+    if not path.exists() or not is_readable(path):
         return VERSION
     return int((pq.read_schema(path).metadata or {}).get(b"plumbline_schema", VERSION))

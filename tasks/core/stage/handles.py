@@ -361,6 +361,10 @@ class Evaluation(Handle):
     log_loss: float
     images: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_also(self.predictions)  # which later stages read, too
+
     def __str__(self) -> str:
         return f"test accuracy {self.accuracy:.2%} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
 

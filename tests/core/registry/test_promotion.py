@@ -1,7 +1,6 @@
 import pytest
 
 from tasks.core.config import PromotePolicy
-from tasks.core.errors import RegistryError
 from tasks.core.registry import decisions, promotion, registry
 
 BETTER = PromotePolicy.better
@@ -155,11 +154,25 @@ def test_promote_new_champion_during_the_run_is_not_compared(fake) -> None:
     assert (late.promoted, late.champion) == (False, "v0002")
 
 
-def test_champion_to_compare_damaged_champion_raises(fake) -> None:
+@pytest.mark.parametrize("policy", [BETTER, PromotePolicy.always])
+def test_damaged_champion_is_not_compared_and_is_replaced_only_on_request(fake, policy) -> None:
     promote(fake, "one", 1.0)
     (registry.champion("animals", fake.workspace).directory / "model.keras").write_text("other")
-    with pytest.raises(RegistryError, match="not what was published"):
-        promotion.champion_to_compare("animals", fake.tensors(), fake.trained("two"), fake.workspace)
+    champion = promotion.champion_to_compare("animals", fake.tensors(), fake.trained("two"), fake.workspace)
+    assert champion is None
+    decision = promote(fake, "two", 3.0, policy)
+    assert (decision.version, decision.promoted) == ("v0002", policy is PromotePolicy.always)
+    assert "champion v0001 is damaged" in decision.verdict
+    assert ("models promote animals v0002" in decision.verdict) == (policy is BETTER)
+    champions = {"champion": "v0001"} if policy is BETTER else {"champion": "v0002", "previous": "v0001"}
+    assert registry.aliases("animals", fake.workspace) == champions
+
+
+def test_model_whose_version_is_damaged_is_published_again(fake) -> None:
+    promote(fake, "one", 1.0)
+    (registry.champion("animals", fake.workspace).directory / "labels.txt").write_text("other")
+    assert promote(fake, "one", 1.0).version == "v0002"
+    assert promote(fake, "one", 1.0).version == "v0002"
 
 
 def test_test_set_uses_counts_different_pairs(fake) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.core.errors import FormatError, RegistryError, UsageError
 from tasks.core.registry import decisions, final_models, layout, registry, retention
-from tasks.core.registry.log import append, read
+from tasks.core.registry.log import append, read, record_end
 from tasks.core.stage.handles import FinalModel, ModelVersion
 from tasks.core.stage.stages import TRAIN_ON_ALL
 
@@ -187,15 +187,18 @@ def test_publish_after_a_killed_writer_cleans_up_and_logs(fake) -> None:
     directory = fake.workspace.models / "animals"
     registry.promote("animals", "v0001", fake.workspace, who="ann", why="good")
     lines = (directory / layout.LOG).read_bytes().splitlines(keepends=True)
-    # The writer was killed while writing the first line; the promotion is not logged.
-    (directory / layout.LOG).write_bytes(lines[0][:20])
+    # The writer was killed while it logged the promotion.
+    (directory / layout.LOG).write_bytes(lines[0])
+    record_end(directory / layout.LOG)
+    (directory / layout.LOG).write_bytes(lines[0] + lines[1][:20])
     (directory / ".v0002.123.tmp").mkdir()
     (directory / f".{layout.ALIASES}.9.tmp").write_text("{")
-    assert registry.history("animals", fake.workspace) == []
+    assert [line["action"] for line in registry.history("animals", fake.workspace)] == ["publish"]
+    assert registry.aliases("animals", fake.workspace) == {"champion": "v0001"}
     assert publish(fake, "two").version == "v0002"
     assert [path.name for path in directory.glob(".*.tmp")] == []
     entries = [(line["action"], line["version"]) for line in registry.history("animals", fake.workspace)]
-    assert entries == [("promote", "v0001"), ("publish", "v0001"), ("publish", "v0002")]
+    assert entries == [("publish", "v0001"), ("promote", "v0001"), ("publish", "v0002")]
 
 
 def test_aliases_unknown_format_raises(fake) -> None:
@@ -208,12 +211,12 @@ def test_aliases_unknown_format_raises(fake) -> None:
 
 def test_log_read_skips_an_incomplete_line(tmp_path) -> None:
     path = tmp_path / "log.jsonl"
-    append(path, {"n": 1})
+    append(path, {"action": "1"})
     with path.open("ab") as log:
         log.write(b'{"n": 2')
-    assert read(path) == [{"n": 1}]
-    append(path, {"n": 3})
-    assert read(path) == [{"n": 1}, {"n": 3}]
+    assert read(path) == [{"action": "1"}]
+    append(path, {"action": "3"})
+    assert read(path) == [{"action": "1"}, {"action": "3"}]
 
 
 def test_datasets_lists_datasets_with_versions(fake) -> None:
