@@ -12,7 +12,7 @@ from tasks.core.registry import decisions, layout, log
 from tasks.core.registry.commits import ALIASES, DECISION_LOG, DECISIONS, LOG
 from tasks.core.stage import handles
 from tasks.core.stage.handle import Handle
-from tasks.core.storage import hashing, lock, manifests
+from tasks.core.storage import lock, manifests
 from tasks.core.workspace import Workspace
 
 METADATA = {"storage_key", "expiration", "serializer", "prefect_version", "storage_block_id"}
@@ -126,7 +126,9 @@ def _versions(directory: Path) -> Iterator[Finding]:
 
 
 def _evidence(directory: Path) -> Iterator[Finding]:
-    wanted = {str(line["evidence"]) for line in log.read(directory / DECISION_LOG) if line.get("evidence")}
+    lines = log.read(directory / DECISION_LOG)
+    wanted = {str(line["evidence"]) for line in lines if line.get("evidence")}
+    wanted |= {str(line["test_set"]) for line in lines if "look" in line}
     found = {path.stem for path in (directory / DECISIONS).glob("[0-9a-f]*.json")}
     for name in sorted(wanted | found):
         path = directory / DECISIONS / f"{name}.json"

@@ -38,9 +38,9 @@ def champion_to_compare(
         workspace: The workspace with the registry.
 
     Returns:
-        None if there is no champion, if the challenger is the champion, if the champion is damaged, or if they
-        have fewer than two classes in common. `promote` then gives the reason in its verdict. A champion that
-        takes images of another size or fit is scored on the same images, decoded as it takes them.
+        None if there is no champion, if the challenger is the champion, if the champion is damaged, or if
+        they have fewer than two classes in common. `promote` then gives the reason in its verdict. A champion
+        that takes images of another size or fit is scored on the same images, decoded as it takes them.
 
     """
     if registry.champion_problem(dataset, workspace):

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import sketches
-from tasks.core.registry import decisions, error_budget, promotion
+from tasks.core.registry import decisions, error_budget, log, promotion
 from tasks.core.registry.error_budget import TOTAL
 
 
@@ -93,8 +93,10 @@ def test_ledger_of_an_earlier_version_is_read(fake) -> None:
     promote(fake, "two", 1.0, seed=5, champion=fake.evaluation("one", 1.0))
     folder = fake.workspace.models / "animals"
     lines = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
-    old = [{name: value for name, value in line.items() if name != "look"} for line in lines]
+    later = {"look", log.CHECK}
+    old = [{name: value for name, value in line.items() if name not in later} for line in lines]
     (folder / "decisions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    (folder / ".decisions.jsonl.end").unlink()
     (folder / "decisions" / f"{decisions.test_set(fake.tensors())}.json").unlink()
     look = next_look(fake)
     assert (look.number, look.spent, look.unbudgeted) == (2, 0, 1)
