@@ -15,7 +15,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core.metrics import cluster, paired
+from tasks.core.metrics import cluster
+from tasks.core.metrics.comparison import paired
 
 SIZE, DISAGREE, LEVEL = 20, 0.15, 0.025
 Outcomes = tuple[np.ndarray, np.ndarray, np.ndarray]

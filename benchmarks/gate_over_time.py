@@ -4,8 +4,8 @@ python benchmarks/gate_over_time.py [--careers 2000]
 
 A career: each night a retrained model challenges the champion on the same N test images and on as many val
 images. The models disagree on 15 % of the images; on the others the outcome is the same. All retrainings are
-equally good, except for one in some tables. Beside the gate's rule (`registry/error_budget.py`) stand the one
-before it, 2.5 % each night, and the rules that were tried.
+equally good, except for one in some tables. Beside the gate's rule (`registry/promotion/error_budget.py`)
+stand the one before it, 2.5 % each night, and the rules that were tried.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from scipy.stats import binom
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core.metrics import selection_bias
-from tasks.core.registry.error_budget import TOTAL, share
+from tasks.core.metrics.comparison import selection_bias
+from tasks.core.registry.promotion.error_budget import TOTAL, share
 
 DISAGREE = 0.15  # share of images on which exactly one of two models is right
 NIGHTS, GAIN = 30, 0.02

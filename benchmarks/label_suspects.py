@@ -32,7 +32,7 @@ from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.evaluation.label_issues import rows_in_doubt
-from tasks.core.metrics import confident_learning, label_noise
+from tasks.core.metrics.labels import confident_learning, label_noise
 from tasks.core.model.inference import predict_splits
 from tasks.core.model.training import cross_predict, train
 from tasks.core.operations import environment

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from tasks.core.operations import diagnostics
-from tasks.core.operations.finding import Finding
+from tasks.core.operations.doctor import diagnostics
+from tasks.core.operations.doctor.finding import Finding
 from tasks.core.storage.mirror import open_existing
 from tasks.display import console
 

@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
 from tasks.core.evaluation import class_curves, evaluate, test_size
-from tasks.core.metrics import detectable
+from tasks.core.metrics.comparison import detectable
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.selection.leaderboard import read_leaderboard
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult

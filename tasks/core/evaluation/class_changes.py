@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.metrics import cluster, intervals, paired
+from tasks.core.metrics import cluster, intervals
+from tasks.core.metrics.comparison import paired
+from tasks.core.metrics.comparison.paired import ALPHA
 from tasks.core.metrics.intervals import Ints
-from tasks.core.metrics.paired import ALPHA
 
 
 def class_changes(

@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.evaluation.decision import DecisionRequest
-from tasks.core.metrics import classification, curves, intervals, operating_point
-from tasks.core.metrics.operating_point import OperatingPoint
+from tasks.core.metrics import classification, intervals
+from tasks.core.metrics.thresholds import curves, operating_point
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.stage.handles import Evaluation
 
 CURVES = "curves.json"

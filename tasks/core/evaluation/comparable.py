@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import cluster, paired
+from tasks.core.metrics import cluster
+from tasks.core.metrics.comparison import paired
 from tasks.core.stage.handles import ModelVersion, TensorCache
 
 MIN_SHARED = 2  # with one class in common, a model that always answers it would win

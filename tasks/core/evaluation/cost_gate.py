@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import cluster, intervals, operating_point
+from tasks.core.metrics import cluster, intervals
 from tasks.core.metrics.intervals import Floats, Ints
+from tasks.core.metrics.thresholds import operating_point
 
 
 @dataclass(frozen=True)

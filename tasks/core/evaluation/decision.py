@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import DataError, UsageError
-from tasks.core.metrics import operating_point
-from tasks.core.metrics.operating_point import OperatingPoint, Promise
+from tasks.core.metrics.thresholds import operating_point
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint, Promise
 
 MAX_NAMED = 20  # classes that an error lists
 Costs = tuple[tuple[float, ...], ...]

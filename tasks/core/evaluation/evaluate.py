@@ -15,8 +15,9 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import class_curves, decision, scores
 from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
-from tasks.core.metrics import calibration, classification, detectable
-from tasks.core.metrics.operating_point import OperatingPoint
+from tasks.core.metrics import calibration, classification
+from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import EVALUATE

@@ -1,10 +1,10 @@
 """The label_issues stage: finds likely wrong labels by out-of-sample probabilities.
 
 The probability that a label is wrong follows from a model of the label noise
-(`tasks.core.metrics.label_noise`). Images are listed where it is at least `LISTED`. If these are few, the
-least likely labels that confident learning finds ("prune by class": C. Northcutt, L. Jiang, I. Chuang, JAIR
-70, 2021) are listed too, up to `AT_LEAST` of a split. The stage's directory has `label_issues.parquet`, the
-label that is most probably wrong first, and `label_issues.csv`, the same rows as a form for corrections.
+(`tasks.core.metrics.labels.label_noise`). Images are listed where it is at least `LISTED`. If these are few,
+the least likely labels that confident learning finds ("prune by class": C. Northcutt, L. Jiang, I. Chuang,
+JAIR 70, 2021) are listed too, up to `AT_LEAST` of a split. The stage's directory has `label_issues.parquet`,
+the label that is most probably wrong first, and `label_issues.csv`, the same rows as a form for corrections.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import confident_learning, label_noise
+from tasks.core.metrics.labels import confident_learning, label_noise
 from tasks.core.stage.handles import Evaluation, LabelIssues, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import CROSS_PREDICT, LABEL_ISSUES

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.core.evaluation import scores
-from tasks.core.metrics import detectable
-from tasks.core.metrics.detectable import Detectable
+from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.comparison.detectable import Detectable
 from tasks.core.stage.handles import Evaluation
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.metrics import classification, cluster, intervals, selective
+from tasks.core.metrics import classification, cluster, intervals
 from tasks.core.metrics.classification import Estimate
 from tasks.core.metrics.intervals import Floats, Ints
 from tasks.core.metrics.temperature import fit
+from tasks.core.metrics.thresholds import selective
 
 BINS = 15
 TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is searched

@@ -16,18 +16,10 @@ from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.metrics.classification import predicted_classes
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
-from tasks.core.registry import error_budget
-from tasks.core.reports import (
-    activation_maps,
-    all_images,
-    class_reading,
-    leaks,
-    mistakes,
-    plots,
-    recipes,
-    thumbnails,
-)
+from tasks.core.registry.promotion import error_budget
+from tasks.core.reports import plots, thumbnails
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.sections import activation_maps, all_images, class_reading, leaks, mistakes, recipes
 from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table

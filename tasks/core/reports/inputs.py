@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.config import NON_OUTPUT_PARAMETERS
-from tasks.core.registry import decisions
+from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import (
     Audit,
     CrossValidation,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.data.inference.prediction_table import Batch, all_batches
 from tasks.core.errors import UsageError
-from tasks.core.metrics import active_learning
+from tasks.core.metrics.labels import active_learning
 from tasks.core.model.inference.label_candidates import MOST
 from tasks.core.reports.plots import data_uri
 from tasks.core.reports.render import render

@@ -11,8 +11,8 @@ import pandas as pd
 
 from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.errors import FormatError
-from tasks.core.metrics import equivalence
-from tasks.core.metrics.equivalence import Answer, Equivalence
+from tasks.core.metrics.comparison import equivalence
+from tasks.core.metrics.comparison.equivalence import Answer, Equivalence
 from tasks.core.runs import explain, tables
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace

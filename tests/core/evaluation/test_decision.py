@@ -13,8 +13,9 @@ from tasks.core.errors import DataError, PlumblineError, UsageError
 from tasks.core.evaluation import class_curves, decision, evaluate
 from tasks.core.evaluation.decision import DecisionRequest
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics.operating_point import OperatingPoint
-from tasks.core.registry import gate, promotion, registry
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint
+from tasks.core.registry import registry
+from tasks.core.registry.promotion import gate, promotion
 from tests.support.fake_outputs import FakeOutputs
 
 PAIR = ("benign", "melanoma")

@@ -8,7 +8,7 @@ from cleanlab.filter import find_label_issues
 
 from tasks.core.data.readers import corrections
 from tasks.core.evaluation import label_issues
-from tasks.core.metrics import confident_learning
+from tasks.core.metrics.labels import confident_learning
 from tests.support.fake_outputs import blurred
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.core.metrics import calibration, classification, cluster, paired
+from tasks.core.metrics import calibration, classification, cluster
+from tasks.core.metrics.comparison import paired
 
 
 def test_flip_p_value_is_that_of_all_choices_of_signs() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import FormatError, RegistryError, UsageError
-from tasks.core.registry import decisions, final_models, layout, registry, retention
+from tasks.core.registry import final_models, layout, registry, retention
 from tasks.core.registry.log import append, read, record_end
+from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import FinalModel, ModelVersion
 from tasks.core.stage.stages import TRAIN_ON_ALL
 

@@ -8,7 +8,7 @@ import pytest
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import label_issues, scores
 from tasks.core.metrics import classification
-from tasks.core.registry import promotion
+from tasks.core.registry.promotion import promotion
 from tasks.core.reports import content, report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage import publish

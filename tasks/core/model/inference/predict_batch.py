@@ -17,7 +17,7 @@ from tasks.core.config import Fit
 from tasks.core.data import threads
 from tasks.core.data.inference.images import ImageBatch, image_batches
 from tasks.core.data.inference.prediction_table import Batch
-from tasks.core.metrics.operating_point import OperatingPoint
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.model.inference import predictor, profile
 from tasks.core.model.inference.drift_sample import DriftSample
 from tasks.core.model.inference.label_candidates import LabelCandidates

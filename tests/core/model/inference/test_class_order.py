@@ -6,7 +6,8 @@ import pytest
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import evaluate
 from tasks.core.model.inference import class_order, predict_splits
-from tasks.core.registry import promotion, registry
+from tasks.core.registry import registry
+from tasks.core.registry.promotion import promotion
 from tasks.core.stage import publish
 from tasks.core.stage.handles import Predictions
 from tasks.core.stage.ingredients import Ingredients

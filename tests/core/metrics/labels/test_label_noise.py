@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from tasks.core.metrics import confident_learning, label_noise
+from tasks.core.metrics.labels import confident_learning, label_noise
 
 
 def calibrated(images: int, classes: int, skill: float, seed: int):

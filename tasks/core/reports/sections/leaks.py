@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import selection_bias
+from tasks.core.metrics.comparison import selection_bias
 from tasks.core.reports.thumbnails import thumbnail
 from tasks.core.stage.handles import Audit, TensorCache
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from tasks.core.metrics import equivalence
-from tasks.core.metrics.equivalence import Answer
+from tasks.core.metrics.comparison import equivalence
+from tasks.core.metrics.comparison.equivalence import Answer
 
 
 def test_interval_is_that_of_a_published_example() -> None:

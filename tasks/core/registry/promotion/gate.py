@@ -20,9 +20,9 @@ from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
 from tasks.core.evaluation.comparable import ClassDifference, Duel
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import paired, selection_bias
-from tasks.core.metrics.paired import ALPHA, PairedComparison
-from tasks.core.registry.error_budget import Look
+from tasks.core.metrics.comparison import paired, selection_bias
+from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
+from tasks.core.registry.promotion.error_budget import Look
 
 MAX_LISTED = 48  # images per list in the evidence; the predictions table has all of them
 

@@ -13,8 +13,9 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from tasks.core.model.devices import gpu, runtime
-from tasks.core.operations import integrity, leftovers, prefect_server, registry_files, run_lock
-from tasks.core.operations.finding import DOCTOR_FIX, Finding, command
+from tasks.core.operations import prefect_server, run_lock
+from tasks.core.operations.doctor import integrity, leftovers, registry_files
+from tasks.core.operations.doctor.finding import DOCTOR_FIX, Finding, command
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage import code_hash
 from tasks.core.storage import mirror

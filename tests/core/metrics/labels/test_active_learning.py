@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.core.metrics import active_learning
+from tasks.core.metrics.labels import active_learning
 
 
 def test_margins_are_the_first_minus_the_second_probability() -> None:

@@ -9,7 +9,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from tasks.core.metrics import curves
+from tasks.core.metrics.thresholds import curves
 
 
 def drawn(seed: int, count: int = 400, share: float = 0.2, gap: float = 1.5, digits: int = 2):

@@ -1,7 +1,8 @@
 import pytest
 
 from tasks.core.config import PromotePolicy
-from tasks.core.registry import decisions, promotion, registry
+from tasks.core.registry import registry
+from tasks.core.registry.promotion import decisions, promotion
 
 BETTER = PromotePolicy.better
 

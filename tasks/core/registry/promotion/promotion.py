@@ -10,8 +10,9 @@ from tasks.core.errors import RegistryError
 from tasks.core.evaluation import point_of_version, sketches
 from tasks.core.evaluation.comparable import ClassDifference, classes_of, why_incomparable
 from tasks.core.evaluation.evaluate import scored_of
-from tasks.core.registry import decisions, error_budget, gate, registry
-from tasks.core.registry.gate import GateDecision, RegressionBudget, Terms
+from tasks.core.registry import registry
+from tasks.core.registry.promotion import decisions, error_budget, gate
+from tasks.core.registry.promotion.gate import GateDecision, RegressionBudget, Terms
 from tasks.core.stage.handles import (
     Decision,
     Evaluation,

@@ -19,13 +19,13 @@ import pytest
 from tasks.core.data.files import file_stats
 from tasks.core.data.files.file_hashes import Hashes
 from tasks.core.model.features.feature_store import FeatureStore
-from tasks.core.operations import diagnostics
-from tasks.core.operations.finding import Finding
+from tasks.core.operations.doctor import diagnostics
+from tasks.core.operations.doctor.finding import Finding
 from tasks.core.registry import registry
 from tasks.core.runs import tables
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
-from tests.core.registry.test_promotion import promote
+from tests.core.registry.promotion.test_promotion import promote
 from tests.support.fake_outputs import FakeOutputs
 from tests.support.run_cli import Plumbline
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import FormatError, RegistryError
-from tasks.core.operations.finding import DOCTOR_FIX, RESTORE, Finding
-from tasks.core.registry import decisions, layout, log
+from tasks.core.operations.doctor.finding import DOCTOR_FIX, RESTORE, Finding
+from tasks.core.registry import layout, log
 from tasks.core.registry.commits import ALIASES, DECISION_LOG, DECISIONS, LOG
+from tasks.core.registry.promotion import decisions
 from tasks.core.stage import handles
 from tasks.core.stage.handle import Handle
 from tasks.core.storage import lock, manifests

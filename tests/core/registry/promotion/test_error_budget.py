@@ -7,8 +7,9 @@ import pytest
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import sketches
-from tasks.core.registry import decisions, error_budget, log, promotion
-from tasks.core.registry.error_budget import TOTAL
+from tasks.core.registry import log
+from tasks.core.registry.promotion import decisions, error_budget, promotion
+from tasks.core.registry.promotion.error_budget import TOTAL
 
 
 def promote(fake, name: str, skill: float, seed: int = 0, policy=PromotePolicy.better, champion=None):

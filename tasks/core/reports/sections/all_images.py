@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.core.evaluation import test_size
-from tasks.core.metrics import detectable
+from tasks.core.metrics.comparison import detectable
 from tasks.core.model.selection.leaderboard import read_leaderboard
 from tasks.core.registry import final_models
 from tasks.core.reports.inputs import ReportInputs

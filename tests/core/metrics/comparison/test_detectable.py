@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tasks.core.metrics import detectable
+from tasks.core.metrics.comparison import detectable
 
 
 def test_six_images_must_all_favour_one_model() -> None:

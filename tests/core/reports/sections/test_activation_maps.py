@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from tasks.core.model.saliency import reading
-from tasks.core.reports import activation_maps
+from tasks.core.reports.sections import activation_maps
 from tasks.core.stage import publish
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.saliency import Saliency

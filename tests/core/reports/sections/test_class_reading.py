@@ -5,7 +5,7 @@ import pytest
 from tasks.core.config import PromotePolicy
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.evaluation import decision, evaluate
-from tasks.core.registry import promotion
+from tasks.core.registry.promotion import promotion
 from tasks.core.reports import report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage import publish

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.core.metrics import operating_point
-from tasks.core.metrics.operating_point import OperatingPoint
+from tasks.core.metrics.thresholds import operating_point
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 
 DRAWS = 1000
 

@@ -4,9 +4,9 @@ from scipy import stats
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import paired
-from tasks.core.registry import gate
-from tasks.core.registry.gate import RegressionBudget
+from tasks.core.metrics.comparison import paired
+from tasks.core.registry.promotion import gate
+from tasks.core.registry.promotion.gate import RegressionBudget
 
 CLASSES = ("ant", "bee")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.core.data.files.parquet_part import is_damaged
 from tasks.core.model.features.kind import FOLDER as FEATURES
-from tasks.core.operations.finding import DOCTOR_FIX, RESTORE, Finding, command
+from tasks.core.operations.doctor.finding import DOCTOR_FIX, RESTORE, Finding, command
 from tasks.core.progress import Progress
 from tasks.core.stage import publish
 from tasks.core.stage.stages import DOWNLOAD, PARTS, STAGES

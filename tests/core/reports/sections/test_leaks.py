@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.reports import content as content_module
-from tasks.core.reports import leaks
+from tasks.core.reports.sections import leaks
 from tests.core.reports.test_report import html, inputs
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tasks.core.evaluation import sketches
-from tasks.core.registry import decisions
+from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.metrics import cluster
-from tasks.core.metrics.paired import ALPHA
+from tasks.core.metrics.comparison.paired import ALPHA
 
 LEVELS = (0.5, 0.8)  # power: as likely missed as found, and the field's usual one
 STEPS = 30  # of the bisection: 1e-9 of a difference
