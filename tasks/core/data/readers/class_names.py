@@ -28,7 +28,7 @@ def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -
         raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}")
 
 
-def layout_error(source: str, what: str, expected: str, found: str) -> DataError:
+def layout_error(source: str, what: str, expected: str, found: str, todo: str = "") -> DataError:
     """The error for a user's data in a wrong layout.
 
     Args:
@@ -36,7 +36,7 @@ def layout_error(source: str, what: str, expected: str, found: str) -> DataError
         what: What is wrong with it, as the predicate of a sentence.
         expected: The layout that it should have.
         found: What it has instead.
+        todo: What to do.
     """
-    return DataError(
-        f"{source} {what}", expected=expected, found=found, done="nothing was written, the data are unchanged"
-    )
+    done = "nothing was written, the data are unchanged"
+    return DataError(f"{source} {what}", expected=expected, found=found, done=done, todo=todo)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.core.data.files import columns, file_stats
+from tasks.core.data.files.split_names import split_of
 from tasks.core.data.readers.class_names import check_classes, layout_error
-from tasks.core.data.readers.image_folder import SPLITS
 
 COLUMNS = (
     "a header with the columns path and label (and optionally split, group and others), "
@@ -89,9 +89,11 @@ def _file_stats(
             where = f"{path}, line {number},"
             raise layout_error(where, "has more fields than the first line", COLUMNS, f"also: {extra}")
         name = Path(_cell(path, row, "path", number)).as_posix()
-        label, split = _cell(path, row, "label", number), (row.get("split") or "").strip().lower()
-        if split and split not in SPLITS:
-            raise layout_error(f"{path}, line {number},", "has an unknown split", "train, val or test", split)
+        label, split_name = _cell(path, row, "label", number), (row.get("split") or "").strip()
+        split = split_of(split_name)
+        if split_name and not split:
+            where = f"{path}, line {number},"
+            raise layout_error(where, "has an unknown split", "train, val or test", split_name)
         if name in line_numbers:
             where = f"{path}, line {number},"
             raise layout_error(
@@ -99,8 +101,8 @@ def _file_stats(
             )
         line_numbers[name] = number
         further[name] = [row[column] or "" for column in names]
-        classes.setdefault(SPLITS.get(split, ""), set()).add(label)
-        yield file_stats.file_stat(name, SPLITS.get(split, ""), label, _status(path, name, number))
+        classes.setdefault(split, set()).add(label)
+        yield file_stats.file_stat(name, split, label, _status(path, name, number))
 
 
 def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:

@@ -16,20 +16,13 @@ import pyarrow.parquet as pq
 
 from tasks.core.data import threads
 from tasks.core.data.decode import Target
-from tasks.core.data.files import columns, file_stats, listing
+from tasks.core.data.files import columns, file_stats, listing, split_names
 from tasks.core.data.readers import base, parquet_schema
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
 from tasks.core.data.readers.class_names import check_classes, layout_error
 from tasks.core.data.readers.parquet_schema import LAYOUT
 from tasks.core.storage import hashing
 
-# Words in file and folder names that the Hugging Face hub recognises as splits, delimited by non-letters
-# (https://huggingface.co/docs/hub/datasets-file-names-and-splits).
-SPLITS = {
-    "train": ("train", "training"),
-    "val": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 MEMORY = 1 << 24  # bytes of encoded images in memory at a time
 PAGES = {"pre_buffer": False, "buffer_size": 1 << 20}  # read a row group page by page
 
@@ -67,7 +60,7 @@ def split_of(name: str) -> str:
     """
     for part in reversed(PurePosixPath(name).parts):
         words = set(re.split(r"[^a-z]+", part.lower()))
-        for split, keywords in SPLITS.items():
+        for split, keywords in split_names.WORDS.items():
             if words & set(keywords):
                 return split
     return ""
