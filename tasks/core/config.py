@@ -176,6 +176,8 @@ class SourceSettings(Checked):
             folder: that of what sha256sum prints for its files.
         corrections: A CSV of path (or image_id) and class_name: classes to use instead of the source's
             own, which stay as they are. The report's list of label issues is a form for it.
+        name: The name under which models, runs and reports are filed. Default: that of the dataset, folder
+            or file. Needed where other images have that name already.
     """
 
     GROUP: ClassVar[str] = "Images"
@@ -184,6 +186,7 @@ class SourceSettings(Checked):
     archive: Path | None = None
     archive_sha256: str | None = None
     corrections: Path | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)

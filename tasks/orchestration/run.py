@@ -14,6 +14,7 @@ from prefect.task_engine import TaskRunTimeoutError
 from tasks.core.errors import InterruptedTraining
 from tasks.core.operations import provenance
 from tasks.core.progress import duration
+from tasks.core.registry.source_identity import ROOT
 from tasks.core.runs import explain
 from tasks.core.runs.unchanged import UnchangedRun, find_unchanged_run
 from tasks.core.stage.handles import Handle, RawDataset
@@ -69,6 +70,7 @@ class Run:
         self._refresh = set(parameters.get("refresh") or ())
         self._provenance = provenance.facts()
         self._last: dict[str, dict[str, Any]] = {}
+        self._source_root = ""
 
     def facts(self) -> dict[str, Any]:
         """Return what manifests and the report say about the run; JSON values."""
@@ -78,6 +80,7 @@ class Run:
             "parameters": self.parameters,
             "seed": self.parameters["seed"],
             "stages": self.stages(),
+            ROOT: self._source_root,
             **self._provenance,
         }
 
@@ -160,6 +163,7 @@ class Run:
         )
         state = "cached" if cached else "ran" if is_new else "unchanged"
         if isinstance(output, RawDataset):
+            self._source_root = output.root
             self._last = explain.last_stages(output.dataset, self.workspace)
             self._log_earlier_version()
         why = self._why(stage, output, refreshed) if state == "ran" else ()

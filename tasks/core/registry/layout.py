@@ -11,6 +11,7 @@ change, the next writer logs it. In a workspace at an address, this directory mi
 """
 
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ def folder(dataset: str, workspace: Workspace) -> Path:
     """
     if not dataset or Path(dataset).name != dataset or dataset.startswith("."):
         raise UsageError("a dataset's name must be usable as a folder's name", found=repr(dataset))
-    return workspace.models / dataset
+    return workspace.models / unicodedata.normalize("NFC", dataset)
 
 
 def synced_folder(dataset: str, workspace: Workspace) -> Path:
