@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tasks.core.addresses import concealed
 from tasks.core.errors import FormatError, UsageError
 
 
@@ -187,6 +188,11 @@ class SourceSettings(Checked):
     archive_sha256: str | None = None
     corrections: Path | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keep the secrets of an address out of what is shown and stored."""
+        super().__post_init__()
+        object.__setattr__(self, "dataset", concealed(self.dataset))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from tasks.core.addresses import without_secrets
 from tasks.core.errors import PlumblineError
 from tasks.core.operations import machine_errors
 
@@ -28,7 +29,7 @@ class ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record; warnings and errors in yellow."""
         style = "yellow" if record.levelno >= logging.WARNING else ""
-        console.print(Text(self.format(record), style=style))
+        console.print(Text(without_secrets(self.format(record)), style=style))
 
 
 @contextmanager

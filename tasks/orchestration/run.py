@@ -11,6 +11,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 
+from tasks.core.addresses import without_secrets
 from tasks.core.errors import InterruptedTraining
 from tasks.core.operations import provenance
 from tasks.core.progress import duration
@@ -211,7 +212,7 @@ def _result(task: Task[..., Output], state: State[Output]) -> Output:
 def _json_value(value: Any) -> Any:
     if isinstance(value, list | tuple | set):
         return [_json_value(item) for item in value]
-    return value if isinstance(value, bool | int | float) else str(value)
+    return value if isinstance(value, bool | int | float) else without_secrets(str(value))
 
 
 def _time_text(state: str, seconds: float, cost: float) -> str:

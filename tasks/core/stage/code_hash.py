@@ -14,6 +14,7 @@ NOT_INGREDIENTS = (
     *(
         "storage",
         "stage",
+        "addresses",
         "operations",
         "registry",
         "runs",

@@ -14,9 +14,14 @@ from tasks.core.errors import UsageError
     [
         *[(Path("/数据/猫和狗"), "猫和狗"), (Path("/d/Кошки и Собаки"), "кошки-и-собаки")],
         *[(Path("/d/قطط وكلاب"), "قطط-وكلاب"), (Path("/d/ऋषि"), "ऋषि")],
-        *[(Path("/d/Café (2)"), "café-2"), (Path("/d/แมว.csv"), "แมว"), (Path("/d/CON"), "con-data"), (Path("/d/???"), "folder")],
+        *[
+            (Path("/d/Café (2)"), "café-2"),
+            (Path("/d/แมว.csv"), "แมว"),
+            (Path("/d/CON"), "con-data"),
+            (Path("/d/???"), "folder"),
+        ],
     ],
-)  # fmt: skip
+)
 def test_names_keep_the_letters_of_every_script(source: Path, name: str) -> None:
     assert resolve.name_of(source) == name
 
