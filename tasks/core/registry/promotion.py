@@ -100,6 +100,7 @@ def promote(
         "classes": list(tensors.classes),
         "shape": list(trained.shape),
         "fit": str(trained.fit),
+        **tensors.grey_facts,
         **_backbone(trained),
     }
     version = registry.publish(

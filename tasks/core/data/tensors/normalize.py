@@ -139,6 +139,7 @@ def _build(
         "classes": list(reader.classes),
         "shape": list(written.target_shape.shape),
         "fit": str(settings.fit),
+        **({"grey_bits": bits} if (bits := written.target_shape.grey_bits) else {}),
         **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
         "decoded": written.decoded,

@@ -78,6 +78,7 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "shape": list(shape),
         "fit": tensors.fit,
+        **tensors.grey_facts,
         "recipe": "probe",
         "epochs": 0.0,
         "val_accuracy": history["val_accuracy"],
