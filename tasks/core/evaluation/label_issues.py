@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core import markup
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
@@ -84,6 +85,7 @@ def _write_issues(staging: Path, splits: Mapping[str, Scored], tensors: TensorCa
     table = table.sort_values("probability", kind="stable", ignore_index=True)
     table.to_parquet(staging / TABLE, index=False)
     form = table[["image_id", "path", "class_name", "suggested_class_name"]].assign(corrected_class_name="")
+    form = form.map(markup.cell)  # people open it in a spreadsheet; the corrections are read without it
     form.to_csv(staging / CORRECTIONS_FORM, index=False)
     counts = table["split"].value_counts().to_dict()
     return {"counts": {split: int(counts.get(split, 0)) for split in splits}}

@@ -40,7 +40,8 @@ class Guarded:
             def do_GET(self) -> None:
                 owner.gets.append(self.path)
                 if self.headers.get("Authorization") != LOGIN or "sig=TOKEN" not in self.path:
-                    return self.send_error(401)
+                    self.send_error(401)
+                    return
                 self.send_response(200)
                 self.send_header("ETag", '"1"')
                 self.send_header("Content-Length", str(len(owner.content)))
