@@ -17,7 +17,7 @@ HOSTILE = ("$", "$$", "$x^$", "<b>bold</b>", "[red]", "a|b", "two\nlines", "*", 
 
 
 def test_confusion_matrix_draws_names_that_look_like_mathematics() -> None:
-    """https://github.com/matplotlib/matplotlib/issues/20266: two dollars are mathematics, and may not parse."""
+    """https://github.com/matplotlib/matplotlib/issues/20266: between two dollars is mathematics."""
     with warnings.catch_warnings(action="error"):
         assert plots.confusion_png(np.eye(12, dtype=np.int64), HOSTILE).startswith("data:image/png")
 
@@ -26,7 +26,7 @@ def test_confusion_matrix_draws_names_that_look_like_mathematics() -> None:
     ("names", "numbered"),
     [
         (("cat", "Кошка", "Größe", "γάτα", "x²"), False),
-        *[((name, "dog"), True) for name in ("猫", "แมว", "बिल्ली", "고양이", "قط", "חתול", "🐈", "a\N{COMBINING ACUTE ACCENT}")],
+        *[((name, "dog"), True) for name in ("猫", "แมว", "बिल्ली", "고양이", "قط", "חתול", "🐈")],
     ],
 )  # fmt: skip
 def test_other_scripts_in_pictures_are_numbers_with_a_legend(names: tuple[str, ...], numbered: bool) -> None:
