@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.core.config import Fit
-from tasks.core.data import file_types
+from tasks.core.data import file_types, jpeg_segments
 from tasks.core.errors import DecodeError
 
 Pixels = NDArray[np.uint8]
@@ -182,7 +182,7 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
     except ValueError as error:
-        raise DecodeError(f"broken JPEG: {error}") from error
+        return _forgiving(content, target, error)
     _refuse_size(height, width)
     if space not in ("YCbCr", "RGB", "Gray"):
         return _other(content, target.grey_bits)
@@ -196,18 +196,27 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     try:
         image = simplejpeg.decode_jpeg(content, *options)
     except ValueError as error:
-        if "extraneous bytes" not in str(error):
-            raise DecodeError(f"broken JPEG: {error}") from error
-        image = simplejpeg.decode_jpeg(content, *options, strict=False)
+        return _forgiving(content, target, error)
     if is_mirrored or quarter_turns:
         image = np.rot90(image[:, ::-1] if is_mirrored else image, quarter_turns)
     size = (width, height) if quarter_turns % 2 else (height, width)
     return image, (*size, 1 if is_grey else 3)
 
 
+def _forgiving(content: bytes, target: Target, error: ValueError) -> tuple[Pixels, tuple[int, int, int]]:
+    """A JPEG with a fault that loses no pixel, as Pillow reads it, which refuses files that are cut off."""
+    if not jpeg_segments.HARMLESS.search(str(error)):
+        raise DecodeError(f"broken JPEG: {error}") from error
+    if (whole := jpeg_segments.with_whole_scan(content)) != content:
+        return _jpeg(whole, target)
+    if jpeg_segments.lacks_rows(content):
+        raise DecodeError(f"broken JPEG: cut off; {error}") from error
+    return _other(content, target.grey_bits)
+
+
 def _exif_rotation(content: bytes) -> tuple[bool, int]:
     """How to rotate an image by its EXIF orientation: a value of `ROTATIONS`."""
-    if content.find(b"Exif\0\0", 0, 65536) < 0:
+    if not jpeg_segments.has_exif(content):
         return UPRIGHT
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
