@@ -59,6 +59,7 @@ UNLABELLED = FileType(
 )
 EMPTY_SPLIT = FileType("an empty folder of a split", todo="remove it, or fill it with <class>/*")
 NO_SPLIT = FileType("in a folder beside the splits", todo="move it into <split>/<class>/ to use it")
+NO_LABEL = FileType("without a label", todo="its label is -1, where all labels are whole numbers")
 NO_CLASS = FileType("in no class folder", todo="move it into one if it is an image of a class")
 
 SYSTEM_NAMES = {

@@ -84,6 +84,7 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
         "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
+        "Opens with": _tried(facts.get("packages", {})),
         "Parameters": _pairs(facts.get("parameters", {})),
         "Seed": facts.get("seed", ""),
         "Made from": f"training `{facts['training']}`, evaluation `{facts['evaluation']}`",
@@ -91,6 +92,11 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Libraries": _pairs(facts.get("packages", {})),
     }
     return "\n".join(f"- {name}: {text}" for name, text in lines.items() if text != "")
+
+
+def _tried(packages: Mapping[str, str]) -> str:
+    version = packages.get("keras", "")
+    return f"Keras {version}, with which it was verified; other versions were not tried" if version else ""
 
 
 def _backbone(backbone: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ NOT_INGREDIENTS = (
         "storage",
         "stage",
         "addresses",
+        "markup",
         "operations",
         "registry",
         "runs",

@@ -1,8 +1,45 @@
-"""Checks of class names: classes are matched by name, and every split must have the same ones."""
+"""Class names: their order, and checks. Classes are matched by name; every split must have the same ones."""
 
-from collections.abc import Mapping, Set
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Set
 
 from tasks.core.errors import DataError
+
+WHOLE = re.compile(r"[0-9]+")
+SEPARATORS = re.compile(r"[\s_-]+")
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in the order of their labels: by number where all are whole numbers, else by text.
+
+    >>> ordered(["10", "2", "0"]), ordered(["10", "2", "a"])
+    (('0', '2', '10'), ('10', '2', 'a'))
+    """
+    by_text = sorted(names)
+    if not all(map(WHOLE.fullmatch, by_text)):
+        return tuple(by_text)
+    return tuple(sorted(by_text, key=int))
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ only in case, blanks, the form of a number or Unicode's normal form.
+
+    >>> alike(["Cat", "cat ", "dog", "1", "1.0"])
+    [('1', '1.0'), ('Cat', 'cat ')]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(_without_form(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _without_form(name: str) -> str:
+    text = SEPARATORS.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
+    try:
+        return str(float(text)) if text.isascii() else text
+    except ValueError:
+        return text
 
 
 def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -> None:

@@ -10,15 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from tasks.core.data import file_types
 from tasks.core.data.files import columns, file_stats
 from tasks.core.data.files.split_names import split_of
-from tasks.core.data.readers.class_names import check_classes, layout_error
+from tasks.core.data.readers.class_names import WHOLE, check_classes, layout_error
 
 COLUMNS = (
     "a header with the columns path and label (and optionally split, group and others), "
     "then one line per image"
 )
+MISSING = "-1"
 OWN = ("path", "label", "split")  # the columns that are no groups or attributes
 
 
@@ -42,10 +45,23 @@ def scan(path: Path) -> pa.Table:
         raise layout_error(
             str(path), "has a split in some lines only", "a split in every line or in none", "both"
         )
+    table = _without_labels(table, classes)
     check_classes(str(path), classes, COLUMNS)
     for name, values in _further(path, table["path"].to_pylist(), further).items():
         table = table.append_column(name, values)
     return table
+
+
+def _without_labels(table: pa.Table, classes: dict[str, set[str]]) -> pa.Table:
+    """Images of the label -1 are left out where all labels are whole numbers; -1 then means none."""
+    names = set().union(*classes.values())
+    if MISSING not in names or not all(map(WHOLE.fullmatch, names - {MISSING})):
+        return table
+    for split in classes.values():
+        split.discard(MISSING)
+    is_missing = pc.equal(table["class_name"], MISSING)
+    reasons = pc.if_else(is_missing, file_types.NO_LABEL.reason, table["reason"])
+    return table.set_column(table.schema.get_field_index("reason"), "reason", reasons)
 
 
 def _further(path: Path, names: list[str], further: dict[str, list[str]]) -> dict[str, pa.ChunkedArray]:

@@ -19,7 +19,7 @@ from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.files.split_names import split_of
 from tasks.core.data.readers import base
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
-from tasks.core.data.readers.class_names import check_classes, layout_error
+from tasks.core.data.readers.class_names import check_classes, layout_error, ordered
 from tasks.core.data.readers.split_folders import LAYOUTS, TopFolder, find_splits
 from tasks.core.errors import ArchiveError
 
@@ -203,7 +203,7 @@ class ImageFolderReader:
     def __init__(
         self, root: Path, files: pa.Table, contents: Callable[[str, int], bytes] | None = None
     ) -> None:
-        self.classes = tuple(sorted(files["class_name"].unique().to_pylist()))
+        self.classes = ordered(files["class_name"].unique().to_pylist())
         self._files = files
         self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
         self._folder = None if contents else root
