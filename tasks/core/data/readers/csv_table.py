@@ -6,6 +6,7 @@ The paths are relative to the CSV's own folder. After the scan it is treated lik
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ COLUMNS = (
     "then one line per image"
 )
 MISSING = "-1"
+DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 OWN = ("path", "label", "split")  # the columns that are no groups or attributes
 
 
@@ -104,7 +106,7 @@ def _file_stats(
             extra = ", ".join(row[None])  # type: ignore[call-overload]
             where = f"{path}, line {number},"
             raise layout_error(where, "has more fields than the first line", COLUMNS, f"also: {extra}")
-        name = Path(_cell(path, row, "path", number)).as_posix()
+        name = _name(path, _cell(path, row, "path", number), number)
         label, split_name = _cell(path, row, "label", number), (row.get("split") or "").strip()
         split = split_of(split_name)
         if split_name and not split:
@@ -126,6 +128,27 @@ def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -
     if not value:
         raise layout_error(f"{path}, line {number},", f"has no {column}", COLUMNS, "nothing in this column")
     return value
+
+
+def _name(path: Path, given: str, number: int) -> str:
+    """The path of an image relative to the CSV's folder, with forward slashes."""
+    folder = path.parent.absolute()
+    written = given
+    if "\\" in given and "\0" not in given and not (folder / given).exists():
+        given = given.replace("\\", "/")  # of Windows
+    if DRIVE.match(given):
+        where = f"{path}, line {number},"
+        todo = "write paths relative to the CSV's folder"
+        raise layout_error(where, "has a path of another machine", "paths on this machine", written, todo)
+    if not given.startswith("/"):
+        return Path(given).as_posix()
+    if not Path(given).is_relative_to(folder):
+        where = f"{path}, line {number},"
+        todo = "put the CSV into a folder above all images, or write paths relative to its folder"
+        raise layout_error(
+            where, "has an absolute path outside of the CSV's folder", str(folder), given, todo
+        )
+    return Path(given).relative_to(folder).as_posix()
 
 
 def _status(path: Path, name: str, number: int) -> os.stat_result:

@@ -14,19 +14,20 @@ import pyarrow.compute as pc
 
 from tasks.core.data import file_types, threads
 from tasks.core.data.decode import Target
-from tasks.core.data.files import file_stats, listing
+from tasks.core.data.files import file_stats, listing, quarantine_table
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.files.split_names import split_of
 from tasks.core.data.readers import base
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
 from tasks.core.data.readers.class_names import check_classes, layout_error, ordered
 from tasks.core.data.readers.split_folders import LAYOUTS, TopFolder, find_splits
-from tasks.core.errors import ArchiveError
+from tasks.core.errors import ArchiveError, DataError
 
 if TYPE_CHECKING:
     from tasks.core.data.files.name_tree import Entry, Scandir
 
 EMPTY_STATUS = os.stat_result((0,) * 10, {"st_mtime_ns": 0, "st_ctime_ns": 0})
+Split = tuple[str, Path, list[str]]  # name, folder, and names of the class folders
 FoundFile = tuple[str, os.stat_result, str]  # path, stat, and why it is not used, as in `file_stats.SCHEMA`
 
 
@@ -59,6 +60,29 @@ def scan(root: Path, walk: Walk = DISK) -> pa.Table:
         DataError: No class, one class, a class without images, splits with different classes, or an image
             whose name is not UTF-8.
     """
+    splits, left_out = _layout(root, walk)
+    table = file_stats.stats_table(root, _file_stats(root, splits, left_out, walk))
+    check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
+    return table
+
+
+def check_layout(root: Path, walk: Walk = DISK) -> None:
+    """Refuse what `scan` refuses, unlisted: each class is looked at as far as its first image.
+
+    Raises:
+        DataError: As `scan`.
+    """
+    splits, _ = _layout(root, walk)
+    check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
+    for _, folder, names in splits:
+        for name in names:
+            files = _files(folder / name, "", walk)
+            if all(reason for _, _, reason in files):
+                raise _empty_class(root, folder / name, walk)
+
+
+def _layout(root: Path, walk: Walk) -> tuple[list[Split], list[TopFolder]]:
+    """The splits with their folders and classes, and the folders that are left out."""
     top = _top_folders(root, walk)
     _refuse_without_classes(root, top, walk)
     found = find_splits(str(root), top)
@@ -68,9 +92,7 @@ def scan(root: Path, walk: Walk = DISK) -> pa.Table:
         left_out = [folder for folder in top if folder.name not in found]
     else:
         splits, left_out = [("", root, [folder.name for folder in top])], []
-    table = file_stats.stats_table(root, _file_stats(root, splits, left_out, walk))
-    check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
-    return table
+    return splits, left_out
 
 
 def _top_folders(root: Path, walk: Walk) -> list[TopFolder]:
@@ -121,8 +143,16 @@ def _file_stats(
                 yield file_stats.file_stat(path, split, name, status, reason)
                 count += not reason
             if not count:
-                found = f"no image in {class_folder.relative_to(root)}"
-                raise layout_error(str(root), "has an empty class", LAYOUTS, found)
+                raise _empty_class(root, class_folder, walk)
+
+
+def _empty_class(root: Path, folder: Path, walk: Walk) -> DataError:
+    """The error for a class folder without an image, which names what is there instead."""
+    reasons = [reason for _, _, reason in _files(folder, "", walk)]
+    there = f", but {quarantine_table.counts(reasons)}" if reasons else ": the folder is empty"
+    found = f"no image in {folder.relative_to(root)}{there}"
+    todo = "add images, or move the folder away"
+    return layout_error(str(root), "has an empty class", LAYOUTS, found, todo)
 
 
 def _left_out(root: Path, folders: list[TopFolder], walk: Walk) -> Iterator[FoundFile]:
