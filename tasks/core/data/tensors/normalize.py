@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.config import NormalizeSettings
-from tasks.core.data.files import file_stats
+from tasks.core.data.files import class_names, file_stats
 from tasks.core.data.grouping import remarks
 from tasks.core.data.grouping.option import GroupedReader
-from tasks.core.data.readers import class_names, factory
+from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
 from tasks.core.data.tensors import image_writer, npy_writer, quarantine, split_floor
 from tasks.core.data.tensors.cache import ROWS, SPLITS

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.core.config import NormalizeSettings, SourceSettings
-from tasks.core.data.readers import class_names, factory
+from tasks.core.data.files import class_names
+from tasks.core.data.readers import factory
 from tasks.core.data.sources.acquire import acquire
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.data.tensors.normalize import normalize
