@@ -35,7 +35,7 @@ from tasks.core.data.audit import audit, duplicate_table
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import SPLITS, open_split, read_rows
-from tasks.core.metrics import confident_learning
+from tasks.core.metrics.labels import confident_learning
 from tasks.core.model.features import embed, feature_audit, reading
 from tasks.core.model.transfer import head
 from tasks.core.operations import environment

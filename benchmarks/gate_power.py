@@ -16,7 +16,8 @@ from scipy.stats import binom
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.core.metrics import intervals, paired
+from tasks.core.metrics import intervals
+from tasks.core.metrics.comparison import paired
 
 DISAGREE = (
     0.15  # share of images on which exactly one is right; 0.15 is usual for two CIFAR-10 models at 75 %

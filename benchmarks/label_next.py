@@ -21,7 +21,7 @@ from tasks.core.config import EmbedSettings, NormalizeSettings, SourceSettings
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import SPLITS, open_split
-from tasks.core.metrics import active_learning
+from tasks.core.metrics.labels import active_learning
 from tasks.core.model.features import embed, reading
 from tasks.core.model.transfer import head
 from tasks.core.operations import environment

@@ -72,6 +72,14 @@ def _explain(app: "typer.Typer") -> None:
     app.command("explain")(documented(explain.explain, run, ("run", "later")))
 
 
+def _review(app: "typer.Typer") -> None:
+    from flows.commands import review
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
+
+    app.command("review")(documented(review.review, console.as_command(review.review), ["run"]))
+
+
 def _doctor(app: "typer.Typer") -> None:
     from flows.commands import doctor
     from tasks.core.operations.command_line import documented
@@ -98,6 +106,7 @@ ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "compare": _compare,
     "reproduce": _reproduce,
     "explain": _explain,
+    "review": _review,
     "doctor": _doctor,
 }
 

@@ -1,8 +1,8 @@
 """The whole chain of stages, and what the training and sweep flows share.
 
 `train_pipeline` is a training run: download, normalize, audit, embed, feature_audit, select, train, evaluate,
-cross_predict, label_issues, profile, saliency, export, promote, report. A stage is called by `run.execute`,
-which reuses its output where nothing that decides it has changed.
+cross_predict, cross_validate, train_on_all, label_issues, profile, saliency, export, promote, report. A stage
+is called by `run.execute`, which reuses its output where nothing that decides it has changed.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,13 @@ from tasks.core import recipes
 from tasks.core.config import ExportInput, RecipeName
 from tasks.core.data.sources import resolve
 from tasks.core.errors import InterruptedTraining
+from tasks.core.evaluation import decision
+from tasks.core.evaluation.decision import DecisionRequest
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
 from tasks.core.model.selection import candidates
+from tasks.core.model.selection import cross_validate as cross_validate_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.core.operations import run_lock
 from tasks.core.operations.run_lock import RunOwner
@@ -28,11 +31,13 @@ from tasks.core.registry.source_identity import check_source_identity
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage.handles import (
     Audit,
+    CrossValidation,
     Decision,
     Evaluation,
     Exports,
     FeatureAudit,
     Features,
+    FinalModel,
     Profile,
     RawDataset,
     Selection,
@@ -40,6 +45,7 @@ from tasks.core.stage.handles import (
     TrainedModel,
 )
 from tasks.cross_predict import cross_predict
+from tasks.cross_validate import cross_validate
 from tasks.download import download
 from tasks.embed import embed
 from tasks.evaluate import evaluate
@@ -47,7 +53,7 @@ from tasks.export import export
 from tasks.feature_audit import feature_audit
 from tasks.label_issues import label_issues
 from tasks.normalize import normalize
-from tasks.orchestration import finish
+from tasks.orchestration import damaged_outputs, finish
 from tasks.orchestration.crashed_runs import mark_crashed, mark_never_started
 from tasks.orchestration.policies import with_time_limit
 from tasks.orchestration.run import Run
@@ -59,6 +65,7 @@ from tasks.report import report
 from tasks.saliency import saliency
 from tasks.select import select
 from tasks.train import train
+from tasks.train_on_all import train_on_all
 
 T = TypeVar("T")
 FOLDS = 5  # of cross-validated predictions from features
@@ -72,10 +79,12 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
         The run's summary; JSON values.
     """
     raw = run.execute(download, settings.source)
-    if unchanged := run.unchanged(raw):
+    # The parameters name a file of costs, and do not say what is in it.
+    if not settings.decision.cost_file and (unchanged := run.unchanged(raw)):
         return finish.finish_unchanged(run, raw, unchanged)
     check_source_identity(raw, settings.source.name, run.workspace)
     tensors, audited = prepare_data(run, settings, raw)
+    cross_validate_stage.check_images(settings.cross_validate, tensors, audited)
     settings, features, by_features, selected = choose_recipe(run, settings, raw, tensors, audited)
     training = with_time_limit(train, settings.control.time_limit)
     trained = run.execute(training, tensors, settings.train, by_features or audited, features, raw)
@@ -85,8 +94,13 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
 
 
 def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[TensorCache, Audit]:
-    """From images to audited tensors."""
+    """From images to audited tensors.
+
+    Raises:
+        UsageError, DataError: What is asked of the decision does not suit the classes.
+    """
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
+    decision.resolve(settings.decision, tensors.classes)
     return tensors, run.execute(audit, tensors, raw)
 
 
@@ -119,26 +133,56 @@ def evaluate_and_promote(
 ) -> dict[str, Any]:
     """From a trained model to a decision and a report; returns the run's summary."""
     folds, formats = settings.folds, settings.publish.exports
-    of_backbone = features if recipes.is_pretrained(settings.train.recipe) else None
+    of_backbone = features if recipes.is_pretrained(settings.train.recipe) or not folds else None
     of_probe = features if settings.train.recipe is RecipeName.probe else None
-    evaluation = run.execute(evaluate, trained, tensors, raw)
+    request = decision.resolve(settings.decision, tensors.classes)
+    evaluation = run.execute(evaluate, trained, tensors, raw, request)
     crossed = None
     if folds or of_backbone:  # features give cross-validated predictions for nothing
         crossed = run.execute(cross_predict, tensors, settings.train, folds or FOLDS, of_backbone)
+    validated, final = score_all_images(
+        run, settings, raw, tensors, by_features or audited, features, selected
+    )
     issues = run.execute(label_issues, evaluation, tensors, crossed)
     profiled = run.execute(profile, trained, tensors, raw, of_probe)
     maps = run.execute(saliency, trained, tensors, raw)
     any_size = settings.publish.export_input is ExportInput.any_size
     exported = run.execute(export, trained, tensors, formats, raw, any_size) if formats else None
-    decision = promote_against_champion(run, settings, trained, evaluation, raw, tensors, exported, profiled)
+    decided = promote_against_champion(
+        *(run, settings, trained, evaluation, raw, tensors, request, exported, profiled, validated, final)
+    )
     inputs = ReportInputs(
-        *(raw, tensors, audited, trained, evaluation, decision, run.facts(), exported, issues),
+        *(raw, tensors, audited, trained, evaluation, decided, run.facts(), exported, issues),
         features=features,
         selected=selected,
         feature_audit=by_features,
         saliency=maps,
+        cross_validation=validated,
+        final_model=final,
     )
     return finish.finish(run, inputs, run.execute(report, inputs))
+
+
+def score_all_images(
+    run: Run,
+    settings: RunSettings,
+    raw: RawDataset,
+    tensors: TensorCache,
+    audited: Audit,
+    features: Features | None,
+    selected: Selection | None,
+) -> tuple[CrossValidation | None, FinalModel | None]:
+    """Cross-validated scores and a model of all images, where they are asked for or the test set is small."""
+    asked, recipe = settings.cross_validate, settings.train.recipe
+    folds = cross_validate_stage.folds_for(asked, recipe, tensors, audited)
+    if folds is None:
+        return None, None
+    scored, chosen_before = cross_validate_stage.recipes_to_score(asked, recipe, selected)
+    validated = run.execute(
+        cross_validate, tensors, settings.train, scored, folds, audited, features, raw, chosen_before
+    )
+    chosen = replace(settings.train, recipe=RecipeName(validated.final_recipe))
+    return validated, run.execute(train_on_all, tensors, chosen, audited, features, raw)
 
 
 def promote_against_champion(
@@ -148,20 +192,26 @@ def promote_against_champion(
     evaluation: Evaluation,
     raw: RawDataset,
     tensors: TensorCache,
+    request: DecisionRequest,
     exported: Exports | None,
     profiled: Profile,
+    validated: CrossValidation | None = None,
+    final: FinalModel | None = None,
 ) -> Decision:
     """Publish the model and compare it with the champion; again if another machine changed the champion."""
     policy = settings.publish.promote
+    facts = run.facts() | ({"cross_validated": validated.facts()} if validated else {})
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
-        rescored = run.execute(evaluate, champion, tensors, raw, role="champion") if champion else None
-        decision = run.execute(
-            promote, trained, evaluation, rescored, tensors, policy, run.facts(), exported, profiled
+        rescored = (
+            run.execute(evaluate, champion, tensors, raw, request, role="champion") if champion else None
         )
-        if not decision.champion_changed:
+        decided = run.execute(
+            promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled, final
+        )
+        if not decided.champion_changed:
             break
-    return decision
+    return decided
 
 
 def overfit_check(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
@@ -177,16 +227,19 @@ def validate(settings: RunSettings) -> None:
     Raises:
         UsageError: A source, groups, a backbone, an export format, a number of folds or a TF_CONFIG that
             cannot be used.
+        DataError: `--cost` is a file that cannot be read.
         ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
     resolve.check_group_by(settings.source, settings.normalize.group_by)
+    decision.check_cost_file(settings.decision)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)
     if settings.train.weights:
         weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
     cross_predict_stage.check_folds(settings.folds)
+    cross_validate_stage.check(settings.cross_validate)
 
 
 def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T | State[None]:
@@ -198,7 +251,7 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
             if killed:
                 mark_crashed(killed)
             mark_never_started()
-            return body()
+            return damaged_outputs.built_again(body)
     except run_lock.DatasetBusy as busy:
         return finish.skipped(busy)
     except InterruptedTraining as limit:

@@ -29,7 +29,14 @@ from tasks.core.operations.command_line import documented
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage.mirror import open_workspace
 from tasks.display import console, dashboard
-from tasks.predict import choose_to_label, compare, pending_batches, predict, validate_request
+from tasks.predict import (
+    choose_to_label,
+    compare,
+    decision_sentences,
+    pending_batches,
+    predict,
+    validate_request,
+)
 
 
 @flow(name="predict-images", flow_run_name="{dataset} {model}")
@@ -40,6 +47,7 @@ def predict_flow(
     out: Path = Path("predictions"),
     abstain: float | None = None,
     threshold: float | None = None,
+    no_operating_point: bool = False,
     label_next: int = 0,
     workspace: Path | None = None,
 ) -> dict[str, Any]:
@@ -56,6 +64,8 @@ def predict_flow(
         abstain: Give no answer to images of low confidence, so that the error rate of the answers stays below
             this rate: 0.01, 0.02, 0.05 or 0.1. The validation images must support a threshold for it.
         threshold: Instead of --abstain, the confidence, 0 to 1, below which no answer is given.
+        no_operating_point: Predict the most probable class, although the model has an operating point
+            (--least-recall, --least-precision or --cost of its training).
         label_next: How many images to name that are worth a label next: the model is unsure about them, and
             they are unlike each other. They get a table and a contact sheet in the batch. At most 1000.
         workspace: The workspace with the models: a folder, or an address such as s3://bucket/prefix. Default:
@@ -66,7 +76,11 @@ def predict_flow(
         text per batch; and `out`, the folder.
     """
     open_workspace(workspace)
-    request, version = validate_request(images, dataset, model, abstain, threshold, label_next)
+    request, version = validate_request(
+        images, dataset, model, abstain, threshold, label_next, most_probable=no_operating_point
+    )
+    if request.operating_point:
+        console.log.info("decision      %s", " ".join(decision_sentences(version)))
     out = out.expanduser().absolute()
     with prediction_table.locked_folder(out):
         batches = [predict_one_batch(batch, version, label_next) for batch in pending_batches(request, out)]

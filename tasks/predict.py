@@ -9,7 +9,7 @@ from prefect.tasks import exponential_backoff
 from tasks.core.data.inference import inputs, prediction_table
 from tasks.core.data.inference.prediction_table import Batch, PredictionRequest
 from tasks.core.data.inference.unused_files import UnusedFiles
-from tasks.core.evaluation import abstention
+from tasks.core.evaluation import abstention, point_of_version
 from tasks.core.metrics.drift import Drift
 from tasks.core.model.inference import predict_batch
 from tasks.core.registry import registry
@@ -27,6 +27,8 @@ def validate_request(
     abstain: float | None,
     threshold: float | None,
     to_label: int = 0,
+    *,
+    most_probable: bool = False,
 ) -> tuple[PredictionRequest, ModelVersion]:
     """Resolve the inputs, the model and the threshold, before anything starts.
 
@@ -37,6 +39,7 @@ def validate_request(
         abstain: The error rate below which the answers must stay; None for no such limit.
         threshold: The confidence below which no answer is given; None for none.
         to_label: How many images to label are wanted.
+        most_probable: Whether the model's operating point is left out.
 
     Raises:
         UsageError: An input that is not there, or a threshold or a number of images that cannot be had.
@@ -45,10 +48,13 @@ def validate_request(
     label_next.check_count(to_label)
     inputs.check_inputs(paths)
     version = registry.resolve(dataset, model, Workspace.active())
+    point = point_of_version.to_apply(
+        version, most_probable=most_probable, abstains=threshold if abstain is None else abstain
+    )
     lowest = abstention.threshold(version, abstain, threshold)
     absolute = tuple(inputs.absolute_path(path) for path in paths)
     return PredictionRequest(
-        version.dataset, version.version, version.model_sha256, absolute, lowest
+        version.dataset, version.version, version.model_sha256, absolute, lowest, point
     ), version
 
 
@@ -97,3 +103,8 @@ def pending_batches(request: PredictionRequest, out: Path) -> list[Batch]:
     batches = prediction_table.pending_batches(out, request, chunks)
     unused.write(out)
     return batches
+
+
+def decision_sentences(version: ModelVersion) -> tuple[str, ...]:
+    """What the operating point of a version decides and what is proven; empty without one."""
+    return point_of_version.sentences(version)

@@ -7,11 +7,12 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.core.config import PromotePolicy
 from tasks.core.operations import provenance
-from tasks.core.registry import promotion
+from tasks.core.registry.promotion import promotion
 from tasks.core.stage.handles import (
     Decision,
     Evaluation,
     Exports,
+    FinalModel,
     ModelVersion,
     Profile,
     TensorCache,
@@ -35,6 +36,7 @@ def promote(
     facts: dict[str, Any],
     exported: Exports | None = None,
     profiled: Profile | None = None,
+    final: FinalModel | None = None,
     refresh: bool = False,
 ) -> Decision:
     """Publish the model as a version and decide whether it becomes champion.
@@ -48,6 +50,7 @@ def promote(
         facts: What the version's manifest and card say of the run; JSON values.
         exported: The model in other formats.
         profiled: The description of the model's images.
+        final: A model of all images, which lies beside the version's own and is compared with none.
         refresh: Ignored: the decision is never reused.
     """
     return promotion.promote(
@@ -61,6 +64,7 @@ def promote(
         who=provenance.who(),
         exported=exported,
         profiled=profiled,
+        final=final,
     )
 
 

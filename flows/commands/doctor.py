@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from tasks.core.operations import diagnostics
-from tasks.core.operations.diagnostics import Finding
+from tasks.core.operations.doctor import diagnostics
+from tasks.core.operations.doctor.finding import Finding
 from tasks.core.storage.mirror import open_existing
 from tasks.display import console
 
@@ -19,14 +19,15 @@ def doctor(min_free_gb: float = 2.0, fix: bool = False, workspace: Path | None =
 
     Args:
         min_free_gb: Minimum free disk space in GB.
-        fix: Remove files that killed processes were writing, if no running process has the lock.
+        fix: Remove what killed processes were writing, if no running process has the lock, and damaged
+            outputs, which the next run builds again; write the aliases again from the registry's log; go on
+            with the intact part of tables and logs. Published models are not touched.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
     opened = open_existing(workspace)
-    removed = diagnostics.remove_leftovers(opened) if fix else []
-    for path in removed:
-        console.console.print(Text(f"removed {opened.relative(path)}"))
+    for done in diagnostics.mend(opened) if fix else []:
+        console.console.print(Text(done))
     with console.progress_bar() as bar:
         row = bar.add_task("checking", total=None, note="")
         findings = diagnostics.run_checks(

@@ -16,6 +16,7 @@ PlumblineError
 ├── ServerError               Prefect's temporary server does not start
 ├── MachineError              the operating system refused: no space, no permission, a name too long, ...
 ├── FormatError               a file that is incomplete or has an unknown format
+│   └── DamagedOutputError    a stage's output whose bytes have changed; it can be built again
 └── RegistryError             a model that is missing, damaged or refused
 """
 
@@ -109,6 +110,10 @@ class MachineError(PlumblineError):
 
 class FormatError(PlumblineError):
     """A file of an unknown format version, or an incomplete file or directory."""
+
+
+class DamagedOutputError(FormatError):
+    """A stage's output whose bytes have changed since it was written; the next run builds it again."""
 
 
 class RegistryError(PlumblineError):

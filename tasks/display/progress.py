@@ -45,6 +45,15 @@ def task_progress(stage: str) -> Iterator[Progress]:
             update_progress_artifact(artifact, 100.0, "done")
 
 
+def artifact_key(stage: str) -> str:
+    """The key of a stage's artifact; Prefect takes lowercase letters, digits and dashes.
+
+    >>> artifact_key("cross_predict")
+    'cross-predict-progress'
+    """
+    return f"{stage.replace('_', '-')}-progress"
+
+
 def _create(stage: str, percent: float, note: str) -> UUID:
-    created = create_progress_artifact(percent, key=f"{stage}-progress", description=note or stage)
+    created = create_progress_artifact(percent, key=artifact_key(stage), description=note or stage)
     return cast(UUID, created)  # it returns a coroutine to async callers only

@@ -12,11 +12,15 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
-from tasks.core.evaluation import evaluate
+from tasks.core.evaluation import class_curves, evaluate, test_size
+from tasks.core.metrics.comparison import detectable
 from tasks.core.model.selection.candidate_table import read_candidates
+from tasks.core.model.selection.leaderboard import read_leaderboard
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
+from tasks.core.operations import provenance
 from tasks.core.operations.run_lock import DatasetBusy
 from tasks.core.progress import duration
+from tasks.core.registry import final_models
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
 from tasks.core.runs.unchanged import UnchangedRun
@@ -40,7 +44,10 @@ def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     """
     row = _row(run, inputs, report)
     candidates = read_candidates(inputs.selected) if inputs.selected else None
-    record.append_run(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace, candidates)
+    leaderboard = read_leaderboard(inputs.cross_validation) if inputs.cross_validation else None
+    record.append_run(
+        *(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace, candidates, leaderboard)
+    )
     dashboard.publish_run(run.stages(), inputs, report, run.workspace)
     return _summarize(run, inputs, report)
 
@@ -126,8 +133,20 @@ def _row(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
         "source": facts["source"],
         "git_commit": facts["git_commit"] or None,
         "packages": facts["packages"],
+        "python": facts["python"],
+        "distributions": provenance.distributions(),
         "device": facts["machine"],
+        **_size_columns(inputs),
     }
+
+
+def _size_columns(inputs: ReportInputs) -> dict[str, Any]:
+    """What the test images can tell, and the score over all images."""
+    columns = {"detectable_difference": test_size.read(inputs.evaluation, inputs.decision.evidence).most}
+    if (validated := inputs.cross_validation) is None:
+        return columns
+    names = ("recipe", "accuracy", "low", "high", "images")
+    return columns | {f"cross_validated_{name}": getattr(validated, name) for name in names}
 
 
 def _run_columns(run: Run) -> dict[str, Any]:
@@ -147,15 +166,33 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
     model = run.workspace.models / inputs.tensors.dataset / decision.version / "model.keras"
     summary = {
         "accuracy": f"{evaluate.accuracy_of(evaluation)} of {evaluation.images:,} test images",
+        "test size": detectable.sentence(test_size.read(evaluation, decision.evidence)),
+        **_all_images(run, inputs),
         "verdict": f"{decision.version}: {decision.verdict}",
         "model": str(model),
         "report": str(report.directory / "report.html"),
         "reused": _reused(run),
     }
+    if lines := list(class_curves.decision_lines(evaluation)):
+        summary["decision"] = " ".join(lines)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
     _log_summary(summary)
     return summary
+
+
+def _all_images(run: Run, inputs: ReportInputs) -> dict[str, str]:
+    """The score over all images and the model of all images, for the summary."""
+    validated, final = inputs.cross_validation, inputs.final_model
+    if validated is None or final is None:
+        return {}
+    path = final_models.file_of(final, inputs.tensors.dataset, inputs.decision.version, run.workspace)
+    interval = f"95 % interval {validated.low * 100:.2f} to {validated.high * 100:.2f}"
+    return {
+        "all images": f"{validated.accuracy * 100:.2f} % ({interval}) of {validated.images:,} images,"
+        f" cross-validated ({validated.recipe}, {validated.folds} folds)",
+        "final model": f"{path}: {final}",
+    }
 
 
 def _reused(run: Run) -> str:

@@ -29,6 +29,7 @@ from tasks.core.config import (
     limited,
 )
 from tasks.core.data.sources.resolve import name_of
+from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import UsageError
 from tasks.core.stage.stages import RefreshName
 
@@ -85,9 +86,24 @@ class TrainPublishSettings(PublishSettings):
     Args:
         folds: Look for label issues among the training images, too: train this many models, 2 to 20,
             each of which predicts the images that it has not seen.
+        cross_validate: Score the recipe over all images, test images too, by this many models, 2 to 20,
+            each of which predicts the images that it has not seen; then train one more model on all
+            images. With auto, each compared recipe is scored. 0: never. Default: 5 for the recipe probe
+            where test has fewer than 200 images.
     """
 
     folds: int | None = None
+    cross_validate: int | None = limited(None, 0, 20)
+
+    def __post_init__(self) -> None:
+        """Refuse one fold."""
+        super().__post_init__()
+        if self.cross_validate == 1:
+            raise UsageError(
+                "one fold leaves no images to train on",
+                expected="--cross-validate 2..20, or 0 for none",
+                found="1",
+            )
 
 
 @dataclass(frozen=True)
@@ -121,12 +137,13 @@ class RunSettings:
     """What the training and sweep flows have in common.
 
     Args:
-        source, normalize, train, publish, runner, control: Groups of parameters.
+        source, normalize, train, decision, publish, runner, control: Groups of parameters.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
     normalize: NormalizeSettings = field(default_factory=NormalizeSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    decision: DecisionSettings = field(default_factory=DecisionSettings)
     publish: PublishSettings = field(default_factory=PublishSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     control: RunControl = field(default_factory=RunControl)
@@ -179,6 +196,11 @@ class RunSettings:
     def folds(self) -> int | None:
         """Number of folds for cross-prediction; None for none."""
         return self.publish.folds if isinstance(self.publish, TrainPublishSettings) else None
+
+    @property
+    def cross_validate(self) -> int | None:
+        """Number of folds for a score over all images; 0 for none, None for the recipe's default."""
+        return self.publish.cross_validate if isinstance(self.publish, TrainPublishSettings) else 0
 
 
 @dataclass(frozen=True)

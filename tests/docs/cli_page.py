@@ -24,6 +24,7 @@ An option without a value in the second column is a switch.
 | 1 | an error, or a check that failed |
 | 2 | the command line or a setting is wrong; nothing was started |
 | 3 | `plumbline reproduce`: the run was not reproduced |
+| 4 | `plumbline reproduce`: the test images are too few to tell |
 | 130 | stopped by Ctrl-C; the next run continues |
 
 {commands}

@@ -67,6 +67,9 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
             "classes.parquet": "precision, recall and F1 of every class",
             "confusion.npy": "int64 (classes, classes): label, predicted label; test images",
             "calibration.json": "calibration error, Brier score, abstention thresholds",
+            "curves.json": "ROC and precision-recall curves with their areas",
+            "operating_points.parquet": "rates of the classes on test, see below",
+            "operating_point.json": "the decision that was asked for, and what val proves",
         },
     ),
     "embeddings/<digest>/": (
@@ -86,6 +89,17 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "selections/<digest>/": ("the comparison of recipes", {"candidates.parquet": "see below"}),
+    "cross_validations/<digest>/": (
+        "scores over all images",
+        {
+            "leaderboard.parquet": "one row per recipe, see below",
+            "predictions.parquet": "one row per image and recipe: its fold, its probabilities",
+        },
+    ),
+    "final_models/<digest>/": (
+        "the model of all images, test images too",
+        {"model.keras": "uint8 images in, calibrated probabilities out; it has no test score"},
+    ),
     "label_issues/<digest>/": (
         "labels in doubt",
         {"label_issues.parquet": "see below", "label_issues.csv": "the form for --corrections"},
@@ -116,6 +130,7 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
             "labels.txt": "class names, one a line, in the order of the labels",
             "model_card.md": "data, recipe, metrics, limits",
             "profile/, exports/": "as above",
+            "all_images/": "model.keras of all images, with --cross-validate or few photos",
         },
     ),
     "models/<dataset>/": (
@@ -132,6 +147,7 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
         "the report of a run or a sweep",
         {
             "report.html": "the report, readable without network",
+            "review.html": "doubtful labels to correct by keyboard, without a server",
             "summary.md, classes.json": "what Prefect's dashboard shows",
             "sweep.html, sweep.png": "the report of a sweep",
             "trials.parquet": "the trials of the sweep",
@@ -172,6 +188,7 @@ ISSUES = {
     "suggested_class_name": ("string", "name of the most probable other class"),
     "probability": ("double", "probability of the given class, 0..1"),
     "suggested_probability": ("double", "probability of the suggested class, 0..1"),
+    "wrong_probability": ("double", "estimated probability that the given label is wrong, 0..1"),
     "image_id": ("string", "SHA-256 of the image's content"),
     "path": ("string", "where the image is in the source"),
 }
@@ -180,11 +197,12 @@ PREDICTIONS = {
     "row": "row in a parquet file; null for an image file",
     "predicted_label": "number of the predicted class; null without an answer",
     "predicted_class_name": "name of the predicted class; null without an answer",
-    "probability": "probability of the most probable class, 0..1; null if the image is unreadable",
+    "probability": "probability of the predicted class, without an answer of the most probable, 0..1",
     "probabilities": "probability of every class, in the order of the model's classes",
     "abstained": "whether the model gave no answer because it is not sure enough",
     "problem": "why the image is unreadable; otherwise null",
     "model": "version of the model",
+    "decision": '"most probable class" or "operating point"',
 }
 LABEL_NEXT = {
     "rank": "order of the choice, from 1",
@@ -200,8 +218,10 @@ TABLES = {
     "runs": "One row per run.",
     "epochs": "One row per epoch of every training.",
     "classes": "One row per class of val and test.",
+    "operating_points": "One row per class and decision: rates of the class against the rest on test.",
     "predictions": "One row per image of val and test.",
     "candidates": "One row per recipe that `--recipe auto` compared or left out.",
+    "leaderboard": "One row per recipe that was cross-validated over all images, and one for their choice.",
     "trials": "One row per trial of a sweep.",
 }
 OUTPUTS = """\
@@ -261,10 +281,10 @@ One row per pair of duplicates, the closest first; the pairs by features are the
 
 ### label_issues/&lt;digest&gt;/label_issues.parquet
 
-One row per image whose label is likely wrong, the least likely label first. {issues}
+One row per image whose label is in doubt, the most probably wrong label first. {issues}
 
-`label_issues.csv` has `image_id`, `path`, `class_name` and `suggested_class_name` of the same rows, and an
-empty column `corrected_class_name` ([Data](data.md#correct-labels)).
+`label_issues.csv` has `image_id`, `path`, `class_name`, `suggested_class_name` and `wrong_probability` of the
+same rows, and an empty column `corrected_class_name` ([Data](data.md#correct-labels)).
 
 ## Batch predictions
 

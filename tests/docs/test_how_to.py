@@ -255,8 +255,13 @@ def insert_into(path: Path, name: str, line: str) -> None:
         ("config.py", "PromotePolicy", 'equal = "equal"', ""),
         ("model/training/loop.py", "train", 'log.info("the last line of train")', ""),
         ("data/readers/idx.py", "", "\nUNUSED = 1\n", "normalize, idx"),
-        ("data/decode.py", "", "\nUNUSED = 1\n", "normalize; embed; export"),
-        ("model/training/optimizers.py", "", "\nUNUSED = 1\n", "select; train; cross_predict"),
+        ("data/decode.py", "", "\nUNUSED = 1\n", "normalize; embed; cross_validate; train_on_all; export"),
+        (
+            "model/training/optimizers.py",
+            "",
+            "\nUNUSED = 1\n",
+            "select; train; cross_predict; cross_validate; train_on_all",
+        ),
         ("metrics/calibration.py", "", "\nUNUSED = 1\n", "evaluate; label_issues; report"),
     ],
     ids=[

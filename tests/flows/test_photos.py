@@ -1,5 +1,6 @@
 """Folders of photos: pretrained features, the comparison of recipes, models of different image sizes."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -67,6 +68,26 @@ def test_probe_ranks_labels_of_train_images_too(probed: tuple[Plumbline, Path]) 
     assert plumbline.stages()["cross_predict"] == "ran"
     (directory,) = (plumbline.workspace / "label_issues").glob("[0-9a-f]*")
     assert "train" in json.loads((directory / "manifest.json").read_text())["facts"]["counts"]
+
+
+def test_few_photos_are_cross_validated_and_give_a_model_of_all(probed: tuple[Plumbline, Path]) -> None:
+    """60 photos, of which some 12 are test images: a probe has 5 folds without being asked."""
+    plumbline, _ = probed
+    run = plumbline.runs().iloc[-1]
+    assert run["cross_validated_images"] == 60
+    assert run["cross_validated_low"] < run["cross_validated_accuracy"] < run["cross_validated_high"] <= 1
+    version = plumbline.workspace / "models" / "scenery" / "v0001"
+    facts = json.loads((version / "manifest.json").read_text())["facts"]
+    assert facts["all_images"]["trained_on"] == "all"
+    assert facts["all_images"]["images"] == facts["cross_validated"]["images"] == 60
+    sha256 = hashlib.sha256((version / "all_images" / "model.keras").read_bytes()).hexdigest()
+    assert facts["all_images"]["model_sha256"] == sha256 != facts["model_sha256"]
+    assert "those of the test set too" in (version / "model_card.md").read_text()
+    table = pd.read_parquet(plumbline.workspace / "metrics" / "leaderboard")
+    assert table[["recipe", "scored", "images"]].to_numpy().tolist() == [["probe", True, 60]]
+    report = (plumbline.workspace / str(run["report"])).read_text()
+    assert "Cross-validated" in report
+    assert "more likely missed than found" in report or "no difference between two models" in report
 
 
 def test_auto_compares_recipes_and_the_gate_compares_sizes(server: dict[str, str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tasks.core.registry import registry
-from tasks.core.registry.decisions import read_decisions
+from tasks.core.registry.promotion.decisions import read_decisions
 from tasks.core.workspace import MIRRORS, Workspace
 from tests.support.run_cli import ROOT
 from tests.support.s3_server import ADDRESS, Bucket, half_visible

@@ -109,3 +109,24 @@ def test_tri_state_flags_are_those_without_a_default() -> None:
         if parameter.annotation == (bool | None)
     }
     assert flags == set(TRI_STATE)
+
+
+def test_of_options_of_the_decision_leave_the_training_as_it_is() -> None:
+    plain = TrainRunSettings.of({})
+    asked = TrainRunSettings.of({"least_recall": ["8=0.99"], "prevalence": 0.02})
+    assert asked.decision.promises() == [("recall", "8", 0.99)]
+    assert asked.train == plain.train
+    assert asked.tensors == plain.tensors
+    assert "least_recall" not in plain.parameters()
+    with pytest.raises(UsageError, match="--least-recall cannot be read"):
+        TrainRunSettings.of({"least_recall": ["8"]})
+
+
+def test_cross_validate_takes_no_single_fold() -> None:
+    with pytest.raises(UsageError, match="one fold leaves no images"):
+        TrainRunSettings.of({"cross_validate": 1})
+    with pytest.raises(UsageError, match=r"cross_validate must lie in 0\.\.20"):
+        TrainRunSettings.of({"cross_validate": 21})
+    assert TrainRunSettings.of({}).cross_validate is None
+    assert TrainRunSettings.of({"cross_validate": 0}).cross_validate == 0
+    assert SweepSettings.of({}).cross_validate == 0

@@ -54,6 +54,7 @@ class FakeOutputs:
         shape: Height, width and channels of the images.
         dataset: Name of the dataset.
         fit: How images of other proportions became `shape`.
+        group_size: Images in each group; 0 for images without groups.
     """
 
     workspace: Workspace
@@ -62,6 +63,7 @@ class FakeOutputs:
     shape: tuple[int, int, int] = (8, 8, 3)
     dataset: str = "animals"
     fit: str = "crop"
+    group_size: int = 0
 
     def with_fields(self, **changed: object) -> "FakeOutputs":
         """A copy with changed fields."""
@@ -81,7 +83,8 @@ class FakeOutputs:
         ingredients = Ingredients(
             "normalize",
             {},
-            {"classes": self.classes, "images": self.images, "shape": self.shape, "fit": self.fit},
+            {"classes": self.classes, "images": self.images, "shape": self.shape, "fit": self.fit}
+            | ({"group_size": self.group_size} if self.group_size else {}),
         )
         directory = self.workspace.root / "tensors" / ingredients.digest
         facts = publish.publish(directory, ingredients, self._write_tensors)["facts"]
@@ -93,6 +96,7 @@ class FakeOutputs:
             shape=self.shape,
             quarantined=0,
             fit=self.fit,
+            groups=tuple(-(-count // self.group_size) for count in facts.values()) if self.group_size else (),
             **facts,
         )
 
@@ -107,6 +111,10 @@ class FakeOutputs:
         table = pd.DataFrame(rows)
         table["height"], table["width"] = self.shape[:2]
         table["image_id"] = [sha256(path.encode()).hexdigest()[:16] for path in table["path"]]
+        if self.group_size:
+            table["group"] = [f"{row // self.group_size}" for row in table["row"]]
+            text = pd.ArrowDtype(pa.string())  # as normalize writes them; pandas writes large strings
+            table = table.astype({"group": text, "image_id": text})
         table.to_parquet(staging / "rows.parquet", index=False)
         return {split: len(self.labels(split)) for split in ("train", "val", "test")}
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tasks.core.config import PromotePolicy
-from tasks.core.registry import layout, promotion, registry
+from tasks.core.registry import layout, registry
+from tasks.core.registry.promotion import promotion
 from tasks.core.stage.handles import Decision, ModelVersion
 from tasks.core.storage.mirror import open_workspace
 from tasks.core.workspace import MIRRORS

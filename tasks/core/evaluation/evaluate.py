@@ -1,7 +1,8 @@
 """The evaluate stage: computes the scores of predictions and writes them; the model is not needed."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core.data.tensors import groups
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
-from tasks.core.evaluation import scores
+from tasks.core.evaluation import class_curves, decision, scores
+from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
 from tasks.core.metrics import calibration, classification
+from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import EVALUATE
@@ -30,52 +35,76 @@ class Scored:
     Args:
         labels: int32 (N,), 0..C-1.
         probabilities: float32 (N, C), 0..1.
+        groups: int64 (N,), 0..G-1, which images belong together; None if each is by itself.
+        operating_point: How they become decisions; None for the most probable class.
     """
 
     labels: NDArray[np.int32]
     probabilities: NDArray[np.float32]
+    groups: NDArray[np.int64] | None = None
+    operating_point: OperatingPoint | None = None
 
-    @property
+    @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """The predicted classes, int64 (N,), 0..C-1."""
+        if self.operating_point is not None:
+            return self.operating_point.decide(self.probabilities)
         return classification.predicted_classes(self.probabilities)
 
+    @cached_property
+    def confidence(self) -> NDArray[np.float32]:
+        """The probability of the predicted class, float32 (N,)."""
+        return np.asarray(self.probabilities[np.arange(len(self.labels)), self.predicted])
 
-def ingredients(predictions: Predictions, tensors: TensorCache) -> Ingredients:
-    """What decides the evaluation: the predictions and the tensors."""
-    return ingredients_of_digest(predictions.digest, tensors)
+
+def ingredients(
+    predictions: Predictions, tensors: TensorCache, request: DecisionRequest | None = None
+) -> Ingredients:
+    """What decides the evaluation: the predictions, the tensors, and what is asked of the decision."""
+    return ingredients_of_digest(predictions.digest, tensors, request)
 
 
-def ingredients_of_digest(predictions: str, tensors: TensorCache) -> Ingredients:
+def ingredients_of_digest(
+    predictions: str, tensors: TensorCache, request: DecisionRequest | None = None
+) -> Ingredients:
     """The ingredients of an evaluation whose predictions do not exist yet.
 
     Args:
         predictions: The digest that the predictions will have.
         tensors: The tensors with the labels.
+        request: What is asked of the decision; None for nothing.
     """
-    return EVALUATE.ingredients({"predictions": predictions, "tensors": tensors.digest}, {})
+    asked = request.record() if request else {}
+    return EVALUATE.ingredients({"predictions": predictions, "tensors": tensors.digest}, asked)
 
 
 def evaluate(
-    predictions: Predictions, tensors: TensorCache, workspace: Workspace, *, refresh: bool = False
+    predictions: Predictions,
+    tensors: TensorCache,
+    workspace: Workspace,
+    request: DecisionRequest | None = None,
+    *,
+    refresh: bool = False,
 ) -> Evaluation:
     """Score the predictions of the val and test images.
 
-    Writes `metrics.json`, `classes.parquet`, `calibration.json`, and the `confusion.npy` of the test images.
+    Writes `metrics.json`, `classes.parquet`, `calibration.json`, the `confusion.npy` of the test images, and
+    the files of `class_curves.write`. Whatever follows from decisions is that of the operating point.
 
     Args:
         predictions: The probabilities of both splits.
         tensors: The tensors with the labels.
         workspace: Where the evaluation is published.
+        request: What is asked of the decision; None for nothing.
         refresh: Whether to compute an existing evaluation again.
 
     Raises:
         DataError: The predictions are of other tensors, or cannot be scored.
     """
     return EVALUATE.output(
-        ingredients(predictions, tensors),
+        ingredients(predictions, tensors, request),
         workspace,
-        lambda staging: _write(staging, predictions, tensors),
+        lambda staging: _write(staging, predictions, tensors, request or DecisionRequest()),
         refresh=refresh,
     )
 
@@ -90,9 +119,11 @@ def read_scored(predictions: Predictions, tensors: TensorCache, split: str) -> S
 
 
 def scored_of(evaluation: Evaluation, tensors: TensorCache, split: str) -> Scored:
-    """The labels and probabilities of one split that an evaluation was computed from."""
+    """The labels and probabilities of one split that an evaluation was computed from, and its point."""
     directory = Workspace.active().root / evaluation.predictions
-    return _scored(directory, evaluation.tensors, tensors, split)
+    scored = _scored(directory, evaluation.tensors, tensors, split)
+    rule = (class_curves.read_point(evaluation) or {}).get("rule")
+    return replace(scored, operating_point=OperatingPoint.of(rule)) if rule else scored
 
 
 def accuracy_of(evaluation: Evaluation) -> str:
@@ -118,29 +149,47 @@ def _scored(directory: Path, tensors_digest: str, tensors: TensorCache, split: s
             found=f"predictions of tensors {tensors_digest}",
         )
     probabilities = np.load(directory / f"{split}.probabilities.npy", mmap_mode="r", allow_pickle=False)
-    return Scored(open_split(tensors, split).labels, probabilities)
+    return Scored(open_split(tensors, split).labels, probabilities, groups.read_groups(tensors, split))
 
 
-def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dict[str, Any]:
+def _write(
+    staging: Path, predictions: Predictions, tensors: TensorCache, request: DecisionRequest
+) -> dict[str, Any]:
+    classes = (*tensors.classes, *predictions.other_classes)
     splits = {split: read_scored(predictions, tensors, split) for split in SPLITS}
+    for scored in splits.values():
+        classification.check(scored.labels, scored.probabilities)
+    val = splits["val"]
+    chosen = decision.choose(request, val.labels, val.probabilities, tensors.classes)
+    splits = {split: replace(scored, operating_point=chosen.point) for split, scored in splits.items()}
     estimates_of = {
-        split: classification.score(scored.labels, scored.probabilities) for split, scored in splits.items()
+        split: classification.score(
+            scored.labels, scored.probabilities, groups=scored.groups, predicted=scored.predicted
+        )
+        for split, scored in splits.items()
     }
     record = {
         split: {"images": len(splits[split].labels)}
+        | _group_count(splits[split])
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
+    outcomes = splits["test"].predicted == splits["test"].labels
+    record["test"]["detectable"] = detectable.of_outcomes(outcomes, splits["test"].groups).record()
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
     class_tables = [
-        classification.per_class(scored.labels, scored.predicted, tensors.classes).assign(split=split)
+        classification.per_class(scored.labels, scored.predicted, classes, scored.groups).assign(split=split)
         for split, scored in splits.items()
     ]
-    pd.concat(class_tables, ignore_index=True).to_parquet(staging / CLASSES, index=False)
+    areas = _write_curves(staging, splits["test"], tensors, request, chosen)
+    class_table = pd.concat(class_tables, ignore_index=True).merge(areas, on=["split", "label"], how="left")
+    class_table.to_parquet(staging / CLASSES, index=False)
     test, val = splits["test"], splits["val"]
-    calibration_facts = calibration.calibrate(val.labels, val.probabilities, test.labels, test.probabilities)
+    calibration_facts = calibration.calibrate(
+        val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups
+    )
     (staging / scores.CALIBRATION).write_text(json.dumps(calibration_facts))
-    np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(tensors.classes)))
+    np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(classes)))
     return {
         "predictions": predictions.path,
         "model_sha256": predictions.model_sha256,
@@ -150,6 +199,23 @@ def _write(staging: Path, predictions: Predictions, tensors: TensorCache) -> dic
         "log_loss": estimates_of["test"]["log_loss"].value,
         "images": len(test.labels),
     }
+
+
+def _group_count(scored: Scored) -> dict[str, int]:
+    return {} if scored.groups is None else {"groups": len(np.unique(scored.groups))}
+
+
+def _write_curves(
+    staging: Path, test: Scored, tensors: TensorCache, request: DecisionRequest, chosen: ChosenPoint
+) -> pd.DataFrame:
+    """Write the curves and the rates of the test images; returns the areas, see `class_columns`."""
+    positive = request.positive_label(tensors.classes, open_split(tensors, "train").labels)
+    arrays = test.labels, test.probabilities
+    record = class_curves.class_curves(*arrays, tensors.classes, request, positive)
+    table = class_curves.rates_table(*arrays, chosen.point, record, request)
+    asked = chosen.record() if request.promises or request.costs else None
+    class_curves.write(staging, record, table, asked)
+    return class_curves.class_columns(record)
 
 
 def accuracy_text(rate: classification.Estimate) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.metrics import classification, intervals, selective
+from tasks.core.metrics import classification, cluster, intervals
 from tasks.core.metrics.classification import Estimate
-from tasks.core.metrics.intervals import Floats
+from tasks.core.metrics.intervals import Floats, Ints
 from tasks.core.metrics.temperature import fit
+from tasks.core.metrics.thresholds import selective
 
 BINS = 15
 TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is searched
@@ -37,35 +38,43 @@ def confidences(probabilities: NDArray[np.floating]) -> Floats:
     return probabilities.max(axis=1).astype(np.float64)
 
 
-def reliability(correct: NDArray[np.bool_], confidence: Floats, bins: int = BINS) -> list[dict[str, Any]]:
+def reliability(
+    correct: NDArray[np.bool_], confidence: Floats, bins: int = BINS, groups: Ints | None = None
+) -> list[dict[str, Any]]:
     """Confidence and accuracy in bins with an equal number of images, least confident bin first.
 
     Args:
         correct: bool (N,), whether each prediction is correct.
         confidence: float64 (N,), 0..1.
         bins: Number of bins; at most N are used.
+        groups: int64 (N,), which images belong together; None if each is by itself.
 
     Returns:
         One dictionary per bin: images, confidence (mean), accuracy, low and high (Wilson interval of the
-        accuracy).
+        accuracy; with groups, `cluster.rate`).
     """
     rows = []
     for members in np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(correct))):
         hits = int(correct[members].sum())
-        low, high = intervals.wilson(np.asarray(hits), np.asarray(len(members)))
+        if groups is None:
+            low, high = map(float, intervals.wilson(np.asarray(hits), np.asarray(len(members))))
+        else:
+            low, high = cluster.rate(correct[members], groups[members])
         rows.append(
             {
                 "images": len(members),
                 "confidence": float(confidence[members].mean()),
                 "accuracy": hits / len(members),
-                "low": float(low),
-                "high": float(high),
+                "low": low,
+                "high": high,
             }
         )
     return rows
 
 
-def expected_error(correct: NDArray[np.bool_], confidence: Floats, bins: int = BINS) -> Estimate:
+def expected_error(
+    correct: NDArray[np.bool_], confidence: Floats, bins: int = BINS, groups: Ints | None = None
+) -> Estimate:
     """Expected calibration error with its interval, both 0..1.
 
     The plain estimate is biased upwards, because chance alone makes gaps in the bins. The bootstrap is biased
@@ -76,6 +85,7 @@ def expected_error(correct: NDArray[np.bool_], confidence: Floats, bins: int = B
         correct: bool (N,), whether each prediction is correct.
         confidence: float64 (N,), 0..1.
         bins: Number of bins with an equal number of images; at most N are used.
+        groups: int64 (N,), which images belong together; None if each is by itself.
     """
     order = np.argsort(confidence, kind="stable")
     parts = np.array_split(np.arange(len(order)), min(bins, len(order)))
@@ -84,22 +94,24 @@ def expected_error(correct: NDArray[np.bool_], confidence: Floats, bins: int = B
         bin_of[order[part]] = number
     gaps = correct.astype(np.float64) - confidence
     value = float(np.abs(np.bincount(bin_of, weights=gaps)).sum() / len(gaps))
-    low, high = intervals.percentiles(_resampled_error(gaps, bin_of, len(parts)))
+    low, high = intervals.percentiles(_resampled_error(gaps, bin_of, len(parts), groups))
     return Estimate(value, max(0.0, 2 * value - float(high)), max(0.0, 2 * value - float(low)), "bootstrap")
 
 
-def brier(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Estimate:
+def brier(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating], groups: Ints | None = None
+) -> Estimate:
     """Brier score: the mean squared distance of the probabilities to the one-hot labels, 0..2.
 
     Args:
         labels: Integers (N,), 0..C-1.
         probabilities: Floats (N, C), 0..1.
+        groups: int64 (N,), which images belong together; None if each is by itself.
     """
     distances = probabilities.astype(np.float64)
     distances[np.arange(len(labels)), labels] -= 1
     squares = (distances**2).sum(axis=1)
-    low, high = intervals.percentiles(intervals.bootstrap_means(squares[:, None])[:, 0])
-    return Estimate(float(squares.mean()), float(low), float(high), "bootstrap")
+    return classification.mean(squares, groups)
 
 
 def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
@@ -136,6 +148,8 @@ def calibrate(
     val_probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],
     probabilities: NDArray[np.floating],
+    val_groups: Ints | None = None,
+    groups: Ints | None = None,
 ) -> dict[str, Any]:
     """All calibration figures of a model; fitted and chosen on val, measured on test.
 
@@ -144,6 +158,8 @@ def calibrate(
         val_probabilities: Floats (M, C) of the validation images.
         labels: Integers (N,), 0..C-1, of the test images.
         probabilities: Floats (N, C) of the test images.
+        val_groups: int64 (M,), which validation images belong together; None if each is by itself.
+        groups: int64 (N,), the same of the test images.
 
     Returns:
         JSON values: ece and brier (estimates); temperature; tempered (ece and log_loss at that temperature);
@@ -158,23 +174,24 @@ def calibrate(
     coverage, risk = selective.risk_coverage(correct, confidence)
     points = np.unique(np.linspace(0, len(risk) - 1, POINTS).astype(int))
     return {
-        "ece": expected_error(correct, confidence).record(),
-        "brier": brier(labels, probabilities).record(),
+        "ece": expected_error(correct, confidence, groups=groups).record(),
+        "brier": brier(labels, probabilities, groups).record(),
         "temperature": temperature,
         "tempered": {
-            "ece": expected_error(correct, confidences(scaled)).record(),
+            "ece": expected_error(correct, confidences(scaled), groups=groups).record(),
             "log_loss": float(classification.log_losses(labels, scaled).mean()),
         },
-        "reliability": reliability(correct, confidence),
+        "reliability": reliability(correct, confidence, groups=groups),
         "risk_coverage": [[float(coverage[i]), float(risk[i])] for i in points],
         "aurc": float(risk.mean()),
         "abstention": [
             asdict(
                 selective.abstention(
                     target,
-                    selective.abstain_at(val_correct, confidences(val_probabilities), target),
+                    selective.abstain_at(val_correct, confidences(val_probabilities), target, val_groups),
                     correct,
                     confidence,
+                    groups,
                 )
             )
             for target in TARGETS
@@ -182,8 +199,13 @@ def calibrate(
     }
 
 
-def _resampled_error(gaps: Floats, bin_of: NDArray[np.int32], bins: int) -> Floats:
-    """The calibration error of each bootstrap resample, float64 (resamples,)."""
+def _resampled_error(gaps: Floats, bin_of: NDArray[np.int32], bins: int, groups: Ints | None) -> Floats:
+    """The calibration error of each bootstrap resample of images or groups, float64 (resamples,)."""
+    if groups is not None:
+        in_bins = (np.where(bin_of == number, gaps, 0.0) for number in range(bins))
+        columns = [*(cluster.totals(groups, column) for column in in_bins), cluster.sizes_of(groups)]
+        drawn = cluster.resampled_sums(np.stack(columns, axis=1))
+        return np.asarray(np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1], np.float64)
     blocks = []
     for resample in intervals.resampled_rows(len(gaps)):
         flat_bin = bin_of[resample] + bins * np.arange(len(resample), dtype=np.int32)[:, None]

@@ -7,6 +7,7 @@ follow scikit-learn's definitions. Among classes with equal probabilities, the l
 predicted.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.errors import DataError
-from tasks.core.metrics import intervals
+from tasks.core.metrics import cluster, intervals
 from tasks.core.metrics.intervals import Floats, Ints
 
 TOP = 5
@@ -32,7 +33,7 @@ class Estimate:
         value: The metric on the images.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        method: How the interval was computed: "wilson" or "bootstrap".
+        method: How the interval was computed: "wilson", "bootstrap", or "cluster" where images have groups.
     """
 
     value: float
@@ -176,6 +177,8 @@ def score(
     labels: NDArray[np.integer],
     probabilities: NDArray[np.floating],
     resamples: int = intervals.RESAMPLES,
+    groups: Ints | None = None,
+    predicted: NDArray[np.integer] | None = None,
 ) -> dict[str, Estimate]:
     """Every metric of a split with its interval.
 
@@ -183,6 +186,8 @@ def score(
         labels: Integers (N,), 0..C-1.
         probabilities: Floats (N, C), 0..1; each row adds up to 1.
         resamples: Number of bootstrap resamples.
+        groups: int64 (N,), which images belong together; None if each is by itself.
+        predicted: Integers (N,), the decisions; None for the most probable class.
 
     Returns:
         By name: accuracy, top5_accuracy (only for more than 5 classes), macro_f1, balanced_accuracy,
@@ -192,20 +197,29 @@ def score(
         DataError: `check` refuses the labels or the probabilities.
     """
     check(labels, probabilities)
-    correct = predicted_classes(probabilities) == labels
-    scores = {"accuracy": _rate(correct)}
+    decided = predicted_classes(probabilities) if predicted is None else np.asarray(predicted, np.int64)
+    correct = decided == labels
+    scores = {"accuracy": _rate(correct, groups)}
     if probabilities.shape[1] > TOP:
-        scores["top5_accuracy"] = _rate(in_top(labels, probabilities))
-    matrix = confusion(labels, predicted_classes(probabilities), probabilities.shape[1])
-    scores |= _matrix_metrics(matrix, resamples)
-    losses = log_losses(labels, probabilities)
-    low, high = intervals.percentiles(intervals.bootstrap_means(losses[:, None], resamples)[:, 0])
-    scores["log_loss"] = Estimate(float(losses.mean()), float(low), float(high), "bootstrap")
+        scores["top5_accuracy"] = _rate(in_top(labels, probabilities), groups)
+    scores |= _matrix_metrics(labels, decided, probabilities.shape[1], resamples, groups)
+    scores["log_loss"] = mean(log_losses(labels, probabilities), groups, resamples)
     return scores
 
 
+def mean(values: Floats, groups: Ints | None = None, resamples: int = intervals.RESAMPLES) -> Estimate:
+    """The mean of one figure per image, float64 (N,), with its interval."""
+    if groups is not None:
+        return Estimate(float(values.mean()), *cluster.mean(values, groups), "cluster")
+    low, high = intervals.percentiles(intervals.bootstrap_means(values[:, None], resamples)[:, 0])
+    return Estimate(float(values.mean()), float(low), float(high), "bootstrap")
+
+
 def per_class(
-    labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: tuple[str, ...]
+    labels: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    classes: tuple[str, ...],
+    groups: Ints | None = None,
 ) -> pd.DataFrame:
     """Metrics of each class; one row per class, in class order.
 
@@ -213,17 +227,18 @@ def per_class(
         labels: Integers (N,), 0..C-1.
         predicted: Integers (N,), 0..C-1.
         classes: Names of the C classes.
+        groups: int64 (N,), which images belong together; None if each is by itself.
 
     Returns:
         Columns label, class_name, support (images with this label), predicted_count (images with this
         prediction), precision, recall and f1. The last three have interval columns `_low` and `_high`: Wilson
-        for precision and recall, bootstrap for F1.
+        for precision and recall, bootstrap for F1; with groups, those of `cluster`.
     """
     matrix = confusion(labels, predicted, len(classes))
-    hits, support, predicted_count = np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    recall_ends = intervals.wilson(hits, support)
-    precision_ends = intervals.wilson(hits, predicted_count)
-    f1_ends = intervals.percentiles(intervals.bootstrap_table(matrix, f1_of))
+    support, predicted_count = matrix.sum(axis=1), matrix.sum(axis=0)
+    recall_ends = _class_rates(labels, predicted, len(classes), groups)
+    precision_ends = _class_rates(predicted, labels, len(classes), groups)
+    f1_ends = _table_ends(labels, predicted, len(classes), groups, f1_of)
     return pd.DataFrame(
         {
             "label": np.arange(len(classes), dtype=np.int32),
@@ -249,8 +264,38 @@ def _ratio(numerator: Ints, denominator: Ints) -> Floats:
         return np.asarray(numerator / denominator, np.float64)
 
 
-def _rate(correct: NDArray[np.bool_]) -> Estimate:
-    """The share of true values with its Wilson interval."""
+def _class_rates(
+    of: NDArray[np.integer], others: NDArray[np.integer], classes: int, groups: Ints | None
+) -> tuple[Floats, Floats]:
+    """Intervals of the share of equal values among the images with each value in `of`, float64 (classes,)."""
+    if groups is None:
+        table = confusion(of, others, classes)
+        return intervals.wilson(np.diagonal(table), table.sum(axis=1))
+    members = (of == label for label in range(classes))
+    ends = np.array([cluster.rate(of[rows] == others[rows], groups[rows]) for rows in members])
+    return ends[:, 0], ends[:, 1]
+
+
+def _table_ends(
+    labels: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    classes: int,
+    groups: Ints | None,
+    statistic: Callable[[Ints], Floats],
+    resamples: int = intervals.RESAMPLES,
+) -> tuple[Floats, Floats]:
+    """Intervals of a statistic of the confusion matrix, float64 (K,) each."""
+    if groups is None:
+        matrix = confusion(labels, predicted, classes)
+        return intervals.percentiles(intervals.bootstrap_table(matrix, statistic, resamples))
+    cells = labels.astype(np.int64) * classes + predicted
+    return cluster.table_interval(groups, cells, (classes, classes), statistic)
+
+
+def _rate(correct: NDArray[np.bool_], groups: Ints | None = None) -> Estimate:
+    """The share of true values with its interval."""
+    if groups is not None:
+        return Estimate(float(np.mean(correct)), *cluster.rate(correct, groups), "cluster")
     low, high = intervals.wilson(np.asarray(correct.sum()), np.asarray(len(correct)))
     return Estimate(float(np.mean(correct)), float(low), float(high), "wilson")
 
@@ -260,11 +305,14 @@ def _macro(matrices: Ints) -> Floats:
     return np.stack([np.nanmean(f1_of(matrices), axis=-1), np.nanmean(recall_of(matrices), axis=-1)], axis=-1)
 
 
-def _matrix_metrics(matrix: Ints, resamples: int) -> dict[str, Estimate]:
-    """Macro-F1 and balanced accuracy with bootstrap intervals."""
-    values = _macro(matrix[None])[0]
-    low, high = intervals.percentiles(intervals.bootstrap_table(matrix, _macro, resamples))
+def _matrix_metrics(
+    labels: NDArray[np.integer], predicted: Ints, classes: int, resamples: int, groups: Ints | None
+) -> dict[str, Estimate]:
+    """Macro-F1 and balanced accuracy with their intervals."""
+    values = _macro(confusion(labels, predicted, classes)[None])[0]
+    low, high = _table_ends(labels, predicted, classes, groups, _macro, resamples)
+    method = "bootstrap" if groups is None else "cluster"
     return {
-        name: Estimate(float(values[i]), float(low[i]), float(high[i]), "bootstrap")
+        name: Estimate(float(values[i]), float(low[i]), float(high[i]), method)
         for i, name in enumerate(("macro_f1", "balanced_accuracy"))
     }

@@ -18,12 +18,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def wilson(successes: NDArray[np.integer], trials: NDArray[np.integer]) -> tuple[Floats, Floats]:
+def wilson(
+    successes: NDArray[np.integer], trials: NDArray[np.integer], level: float = LEVEL
+) -> tuple[Floats, Floats]:
     """Wilson's score interval of each rate successes / trials.
 
     Args:
         successes: Integers of any shape, 0..trials.
         trials: Integers of the same shape; 0 trials give NaN, because nothing was observed.
+        level: Of the interval, 0..1.
 
     Returns:
         The lower and upper ends, float64 of the same shape, 0..1.
@@ -31,7 +34,7 @@ def wilson(successes: NDArray[np.integer], trials: NDArray[np.integer]) -> tuple
     from scipy.special import ndtri  # imported here: scipy takes 0.5 s, and a reused stage needs none of it
 
     hits, n = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
-    z = ndtri(0.5 + LEVEL / 2)
+    z = ndtri(0.5 + level / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = hits / n
         centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)

@@ -4,8 +4,11 @@ import getpass
 import os
 import platform
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from tasks.core import __version__
 from tasks.core.stage import code_hash
@@ -23,7 +26,7 @@ def facts() -> dict[str, Any]:
         "git_commit": git_commit(),
         "source": code_hash.source_digest(),
         "packages": packages(),
-        "python": platform.python_version(),
+        "python": python(),
         "platform": platform.platform(),
         "machine": f"{_processor()}, {os.cpu_count()} cores",
     }
@@ -32,6 +35,19 @@ def facts() -> dict[str, Any]:
 def packages() -> dict[str, str]:
     """Return the installed versions of the libraries that decide a run's results."""
     return code_hash.libraries(*PACKAGES)
+
+
+def distributions() -> dict[str, str]:
+    """Return the versions of all installed distributions by their normalized name, sorted."""
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():  # in the order of sys.path: the first is imported
+        found.setdefault(canonicalize_name(distribution.name), distribution.version)
+    return dict(sorted(found.items()))
+
+
+def python() -> str:
+    """Return the version of Python, such as "3.11.4"."""
+    return platform.python_version()
 
 
 def who() -> str:

@@ -25,8 +25,9 @@ from time import sleep
 from typing import Any, ParamSpec, TypeVar
 
 from tasks.core.errors import FormatError, RegistryError
+from tasks.core.registry import log
 from tasks.core.registry.model_card import NOTES
-from tasks.core.storage import atomic, lock
+from tasks.core.storage import atomic, hashing, lock
 from tasks.core.storage.manifests import MANIFEST
 from tasks.core.storage.mirror import Mirror
 
@@ -37,6 +38,9 @@ LOG = "log.jsonl"
 DECISIONS = "decisions"
 DECISION_LOG = "decisions.jsonl"
 FORMAT = 1
+UNSEALED = frozenset(
+    {"format", "number", "token", "aliases", "log", "lines", "evidence", "notes"}
+)  # earlier ones
 NUMBERED = re.compile(r"(\d{8})\.json")
 VERSION = re.compile(r"v\d{4,}")
 MAX_TRIES = 50  # each change of another machine can cause at most one conflict
@@ -173,7 +177,7 @@ def _update(directory: Path, remote: Mirror) -> None:
     """Download new commits, then derive the local files and versions from all commits."""
     name = remote.name(directory)
     listing = remote.store.listing(name)
-    missing = [path for path in listing if _is_commit(path, name) and not _copy(directory, path).exists()]
+    missing = [path for path in listing if _is_commit(path, name) and not _parsed(_copy(directory, path))]
     for path, content in sorted(remote.store.read_many(missing).items()):
         _copy(directory, path).parent.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(_copy(directory, path), content)
@@ -195,7 +199,7 @@ def _commit(directory: Path, remote: Mirror, added: Mapping[str, Any]) -> bool:
     number = len(_commits(directory)) + 1
     # The token makes commits with the same content different.
     record = {"format": FORMAT, "number": number, "token": secrets.token_hex(8), **added}
-    content = json.dumps(record, indent=1, ensure_ascii=False).encode()
+    content = json.dumps(hashing.sealed(record), indent=1, ensure_ascii=False).encode()
     if not remote.store.create(f"{remote.name(directory)}/{FOLDER}/{number:08d}.json", content):
         return False
     (directory / LOCAL_FOLDER).mkdir(exist_ok=True)
@@ -240,6 +244,9 @@ def _write(directory: Path, commits: list[dict[str, Any]]) -> None:
         if _text(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(path, text.encode()) if text else path.unlink()
+    for path in (directory / LOG, directory / DECISION_LOG):
+        if log.intact_entries(path)[1] or log.end_problem(path):
+            log.record_end(path)
 
 
 def _notes(commits: list[dict[str, Any]]) -> list[str]:
@@ -271,9 +278,7 @@ def _remove_deleted(directory: Path, remote: Mirror) -> None:
 
 def _commits(directory: Path) -> list[dict[str, Any]]:
     """The commits in the local directory, oldest first."""
-    commits = [
-        json.loads(path.read_bytes()) for path in sorted((directory / LOCAL_FOLDER).glob("[0-9]*.json"))
-    ]
+    commits = [_parsed(path) for path in sorted((directory / LOCAL_FOLDER).glob("[0-9]*.json"))]
     for number, commit in enumerate(commits, 1):
         if (commit.get("format"), commit.get("number")) != (FORMAT, number):
             raise FormatError(
@@ -283,6 +288,15 @@ def _commits(directory: Path) -> list[dict[str, Any]]:
                 todo="use the version of Plumbline that wrote it",
             )
     return commits
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """The content of a commit's file; empty if it is missing or damaged."""
+    try:
+        commit = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return commit if isinstance(commit, dict) and not hashing.seal_problem(commit, UNSEALED) else {}
 
 
 def _is_commit(path: str, name: str) -> bool:
@@ -295,4 +309,4 @@ def _copy(directory: Path, path: str) -> Path:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

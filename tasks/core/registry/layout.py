@@ -6,26 +6,33 @@
 
 A version appears by a rename, and aliases change by a rename, both only under the lock. The registry is
 therefore consistent for every reader and after a kill at any moment. If a killed writer did not log its
-change, the next writer logs it. In a workspace at an address, this directory mirrors the commits in the store
+change, the next writer logs it. The log decides: if aliases.json is missing, damaged or edited, the aliases
+are those of the log. In a workspace at an address, this directory mirrors the commits in the store
 (see `commits`).
 """
 
 import json
+import logging
+import time
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import RegistryError, UsageError
+from tasks.core.errors import FormatError, RegistryError, UsageError
 from tasks.core.registry import commits, log
 from tasks.core.registry.commits import ALIASES, LOG, VERSION
-from tasks.core.storage import atomic, lock, manifests, mirror
+from tasks.core.storage import atomic, hashing, lock, manifests, mirror
 from tasks.core.workspace import Workspace
 
 __all__ = ["ALIASES", "FORMAT", "LOG", "VERSION"]
 FORMAT = 1
 LOGGED_BY_RUN = "made by a run"
+UNSEALED = frozenset({"format", "aliases", "change"})  # the keys of an aliases.json of earlier versions
+messages = logging.getLogger("plumbline.registry")
+_said: set[str] = set()  # problems that this process has shown
 
 
 def folder(dataset: str, workspace: Workspace) -> Path:
@@ -120,28 +127,129 @@ def unknown(dataset: str, name: str, known_names: list[str]) -> RegistryError:
     )
 
 
+@dataclass(frozen=True)
+class AliasState:
+    """The aliases of a dataset.
+
+    Args:
+        aliases: The version of each alias.
+        change: The last change that aliases.json has; None if there is none.
+        problem: Why aliases.json was not believed, so that the aliases are those of the log; else empty.
+    """
+
+    aliases: dict[str, str]
+    change: dict[str, Any] | None
+    problem: str = ""
+
+
 def aliases(directory: Path) -> dict[str, str]:
-    """The version of each alias."""
-    return dict(_read(directory)["aliases"])
+    """The version of each alias.
+
+    Raises:
+        RegistryError: The log is damaged.
+    """
+    state = alias_state(directory)
+    if state.problem and state.problem not in _said:
+        _said.add(state.problem)
+        now = ", ".join(f"{name} {version}" for name, version in state.aliases.items()) or "none"
+        messages.warning("%s: the aliases are those of %s: %s", state.problem, LOG, now)
+    return state.aliases
+
+
+def alias_state(directory: Path) -> AliasState:
+    """The aliases, and whether aliases.json agrees with the log.
+
+    Raises:
+        RegistryError: The log is damaged, or aliases.json is of an unknown format.
+    """
+    for _ in range(log.TRIES):
+        state = _alias_state(directory, log.read(directory / LOG))
+        if not state.problem:
+            return state
+        time.sleep(0.02)  # a writer may have changed the file after the log was read
+    return state
 
 
 def write_aliases(directory: Path, aliases: Mapping[str, str], change: Mapping[str, Any]) -> None:
     """Replace all aliases in one rename and log the change; the caller holds the lock."""
-    content = {"format": FORMAT, "aliases": dict(sorted(aliases.items())), "change": dict(change)}
-    atomic.write_bytes(directory / ALIASES, json.dumps(content, indent=1).encode())
+    _write(directory, aliases, change)
     log.append(directory / LOG, change)
 
 
-def _read(directory: Path) -> dict[str, Any]:
-    path = directory / ALIASES
-    if not path.exists():
-        return {"aliases": {}, "change": None}
-    content = dict(json.loads(path.read_bytes()))
+def rebuild_aliases(directory: Path) -> str:
+    """Write aliases.json again if it is not believed; the caller holds the lock. Returns what was wrong."""
+    state = alias_state(directory)
+    if state.problem:
+        _write(directory, state.aliases, state.change)
+    return state.problem
+
+
+def manifest_problem(directory: Path, version: str) -> str:
+    """How a version's manifest differs from the one that the log says was published; empty if it does not."""
+    logged = [
+        line.get("manifest")
+        for line in log.read(directory / LOG)
+        if line["action"] == "publish" and line.get("version") == version
+    ]
+    found = manifests.read(directory / version).get(hashing.SEAL)
+    if logged and logged[-1] and logged[-1] != found:
+        return f"{directory / version / manifests.MANIFEST} is not the one that {LOG} says was published"
+    return ""
+
+
+def log_publication(directory: Path, version: str, who: str, why: str) -> None:
+    """Log that a version was published, with the hash of its manifest; the caller holds the lock."""
+    try:
+        seal = manifests.read(directory / version).get(hashing.SEAL)
+    except FormatError:
+        seal = None
+    details = {"version": version} | ({"manifest": seal} if seal else {})
+    log.append(directory / LOG, log.record("publish", who, why, **details))
+
+
+def _write(directory: Path, aliases: Mapping[str, str], change: Mapping[str, Any] | None) -> None:
+    content = {
+        "format": FORMAT,
+        "aliases": dict(sorted(aliases.items())),
+        "change": dict(change) if change else None,
+    }
+    atomic.write_bytes(directory / ALIASES, json.dumps(hashing.sealed(content), indent=1).encode())
+
+
+def _alias_state(directory: Path, entries: list[dict[str, Any]]) -> AliasState:
+    path, logged = directory / ALIASES, log.aliases(entries)
+    content, problem = read_aliases_file(path)
+    changes = [entry for entry in entries if entry["action"] in log.ALIAS_ACTIONS]
+    of_log = AliasState(logged, changes[-1] if changes else None)
+    if content is None:
+        return (
+            of_log if not problem and not logged else replace(of_log, problem=problem or f"{path} is missing")
+        )
+    change = content["change"]
+    if content["aliases"] and not (directory / LOG).exists():
+        raise log.damaged(directory / LOG, "it is missing")
+    # A writer that was killed has changed the aliases and not logged it yet.
+    expected = log.aliases([*entries, change]) if change and change not in entries else logged
+    if dict(content["aliases"]) == expected:
+        return AliasState(expected, change)
+    return replace(of_log, problem=f"{path} disagrees with {LOG}")
+
+
+def read_aliases_file(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """The content of aliases.json, or None; and what is wrong with it."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None, ""
+    except ValueError:
+        return None, f"{path} is damaged"
+    if not isinstance(content, dict) or hashing.seal_problem(content, UNSEALED):
+        return None, f"{path} is damaged"
     if content.get("format") != FORMAT:
         raise RegistryError(
             f"{path} is of an unknown format", expected=f"format {FORMAT}", found=str(content.get("format"))
         )
-    return content
+    return content, ""
 
 
 def _log_missing_entries(directory: Path, exclusive: bool) -> None:
@@ -153,12 +261,20 @@ def _log_missing_entries(directory: Path, exclusive: bool) -> None:
             it, another machine that shares the store may be about to write the same line.
     """
     entries = log.read(directory / LOG)
-    change = _read(directory)["change"]
+    aliases(directory)  # says if they are not those of aliases.json
+    rebuild_aliases(directory)
+    change = alias_state(directory).change
     if change and change not in entries:
         log.append(directory / LOG, change)
     published = {line["version"] for line in entries if line["action"] == "publish"}
     for name in version_names(directory):
         if name not in published:
-            who = str(manifests.read(directory / name)["facts"].get("who", ""))
             why = "found unlogged: its writer was interrupted" if exclusive else LOGGED_BY_RUN
-            log.append(directory / LOG, log.record("publish", who, why, version=name))
+            log_publication(directory, name, _published_by(directory / name), why)
+
+
+def _published_by(directory: Path) -> str:
+    try:
+        return str(manifests.read(directory)["facts"].get("who", ""))
+    except FormatError:
+        return ""

@@ -50,6 +50,7 @@ def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, st
         "temperature": f"{facts['temperature']:.3f}, inside the model",
         **_abstention(facts["abstention"]),
         "exports": ", ".join(facts.get("exports", [])) or "none",
+        **_all_images(facts),
         "made from": f"tensors {facts['tensors']}, training {facts['training']}",
         "code": facts.get("git_commit") or "not from a git checkout",
         "libraries": _pairs_text(facts.get("packages", {})),
@@ -107,6 +108,18 @@ def _metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
         for name, metric in metrics.items()
         if isinstance(metric, Mapping) and metric.get("value") is not None
     }
+
+
+def _all_images(facts: Mapping[str, Any]) -> dict[str, str]:
+    final, score = facts.get("all_images"), facts.get("cross_validated")
+    if not final:
+        return {}
+    text = (
+        f"all_images/model.keras ({final['recipe']}), trained on {final['images']:,} images, test images too"
+    )
+    if score:
+        text += f"; cross-validated {score['accuracy']:.2%} ({_interval(score, percent=True)})"
+    return {"all images": text}
 
 
 def _abstention(thresholds: list[Mapping[str, Any]]) -> dict[str, str]:

@@ -59,6 +59,7 @@ def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
         _human_section("Intended use", notes),
         _human_section("Factors", notes),
         "## Metrics\n" + _metrics(facts["metrics"]),
+        *_decision(facts.get("operating_point")),
         "## When to abstain\n" + _abstention(facts.get("abstention", [])),
         f"## Evaluation data\n{facts['images']:,} test images of `{facts['dataset']}`, kept out of training "
         f"and of every choice made in training (tensors `{facts['tensors']}`).",
@@ -82,6 +83,7 @@ def _details(facts: Mapping[str, Any]) -> str:
         if "temperature" in facts
         else "",
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
+        "All images": _all_images(facts) if facts.get("all_images") else "",
         "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
         "Opens with": _tried(facts.get("packages", {})),
@@ -106,6 +108,21 @@ def _backbone(backbone: Mapping[str, str]) -> str:
     )
 
 
+def _all_images(facts: Mapping[str, Any]) -> str:
+    final, score = facts["all_images"], facts.get("cross_validated")
+    text = (
+        f"`all_images/model.keras` ({final['recipe']}) was trained on {final['images']:,} images, those of"
+        " the test set too: the metrics below are those of `model.keras`, not of this file"
+    )
+    if not score:
+        return text
+    interval = f"{_figure(score['low'])} to {_figure(score['high'])}"
+    return (
+        f"{text}. Accuracy of its recipe by cross-validation in {score['folds']} folds:"
+        f" {_figure(score['accuracy'])} ({interval}) of {score['images']:,} images"
+    )
+
+
 def _compared(profile: Mapping[str, Any]) -> str:
     images = f"{profile['images']:,} {profile['split']} images"
     return f"later batches are compared with {images}; their features are in `profile/`"
@@ -119,6 +136,19 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         if isinstance(metric, Mapping) and "method" in metric
     ]
     return "\n".join(["| on the test images | value | 95 % interval | by |", "|---|---|---|---|", *rows])
+
+
+def _decision(point: Mapping[str, Any] | None) -> list[str]:
+    """The section on the operating point; none without one."""
+    if point is None:
+        return []
+    lines = [f"- {sentence}" for sentence in (*point["sentences"], *point["test"])]
+    if point["rule"]:
+        lines.append(
+            "- `plumbline predict` applies it. `model.keras` alone gives probabilities; the rule is "
+            "`operating_point` in `manifest.json`."
+        )
+    return ["## Decision\n" + "\n".join(lines)]
 
 
 def _abstention(thresholds: Sequence[Mapping[str, Any]]) -> str:

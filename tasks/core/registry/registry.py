@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import RegistryError
+from tasks.core.errors import FormatError, RegistryError
+from tasks.core.evaluation import point_of_version
 from tasks.core.registry import commits, layout, log
-from tasks.core.registry.version_files import CARD, EXPORTS, MODEL, PROFILE, write_version
-from tasks.core.stage.handles import Evaluation, Exports, ModelVersion, Profile, TrainedModel
-from tasks.core.stage.publish import ensure_local
+from tasks.core.registry.version_files import ALL_IMAGES, CARD, EXPORTS, MODEL, PROFILE, write_version
+from tasks.core.stage.handles import Evaluation, Exports, FinalModel, ModelVersion, Profile, TrainedModel
+from tasks.core.stage.publish import ensure_local, is_manifest_only
 from tasks.core.storage import manifests, mirror
 from tasks.core.workspace import Workspace
 
-__all__ = ["CARD", "EXPORTS", "MODEL", "PROFILE"]
+__all__ = ["ALL_IMAGES", "CARD", "EXPORTS", "MODEL", "PROFILE"]
 CHAMPION = "champion"
 PREVIOUS = "previous"
 ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
@@ -34,10 +35,11 @@ def publish(
     who: str = "",
     exported: Exports | None = None,
     profiled: Profile | None = None,
+    final: FinalModel | None = None,
 ) -> ModelVersion:
     """Publish a trained model as a new version.
 
-    A model that is published already keeps its version, without changes.
+    A model that is published already keeps its version, without changes, unless that version is damaged.
 
     Args:
         trained: The model; its `model.keras` is copied.
@@ -49,6 +51,7 @@ def publish(
         who: The user, for the registry log.
         exported: The model in other formats, copied into the version's folder `exports`.
         profiled: The profile of the validation images, copied into the version's folder `profile`.
+        final: A model of all images, copied into the version's folder `all_images`.
 
     Returns:
         The new version, or the existing one.
@@ -62,9 +65,8 @@ def publish(
     if profiled is not None:
         _same_model("profile", profiled.model_sha256, trained)
     with layout.locked_folder(dataset, workspace, create=True) as directory:
-        for name in layout.version_names(directory):
-            if manifests.read(directory / name)["facts"]["model_sha256"] == trained.model_sha256:
-                return _load(directory / name, workspace)
+        if published := _published(trained.model_sha256, facts, directory, workspace):
+            return published
         name = layout.next_version_name(directory)
         version_facts = {
             **facts,
@@ -73,16 +75,17 @@ def publish(
             "who": who,
             "exports": list(exported.passed) if exported else [],
             "profile": {"split": profiled.split, "images": profiled.images} if profiled else None,
+            ALL_IMAGES: final and final.facts(),
         }
         write_version(
             directory / name,
             trained,
             evaluation,
-            {EXPORTS: exported, PROFILE: profiled},
+            {EXPORTS: exported, PROFILE: profiled, ALL_IMAGES: final},
             version_facts,
             workspace,
         )
-        log.append(directory / layout.LOG, log.record("publish", who, layout.LOGGED_BY_RUN, version=name))
+        layout.log_publication(directory, name, who, layout.LOGGED_BY_RUN)
     return _load(directory / name, workspace)
 
 
@@ -109,8 +112,7 @@ def resolve(dataset: str, name: str, workspace: Workspace) -> ModelVersion:
     """
     directory = layout.synced_folder(dataset, workspace)
     version = layout.find_version(dataset, name, directory)
-    problem = ensure_local(directory / version) or manifests.find_damage(directory / version, thorough=True)
-    if problem:
+    if problem := _problem(directory, version):
         raise RegistryError(
             f"{dataset} {version} is not what was published",
             found=problem,
@@ -125,6 +127,22 @@ def champion(dataset: str, workspace: Workspace) -> ModelVersion | None:
     if CHAMPION not in aliases(dataset, workspace):
         return None
     return resolve(dataset, CHAMPION, workspace)
+
+
+def champion_problem(dataset: str, workspace: Workspace, *, thorough: bool = True) -> str:
+    """How the champion's files differ from what was published, with its version; empty if they do not.
+
+    Args:
+        dataset: Name of the dataset.
+        workspace: The workspace with the registry.
+        thorough: Check every byte, and download the version from the store if only its manifest is here.
+    """
+    version = aliases(dataset, workspace).get(CHAMPION, "")
+    directory = layout.folder(dataset, workspace)
+    if not version or (not thorough and is_manifest_only(directory / version)):
+        return ""
+    problem = _problem(directory, version)
+    return f"{version} is damaged: {problem}" if problem else ""
 
 
 def aliases(dataset: str, workspace: Workspace) -> dict[str, str]:
@@ -248,6 +266,29 @@ def _folders(workspace: Workspace) -> set[str]:
     local = {path.name for path in workspace.models.glob("*") if path.is_dir()}
     remote = mirror.of_workspace(workspace)
     return local if remote is None else local | set(remote.store.folders(remote.name(workspace.models)))
+
+
+def _problem(directory: Path, version: str) -> str:
+    return (
+        ensure_local(directory / version)
+        or manifests.find_damage(directory / version, thorough=True)
+        or layout.manifest_problem(directory, version)
+    )
+
+
+def _published(
+    model_sha256: str, facts: Mapping[str, Any], directory: Path, workspace: Workspace
+) -> ModelVersion | None:
+    """The intact version of a model with the same operating point; a damaged one is left alone."""
+    for name in layout.version_names(directory):
+        try:
+            published = manifests.read(directory / name)["facts"]
+        except FormatError:
+            continue
+        is_same = published["model_sha256"] == model_sha256 and point_of_version.is_same(published, facts)
+        if is_same and not _problem(directory, name):
+            return _load(directory / name, workspace)
+    return None
 
 
 def _same_model(what: str, model_sha256: str, trained: TrainedModel) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tasks.core.errors import RegistryError, UsageError
 from tasks.core.registry import commits, layout
-from tasks.core.registry.decisions import read_decisions
 from tasks.core.registry.log import append, record
+from tasks.core.registry.promotion.decisions import read_decisions
 from tasks.core.storage import atomic, manifests
 from tasks.core.workspace import Workspace
 

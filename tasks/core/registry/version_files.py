@@ -8,10 +8,10 @@ from typing import Any
 from tasks.core.evaluation.scores import read_calibration, read_metrics
 from tasks.core.model.export.description import LABELS, labels_text
 from tasks.core.registry import commits, model_card
-from tasks.core.stage.handles import Evaluation, Exports, Profile, TrainedModel
+from tasks.core.stage.handles import Evaluation, Exports, FinalModel, Profile, TrainedModel
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.publish import Stopwatch
-from tasks.core.storage import atomic, manifests, mirror
+from tasks.core.storage import atomic, manifests, mirror, verification
 from tasks.core.workspace import Workspace
 
 MODEL = "model.keras"
@@ -19,13 +19,14 @@ CARD = "model_card.md"
 NOTICES = ("NOTICE.txt", "LICENSE-backbone.txt")  # of a backbone's weights
 EXPORTS = "exports"
 PROFILE = "profile"
+ALL_IMAGES = "all_images"
 
 
 def write_version(
     final: Path,
     trained: TrainedModel,
     evaluation: Evaluation,
-    folders: Mapping[str, Exports | Profile | None],
+    folders: Mapping[str, Exports | Profile | FinalModel | None],
     facts: dict[str, Any],
     workspace: Workspace,
 ) -> None:
@@ -58,7 +59,7 @@ def write_version(
     if not notes.exists():
         atomic.write_bytes(notes, model_card.notes_template().encode())
     with atomic.staging_directory(final) as staging:
-        with Stopwatch() as stopwatch:
+        with Stopwatch() as stopwatch, verification.required():
             _copy_files(staging, trained, folders)
             text = model_card.render(version_facts, model_card.read_notes(notes))
             (staging / CARD).write_text(text, encoding="utf-8")
@@ -78,7 +79,7 @@ def write_version(
 
 
 def _copy_files(
-    staging: Path, trained: TrainedModel, folders: Mapping[str, Exports | Profile | None]
+    staging: Path, trained: TrainedModel, folders: Mapping[str, Exports | Profile | FinalModel | None]
 ) -> None:
     shutil.copyfile(trained.directory / MODEL, staging / MODEL)
     for name in NOTICES:

@@ -11,13 +11,17 @@ import pandas as pd
 from tasks.core import markup
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate, scores
+from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
 from tasks.core.markup import markdown
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
+from tasks.core.metrics.classification import predicted_classes
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
-from tasks.core.reports import activation_maps, leaks, mistakes, plots, recipes, thumbnails
+from tasks.core.registry.promotion import error_budget
+from tasks.core.reports import plots, thumbnails
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.sections import activation_maps, all_images, class_reading, leaks, mistakes, recipes
 from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
@@ -43,6 +47,8 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": verdict(inputs),
         "metrics": metrics,
         "metric_names": metric_names(metrics["test"]),
+        "test_size": all_images.test_size_text(inputs),
+        "all_images": all_images.all_images(inputs),
         "cross_validated": recipes.cross_validated(inputs),
         "candidates": recipes.candidates(inputs),
         "backbone": inputs.trained.manifest["facts"].get("backbone"),
@@ -51,6 +57,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "matrix": matrix(inputs),
         "confusions": mistakes.confusions(scored, inputs.tensors.classes),
         "classes": class_rows(inputs),
+        "reading": class_reading.class_reading(inputs),
         "mistakes": mistakes.worst_mistakes(scored, inputs.tensors),
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "maps": activation_maps.section(inputs),
@@ -87,27 +94,38 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     """The decision with its figures; for a model that was champion already, the decision that promoted it."""
     decision, evidence = inputs.decision, inputs.decision.evidence
     promoted = evidence.get("promoted", decision.promoted)
-    comparison = evidence.get("paired")
+    comparison, others = evidence.get("paired"), evidence.get("lost_classes", ())
     return {
         "version": decision.version,
         "promoted": promoted,
-        "status": "good" if promoted else "bad" if comparison and comparison["high"] < 0 else "hold",
+        "status": "good" if promoted else "bad" if _is_worse(evidence) else "hold",
         "text": evidence.get("verdict", decision.verdict),
         "champion_version": evidence.get("champion_version", ""),
         "policy": evidence.get("policy", ""),
         "paired": comparison,
+        "images": evidence.get("images"),
         "champion_accuracy": evidence.get("champion_accuracy"),
         "plot": comparison
+        and "costs" not in evidence
         and plots.difference(comparison["difference"], comparison["low"], comparison["high"]),
         "regressions": thumbnails.thumbnails_of_test_images(
-            evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", inputs.tensors
+            evidence.get("regressions", [])[: thumbnails.DISAGREEMENTS], "challenger", inputs.tensors, others
         ),
         "improvements": thumbnails.thumbnails_of_test_images(
-            evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", inputs.tensors
+            evidence.get("improvements", [])[: thumbnails.DISAGREEMENTS], "champion", inputs.tensors, others
         ),
         "class_changes": {row["class_name"]: row for row in evidence.get("classes", [])},
         "test_set_uses": inputs.test_set_uses,
+        "looks": error_budget.sentences(evidence),
+        "unseen": unseen_sentence(evidence.get("classes", [])),
     }
+
+
+def _is_worse(evidence: Mapping[str, Any]) -> bool:
+    """Whether the challenger is proven worse: by its cost where mistakes have costs."""
+    if costs := evidence.get("costs"):
+        return bool(costs["low"] > 0)
+    return bool(evidence.get("paired") and evidence["paired"]["high"] < 0)
 
 
 def curves(inputs: ReportInputs) -> list[str]:
@@ -136,8 +154,8 @@ def _ece_without_temperature(inputs: ReportInputs) -> dict[str, Any]:
     """The calibration error that the model would have without its temperature scaling."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
-    correct = scored.predicted == scored.labels
-    return expected_error(correct, confidences(raw)).record()
+    correct = predicted_classes(scored.probabilities) == scored.labels
+    return expected_error(correct, confidences(raw), groups=scored.groups).record()
 
 
 def matrix(inputs: ReportInputs) -> dict[str, Any]:
@@ -176,7 +194,8 @@ def label_issues(inputs: ReportInputs) -> dict[str, Any] | None:
     table = read_label_issues(inputs.label_issues)
     form = f"{inputs.label_issues.path}/{CORRECTIONS_FORM}"
     pictures = thumbnails.issue_thumbnails(table, inputs.tensors)
-    return {"counts": inputs.label_issues.counts, "pictures": pictures, "form": form}
+    expected = None if inputs.label_issues.expected_wrong is None else table["wrong_probability"]
+    return {"counts": inputs.label_issues.counts, "pictures": pictures, "form": form, "expected": expected}
 
 
 def certificate(inputs: ReportInputs) -> list[dict[str, Any]]:

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.config import NON_OUTPUT_PARAMETERS
-from tasks.core.registry import decisions
+from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import (
     Audit,
+    CrossValidation,
     Decision,
     Evaluation,
     Exports,
     FeatureAudit,
     Features,
+    FinalModel,
     Handle,
     LabelIssues,
     RawDataset,
@@ -45,6 +47,8 @@ class ReportInputs:
         selected: The comparison of recipes; None if the recipe was given.
         feature_audit: The audit by features; None without features.
         saliency: Class activation maps; None if the stage did not run.
+        cross_validation: Scores over all images; None if the stage did not run.
+        final_model: The model of all images; None if the stage did not run.
     """
 
     raw: RawDataset
@@ -60,6 +64,8 @@ class ReportInputs:
     selected: Selection | None = None
     feature_audit: FeatureAudit | None = None
     saliency: Saliency | None = None
+    cross_validation: CrossValidation | None = None
+    final_model: FinalModel | None = None
 
     def handles(self) -> list[tuple[Stage[Any], Handle]]:
         """The outputs of the run, each with its stage, in the order of the stages."""

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.data.inference.prediction_table import Batch, all_batches
 from tasks.core.errors import UsageError
-from tasks.core.metrics import active_learning
+from tasks.core.metrics.labels import active_learning
 from tasks.core.model.inference.label_candidates import MOST
 from tasks.core.reports.plots import data_uri
 from tasks.core.reports.render import render
+from tasks.core.review.items import LABEL_NEXT, Item, Prediction
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage import atomic
 
@@ -69,6 +70,40 @@ def write_label_next(batch: Batch, version: ModelVersion, count: int) -> int:
 def read_label_next(directory: Path) -> pa.Table:
     """The table of a batch; columns as in `SCHEMA`."""
     return pq.read_table(directory / TABLE)
+
+
+def read_items(folder: Path, dataset: str) -> list[Item]:
+    """The image files of a batch to label next, for a review; rows of parquet files are left out.
+
+    Args:
+        folder: A batch, or the folder of all batches: then the newest one with images to label.
+        dataset: The dataset of the model that predicted the batch.
+
+    Raises:
+        UsageError: There is no such batch, or its model is of another dataset.
+    """
+    table = max([*folder.glob(TABLE), *folder.glob(f"batch=*/{TABLE}")], default=None)
+    batches = (
+        [batch for batch in all_batches(table.parent.parent) if batch.directory == table.parent]
+        if table
+        else []
+    )
+    if table is None or not batches or batches[0].request.dataset != dataset:
+        raise UsageError(
+            f"{folder} has no images to label next for {dataset}",
+            expected="a batch of `plumbline predict --label-next` by a model of this dataset",
+            found=f"a batch of {batches[0].request.dataset}" if batches else f"no {TABLE}",
+        )
+    pictures = {row["path"]: row["picture"] for row in _candidates(batches[0])}
+    return [
+        _item(row, batches[0], pictures) for row in pq.read_table(table).to_pylist() if row["row"] is None
+    ]
+
+
+def _item(row: dict[str, Any], batch: Batch, pictures: dict[str, bytes]) -> Item:
+    prediction = Prediction(batch.request.version, row["predicted_class_name"], float(row["probability"]))
+    names = {"image_id": "", "path": row["path"], "class_name": "", "lists": (LABEL_NEXT,)}
+    return Item(**names, predictions=(prediction,), thumbnail=pictures.get(row["path"], b""))
 
 
 def _candidates(batch: Batch) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.render import TEMPLATES, render, template_digests
+from tasks.core.review.page import PAGE as REVIEW_TEMPLATE
 from tasks.core.stage.handles import Report
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.stages import REPORT
@@ -16,8 +17,12 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.results")
 
-PARTS = ("report.html.j2", "report.css", "activation_maps.html.j2")
+PARTS = (
+    *("report.html.j2", "error_budget.html.j2", "class_reading.html.j2", "activation_maps.html.j2"),
+    *("cross_validation.html.j2", "report.css"),
+)
 PAGE = "report.html"
+REVIEW = "review.html"
 SUMMARY = "summary.md"
 CLASSES = "classes.json"
 
@@ -33,7 +38,8 @@ def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredient
     """
     return REPORT.ingredients(
         inputs={stage.role: handle.digest for stage, handle in inputs.handles()}
-        | template_digests(*PARTS, folder=templates),
+        | template_digests(*PARTS, folder=templates)
+        | template_digests(REVIEW_TEMPLATE.name, folder=REVIEW_TEMPLATE.parent),
         parameters={
             **{name: str(value) for name, value in inputs.parameters.items()},
             "version": inputs.decision.version,
@@ -44,7 +50,7 @@ def ingredients(inputs: ReportInputs, templates: Path = TEMPLATES) -> Ingredient
 
 
 def write_report(inputs: ReportInputs, workspace: Workspace, *, refresh: bool = False) -> Report:
-    """Write `report.html`, and the files that `read_summary` and `read_classes` read.
+    """Write `report.html`, `review.html`, and the files that `read_summary` and `read_classes` read.
 
     Args:
         inputs: The outputs and facts of the run.
@@ -58,9 +64,10 @@ def write_report(inputs: ReportInputs, workspace: Workspace, *, refresh: bool = 
 
 def _write(staging: Path, inputs: ReportInputs) -> dict[str, Any]:
     # Imported here: matplotlib takes 0.5 s, and a reused report does not need it.
-    from tasks.core.reports import content
+    from tasks.core.reports import content, review
 
     values = content.content(inputs)
+    (staging / REVIEW).write_text(review.review_page(inputs), encoding="utf-8")
     (staging / PAGE).write_text(_html(values), encoding="utf-8")
     (staging / SUMMARY).write_text(content.summary(values), encoding="utf-8")
     (staging / CLASSES).write_text(json.dumps(content.class_table(values)), encoding="utf-8")

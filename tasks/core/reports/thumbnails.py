@@ -35,7 +35,10 @@ LABEL_ISSUES = 24
 
 
 def thumbnails_of_test_images(
-    disagreements: Sequence[Mapping[str, Any]], model: str, tensors: TensorCache
+    disagreements: Sequence[Mapping[str, Any]],
+    model: str,
+    tensors: TensorCache,
+    other_classes: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Pictures of the listed test images.
 
@@ -43,6 +46,7 @@ def thumbnails_of_test_images(
         disagreements: As `gate.disagreements` returns them.
         model: The model whose prediction is shown: "challenger" or "champion".
         tensors: The tensors with the images.
+        other_classes: Classes that only the champion knows; their numbers follow those of the tensors.
 
     Returns:
         One dictionary per image: picture (data URI), path, label and predicted (class names), probability.
@@ -54,7 +58,7 @@ def thumbnails_of_test_images(
             "picture": thumbnail(np.asarray(images[image["row"]])),
             "path": paths.get(image["row"], ""),
             "label": tensors.classes[image["label"]],
-            "predicted": tensors.classes[image[model]],
+            "predicted": (*tensors.classes, *other_classes)[image[model]],
             "probability": image[f"{model}_probability"],
         }
         for image in disagreements

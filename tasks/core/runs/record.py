@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.core.data.files.columns import GROUP
 from tasks.core.data.tensors.cache import read_rows
-from tasks.core.evaluation import evaluate, scores
+from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.metrics import classification
 from tasks.core.runs import tables
 from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
@@ -25,6 +25,7 @@ def append_run(
     evaluation: Evaluation,
     workspace: Workspace,
     candidates: pd.DataFrame | None = None,
+    leaderboard: pd.DataFrame | None = None,
 ) -> None:
     """Write a run's row of `runs`, and its parts of the other tables if no earlier run has written them.
 
@@ -38,19 +39,29 @@ def append_run(
         evaluation: The model's evaluation.
         workspace: The workspace with the metrics tables.
         candidates: Columns of `candidates`, of the comparison of recipes; None if the recipe was given.
+        leaderboard: Columns of `leaderboard`, of the cross-validation; None if there was none.
     """
     run_id, dataset = row["run_id"], tensors.dataset
+    if leaderboard is not None and not _is_recorded(leaderboard, dataset, workspace):
+        frame = leaderboard.assign(evaluation=evaluation.digest)
+        tables.append("leaderboard", dataset, run_id, frame, workspace)
     recorded = tables.read("runs", workspace, dataset)["evaluation"]
     if evaluation.digest not in set(recorded):
         parts = {
             "epochs": history(trained).assign(training=trained.digest),
             "classes": evaluate.read_classes(evaluation),
+            "operating_points": class_curves.read_points(evaluation),
             "predictions": predictions(evaluation, tensors).assign(version=row["version"]),
         }
         parts |= {} if candidates is None else {"candidates": candidates}
         for table, frame in parts.items():
             tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
     tables.append("runs", dataset, run_id, _runs_row(row, tensors, trained, evaluation), workspace)
+
+
+def _is_recorded(leaderboard: pd.DataFrame, dataset: str, workspace: Workspace) -> bool:
+    recorded = tables.read("leaderboard", workspace, dataset)["cross_validation"]
+    return bool(leaderboard["cross_validation"].isin(recorded).all())
 
 
 def append_trials(
@@ -115,7 +126,7 @@ def _split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str)
             "class_name": names[scored.labels],
             "predicted_label": scored.predicted,
             "predicted_class_name": names[scored.predicted],
-            "probability": scored.probabilities.max(axis=1),
+            "probability": scored.confidence,
             "probabilities": list(np.asarray(scored.probabilities)),
             "loss": classification.log_losses(scored.labels, scored.probabilities),
             "margin": classification.margins(scored.labels, scored.probabilities),
@@ -128,6 +139,7 @@ def _runs_row(
     row: Mapping[str, Any], tensors: TensorCache, trained: TrainedModel, evaluation: Evaluation
 ) -> pd.DataFrame:
     accuracy = scores.read_metrics(evaluation)["test"]["accuracy"]
+    made_on = trained.manifest["facts"]
     columns = dict(row) | {
         "evaluation": evaluation.digest,
         "tensors": tensors.digest,
@@ -138,6 +150,9 @@ def _runs_row(
         "test_accuracy_high": accuracy["high"],
         "test_macro_f1": evaluation.macro_f1,
         "test_log_loss": evaluation.log_loss,
+        "precision": trained.precision,
+        "threads": made_on.get("threads"),
+        "processor": made_on.get("processor"),
     }
     return pd.DataFrame([_with_json(columns)])
 

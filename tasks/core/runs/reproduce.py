@@ -1,4 +1,4 @@
-"""Reproduction: repeats a past run from its parameters and compares the predictions."""
+"""Reproduction: what a past run is repeated from, and whether the repetition is equivalent."""
 
 import json
 from collections.abc import Mapping
@@ -11,23 +11,41 @@ import pandas as pd
 
 from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.errors import FormatError
-from tasks.core.metrics import paired
+from tasks.core.metrics.comparison import equivalence
+from tasks.core.metrics.comparison.equivalence import Answer, Equivalence
 from tasks.core.runs import explain, tables
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
+
+MARGIN = 0.01  # of accuracy: a smaller difference counts as noise
+# Columns of `runs` that name the machine. They are no ingredients: the same digests may give other bytes.
+MACHINE = ("precision", "threads", "processor", "device", "python")
 
 
 class Reproducibility(StrEnum):
     """The outcomes of a reproduction.
 
-    identical: every probability is the same to the last bit. within_noise: the probabilities differ, and
-    neither model is proven better on the same images. not_reproduced: one model is proven better, or the
-    images differ.
+    identical: every probability is the same to the last bit. within_noise: the 95 % interval of the
+    difference lies within the margin. not_reproduced: it does not, and it excludes 0; or the images differ.
+    undecided: neither is proven.
     """
 
     identical = "identical"
     within_noise = "within noise"
     not_reproduced = "not reproduced"
+    undecided = "cannot be told"
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `plumbline reproduce`."""
+        return {Reproducibility.not_reproduced: 3, Reproducibility.undecided: 4}.get(self, 0)
+
+
+OUTCOMES = {
+    Answer.equivalent: Reproducibility.within_noise,
+    Answer.different: Reproducibility.not_reproduced,
+    Answer.open: Reproducibility.undecided,
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,8 @@ class ReproductionResult:
     Args:
         outcome: The outcome.
         reason: The outcome as text, for the console.
-        differences: The ingredients that differ, each with its stage; the first is the most likely cause.
+        differences: The ingredients that differ, each with its stage, then what differs of the machine; the
+            first is the most likely cause.
     """
 
     outcome: Reproducibility
@@ -62,19 +81,48 @@ def lend_downloads(workspace: Workspace, scratch: Workspace) -> None:
         scratch.downloads.symlink_to(workspace.downloads, target_is_directory=True)
 
 
-def judge(run: Mapping[str, Any], workspace: Workspace, scratch: Workspace) -> ReproductionResult:
+@dataclass(frozen=True)
+class RecordedEnvironment:
+    """The Python packages of a run.
+
+    Args:
+        python: Version of Python; empty if it was not recorded.
+        versions: Versions by distribution.
+        complete: Whether these are all packages; older runs recorded a dozen.
+    """
+
+    python: str
+    versions: Mapping[str, str]
+    complete: bool
+
+
+def recorded_environment(run: Mapping[str, Any]) -> RecordedEnvironment:
+    """The Python packages that a run recorded.
+
+    Args:
+        run: The run's row of the runs table.
+    """
+    complete = isinstance(run.get("distributions"), str)
+    versions = json.loads(run["distributions"] if complete else run["packages"])
+    return RecordedEnvironment(run.get("python") or "", versions, complete)
+
+
+def judge(
+    run: Mapping[str, Any], workspace: Workspace, scratch: Workspace, margin: float = MARGIN
+) -> ReproductionResult:
     """Compare a past run with the only run of a scratch workspace.
 
     Args:
         run: The past run's row of the runs table.
         workspace: The workspace of the past run.
         scratch: The workspace in which the run was repeated.
+        margin: The largest difference of accuracies that counts as noise, above 0 and at most 1.
 
     Raises:
         FormatError: The predictions of one of the runs do not exist.
     """
     repeated = explain.run_of("last", scratch)
-    causes = tuple(differences(run, repeated, workspace, scratch))
+    causes = (*differences(run, repeated, workspace, scratch), *machine_differences(run, repeated))
     before, after = (
         _predictions(row, run_workspace) for row, run_workspace in ((run, workspace), (repeated, scratch))
     )
@@ -84,7 +132,7 @@ def judge(run: Mapping[str, Any], workspace: Workspace, scratch: Workspace) -> R
     if _same_probabilities(before, after):
         reason = f"{len(after):,} images have the same probabilities, to the last bit"
         return ReproductionResult(Reproducibility.identical, reason, causes)
-    return _paired(before, after, causes)
+    return _judged(_compared(before, after, margin), causes)
 
 
 def differences(
@@ -103,6 +151,24 @@ def differences(
         phrases = explain.reasons(name, then[name]["digest"], record, workspace, scratch)
         changes += [f"{name}: {phrase}" for phrase in phrases if not phrase.endswith(explain.OUTPUT_CHANGED)]
     return changes
+
+
+def machine_differences(run: Mapping[str, Any], repeated: Mapping[str, Any]) -> list[str]:
+    """What differs between the machines of two trainings, as phrases.
+
+    Args:
+        run, repeated: Rows of the runs table. What a row does not have, since it is older, is left out.
+    """
+    return [
+        f"{name} {_as_text(run[name])} -> {_as_text(repeated[name])}"
+        for name in MACHINE
+        if not pd.isna(run.get(name)) and not pd.isna(repeated.get(name)) and run[name] != repeated[name]
+    ]
+
+
+def _as_text(value: Any) -> str:
+    """Numbers are floats in a column that older rows lack."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _predictions(run: Mapping[str, Any], workspace: Workspace) -> pd.DataFrame:
@@ -132,13 +198,23 @@ def _same_probabilities(before: pd.DataFrame, after: pd.DataFrame) -> bool:
     return np.array_equal(np.stack(before["probabilities"]), np.stack(after["probabilities"]))
 
 
-def _paired(before: pd.DataFrame, after: pd.DataFrame, causes: tuple[str, ...]) -> ReproductionResult:
-    correct, correct_before = (
+def _compared(before: pd.DataFrame, after: pd.DataFrame, margin: float) -> Equivalence:
+    now, then = (
         (table["class_name"] == table["predicted_class_name"]).to_numpy() for table in (after, before)
     )
-    outcome = paired.compare_outcomes(correct, correct_before)
-    differ = outcome.better or outcome.worse
-    reason = f"now {paired.difference_text(outcome)}, on the same {len(after):,} images"
-    return ReproductionResult(
-        Reproducibility.not_reproduced if differ else Reproducibility.within_noise, reason, causes
+    return equivalence.compare(int((now & ~then).sum()), int((then & ~now).sum()), len(now), margin)
+
+
+def _judged(compared: Equivalence, causes: tuple[str, ...]) -> ReproductionResult:
+    outcome = OUTCOMES[compared.answer]
+    low, high, margin = compared.low * 100, compared.high * 100, f"{compared.margin * 100:g}"
+    reason = (
+        f"now {compared.difference * 100:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}, on the same"
+        f" {compared.images:,} images; margin {margin}"
     )
+    if outcome is Reproducibility.undecided:
+        reason = (
+            f"with {compared.images:,} images the difference may be as large as"
+            f" {compared.largest * 100:.1f} points, margin {margin}; {reason.partition(',')[0]}"
+        )
+    return ReproductionResult(outcome, reason, causes)

@@ -1,4 +1,4 @@
-"""The metrics tables: runs, epochs, classes, predictions, candidates, trials.
+"""The metrics tables: runs, epochs, classes, operating_points, predictions, candidates, leaderboard, trials.
 
 Each run writes one immutable parquet part:
 
@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import tables_v1
-from tasks.core.storage import atomic, lock, mirror
+from tasks.core.runs import operating_points, table_parts, tables_v1
+from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
 VERSION = 2  # version 1 has other names for some columns, see `tables_v1`
@@ -55,6 +56,16 @@ SCHEMAS = {
         ("test_accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
         ("test_macro_f1", pa.float64(), "test macro-F1, 0..1"),
         ("test_log_loss", pa.float64(), "test log loss, nats"),
+        (
+            "detectable_difference",
+            pa.float64(),
+            "difference that the test finds in 80 % of cases; null: none",
+        ),
+        ("cross_validated_recipe", pa.string(), '"auto" if chosen inside the folds; null without'),
+        ("cross_validated_accuracy", pa.float64(), "accuracy over all images by cross-validation, 0..1"),
+        ("cross_validated_low", pa.float64(), "lower end of its 95 % interval (Wilson, of groups if any)"),
+        ("cross_validated_high", pa.float64(), "upper end of its 95 % interval"),
+        ("cross_validated_images", pa.int64(), "number of these images: train, val and test"),
         ("version", pa.string(), "version of the model"),
         ("champion", pa.string(), "version of the champion after the run"),
         ("promoted", pa.bool_(), "whether the run's model became champion"),
@@ -70,6 +81,11 @@ SCHEMAS = {
         ("packages", pa.string(), "JSON: versions of the installed libraries that matter"),
         ("device", pa.string(), "what the training ran on"),
         ("sweep", pa.string(), "the sweep that chose the training; null for a run of its own"),
+        ("precision", pa.string(), "what the training calculated in: auto is resolved"),
+        ("threads", pa.int64(), "number of threads of the training's calculations"),
+        ("processor", pa.string(), "what decides the training's bits: the GPU, or the CPU's instructions"),
+        ("python", pa.string(), "version of Python"),
+        ("distributions", pa.string(), "JSON: versions of all installed packages"),
     ),
     "epochs": _schema(
         _RUN,
@@ -102,7 +118,14 @@ SCHEMAS = {
         ("f1", pa.float64(), "0..1; null if neither"),
         ("f1_low", pa.float64(), "lower end of its 95 % interval (bootstrap)"),
         ("f1_high", pa.float64(), "upper end"),
+        ("roc_auc", pa.float64(), "of test: area under the ROC curve, against the rest, 0..1"),
+        ("roc_auc_low", pa.float64(), "lower end of its 95 % interval (DeLong)"),
+        ("roc_auc_high", pa.float64(), "upper end"),
+        ("average_precision", pa.float64(), "of test: area under the precision-recall curve, 0..1"),
+        ("average_precision_low", pa.float64(), "lower end of its 95 % interval (stratified bootstrap)"),
+        ("average_precision_high", pa.float64(), "upper end"),
     ),
+    "operating_points": _schema(_RUN, _EVALUATION, *operating_points.COLUMNS),
     "predictions": _schema(
         _RUN,
         _EVALUATION,
@@ -136,6 +159,23 @@ SCHEMAS = {
         ("cpu_seconds", pa.float64(), "CPU time of the comparison, seconds"),
         ("wall_seconds", pa.float64(), "wall time of the comparison, seconds"),
         ("chosen", pa.bool_(), "whether it was trained on all train images and evaluated"),
+    ),
+    "leaderboard": _schema(
+        _RUN,
+        _EVALUATION,
+        ("cross_validation", pa.string(), "digest of the cross-validation"),
+        ("recipe", pa.string(), 'name of the recipe; "auto": chosen in each fold by the other folds'),
+        ("accuracy", pa.float64(), "accuracy over all images, each by a model that has not seen it, 0..1"),
+        ("low", pa.float64(), "lower end of its 95 % interval (Wilson, of groups if any)"),
+        ("high", pa.float64(), "upper end of its 95 % interval"),
+        ("log_loss", pa.float64(), "log loss over all images, nats"),
+        ("images", pa.int64(), "number of images: train, val and test"),
+        ("groups", pa.int64(), "number of groups of images; an image alone is one"),
+        ("folds", pa.int64(), "number of folds"),
+        ("folds_chosen", pa.int64(), "folds in which the others choose the recipe; null for a single one"),
+        ("cpu_seconds", pa.float64(), "CPU time of all its folds, seconds"),
+        ("wall_seconds", pa.float64(), "wall time of all its folds, seconds"),
+        ("scored", pa.bool_(), "whether the row is the run's cross_validated_accuracy"),
     ),
     "trials": _schema(
         _RUN,
@@ -192,10 +232,12 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
     folder = workspace.metrics / table
     with lock.exclusive(folder / ".lock"):
         changed = _upgrade(table, folder) + _write_columns(folder, SCHEMAS[table])
-        if part.exists():
+        if part.exists() and not table_parts.damaged(folder, [part]):
             _must_equal(part, content)
         else:
-            _write(part, content)
+            table_parts.write(part, content)
+            changed.append(part)
+        table_parts.list_new(folder, changed)
         if remote := mirror.of_workspace(workspace):  # also parts that a killed run did not upload
             remote.push_files(folder, "*.parquet", again=changed)
     return part
@@ -205,7 +247,8 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
     """The rows of a table, with the column `dataset` first.
 
     Columns that are newer than a part are null in its rows. A table without parts is empty. Parts that
-    Plumbline 0.1.0 wrote are rewritten first, with the present column names.
+    Plumbline 0.1.0 wrote are rewritten first, with the present column names. A damaged part is left out, with
+    a warning.
 
     Args:
         table: Name of a table in `SCHEMAS`.
@@ -222,7 +265,7 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
                 remote.pull_files(
                     folder if dataset is None else _folder(table, dataset, workspace), ".parquet"
                 )
-            _upgrade(table, folder)
+            table_parts.list_new(folder, _upgrade(table, folder))
     parts = ds.dataset(
         folder,
         schema=schema.insert(0, pa.field("dataset", pa.string())),
@@ -231,7 +274,7 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
         exclude_invalid_files=False,
     )
     condition = None if dataset is None else ds.field("dataset") == dataset
-    return parts.to_table(filter=condition).to_pandas()
+    return table_parts.read(parts, folder, condition).to_pandas()
 
 
 def columns_markdown(table: str) -> str:
@@ -284,18 +327,13 @@ def _must_equal(part: Path, content: pa.Table) -> None:
         )
 
 
-def _write(path: Path, content: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(path) as staging:
-        pq.write_table(content, staging, compression="zstd")
-
-
 def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
     """Write the file with all columns if it is missing or old. Returns the written files."""
     path = folder / COLUMNS_FILE
-    if path.exists() and pq.read_schema(path).equals(schema, check_metadata=True):
+    damaged = path.exists() and table_parts.damaged(folder, [path])
+    if path.exists() and not damaged and pq.read_schema(path).equals(schema, check_metadata=True):
         return []
-    _write(path, schema.empty_table())
+    table_parts.write(path, schema.empty_table())
     return [path]
 
 
@@ -308,12 +346,14 @@ def _upgrade(table: str, folder: Path) -> list[Path]:
         return []
     old = [path for path in sorted(folder.glob("dataset=*/*.parquet")) if _version(path) == 1]
     for path in old:
-        _write(path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table]))
+        table_parts.write(
+            path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table])
+        )
     return old + _write_columns(folder, SCHEMAS[table])
 
 
 def _version(path: Path) -> int:
-    """The schema version of a part; the present version if the file does not exist."""
-    if not path.exists():
+    """The schema version of a part; the present version if the file does not exist or is damaged."""
+    if not path.exists() or not is_readable(path):
         return VERSION
     return int((pq.read_schema(path).metadata or {}).get(b"plumbline_schema", VERSION))

@@ -45,7 +45,8 @@ def find_unchanged_run(
     """The dataset's last run if nothing has changed since then that decides its outcome; otherwise None.
 
     Nothing has changed if the files and labels, the parameters, Plumbline's source files and the library
-    versions are the same, every output is complete, and the champion is the same as after that run.
+    versions are the same, every output is complete, and the champion is intact and the same as after that
+    run.
 
     Args:
         raw: The present listing of the source.
@@ -62,6 +63,7 @@ def find_unchanged_run(
         stages.get("download", {}).get("digest") == raw.digest
         and output_parameters(json.loads(last["parameters"])) == output_parameters(parameters)
         and champion == (last["champion"] or "")
+        and not registry.champion_problem(raw.dataset, workspace, thorough=False)
         and (last["source"], json.loads(last["packages"]))
         == (code_hash.source_digest(), provenance.packages())
         and all(explain.outputs_complete(name, entry["digest"], workspace) for name, entry in stages.items())

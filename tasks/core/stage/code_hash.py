@@ -20,11 +20,14 @@ NOT_INGREDIENTS = (
         "registry",
         "runs",
         "config",
+        "decision_settings",
         "errors",
         "progress",
         "recipes",
         "workspace",
     ),
+    # The page beside the report, by its template only: its pictures come from decode and from the readers.
+    "review",
     "data.readers.factory",  # each dataset's reader is named by `factory.modules`
     # Used for models of another image size than the tensors', and named by the stages then.
     *("data.loader.originals", "model.inference.frozen"),
@@ -40,7 +43,7 @@ NOT_INGREDIENTS = (
 )
 LOGGERS = {"log", "logging"}
 ROOT = Path(__file__).resolve().parents[3]
-SOURCES = {".py", ".j2", ".css"}
+SOURCES = {".py", ".j2", ".css", ".html"}
 
 
 def hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:

@@ -155,6 +155,43 @@ class Selection(Handle):
 
 
 @dataclass(frozen=True)
+class CrossValidation(Handle):
+    """Scores over all images, each predicted by a model that has not seen it.
+
+    `leaderboard.parquet` has each recipe, `predictions.parquet` each image.
+
+    Args:
+        recipe: The recipe that was scored; "auto" if it was chosen anew in each fold.
+        accuracy: 0..1.
+        low, high: 95 % interval of the accuracy; groups count as groups.
+        images: Number of images.
+        groups: Number of groups of images that belong together; an image alone is one.
+        folds: Number of folds.
+        final_recipe: The recipe that all images choose: that of the model of all images.
+        notes: What limits the score, a sentence each.
+    """
+
+    recipe: str
+    accuracy: float
+    low: float
+    high: float
+    images: int
+    groups: int
+    folds: int
+    final_recipe: str
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """What a version says of it; JSON values."""
+        names = ("recipe", "accuracy", "low", "high", "images", "groups", "folds", "digest")
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        interval = f"{self.low * 100:.1f} to {self.high * 100:.1f}"
+        return f"{self.recipe}: {self.accuracy:.1%} ({interval}) of all {self.images:,} images"
+
+
+@dataclass(frozen=True)
 class Model(Handle):
     """A directory with `model.keras`.
 
@@ -216,6 +253,34 @@ class TrainedModel(Model):
 
 
 @dataclass(frozen=True)
+class FinalModel(Model):
+    """A model of all images, those of the test set too. No test score is true of it, and no gate compares it.
+
+    Args:
+        recipe: The name of the recipe.
+        trained: Number of images that it was trained on.
+        held_back: Number of images that decided when to stop and the temperature.
+    """
+
+    recipe: str
+    trained: int
+    held_back: int
+
+    def facts(self) -> dict[str, Any]:
+        """What a version says of it; JSON values."""
+        return {
+            "model_sha256": self.model_sha256,
+            "recipe": self.recipe,
+            "trained_on": "all",
+            "images": self.trained,
+        }
+
+    def __str__(self) -> str:
+        held_back = f", {self.held_back:,} others decided when to stop" if self.held_back else ""
+        return f"{self.recipe}, trained on {self.trained:,} images, test images too{held_back}"
+
+
+@dataclass(frozen=True)
 class ModelVersion(Model):
     """A published, immutable model. The registry's aliases say whether it is the champion.
 
@@ -237,10 +302,12 @@ class Predictions(Handle):
     Args:
         model_sha256: SHA-256 of the `model.keras` that computed them; empty if there were several models.
         tensors: Digest of the tensor cache.
+        other_classes: Classes that only the model knows; their probabilities follow those of the tensors'.
     """
 
     model_sha256: str
     tensors: str
+    other_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"probabilities of the images of tensors {self.tensors}"
@@ -306,6 +373,10 @@ class Evaluation(Handle):
     log_loss: float
     images: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_also(self.predictions)  # which later stages read, too
+
     def __str__(self) -> str:
         return f"test accuracy {self.accuracy:.2%} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
 
@@ -316,13 +387,24 @@ class LabelIssues(Handle):
 
     Args:
         counts: Number of these images by split.
+        expected_wrong: Estimated number of wrong labels among them; None in outputs of earlier versions.
     """
 
     counts: dict[str, int]
+    expected_wrong: float | None = None
 
     def __str__(self) -> str:
         parts = [f"{count:,} {split}" for split, count in self.counts.items()]
-        return f"labels in doubt: {', '.join(parts)}"
+        return f"labels in doubt: {', '.join(parts)}{self._expected}"
+
+    @property
+    def _expected(self) -> str:
+        listed = sum(self.counts.values())
+        if self.expected_wrong is None or not listed:
+            return ""
+        if self.expected_wrong < 0.5:
+            return "; no more than the model's mistakes explain"
+        return f"; about {self.expected_wrong:,.0f} of the {listed:,} wrong"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.stage.ingredients import Ingredients
-from tasks.core.storage import atomic, lock, manifests, mirror
+from tasks.core.storage import atomic, lock, manifests, mirror, verification
 
 
 def publish(
@@ -61,10 +61,19 @@ def lock_path(directory: Path) -> Path:
 def _build(directory: Path, ingredients: Ingredients, build: Callable[[Path], Mapping[str, Any]]) -> None:
     atomic.remove_leftovers(directory)
     with atomic.staging_directory(directory) as staging:
-        with Stopwatch() as stopwatch:
+        with Stopwatch() as stopwatch, verification.required():
+            _verify_predictions(directory.parent.parent, ingredients)
             facts = dict(build(staging))
         manifests.write(staging, ingredients.record(), facts, stopwatch.cost)
         atomic.replace_directory(staging, directory)
+
+
+def _verify_predictions(root: Path, ingredients: Ingredients) -> None:
+    """Verify the predictions of an evaluation: it names them by their path, and not by a handle."""
+    evaluation = root / "evaluations" / ingredients.inputs.get("evaluation", "")
+    if (evaluation / manifests.MANIFEST).exists():
+        predictions = manifests.read(evaluation)["ingredients"]["inputs"].get("predictions", "")
+        verification.verify(root / "predictions" / predictions)
 
 
 class Stopwatch:

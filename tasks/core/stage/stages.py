@@ -14,11 +14,13 @@ from tasks.core.errors import UsageError
 from tasks.core.stage import publish
 from tasks.core.stage.handles import (
     Audit,
+    CrossValidation,
     Decision,
     Evaluation,
     Exports,
     FeatureAudit,
     Features,
+    FinalModel,
     LabelIssues,
     Predictions,
     Profile,
@@ -111,7 +113,11 @@ class Stage(Generic[H]):
 
     def finished(self, ingredients: Ingredients, workspace: Workspace) -> H | None:
         """The handle of an output that is there and whole; None if it would have to be built."""
-        directory = self.directory(ingredients.digest, workspace)
+        return self.of_digest(ingredients.digest, workspace)
+
+    def of_digest(self, digest: str, workspace: Workspace) -> H | None:
+        """The handle of the output with that digest; None if it is not there whole."""
+        directory = self.directory(digest, workspace)
         if not manifests.is_complete(directory):
             return None
         return self._handle(manifests.read(directory), directory, workspace, {})
@@ -206,6 +212,26 @@ CROSS_PREDICT = Stage(
     libraries=KERAS,
     option="--folds",
 )
+CROSS_VALIDATE = Stage(
+    "cross_validate",
+    CrossValidation,
+    "cross_validations",
+    inputs=("normalize", "audit", "embed", "feature_audit"),
+    role="cross_validation",
+    modules=("tasks.core.model.selection.cross_validate",),
+    libraries=("numpy", "scikit-learn", "scipy", "pandas", "pyarrow"),
+    option="--cross-validate",
+)
+TRAIN_ON_ALL = Stage(
+    "train_on_all",
+    FinalModel,
+    "final_models",
+    inputs=("normalize", "audit", "embed", "feature_audit"),
+    role="final_model",
+    modules=("tasks.core.model.selection.final_model", *TRAIN.modules),
+    libraries=KERAS,
+    option="--cross-validate",
+)
 LABEL_ISSUES = Stage(
     "label_issues",
     LabelIssues,
@@ -247,7 +273,10 @@ EXPORT = Stage(
     option="--exports",
 )
 PROMOTE = Stage(
-    "promote", Decision, inputs=("train", "evaluate", "profile", "export"), refreshable=False
+    "promote",
+    Decision,
+    inputs=("train", "evaluate", "profile", "export", "train_on_all"),
+    refreshable=False,
 )  # never reused: the answer depends on who is champion now
 REPORT = Stage(
     "report",
@@ -255,7 +284,7 @@ REPORT = Stage(
     "reports",
     inputs=(
         *("download", "normalize", "audit", "feature_audit", "train", "evaluate"),
-        *("label_issues", "saliency", "export", "promote"),
+        *("cross_validate", "train_on_all", "label_issues", "saliency", "export", "promote"),
     ),
     role="report",
     modules=("tasks.core.reports.report",),
@@ -265,7 +294,7 @@ REPORT = Stage(
 # The stages of a training run, in their order.
 STAGES: tuple[Stage[Any], ...] = (
     *(DOWNLOAD, NORMALIZE, AUDIT, EMBED, FEATURE_AUDIT, SELECT, TRAIN, EVALUATE, CROSS_PREDICT),
-    *(LABEL_ISSUES, PROFILE, SALIENCY, EXPORT, PROMOTE, REPORT),
+    *(CROSS_VALIDATE, TRAIN_ON_ALL, LABEL_ISSUES, PROFILE, SALIENCY, EXPORT, PROMOTE, REPORT),
 )
 
 # Parts of other stages, and the report of a sweep: published in the same way, and no steps of a run.
@@ -276,6 +305,14 @@ FOLD = Stage(
     ("normalize",),
     modules=("tasks.core.data.tensors.folds",),
     libraries=("numpy",),
+)
+RESPLIT = Stage(
+    "resplit",
+    TensorCache,
+    "tensors",
+    ("normalize",),
+    modules=("tasks.core.data.cross_validation.resplit",),
+    libraries=("numpy", "pyarrow"),
 )
 PREDICT = Stage(
     "predict",
@@ -294,7 +331,7 @@ SWEEP = Stage(
     modules=("tasks.core.sweep.report",),
     libraries=("matplotlib", "jinja2", "numpy", "pandas", "pyarrow"),
 )
-PARTS: tuple[Stage[Any], ...] = (FOLD, PREDICT, SWEEP)
+PARTS: tuple[Stage[Any], ...] = (FOLD, RESPLIT, PREDICT, SWEEP)
 
 if TYPE_CHECKING:
 

@@ -1,4 +1,8 @@
-"""Manifests of finished directories: ingredients, facts, cost, and the SHA-256 of every file."""
+"""Manifests of finished directories: ingredients, facts, cost, and the SHA-256 of every file.
+
+A manifest has a SHA-256 of itself, and for each file above `ALWAYS_HASHED_BYTES` a CRC-32 of each block, with
+which `verification` reads it. Manifests that Plumbline wrote before lack both and are read as they are.
+"""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +14,7 @@ from tasks.core.errors import FormatError
 from tasks.core.storage import atomic, hashing
 
 FORMAT = 1
+KEYS = {"format", "stage", "digest", "created", "cost", "facts", "ingredients", "files", "deleted"}
 MANIFEST = "manifest.json"
 ALWAYS_HASHED_BYTES = 1 << 20  # bytes; files up to this size are hashed at every check (1 MiB takes 3 ms)
 
@@ -34,6 +39,8 @@ def write(
             "mtime_ns": status.st_mtime_ns,
             "sha256": hashing.sha256_file(path),
         }
+        if status.st_size > ALWAYS_HASHED_BYTES:
+            files[path.relative_to(directory).as_posix()]["crc32"] = hashing.block_checksums(path)
     manifest = {
         "format": FORMAT,
         "stage": ingredients["stage"],
@@ -44,7 +51,7 @@ def write(
         "ingredients": dict(ingredients),
         "files": files,
     }
-    atomic.write_bytes(directory / MANIFEST, to_bytes(manifest))
+    atomic.write_bytes(directory / MANIFEST, to_bytes(hashing.sealed(manifest)))
 
 
 def to_bytes(manifest: Mapping[str, Any]) -> bytes:
@@ -89,6 +96,14 @@ def parse(text: bytes, path: Path | str) -> dict[str, Any]:
             done="nothing was read or changed",
             todo="use the version of Plumbline that wrote it, or move it away so that it is built again",
         )
+    if problem := hashing.seal_problem(manifest, KEYS):
+        raise FormatError(
+            f"{path} is damaged: {problem}",
+            expected="what was written",
+            found=problem,
+            done="nothing was read or changed",
+            todo="restore it from a copy, or remove its folder so that it is built again",
+        )
     return dict(manifest)
 
 
@@ -123,10 +138,19 @@ def find_damage(directory: Path, *, thorough: bool = False) -> str:
             status.st_mtime_ns == entry["mtime_ns"] and status.st_size > ALWAYS_HASHED_BYTES and not thorough
         )
         if not trusted and hashing.sha256_file(path) != entry["sha256"]:
-            return f"{path} has other content than when it was written"
+            return f"{path} has other content than when it was written{where(path, entry)}"
     return ""
 
 
 def is_complete(directory: Path) -> bool:
     """Whether the directory exists and its files are as in its manifest; see `find_damage`."""
     return directory.is_dir() and not find_damage(directory)
+
+
+def where(path: Path, entry: Mapping[str, Any]) -> str:
+    """Which block of a damaged file is the first to differ; empty if its blocks have no checksums."""
+    number = hashing.first_damaged_block(path, entry["crc32"]) if "crc32" in entry else None
+    if number is None:
+        return ""
+    blocks = len(entry["crc32"]) // hashing.CRC_DIGITS
+    return f" (block {number + 1} of {blocks}, from byte {number * hashing.BLOCK:,})"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,7 @@ from cleanlab.filter import find_label_issues
 
 from tasks.core.data.readers import corrections
 from tasks.core.evaluation import label_issues
-from tasks.core.metrics import confident_learning
+from tasks.core.metrics.labels import confident_learning
 from tests.support.fake_outputs import blurred
 
 
@@ -72,7 +74,8 @@ def test_find_label_issues_writes_a_ranked_table(fake) -> None:
     table = label_issues.read_label_issues(issues)
     assert issues.counts == {split: int((table["split"] == split).sum()) for split in ("test", "val")}
     assert len(table) > 10
-    assert table["probability"].is_monotonic_increasing
+    assert table["wrong_probability"].is_monotonic_decreasing
+    assert issues.expected_wrong == pytest.approx(table["wrong_probability"].sum())
     assert (table["class_name"] != table["suggested_class_name"]).all()
     assert (table["path"] == table["split"] + "/" + table["row"].astype(str) + ".png").all()
     labels = fake.labels("test")
@@ -82,6 +85,21 @@ def test_find_label_issues_writes_a_ranked_table(fake) -> None:
         label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
         == issues
     )
+
+
+@pytest.mark.parametrize(
+    ("expected", "ending"),
+    [(7.4, "; about 7 of the 30 wrong"), (0.2, "; no more than the model's mistakes explain"), (None, "val")],
+)
+def test_label_issues_say_how_many_are_wrong(fake, expected: float | None, ending: str) -> None:
+    issues = label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
+    assert str(replace(issues, counts={"test": 10, "val": 20}, expected_wrong=expected)).endswith(ending)
+
+
+def test_rows_in_doubt_are_the_least_likely_labels_where_no_noise_is_seen() -> None:
+    labels, _, probabilities = noisy_labels(2000, 5, 0.02, 1)
+    rows = label_issues.rows_in_doubt(labels, probabilities, np.zeros(len(labels)))
+    assert rows.tolist() == confident_learning.find_issues(labels, probabilities)[:20].tolist()
 
 
 def test_find_label_issues_filled_in_form_is_read_as_corrections(fake) -> None:

@@ -5,7 +5,8 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from tasks.core.metrics import calibration, selective
+from tasks.core.metrics import calibration
+from tasks.core.metrics.thresholds import selective
 
 
 def draw_predictions(seed: int, images: int, temperature: float = 1.0, classes: int = 10, scale: float = 2.0):

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.core.metrics import calibration, classification, paired
+from tasks.core.metrics import calibration, classification
+from tasks.core.metrics.comparison import paired
 
 IMAGES = 400
 CLASSES = 5

@@ -1,11 +1,15 @@
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import FormatError, RegistryError, UsageError
-from tasks.core.registry import decisions, layout, registry, retention
-from tasks.core.registry.log import append, read
-from tasks.core.stage.handles import ModelVersion
+from tasks.core.registry import final_models, layout, registry, retention
+from tasks.core.registry.log import append, read, record_end
+from tasks.core.registry.promotion import decisions
+from tasks.core.stage.handles import FinalModel, ModelVersion
+from tasks.core.stage.stages import TRAIN_ON_ALL
 
 
 def publish(fake, name: str) -> ModelVersion:
@@ -184,15 +188,18 @@ def test_publish_after_a_killed_writer_cleans_up_and_logs(fake) -> None:
     directory = fake.workspace.models / "animals"
     registry.promote("animals", "v0001", fake.workspace, who="ann", why="good")
     lines = (directory / layout.LOG).read_bytes().splitlines(keepends=True)
-    # The writer was killed while writing the first line; the promotion is not logged.
-    (directory / layout.LOG).write_bytes(lines[0][:20])
+    # The writer was killed while it logged the promotion.
+    (directory / layout.LOG).write_bytes(lines[0])
+    record_end(directory / layout.LOG)
+    (directory / layout.LOG).write_bytes(lines[0] + lines[1][:20])
     (directory / ".v0002.123.tmp").mkdir()
     (directory / f".{layout.ALIASES}.9.tmp").write_text("{")
-    assert registry.history("animals", fake.workspace) == []
+    assert [line["action"] for line in registry.history("animals", fake.workspace)] == ["publish"]
+    assert registry.aliases("animals", fake.workspace) == {"champion": "v0001"}
     assert publish(fake, "two").version == "v0002"
     assert [path.name for path in directory.glob(".*.tmp")] == []
     entries = [(line["action"], line["version"]) for line in registry.history("animals", fake.workspace)]
-    assert entries == [("promote", "v0001"), ("publish", "v0001"), ("publish", "v0002")]
+    assert entries == [("publish", "v0001"), ("promote", "v0001"), ("publish", "v0002")]
 
 
 def test_aliases_unknown_format_raises(fake) -> None:
@@ -205,15 +212,42 @@ def test_aliases_unknown_format_raises(fake) -> None:
 
 def test_log_read_skips_an_incomplete_line(tmp_path) -> None:
     path = tmp_path / "log.jsonl"
-    append(path, {"n": 1})
+    append(path, {"action": "1"})
     with path.open("ab") as log:
         log.write(b'{"n": 2')
-    assert read(path) == [{"n": 1}]
-    append(path, {"n": 3})
-    assert read(path) == [{"n": 1}, {"n": 3}]
+    assert read(path) == [{"action": "1"}]
+    append(path, {"action": "3"})
+    assert read(path) == [{"action": "1"}, {"action": "3"}]
 
 
 def test_datasets_lists_datasets_with_versions(fake) -> None:
     assert registry.datasets(fake.workspace) == []
     publish(fake, "one")
     assert registry.datasets(fake.workspace) == ["animals"]
+
+
+def final_of(fake, name: str) -> FinalModel:
+    """A model of all images whose file has the text `name`."""
+
+    def write(staging: Path) -> dict[str, object]:
+        (staging / "model.keras").write_text(name)
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        return {"model_sha256": sha256, "recipe": "probe", "trained": 9, "held_back": 0, "trained_on": "all"}
+
+    return TRAIN_ON_ALL.output(TRAIN_ON_ALL.ingredients({}, {"name": name}), fake.workspace, write)
+
+
+def test_model_of_all_images_lies_beside_the_version(fake, workspace) -> None:
+    """A version never changes: the model of a later run stays in the stage's folder."""
+    first, later = final_of(fake, "first"), final_of(fake, "later")
+    trained, evaluation = fake.trained("one"), fake.evaluation("one", 2.0)
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+    version = registry.publish(trained, evaluation, "animals", facts, workspace, final=first)
+    assert (version.directory / "all_images" / "model.keras").read_text() == "first"
+    record = version.manifest["facts"]["all_images"]
+    assert (record["trained_on"], record["images"]) == ("all", 9)
+    assert version.model_sha256 == trained.model_sha256 != record["model_sha256"]
+    again = registry.publish(trained, evaluation, "animals", facts, workspace, final=later)
+    assert again == version
+    places = [final_models.file_of(each, "animals", version.version, workspace) for each in (first, later)]
+    assert places == [version.directory / "all_images" / "model.keras", later.directory / "model.keras"]

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from tasks.core.errors import NetworkError, RegistryError
-from tasks.core.operations import diagnostics
-from tasks.core.registry import commits, decisions, listing, registry, retention
+from tasks.core.operations.doctor import diagnostics
+from tasks.core.registry import commits, listing, registry, retention
+from tasks.core.registry.promotion import decisions
 from tasks.core.runs import tables
 from tests.support.concurrent_publishers import check, publish_concurrently
 from tests.support.s3_client import Machine

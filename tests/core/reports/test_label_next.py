@@ -1,5 +1,7 @@
 """Images to label next: the candidates of a batch, their table and their contact sheet. No TensorFlow."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.data.inference.images import ImageBatch
-from tasks.core.data.inference.prediction_table import Batch, PredictionRequest
+from tasks.core.data.inference.prediction_table import FORMAT, REQUEST, Batch, PredictionRequest
 from tasks.core.errors import UsageError
 from tasks.core.model.inference import label_candidates
 from tasks.core.model.inference.label_candidates import LabelCandidates
@@ -99,6 +101,23 @@ def test_label_next_is_a_table_and_a_sheet_of_all_parts(tmp_path: Path, version:
         assert row["margin"] == pytest.approx(probabilities[number][first] - probabilities[number][second])
     page = (batch.directory / label_next.PAGE).read_text()
     assert page.count("data:image/png;base64,") == 12
+
+
+def test_items_of_a_batch_have_no_label_and_a_picture(tmp_path: Path, version: ModelVersion) -> None:
+    batch, _ = batch_of(tmp_path, parts=1, count=40)
+    request = {"format": FORMAT, "request": asdict(batch.request), "parts": batch.parts}
+    (batch.directory / REQUEST).write_text(json.dumps(request))
+    label_next.write_label_next(batch, version, 12)
+    rows = label_next.read_label_next(batch.directory).to_pylist()
+    for folder in (tmp_path, batch.directory):
+        items = label_next.read_items(folder, "animals")
+        assert [item.path for item in items] == [row["path"] for row in rows]
+        assert {(item.image_id, item.class_name, item.lists) for item in items} == {("", "", ("label next",))}
+        assert items[0].predictions[0].class_name == rows[0]["predicted_class_name"]
+        assert items[0].thumbnail.startswith(b"\x89PNG")
+    for folder, dataset in ((tmp_path / "nowhere", "animals"), (tmp_path, "plants")):
+        with pytest.raises(UsageError, match="no images to label next for"):
+            label_next.read_items(folder, dataset)
 
 
 def test_label_next_is_the_same_again(tmp_path: Path, version: ModelVersion) -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -7,7 +8,7 @@ import pytest
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import label_issues, scores
 from tasks.core.metrics import classification
-from tasks.core.registry import promotion
+from tasks.core.registry.promotion import promotion
 from tasks.core.reports import content, report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage import publish
@@ -77,13 +78,25 @@ def test_report_page_is_valid_and_needs_no_network(fake) -> None:
     parser = PageParser()
     parser.feed(text)
     assert parser.open == []
-    assert parser.fetched == []
+    assert set(parser.fetched) == {"review.html"}  # beside the report
     assert "<script" not in text
     assert "@import" not in text
     assert re.findall(r"url\((?!#)", text) == []
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+
+
+def test_report_has_a_review_page_beside_it_with_the_mistakes_of_its_model(fake) -> None:
+    report_inputs = inputs(fake)
+    directory = report.write_report(report_inputs, fake.workspace).directory
+    content = json.loads(re.findall(r'id="data">(.*)</script>', (directory / "review.html").read_text())[0])
+    assert content["title"] == "animals v0001"
+    assert content["save"] == ""
+    assert content["command"].endswith("--seed 0 --corrections corrections.csv")
+    lists = {name for item in content["items"] for name in item["list"].split("; ")}
+    assert lists == {"label issue", "mistake", "duplicate", "control"}
+    assert all(item["picture"].startswith("data:image/png;base64,") for item in content["items"])
 
 
 def test_report_page_has_verdict_figures_and_command(fake) -> None:
@@ -124,7 +137,7 @@ def test_report_shows_exports_label_issues_and_stage_states(fake) -> None:
 
 def test_report_without_label_issues_says_so(fake) -> None:
     text = html(fake, inputs(fake, skill=50.0))
-    assert "Confident learning finds no likely wrong label among the test and val images." in text
+    assert "No label is in doubt among the test and val images." in text
 
 
 def test_write_report_unchanged_run_reuses_the_report(fake) -> None:
@@ -222,11 +235,44 @@ def test_report_shows_every_metric_of_the_evaluation(fake) -> None:
     report_inputs = inputs(fake)
     metrics = scores.read_metrics(report_inputs.evaluation)["test"]
     names = content.content(report_inputs)["metric_names"]
-    assert list(names) == [key for key in metrics if key != "images"]
+    assert list(names) == [key for key in metrics if key not in ("images", "detectable")]
     assert set(names) == set(content.METRIC_NAMES)
+
+
+def test_report_says_what_the_test_images_can_tell(fake) -> None:
+    """First by the assumption of independent mistakes, then by how often the two compared models disagree."""
+    first = inputs(fake)
+    text = re.sub(r"\s+", " ", html(fake, first))
+    assert "The test set has 400 images: between two models, a difference below" in text
+    assert "whose mistakes are independent" in text
+    second = inputs(fake, "two", 3.0, champion=first.evaluation)
+    text = re.sub(r"\s+", " ", html(fake, second))
+    paired = second.decision.evidence["paired"]
+    share = (paired["challenger"] + paired["champion"]) / 400
+    assert f"the two models that were compared: they disagree on {share * 100:.0f} % of the images" in text
 
 
 def test_command_is_quoted_for_the_shell() -> None:
     assert content.command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None}) == (
         "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
     )
+
+
+def test_report_says_what_is_left_of_the_error_rate_and_what_cannot_be_seen(fake) -> None:
+    first = inputs(fake).evaluation
+    text = html(fake, inputs(fake, "two", skill=2.2, champion=first))
+    assert "This was look 1 at these test images." in text
+    assert "with a probability of at most 5 %, ever" in text
+    assert "the test set is too small" in text  # 400 images
+    assert "were judged on these images was chosen" in text
+    assert "Losses of recall that cannot be seen: " in text
+
+
+def test_report_counts_groups(fake) -> None:
+    grouped = fake.with_fields(group_size=10)
+    first = inputs(grouped).evaluation
+    compared = inputs(grouped, "two", skill=3.0, champion=first)
+    assert "400 images of 40 groups" in compared.decision.verdict
+    text = html(grouped, compared)
+    assert "400 images of 40 groups, 7 classes" in text
+    assert "the exact test that flips whole groups: p" in text

@@ -25,7 +25,7 @@ def append_run(fake: FakeOutputs, run: str, name: str, skill: float, seed: int =
     ("skill", "seed", "outcome", "reason"),
     [
         (2.0, 0, Reproducibility.identical, "400 images have the same probabilities"),
-        (2.0, 1, Reproducibility.within_noise, "on the same 400 images"),
+        (2.0, 1, Reproducibility.undecided, "with 400 images the difference may be as large as "),
         (0.5, 0, Reproducibility.not_reproduced, "now -"),
         (6.0, 0, Reproducibility.not_reproduced, "now +"),
     ],
@@ -39,6 +39,38 @@ def test_judge_gives_the_outcome(
     result = reproduce.judge(past_run, fake.workspace, scratch.workspace)
     assert result.outcome is outcome
     assert reason in result.reason
+
+
+def test_judge_within_a_wide_margin_is_noise(fake: FakeOutputs, tmp_path) -> None:
+    past_run = append_run(fake, "r1", "one", 2.0)
+    scratch = fake.with_fields(workspace=Workspace(tmp_path / "scratch"))
+    append_run(scratch, "r2", "again", 2.0, 1)
+    result = reproduce.judge(past_run, fake.workspace, scratch.workspace, 0.2)
+    assert result.outcome is Reproducibility.within_noise
+    assert result.reason.endswith("on the same 400 images; margin 20")
+
+
+def test_exit_codes() -> None:
+    codes = {str(outcome): outcome.exit_code for outcome in Reproducibility}
+    assert codes == {"identical": 0, "within noise": 0, "not reproduced": 3, "cannot be told": 4}
+
+
+def test_machine_differences_names_what_both_rows_have() -> None:
+    """Numbers are floats in a column that older rows lack."""
+    then = {"precision": "mixed_bfloat16", "threads": 2.0, "processor": None, "python": "3.11.4"}
+    now = {"precision": "float32", "threads": 16, "processor": "x86_64 avx2", "python": "3.11.4"}
+    found = reproduce.machine_differences(then, now)
+    assert found == ["precision mixed_bfloat16 -> float32", "threads 2 -> 16"]
+
+
+def test_recorded_environment_of_new_and_older_rows() -> None:
+    older = {"packages": '{"numpy": "2.0"}', "distributions": None}
+    newer = older | {"distributions": '{"numpy": "2.0", "rich": "13"}', "python": "3.11.4"}
+    assert not reproduce.recorded_environment(older).complete
+    assert reproduce.recorded_environment(older).versions == {"numpy": "2.0"}
+    recorded = reproduce.recorded_environment(newer)
+    assert (recorded.complete, recorded.python) == (True, "3.11.4")
+    assert recorded.versions == {"numpy": "2.0", "rich": "13"}
 
 
 def test_judge_other_images_are_not_reproduced(fake: FakeOutputs, tmp_path) -> None:

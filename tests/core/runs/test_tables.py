@@ -126,3 +126,28 @@ def test_append_parallel_writers_lose_no_row(workspace: Workspace) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.starmap(_append, [(workspace.root, number) for number in range(12)])
     assert sorted(tables.read("runs", workspace)["test_accuracy"]) == [number / 100 for number in range(12)]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate"])
+def test_read_leaves_out_a_damaged_part_and_names_it(
+    workspace: Workspace, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
+    tables.append("runs", "digits", "r2", row(test_accuracy=0.8), workspace)
+    content = first.read_bytes()
+    flipped = bytes([*content[:50], content[50] ^ 1, *content[51:]])
+    first.write_bytes(flipped if damage == "flip" else content[: len(content) // 2])
+    assert tables.read("runs", workspace)["run_id"].tolist() == ["r2"]
+    assert f"{first} is damaged" in caplog.text
+    tables.append("runs", "digits", "r3", row(test_accuracy=0.7), workspace)
+    assert tables.read("runs", workspace)["run_id"].tolist() == ["r2", "r3"]
+
+
+def test_damaged_file_of_all_columns_is_written_again(workspace: Workspace) -> None:
+    tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
+    path = workspace.metrics / "runs" / tables.COLUMNS_FILE
+    path.write_bytes(path.read_bytes()[:100])
+    assert tables.read("runs", workspace)["run_id"].tolist() == ["r1"]
+    tables.append("runs", "digits", "r2", row(test_accuracy=0.8), workspace)
+    assert pq.read_schema(path).names == tables.SCHEMAS["runs"].names
+    assert len(pd.read_parquet(workspace.metrics / "runs")) == 2

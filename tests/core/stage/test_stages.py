@@ -53,7 +53,8 @@ def test_stages_read_only_stages_before_them() -> None:
 def test_refresh_names_are_the_refreshable_stages() -> None:
     assert [name.value for name in RefreshName] == [
         *("all", "download", "normalize", "audit", "embed", "feature_audit", "select", "train", "evaluate"),
-        *("cross_predict", "label_issues", "profile", "saliency", "export", "report"),
+        *("cross_predict", "cross_validate", "train_on_all", "label_issues", "profile", "saliency", "export"),
+        "report",
     ]
 
 

@@ -15,7 +15,7 @@ from tasks.core.stage import publish as publish_module
 from tasks.core.stage.handles import Handle
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.publish import ensure_manifest, exists_anywhere, is_manifest_only
-from tasks.core.storage import manifests, mirror
+from tasks.core.storage import hashing, manifests, mirror
 from tasks.core.workspace import MIRRORS, Workspace
 from tests.support.s3_server import ADDRESS, Bucket, half_visible
 
@@ -188,7 +188,9 @@ def test_publish_with_a_manifest_path_outside_its_folder_is_refused(
     name = f"tensors/{INGREDIENTS.digest}/manifest.json"
     manifest = json.loads(bucket.objects()[name])
     manifest["files"]["../../../outside.txt"] = manifest["files"].pop("deep/a.txt")
-    bucket.client.put_object(Bucket="plumb", Key=f"team/ws/{name}", Body=json.dumps(manifest).encode())
+    bucket.client.put_object(
+        Bucket="plumb", Key=f"team/ws/{name}", Body=manifests.to_bytes(hashing.sealed(manifest))
+    )
     with pytest.raises(FormatError, match=r"has a part \.\."):
         second.publish()
     assert not second.built

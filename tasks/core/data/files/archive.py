@@ -15,7 +15,7 @@ from tasks.core.data import decode, file_types
 from tasks.core.data.files import tar_members, zip_members
 from tasks.core.data.files.archive_errors import archive_error, archive_errors
 from tasks.core.data.files.name_tree import NameTree
-from tasks.core.data.files.split_names import split_of
+from tasks.core.data.split_names import split_of
 from tasks.core.storage import names
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")

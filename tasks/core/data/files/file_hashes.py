@@ -2,10 +2,12 @@
 
 A cached hash is valid while size, modification time and change time are the same. The hash of a file that was
 modified within `RACY` seconds before it was read is not cached: the file could change again without a change
-of its time (git's "racily clean" entries, Documentation/technical/racy-git.adoc).
+of its time (git's "racily clean" entries, Documentation/technical/racy-git.adoc). The cache itself has a
+checksum: one that is damaged is not used.
 """
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -22,13 +24,14 @@ from tasks.core.data.files import file_stats
 from tasks.core.errors import DataError
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.stages import DOWNLOAD
-from tasks.core.storage import atomic, hashing, manifests
+from tasks.core.storage import atomic, checksum_list, hashing, manifests
 from tasks.core.workspace import Workspace
 
 RACY = 2.0  # seconds; the resolution of FAT's time stamps, the coarsest in use
 BATCH = 256  # files between two progress reports, and per task of a thread
 STAMP = ("bytes", "mtime_ns", "ctime_ns")
 SCHEMA = pa.schema([*(file_stats.SCHEMA.field(name) for name in ("path", *STAMP)), ("sha256", pa.string())])
+log = logging.getLogger("plumbline.data")
 DIGITS = "S64"  # a SHA-256 in hexadecimal; empty if unknown
 
 
@@ -119,12 +122,20 @@ class Hashes:
         with atomic.replacing(self.file) as staging:
             # No dictionary, since all values differ. A row group is encoded in memory, so it is small.
             pq.write_table(
-                table.filter(is_settled), staging, use_dictionary=False, row_group_size=file_stats.ROW_GROUP
+                table.filter(is_settled),
+                staging,
+                use_dictionary=False,
+                row_group_size=file_stats.ROW_GROUP,
+                write_page_checksum=True,
             )
+        checksum_list.update(self.file.parent, [self.file])
 
     def _load(self) -> pa.Table:
         try:
-            with pq.ParquetFile(self.file, pre_buffer=False) as file:
+            if checksum_list.read(self.file.parent).differs(self.file):
+                log.warning("%s is damaged: every file of %s is read again", self.file, self.root)
+                return SCHEMA.empty_table()
+            with pq.ParquetFile(self.file, pre_buffer=False, page_checksum_verification=True) as file:
                 table = file.read(use_threads=False).cast(SCHEMA)
             _digits(table["sha256"])
         except (OSError, ValueError):  # a missing or damaged cache only costs time

@@ -7,9 +7,9 @@
     out/batch=<id>/_candidates-00000.parquet   a part's least certain images, if images to label are wanted
     out/batch=<id>/_done.json            the result; written last
 
-Programs that read such folders ignore names that begin with "_". An image is predicted once for each model
-and threshold: images of a finished part are skipped. A batch that was killed continues at its first missing
-part. If the next request differs, the batch ends with the parts that it has.
+Programs that read such folders ignore names that begin with "_". An image is predicted once for each model,
+threshold and operating point: images of a finished part are skipped. A batch that was killed continues at its
+first missing part. If the next request differs, the batch ends with the parts that it has.
 """
 
 import json
@@ -56,6 +56,7 @@ class PredictionRequest:
         dataset, version, model_sha256: The model.
         inputs: What to read, as `inputs.absolute_path` gives it.
         threshold: The model abstains below this confidence; None if it never abstains.
+        operating_point: The record of the operating point that decides; None for the most probable class.
     """
 
     dataset: str
@@ -63,11 +64,12 @@ class PredictionRequest:
     model_sha256: str
     inputs: tuple[str, ...]
     threshold: float | None = None
+    operating_point: Mapping[str, Any] | None = None
 
     @property
-    def answers(self) -> tuple[str, float | None]:
-        """What determines the predictions of an image: model and threshold."""
-        return self.model_sha256, self.threshold
+    def answers(self) -> tuple[str, float | None, Mapping[str, Any] | None]:
+        """What determines the predictions of an image: model, threshold and operating point."""
+        return self.model_sha256, self.threshold, self.operating_point
 
 
 @dataclass(frozen=True)

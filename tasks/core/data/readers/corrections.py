@@ -2,8 +2,9 @@
 
 They are a CSV with a header. The class is in the column `corrected_class_name`, `label` or `class_name`; the
 first of these counts. The image is named by `image_id` or `id` (the SHA-256 of its content) or by `path` (its
-path in the source); the id overrides the path. Other columns are ignored, and so are rows without a class:
-the report's table of label issues becomes a file of corrections when its empty classes are filled in.
+path in the source); the id overrides the path. A row whose column `decision` is "left out" takes the image
+out of the dataset. Other columns are ignored, such as who decided and when, and so are other rows without a
+class: the report's table of label issues becomes a file of corrections when its empty classes are filled in.
 
 A corrected raw dataset is a listing of its own with a copy of the corrections beside it. Its digest, and all
 digests that follow from it, change with the content of the corrections.
@@ -12,16 +13,26 @@ digests that follow from it, change with the content of the corrections.
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from tasks.core.data.readers.base import UNLABELLED, ImageIndex, Reader, WrappedReader
+from tasks.core.data.decode import Target
+from tasks.core.data.readers.base import (
+    UNLABELLED,
+    DecodedImage,
+    DecodeFailure,
+    ImageIndex,
+    Reader,
+    WrappedReader,
+)
 from tasks.core.errors import DataError, UsageError
 from tasks.core.markup import text_of_cell
 from tasks.core.stage.handles import RawDataset
@@ -34,11 +45,15 @@ SHOWN = 5  # rows that an error names
 # The first column that exists counts: a table of label issues has the given class and the corrected one.
 CLASS_COLUMNS = ("corrected_class_name", "label", "class_name")
 ID_COLUMNS = ("image_id", "id")
+DECISION, LEFT_OUT = "decision", "left out"  # the column, and its only value that matters here
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One row: the image by its id or its path (the other is empty), and the correct class."""
+    """One row: the image by its id or its path (the other is empty), and the correct class.
+
+    An empty class means that the image is left out.
+    """
 
     image_id: str
     path: str
@@ -49,7 +64,8 @@ def read(path: Path) -> tuple[Correction, ...]:
     """The corrections of a file, in its order.
 
     Raises:
-        UsageError: The file cannot be read, lacks the columns, or names an image twice.
+        UsageError: The file cannot be read, lacks the columns, names an image twice, or gives a class to an
+            image that is left out.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -65,10 +81,11 @@ def read(path: Path) -> tuple[Correction, ...]:
             found=", ".join(map(str, rows[0])),
         )
     corrections = tuple(
-        Correction(*_image(row), class_name=row[class_column].strip())
+        Correction(*_image(row), class_name=(row[class_column] or "").strip())
         for row in rows
-        if (row[class_column] or "").strip()
+        if (row[class_column] or "").strip() or _is_left_out(row)
     )
+    _refuse_contradiction(rows, class_column, path)
     _refuse_repeated(corrections, path)
     return corrections
 
@@ -87,6 +104,8 @@ def digest(corrections: Sequence[Correction]) -> str:
 
 def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Correction]) -> ImageIndex:
     """The index with corrected labels. All images with the same content are corrected.
+
+    An image that is left out is `UNLABELLED`.
 
     Args:
         rows: The index of a raw dataset.
@@ -136,23 +155,30 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     def build(staging: Path) -> dict[str, Any]:
         for name in manifest["files"]:
             shutil.copyfile(raw.directory / name, staging / name)
-        rows = [
-            {"image_id": correction.image_id, "path": correction.path, "class_name": correction.class_name}
-            for correction in corrections
-        ]
-        with (staging / NAME).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["image_id", "path", "class_name"])
-            writer.writeheader()
-            writer.writerows(rows)
-        return {**manifest["facts"], "corrections": len(corrections)}
+        left_out = _write(staging / NAME, corrections)
+        return {**manifest["facts"], "corrections": len(corrections) - left_out, "left_out": left_out}
 
     values = {name: getattr(raw, name) for name in ("dataset", "format", "root")}
     return DOWNLOAD.output(ingredients, workspace, build, **values)
 
 
+def _write(path: Path, corrections: Sequence[Correction]) -> int:
+    """Write what decides the labels, not who decided it and when. Returns how many images are left out."""
+    columns = ["image_id", "path", "class_name"]
+    rows = [{name: getattr(correction, name) for name in columns} for correction in corrections]
+    left_out = [row for row in rows if not row["class_name"]]
+    for row in left_out:
+        row[DECISION] = LEFT_OUT
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*columns, DECISION] if left_out else columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return len(left_out)
+
+
 @dataclass(frozen=True)
 class RelabelledReader(WrappedReader):
-    """A reader with corrected labels."""
+    """A reader with corrected labels, without the images that are left out."""
 
     reader: Reader
     corrections: Sequence[Correction]
@@ -164,14 +190,55 @@ class RelabelledReader(WrappedReader):
         return cls(reader, read(path)) if path.exists() else reader
 
     def index(self) -> ImageIndex:
-        """All images, with corrected labels."""
-        return overlay(self.reader.index(), self.classes, self.corrections)
+        """The images that are not left out, with corrected labels."""
+        rows = overlay(self.reader.index(), self.classes, self.corrections)
+        if self._kept is None:
+            return rows
+        columns = (rows.image_id.take(self._kept), rows.path.take(self._kept))
+        return ImageIndex(*columns, rows.split[self._kept], rows.label[self._kept])
+
+    def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader.images`."""
+        if self._kept is None:
+            return self.reader.images(wanted, target)
+        source_numbers = self._kept[list(wanted)].tolist()
+        number_of = dict(zip(source_numbers, wanted, strict=True))
+        images = self.reader.images(source_numbers, target)
+        return (replace(image, row=number_of[image.row]) for image in images)
+
+    @cached_property
+    def _kept(self) -> NDArray[np.int64] | None:
+        """The source's numbers of the images that are not left out, ascending; None if none is left out."""
+        left_out = [correction for correction in self.corrections if not correction.class_name]
+        if not left_out:
+            return None
+        source = self.reader.index()
+        is_left_out = overlay(
+            replace(source, label=np.zeros_like(source.label)), self.classes, left_out
+        ).label
+        return np.flatnonzero(is_left_out != UNLABELLED)
+
+
+def _is_left_out(row: dict[str, str]) -> bool:
+    return (row.get(DECISION) or "").strip() == LEFT_OUT
 
 
 def _image(row: dict[str, str]) -> tuple[str, str]:
     """Id and path of a row; the path is empty where there is an id."""
     image_id = next((row[name].strip() for name in ID_COLUMNS if row.get(name)), "")
     return image_id, "" if image_id else (row.get("path") or "").strip()
+
+
+def _refuse_contradiction(rows: Sequence[dict[str, str]], class_column: str, path: Path) -> None:
+    wrong = [row for row in rows if _is_left_out(row) and (row[class_column] or "").strip()]
+    if wrong:
+        images = [image_id or image_path for image_id, image_path in map(_image, wrong[:SHOWN])]
+        raise UsageError(
+            f"the corrections {path} give a class to an image that is left out",
+            expected=f"no class where {DECISION} is {LEFT_OUT!r}",
+            found=", ".join(images),
+            done="nothing was written",
+        )
 
 
 def _refuse_repeated(corrections: Sequence[Correction], path: Path) -> None:
@@ -187,7 +254,7 @@ def _refuse_repeated(corrections: Sequence[Correction], path: Path) -> None:
 
 
 def _check_known(missing: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]) -> None:
-    unknown = sorted({correction.class_name for correction in corrections} - set(classes))
+    unknown = sorted({correction.class_name for correction in corrections} - {"", *classes})
     if missing or unknown:
         found = [f"{len(missing)} images that do not exist: {', '.join(missing[:SHOWN])}"] if missing else []
         found += [f"no class {', '.join(unknown[:SHOWN])}"] if unknown else []

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from tasks.core.data import file_types
 from tasks.core.data.files import columns, file_stats
 from tasks.core.data.files.class_names import WHOLE, check_classes, layout_error
-from tasks.core.data.files.split_names import split_of
+from tasks.core.data.split_names import split_of
 
 COLUMNS = (
     "a header with the columns path and label (and optionally split, group and others), "

@@ -17,10 +17,10 @@ from tasks.core.data.decode import Target
 from tasks.core.data.files import file_stats, listing, quarantine_table
 from tasks.core.data.files.class_names import check_classes, layout_error, ordered
 from tasks.core.data.files.file_hashes import read_file
-from tasks.core.data.files.split_names import split_of
 from tasks.core.data.readers import base
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
 from tasks.core.data.readers.split_folders import LAYOUTS, TopFolder, find_splits
+from tasks.core.data.split_names import split_of
 from tasks.core.errors import ArchiveError, DataError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.core.data import threads
+from tasks.core.data import split_names, threads
 from tasks.core.data.decode import Target
-from tasks.core.data.files import columns, file_stats, listing, split_names
+from tasks.core.data.files import columns, file_stats, listing
 from tasks.core.data.files.class_names import check_classes, layout_error, ordered
 from tasks.core.data.readers import base, parquet_schema
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef

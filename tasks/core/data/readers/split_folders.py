@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.core.data.files.class_names import layout_error
-from tasks.core.data.files.split_names import is_fold, is_no_class, split_of
+from tasks.core.data.split_names import is_fold, is_no_class, split_of
 from tasks.core.errors import DataError
 
 LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"

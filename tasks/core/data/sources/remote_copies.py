@@ -25,7 +25,7 @@ from tasks.core.data.sources.remote import Entry, RemoteSource
 from tasks.core.data.sources.resolve import format_of
 from tasks.core.errors import NetworkError, UsageError
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.storage import atomic, hashing, lock, names
+from tasks.core.storage import atomic, checksum_list, hashing, lock, names
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
@@ -167,6 +167,11 @@ class _Copying:
         finally:
             self._save_tags()
         self._remove_others({entry.name for entry in entries})
+        # The list is not among the copies, where it would be a file of the dataset.
+        missing = checksum_list.read(self.folder.parent).missing()
+        gone = [path for path in missing if path.is_relative_to(self.folder)]
+        if stale or gone:
+            checksum_list.update(self.folder.parent, [self.folder / entry.name for entry in stale], gone)
 
     def _is_current(self, entry: Entry) -> bool:
         """Whether the copy exists and has the entry's version tag."""

@@ -17,7 +17,7 @@ from tasks.core.data.files import archive
 from tasks.core.data.files.archive_errors import archive_errors
 from tasks.core.data.sources import archives
 from tasks.core.progress import Progress
-from tasks.core.storage import atomic, hashing, lock
+from tasks.core.storage import atomic, checksum_list, hashing, lock
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
@@ -57,6 +57,7 @@ def unpack(path: Path, workspace: Workspace, refresh: bool, progress: Progress) 
             (folder / SOURCE).unlink(missing_ok=True)
             with atomic.replacing(copy) as staging:
                 _write(path, staging, progress)
+            checksum_list.update(folder.parent, [copy])
             atomic.write_bytes(folder / SOURCE, sha256.encode())
         hashes.remember()
     return copy

@@ -43,6 +43,12 @@ def thread_count(cpus: int) -> int:
     return int(os.environ.get(VARIABLE) or 0) or cpus
 
 
+def threads_here() -> int:
+    """Number of threads that TensorFlow uses in this process if nothing else is asked for."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux: TensorFlow counts these CPUs, too
+    return thread_count(len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
 @contextmanager
 def exclusive_training(threads: int) -> Iterator[None]:
     """Make the block the only training of this process, since two would share TensorFlow's state.

@@ -2,10 +2,12 @@
 
 The folder of a store is named by everything that decides the bytes of a feature but the image. Its files are
 immutable parquet tables with page checksums, one for each batch, so that a killed run loses the batch in
-flight. `compact` merges them. Several processes may write to one store at the same time.
+flight. `compact` merges them. Several processes may write to one store at the same time. A part that is not
+what its checksum says is removed, and its features are computed again.
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.storage import atomic, lock
+from tasks.core.data.files.parquet_part import is_damaged
+from tasks.core.storage import atomic, checksum_list, lock
 
 PARTS = "*.parquet"
 MIN_ROWS = 4096  # parts with fewer rows are merged by `compact`
 Features = NDArray[np.floating[Any]]
+log = logging.getLogger("plumbline.features")
 
 
 class FeatureStore:
@@ -32,6 +36,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._intact: set[Path] = set()
 
     def add(self, image_ids: Sequence[str], features: Features) -> None:
         """Write a part.
@@ -81,13 +86,26 @@ class FeatureStore:
                 table = pa.concat_tables([pq.read_table(path) for path in small]).combine_chunks()
                 name = hashlib.sha256("".join(path.name for path in small).encode()).hexdigest()[:24]
                 self._write(f"{name}.parquet", table)
+                checksum_list.update(self.folder, removed=small)
                 for path in small:
                     path.unlink()
 
     def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob(PARTS))
+        """The intact parts; each is checked once by this object, and removed if it is damaged."""
+        paths = sorted(self.folder.glob(PARTS))
+        listed = checksum_list.read(self.folder)
+        for path in paths:
+            if path not in self._intact and is_damaged(path, listed):
+                log.warning("%s is damaged: it is removed, and its features are computed again", path)
+                checksum_list.update(self.folder, removed=[path])
+                path.unlink(missing_ok=True)
+            else:
+                self._intact.add(path)
+        return [path for path in paths if path in self._intact]
 
     def _write(self, name: str, table: pa.Table) -> None:
         with atomic.replacing(self.folder / name) as staging:
             # Dictionaries and compression find nothing in features.
             pq.write_table(table, staging, use_dictionary=False, compression="none", write_page_checksum=True)
+        checksum_list.add(self.folder, [self.folder / name])
+        self._intact.add(self.folder / name)

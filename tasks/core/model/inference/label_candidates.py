@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tasks.core.data.inference.images import ImageBatch
-from tasks.core.metrics import active_learning
+from tasks.core.metrics.labels import active_learning
 
 MOST = 1000  # candidates of a part of the batch
 SIDE = 96  # pixels of a picture

@@ -17,6 +17,7 @@ from tasks.core.config import Fit
 from tasks.core.data import threads
 from tasks.core.data.inference.images import ImageBatch, image_batches
 from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.model.inference import predictor, profile
 from tasks.core.model.inference.drift_sample import DriftSample
 from tasks.core.model.inference.label_candidates import LabelCandidates
@@ -27,18 +28,19 @@ from tasks.core.storage import atomic
 PREFETCHED = 4  # image batches that are decoded ahead of the model
 ROW_GROUP = 4096  # rows that are buffered until they are written as a row group
 # Columns with few distinct values, or with long runs of one value.
-DICTIONARY_COLUMNS = ["path", "predicted_label", "predicted_class_name", "problem", "model"]
+DICTIONARY_COLUMNS = ["path", "predicted_label", "predicted_class_name", "problem", "model", "decision"]
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
         ("row", pa.int64()),  # row of the parquet file; null for an image file
         ("predicted_label", pa.int32()),  # null if the model abstained or the image is unreadable
         ("predicted_class_name", pa.string()),  # null in the same rows
-        ("probability", pa.float32()),  # of the most probable class
+        ("probability", pa.float32()),  # of the predicted class; if the model abstained, of the most probable
         ("probabilities", pa.list_(pa.float32())),  # in the order of the model's classes
         ("abstained", pa.bool_()),
         ("problem", pa.string()),  # why the image is unreadable; otherwise null
         ("model", pa.string()),  # version of the model
+        ("decision", pa.string()),  # "operating point" or "most probable class"
     ]
 )
 
@@ -142,10 +144,11 @@ class _PartWriter:
 
     def _table(self, buffer: "_RowBuffer", probabilities: Floats) -> pa.Table:
         readable = np.array([problem is None for problem in buffer.problems], bool)
-        most_probable = probabilities.argmax(1)
-        confidence = probabilities[np.arange(len(most_probable)), most_probable]
+        point = self.batch.request.operating_point
+        decided = OperatingPoint.of(point).decide(probabilities) if point else probabilities.argmax(1)
+        confidence = probabilities[np.arange(len(decided)), decided]
         abstained = readable & (confidence < (self.batch.request.threshold or 0))
-        predicted = pa.array(most_probable.astype(np.int32), mask=~readable | abstained)
+        predicted = pa.array(decided.astype(np.int32), mask=~readable | abstained)
         columns = {
             "path": pa.array(buffer.paths, pa.string()),
             "row": pa.array(buffer.rows, pa.int64()),
@@ -155,7 +158,8 @@ class _PartWriter:
             "probabilities": _lists(probabilities, readable),
             "abstained": pa.array(abstained),
             "problem": pa.array(buffer.problems, pa.string()),
-            "model": pa.repeat(self.version, len(most_probable)),
+            "model": pa.repeat(self.version, len(decided)),
+            "decision": pa.repeat("operating point" if point else "most probable class", len(decided)),
         }
         return pa.table(columns, SCHEMA)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tasks.core.data import threads
 from tasks.core.data.loader import originals
-from tasks.core.model.inference import frozen, predictor
+from tasks.core.model.inference import class_order, frozen, predictor
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Model, Predictions, RawDataset, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -27,7 +27,8 @@ def ingredients(model: Model, tensors: TensorCache, raw: RawDataset | None = Non
     """
     inputs = {"model": model.model_sha256, "tensors": tensors.digest}
     modules, libraries = originals.ingredients(model, tensors, raw)
-    return PREDICT.ingredients(inputs, {}, (*modules, *frozen.modules(model, raw)), libraries)
+    parameters = class_order.parameters(model, tensors)
+    return PREDICT.ingredients(inputs, parameters, (*modules, *frozen.modules(model, raw)), libraries)
 
 
 def predict_splits(
@@ -39,7 +40,7 @@ def predict_splits(
     refresh: bool = False,
     progress: Progress = ignore_progress,
 ) -> Predictions:
-    """Write `{val,test}.probabilities.npy`, float32 (N, classes), in the row order of the tensors.
+    """Write `{val,test}.probabilities.npy`, float32 (N, classes), in the row and class order of the tensors.
 
     Args:
         model: Its `model.keras` takes uint8 (N, H, W, C) and returns probabilities.
@@ -60,8 +61,11 @@ def predict_splits(
                 scored, _ = frozen.score(model, kind, tensors, split, raw, workspace, progress)
             else:
                 scored = _predicted(model, tensors, split, raw, progress)
-            np.save(staging / f"{split}.probabilities.npy", scored)
-        return {"model_sha256": model.model_sha256, "tensors": tensors.digest}
+            ordered = class_order.in_order(scored, model, tensors)
+            np.save(staging / f"{split}.probabilities.npy", ordered)
+        others = class_order.other_classes(model, tensors)
+        facts = {"model_sha256": model.model_sha256, "tensors": tensors.digest}
+        return facts | ({"other_classes": others} if others else {})
 
     return PREDICT.output(ingredients(model, tensors, raw), workspace, build, refresh=refresh)
 

@@ -116,7 +116,7 @@ def train(
 
     def build(staging: Path) -> Mapping[str, Any]:
         if settings.recipe is RecipeName.probe:
-            return _train_probe(tensors, settings, audit, features, staging)
+            return _train_probe(tensors, settings, audit, features, staging) | _made_on()
         with runtime.suppress_stderr():
             from tasks.core.model.training import loop
 
@@ -126,7 +126,7 @@ def train(
         if features is not None and settings.recipe is RecipeName.finetune and not held_out:
             licences.write_notice(catalog.find(features.backbone), staging)
             _discard_maps(features, tensors, workspace)
-        return facts
+        return facts | _made_on()
 
     trained = TRAIN.output(training_ingredients, workspace, build, refresh=refresh)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -196,12 +196,20 @@ def _train_probe(
     audit: Audit | None,
     features: Features | None,
     staging: Path,
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     with runtime.suppress_stderr():
         from tasks.core.model.transfer import probe
 
     kept = {split: np.flatnonzero(~mask) for split, mask in _masks(settings, audit).items()}
     return probe.train(_needed(features, settings), tensors, kept, staging)
+
+
+def _made_on() -> dict[str, Any]:
+    """What decides the bits of a training besides its ingredients: another machine may have others."""
+    with runtime.suppress_stderr():
+        from tasks.core.model.devices import device
+
+    return {"threads": runtime.threads_here(), "processor": device.kind()}
 
 
 def _material(

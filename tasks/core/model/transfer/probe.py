@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from tasks.core.data.tensors.cache import open_split
+from tasks.core.data.tensors.cache import SPLITS, open_split
 from tasks.core.data.tensors.groups import read_groups
 from tasks.core.metrics import temperature
 from tasks.core.model.backbones import catalog, licences, network
@@ -62,7 +62,38 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
         The fields of `TrainedModel` except path and digest.
     """
     head, labels = fit_head(features, tensors, kept)
-    fitted_temperature = temperature.fit(labels, head.held_out) if head.held_out.any() else 1.0
+    written = write_model(head, labels, features, tensors, directory)
+    val_logits, val_labels = _logits(head, *rows_of(features, tensors, "val", kept))
+    history = _history(head, labels, val_logits, val_labels)
+    pd.DataFrame([history]).to_parquet(directory / "history.parquet", index=False)
+    return {
+        **written,
+        "recipe": "probe",
+        "epochs": 0.0,
+        "val_accuracy": history["val_accuracy"],
+        "device": device.name(),
+        "precision": "float32",
+        "strength": head.strength,
+        "cross_validated": {"correct": int((head.held_out.argmax(1) == labels).sum()), "images": len(labels)},
+    }
+
+
+def write_model(
+    head: Head, labels: Labels, features: Features, tensors: TensorCache, directory: Path
+) -> dict[str, Any]:
+    """Write `model.keras`, `weights.npz` and the notices of the backbone into `directory`.
+
+    Args:
+        head: The classifier.
+        labels: int32 (N,), of the images that it was fitted to.
+        features: Features that it was fitted to.
+        tensors: The tensors with the classes.
+        directory: Existing directory for the files.
+
+    Returns:
+        Facts of the manifest: model_sha256, shape, fit, temperature, backbone, frozen.
+    """
+    fitted_temperature = temperature_of(head, labels)
     parameters = features.manifest["ingredients"]["parameters"]
     backbone = catalog.find(parameters["backbone"])
     frozen = network.build(backbone, parameters["image_size"])
@@ -71,25 +102,25 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
     shape = frozen.input_shape[1:]
     keras_file.write_keras(model, directory / "model.keras", Description.of(tensors, shape, "probe"))
     licences.write_notice(backbone, directory)
-    val_logits, val_labels = _logits(head, *rows_of(features, tensors, "val", kept))
-    history = _history(head, labels, val_logits, val_labels)
-    pd.DataFrame([history]).to_parquet(directory / "history.parquet", index=False)
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "shape": list(shape),
         "fit": tensors.fit,
         **tensors.grey_facts,
-        "recipe": "probe",
-        "epochs": 0.0,
-        "val_accuracy": history["val_accuracy"],
         "temperature": fitted_temperature,
-        "device": device.name(),
-        "precision": "float32",
-        "strength": head.strength,
-        "cross_validated": {"correct": int((head.held_out.argmax(1) == labels).sum()), "images": len(labels)},
         "backbone": catalog.record(backbone),
         "frozen": {"views": parameters["views"]},
     }
+
+
+def temperature_of(head: Head, labels: Labels) -> float:
+    """The temperature of what the folds predict for the images that they have not seen."""
+    return temperature.fit(labels, head.held_out) if head.held_out.any() else 1.0
+
+
+def all_features(features: Features) -> Floats:
+    """Features of all images, the views averaged, float32 (N, D), in the order train, val, test."""
+    return np.concatenate([averaged(open_features(features, split)) for split in SPLITS])
 
 
 def held_out_probabilities(
@@ -108,7 +139,7 @@ def held_out_probabilities(
     head, labels = fit_head(features, tensors, {})
     values, _ = rows_of(features, tensors, "val", {})
     logits = np.concatenate([head.held_out[held_out], head.logits(values)])
-    scaled = logits / (temperature.fit(labels, head.held_out) if head.held_out.any() else 1.0)
+    scaled = logits / temperature_of(head, labels)
     return np.asarray(softmax(scaled, axis=1), np.float32)
 
 

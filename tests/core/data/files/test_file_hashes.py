@@ -72,3 +72,16 @@ def test_hashes_of_a_missing_file_raise_with_its_name(tmp_path: Path, workspace:
         Hashes(tmp_path, workspace).compute(
             file_stats.stats_table(tmp_path, [file_stats.file_stat("gone.png", "", "", status)])
         )
+
+
+def test_flipped_bit_in_the_remembered_hashes_changes_no_hash(
+    old_files: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, _ = hash_files(old_files, workspace)
+    remembered = Hashes(old_files, workspace).file
+    content = remembered.read_bytes()
+    at = content.index(first["b"].encode()) + 10
+    remembered.write_bytes(bytes([*content[:at], content[at] ^ 1, *content[at + 1 :]]))
+    assert hash_files(old_files, workspace) == (first, 3)
+    assert f"{remembered} is damaged" in caplog.text
+    assert hash_files(old_files, workspace) == (first, 0)

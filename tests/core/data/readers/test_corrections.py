@@ -52,6 +52,23 @@ def test_digest_ignores_order_and_other_columns(tmp_path: Path) -> None:
     assert corrections.digest(one) == corrections.digest(two) != corrections.digest(other)
 
 
+def test_who_when_and_labels_that_were_kept_do_not_change_the_digest(tmp_path: Path) -> None:
+    header = "image_id,path,class_name,corrected_class_name,decision,list,user,time\n"
+    one = write_csv(tmp_path, header + "aa,cat/1.png,cat,dog,corrected,mistake,ann,2026-01-02T03:04:05Z\n")
+    digests = {corrections.digest(corrections.read(one))}
+    other = header + "bb,cat/2.png,cat,,kept,control,bob,2026-01-02T03:04:07Z\n"
+    other += "aa,cat/1.png,cat,dog,corrected,label issue,bob,2026-05-06T07:08:09Z\n"
+    digests.add(corrections.digest(corrections.read(write_csv(tmp_path, other))))
+    assert digests == {corrections.digest([Correction("aa", "", "dog")])}
+
+
+def test_read_image_that_is_left_out_has_no_class(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, "image_id,corrected_class_name,decision\naa,,left out\nbb,,kept\n")
+    read = corrections.read(path)
+    assert read == (Correction("aa", "", ""),)
+    assert corrections.overlay(ROWS, CLASSES, read).label.tolist() == [-1, 0, -1]
+
+
 def test_read_file_without_rows_is_empty(tmp_path: Path) -> None:
     assert corrections.read(write_csv(tmp_path, "id,label\n")) == ()
     assert corrections.read(write_csv(tmp_path, "")) == ()
@@ -63,6 +80,7 @@ def test_read_file_without_rows_is_empty(tmp_path: Path) -> None:
         ("id,class\naa,dog\n", "other columns"),
         ("label\ndog\n", "other columns"),
         ("id,label\naa,dog\naa,cat\n", "name an image twice"),
+        ("id,label,decision\naa,dog,left out\n", "give a class to an image that is left out"),
     ],
 )
 def test_read_invalid_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -111,6 +129,37 @@ def test_acquire_corrections_change_the_digest_and_the_labels(tmp_path: Path, wo
     assert (new_rows["label"] == rows["label"])[others].all()
     row = corrected_rows.iloc[0]
     assert np.load(after.directory / f"{row['split']}.labels.npy")[row["row"]] == 7
+
+
+def test_images_that_are_left_out_are_in_no_split_and_move_no_other_image(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    folder = photos(tmp_path / "animals", {"cat": 12, "dog": 12})
+    settings = NormalizeSettings()
+    plain = normalize.normalize(acquire.acquire(SourceSettings(str(folder)), workspace), settings, workspace)
+    rows = pd.read_parquet(plain.directory / "rows.parquet")
+    train = rows[rows["split"] == "train"]
+    first, second = train["path"].iloc[:2]
+    path = write_csv(tmp_path, f"path,corrected_class_name,decision\n{first},,left out\n{second},dog,\n")
+
+    raw = acquire.acquire(SourceSettings(str(folder), corrections=path), workspace)
+    assert (raw.manifest["facts"]["corrections"], raw.manifest["facts"]["left_out"]) == (1, 1)
+    after = normalize.normalize(raw, settings, workspace)
+    new_rows = pd.read_parquet(after.directory / "rows.parquet")
+    assert set(rows["path"]) - set(new_rows["path"]) == {first}
+    assert after.quarantined == 0
+    joined = rows.merge(new_rows, on="path", suffixes=("", "_after"))
+    assert (joined["split"] == joined["split_after"]).all()
+    assert joined.set_index("path")["class_name_after"][second] == "dog"
+    for split in ("train", "val", "test"):
+        images, images_after = (
+            np.load(tensors.directory / f"{split}.images.npy") for tensors in (plain, after)
+        )
+        pairs = joined[joined["split"] == split]
+        np.testing.assert_array_equal(images[pairs["row"]], images_after[pairs["row_after"]])
+        assert (
+            np.load(after.directory / f"{split}.labels.npy") == new_rows[new_rows["split"] == split]["label"]
+        ).all()
 
 
 def test_wrapped_readers_keep_what_the_source_says_of_itself(workspace: Workspace) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data.files.split_names import split_of
 from tasks.core.data.readers import csv_table, factory, image_folder
+from tasks.core.data.split_names import split_of
 from tasks.core.errors import DataError
 from tests.support.sample_files import encoded, noise, photos, put
 

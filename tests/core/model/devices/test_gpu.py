@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tasks.core.model.devices import device, gpu
-from tasks.core.operations import diagnostics
+from tasks.core.operations.doctor import diagnostics
 from tasks.core.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.model.features import feature_audit
 from tasks.core.model.training import train
-from tasks.core.reports import leaks
+from tasks.core.reports.sections import leaks
 from tasks.core.stage.handles import Audit, FeatureAudit, Features, TensorCache
 from tasks.core.stage.stages import EMBED
 from tasks.core.workspace import Workspace

@@ -121,6 +121,35 @@ def test_predict_gives_keras_predictions(published: ModelVersion, tmp_path: Path
     assert predicted(published, tmp_path / "out", path) == []
 
 
+def test_predict_at_an_operating_point_says_so_and_is_another_answer(
+    published: ModelVersion, tmp_path: Path
+) -> None:
+    path, _ = image_file(tmp_path)
+    (first,) = predicted(published, tmp_path / "out", path)
+    first.finish({})
+    shares = np.stack(pq.read_table(first.path(0)).to_pandas()["probabilities"].dropna())
+    threshold = float(np.median(shares[:, 5]))
+    rule = {"thresholds": [[5, threshold]]}
+    request = PredictionRequest(
+        "animals", "v0001", published.model_sha256, (str(path),), operating_point=rule
+    )
+    with prediction_table.locked_folder(tmp_path / "out"):
+        (batch,) = prediction_table.pending_batches(tmp_path / "out", request, list_inputs(request.inputs))
+        predict_batch.predict(batch, published)
+        batch.finish({})
+        assert prediction_table.pending_batches(tmp_path / "out", request, list_inputs(request.inputs)) == []
+    rows = pq.read_table(batch.path(0)).to_pandas().drop(index=300)
+    probabilities = np.stack(rows["probabilities"]).astype(np.float64)
+    others = probabilities.copy()
+    others[:, 5] = -1
+    expected = np.where(probabilities[:, 5] >= threshold, 5, others.argmax(1))
+    assert len(rows) // 2 <= np.sum(expected == 5) < len(rows)
+    assert rows["predicted_label"].tolist() == expected.tolist()
+    np.testing.assert_allclose(rows["probability"], probabilities[np.arange(len(rows)), expected])
+    assert set(rows["decision"]) == {"operating point"}
+    assert set(pq.read_table(first.path(0))["decision"].to_pylist()) == {"most probable class"}
+
+
 def test_predict_fits_images_as_the_version_says(workspace: Workspace, tmp_path: Path) -> None:
     """The picture's left and right fifths are bright: only a model that sees the whole of it knows."""
     version = publish_model(workspace, fit="pad")

@@ -1,0 +1,143 @@
+"""Label noise: how probable it is that the given label of an image is wrong.
+
+The model of the labels: an image of class j is labelled i with a probability that depends on j alone, and the
+classifier's probabilities of the true class are right at some temperature. Rates and temperature are those
+with the highest likelihood of the given labels (expectation maximization: A. Dawid and A. Skene, Applied
+Statistics 28, 1979; classifiers with such rates: S. Sukhbaatar et al., ICLR workshop 2015). In a confident
+joint the classifier's own mistakes look like noise. Here they don't: its probabilities say how frequent they
+are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.metrics.intervals import Floats
+
+# Imagined images of each class with even noise, which the rates of pairs of classes are drawn to. Few let
+# pairs differ; with many, all pairs have one rate. The likelihood of labels that were not fitted decides.
+PSEUDO_COUNTS = (30.0, 300.0, 3000.0, 1e7)
+ERRORS = 2.0
+ITERATIONS = 30
+MAX_VALUES = 200_000  # images times classes that are fitted; the rates hold for all images
+LIMITS = np.log([[1e-9, 0.05], [0.5, 20.0]])  # of noise and temperature, as logarithms
+MIN_PROBABILITY = 1e-12
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """How labels come about.
+
+    Args:
+        temperature: Divides the logarithms of the classifier's probabilities.
+        rates: Probability of the given label (row) for each true class (column), float64 (C, C).
+    """
+
+    temperature: float
+    rates: Floats
+
+    def likelihoods(self, labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Floats:
+        """Probability of the given label together with each true class, float64 (N, C)."""
+        return np.asarray(self.rates[labels] * _scaled(_logarithms(probabilities), self.temperature))
+
+    def wrong(self, labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Floats:
+        """The probability that each label is wrong, float64 (N,), 0..1.
+
+        Args:
+            labels: Integers (N,), 0..C-1.
+            probabilities: Floats (N, C), 0..1, of models that were not trained on the images.
+        """
+        joint = self.likelihoods(labels, probabilities)
+        given = joint[np.arange(len(labels)), labels]
+        return np.asarray(1 - given / joint.sum(axis=1).clip(1e-300))
+
+
+def fit(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> LabelNoise:
+    """Estimate the noise of labels.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1, of models that were not trained on the images; N at least 1.
+    """
+    kept = _sample(len(labels), MAX_VALUES // probabilities.shape[1])
+    labels, probabilities = labels[kept], probabilities[kept]
+    start = _even_noise(labels, probabilities)
+    return _maximize(start, labels, probabilities, _pseudo_count(labels, probabilities))
+
+
+def _pseudo_count(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
+    """The pseudo-count with the highest likelihood of the half of the labels that was not fitted.
+
+    Even noise is kept unless the others are better by `ERRORS` standard errors: a model that takes birds for
+    aeroplanes more often than it says looks a little like labels that mix them up.
+    """
+    even = PSEUDO_COUNTS[-1]
+    if len(labels) < 2:
+        return even
+    losses = np.zeros((len(PSEUDO_COUNTS), len(labels)))
+    for first in (0, 1):
+        fitted, other = slice(first, None, 2), slice(1 - first, None, 2)
+        start = _even_noise(labels[fitted], probabilities[fitted])
+        for number, count in enumerate(PSEUDO_COUNTS):
+            noise = _maximize(start, labels[fitted], probabilities[fitted], count / 2)
+            joint = noise.likelihoods(labels[other], probabilities[other])
+            losses[number, other] = -np.log(joint.sum(axis=1).clip(1e-300))
+    best = int(losses.sum(axis=1).argmin())
+    gain = losses[-1] - losses[best]
+    return PSEUDO_COUNTS[best] if gain.sum() > ERRORS * gain.std() * np.sqrt(len(gain)) else even
+
+
+def _sample(images: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, images - 1, min(images, max(most, 1))).astype(np.int64)
+
+
+def _even_noise(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> LabelNoise:
+    """One rate for all pairs of classes, and the temperature, with the highest likelihood."""
+    from scipy.optimize import minimize  # imported here: scipy takes 0.5 s
+
+    classes, logarithms = probabilities.shape[1], _logarithms(probabilities)
+    images = np.arange(len(labels))
+
+    def loss(logarithms_of: NDArray[np.float64]) -> float:
+        noise, temperature = np.exp(logarithms_of.clip(*LIMITS))
+        right = _scaled(logarithms, temperature)[images, labels]
+        given = (1 - noise) * right + noise * (1 - right) / max(classes - 1, 1)
+        return float(-np.log(given.clip(1e-300)).mean())
+
+    options = {"maxiter": 120, "xatol": 1e-2, "fatol": 1e-6}
+    found = minimize(loss, (np.log(0.01), 0.0), method="Nelder-Mead", options=options)
+    noise, temperature = np.exp(found.x.clip(*LIMITS))
+    return LabelNoise(float(temperature), _even_rates(float(noise), classes))
+
+
+def _even_rates(noise: float, classes: int) -> Floats:
+    rates = np.full((classes, classes), noise / max(classes - 1, 1))
+    np.fill_diagonal(rates, 1 - noise)
+    return rates
+
+
+def _maximize(
+    start: LabelNoise, labels: NDArray[np.integer], probabilities: NDArray[np.floating], pseudo_count: float
+) -> LabelNoise:
+    """Rates for each pair of classes, by expectation maximization from an even noise."""
+    classes = probabilities.shape[1]
+    rates = 0.99 * start.rates + 0.01 / classes  # a rate of 0 would stay 0
+    scaled = _scaled(_logarithms(probabilities), start.temperature)
+    for _ in range(ITERATIONS):
+        shares = rates[labels] * scaled
+        shares /= shares.sum(axis=1, keepdims=True).clip(1e-300)
+        counts = np.stack([np.bincount(labels, share, classes) for share in shares.T], axis=1)
+        drawn = counts + pseudo_count * start.rates
+        rates = drawn / drawn.sum(axis=0)
+    return LabelNoise(start.temperature, rates)
+
+
+def _logarithms(probabilities: NDArray[np.floating]) -> Floats:
+    return np.asarray(np.log(probabilities.astype(np.float64).clip(MIN_PROBABILITY)))
+
+
+def _scaled(logarithms: Floats, temperature: float) -> Floats:
+    """Probabilities at a temperature, float64 (N, C)."""
+    values = np.exp((logarithms - logarithms.max(axis=1, keepdims=True)) / temperature)
+    return np.asarray(values / values.sum(axis=1, keepdims=True))

@@ -1,0 +1,329 @@
+"""Promotion: publishes a trained model, compares it with the champion, and may make it the champion."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tasks.core.config import PromotePolicy
+from tasks.core.errors import RegistryError
+from tasks.core.evaluation import point_of_version, sketches
+from tasks.core.evaluation.comparable import ClassDifference, classes_of, why_incomparable
+from tasks.core.evaluation.evaluate import scored_of
+from tasks.core.registry import registry
+from tasks.core.registry.promotion import decisions, error_budget, gate
+from tasks.core.registry.promotion.gate import GateDecision, RegressionBudget, Terms
+from tasks.core.stage.handles import (
+    Decision,
+    Evaluation,
+    Exports,
+    FinalModel,
+    ModelVersion,
+    Profile,
+    TensorCache,
+    TrainedModel,
+)
+from tasks.core.storage import verification
+from tasks.core.workspace import Workspace
+
+
+def champion_to_compare(
+    dataset: str, tensors: TensorCache, trained: TrainedModel, workspace: Workspace
+) -> ModelVersion | None:
+    """The champion, if it has to be scored on these tensors.
+
+    Args:
+        dataset: Name of the dataset.
+        tensors: The tensors with the test images.
+        trained: The challenger.
+        workspace: The workspace with the registry.
+
+    Returns:
+        None if there is no champion, if the challenger is the champion, if the champion is damaged, or if
+        they have fewer than two classes in common. `promote` then gives the reason in its verdict. A champion
+        that takes images of another size or fit is scored on the same images, decoded as it takes them.
+
+    """
+    if registry.champion_problem(dataset, workspace):
+        return None
+    champion = registry.champion(dataset, workspace)
+    if (
+        champion is None
+        or champion.model_sha256 == trained.model_sha256
+        or why_incomparable(champion, tensors)
+    ):
+        return None
+    return champion
+
+
+def promote(
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    champion_evaluation: Evaluation | None,
+    policy: PromotePolicy,
+    tensors: TensorCache,
+    facts: Mapping[str, Any],
+    workspace: Workspace,
+    who: str,
+    budget: RegressionBudget | None = None,
+    exported: Exports | None = None,
+    profiled: Profile | None = None,
+    final: FinalModel | None = None,
+) -> Decision:
+    """Publish a model and decide whether it becomes champion.
+
+    Args:
+        trained: The challenger.
+        evaluation: The challenger's evaluation.
+        champion_evaluation: The champion's evaluation on the same tensors; None if `champion_to_compare`
+            returned None.
+        policy: When to promote.
+        tensors: The tensors with the test images.
+        facts: Facts for the version's manifest and card: parameters, seed, packages, git_commit; JSON values.
+        workspace: The workspace with the registry.
+        who: The user, for the registry log.
+        budget: The losses that a promotion may cause; None means the defaults.
+        exported: The model in other formats; the version includes the certified ones.
+        profiled: The profile of the validation images, for drift detection; part of the version.
+        final: A model of all images, part of the version; the gate never scores it, since it has seen test.
+
+    Returns:
+        The decision. Its `champion_changed` is true if the model of another run became champion in the
+        meantime; the caller then scores that champion and calls this function again. If the challenger is the
+        champion already, the evidence is that of the decision which made it champion, so it does not depend
+        on the time.
+    """
+    dataset = tensors.dataset
+    version_facts = {
+        **facts,
+        "classes": list(tensors.classes),
+        "shape": list(trained.shape),
+        "fit": str(trained.fit),
+        **tensors.grey_facts,
+        **_backbone(trained),
+        **point_of_version.facts(evaluation),
+    }
+    version = registry.publish(
+        trained,
+        evaluation,
+        dataset,
+        version_facts,
+        workspace,
+        who=who,
+        exported=exported,
+        profiled=profiled,
+        final=final,
+    )
+    if problem := registry.champion_problem(dataset, workspace):
+        return _apply(_damaged(policy, problem, version), version, None, tensors, workspace, who)
+    champion = registry.champion(dataset, workspace)
+    if champion is not None and point_of_version.is_other(version, champion):
+        return _apply(_other_point(policy, champion), version, champion, tensors, workspace, who)
+    if champion is not None and champion.model_sha256 == trained.model_sha256:
+        verdict = f"this model is champion {champion.version} already, nothing changed"
+        evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
+        return Decision(version.version, champion.version, False, verdict, evidence)
+    with verification.required():
+        for scored in filter(None, (evaluation, champion_evaluation)):
+            verification.verify(workspace.root / scored.predictions)
+        gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
+    decision = _apply(gate_decision, version, champion, tensors, workspace, who)
+    compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""
+    return replace(
+        decision, champion_changed=_champion_changed(decision, champion, compared_model, tensors, workspace)
+    )
+
+
+def _other_point(policy: PromotePolicy, champion: ModelVersion) -> GateDecision:
+    """Replace the champion by its own model at the point asked for now: there is nothing to compare."""
+    promoted = policy is not PromotePolicy.never
+    outcome = "replaces it" if promoted else "policy never, champion stays"
+    verdict = f"the model of champion {champion.version} at another operating point: {outcome}"
+    return GateDecision(promoted, verdict, {"policy": str(policy), "champion_version": champion.version})
+
+
+def _backbone(trained: TrainedModel) -> dict[str, Any]:
+    facts = trained.manifest["facts"]
+    return {name: facts[name] for name in ("backbone", "frozen") if name in facts}
+
+
+def _decide(
+    policy: PromotePolicy,
+    evaluation: Evaluation,
+    champion_evaluation: Evaluation | None,
+    champion: ModelVersion | None,
+    tensors: TensorCache,
+    budget: RegressionBudget | None,
+    workspace: Workspace,
+) -> GateDecision:
+    if champion is None:
+        return _first_champion(policy, tensors.dataset)
+    reason = why_incomparable(champion, tensors) or _why_unscored(champion_evaluation, champion, tensors)
+    if reason or champion_evaluation is None:
+        return _incomparable(policy, champion, reason)
+    decided = gate.decide(
+        policy,
+        scored_of(evaluation, tensors, "test"),
+        scored_of(champion_evaluation, tensors, "test"),
+        tensors.classes,
+        champion.version,
+        budget,
+        _terms(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace),
+    )
+    loses_promise = point_of_version.is_kept(champion_evaluation) and not point_of_version.is_kept(evaluation)
+    if decided.promote and loses_promise and policy is not PromotePolicy.always:
+        reason = (
+            f"but val does not prove what was promised: champion {champion.version}, which keeps it, stays"
+        )
+        difference = decided.verdict.rpartition(": ")[0]
+        return replace(decided, promote=False, verdict=f"{difference}: {reason}")
+    return decided
+
+
+def _terms(
+    policy: PromotePolicy,
+    evaluation: Evaluation,
+    champion_evaluation: Evaluation,
+    champion: ModelVersion,
+    tensors: TensorCache,
+    budget: RegressionBudget | None,
+    workspace: Workspace,
+) -> Terms:
+    """How the classes differ, and the look at the test set if the policy needs a test."""
+    difference = ClassDifference.between(classes_of(champion), tensors.classes)
+    if policy in (PromotePolicy.always, PromotePolicy.never) or difference.lost:
+        return Terms(classes=difference)
+    val = [scored_of(scores, tensors, "val") for scores in (evaluation, champion_evaluation)]
+    look = error_budget.next_look(
+        evaluation.model_sha256,
+        champion.model_sha256,
+        gate.val_evidence(policy, val[0], val[1], tensors.classes, difference, budget),
+        tensors,
+        workspace,
+    )
+    return Terms(look, difference, _champion_luck(champion, tensors, workspace))
+
+
+def _champion_luck(champion: ModelVersion, tensors: TensorCache, workspace: Workspace) -> float | None:
+    """The luck in the champion's accuracy on these test images; None if others chose it, or if unknown."""
+    chosen = decisions.evidence_of(champion.model_sha256, tensors.dataset, workspace)
+    same_sets = decisions.same_test_sets(
+        decisions.test_set(tensors), sketches.sketch_of(tensors), tensors.dataset, workspace
+    )
+    if not chosen.get("promoted") or chosen.get("test_set") not in same_sets:
+        return None
+    return chosen.get("selection", {}).get("luck")
+
+
+def _first_champion(policy: PromotePolicy, dataset: str) -> GateDecision:
+    promoted = policy is not PromotePolicy.never
+    verdict = f"the first champion of {dataset}" if promoted else "policy never, there is no champion"
+    return GateDecision(promoted, verdict, {"policy": str(policy), "champion_version": ""})
+
+
+def _why_unscored(
+    champion_evaluation: Evaluation | None, champion: ModelVersion, tensors: TensorCache
+) -> str:
+    if champion_evaluation is None:
+        return "it became champion during this run, run again to compare"
+    if champion_evaluation.model_sha256 != champion.model_sha256:
+        return "it became champion during this run, which compared with the one before: run again"
+    return "" if champion_evaluation.tensors == tensors.digest else "it was scored on other images"
+
+
+def _incomparable(policy: PromotePolicy, champion: ModelVersion, reason: str) -> GateDecision:
+    promoted = policy is PromotePolicy.always
+    outcome = "policy always, replaces it" if promoted else "champion stays; a user may promote this one"
+    verdict = f"not compared with champion {champion.version}, since {reason}: {outcome}"
+    return GateDecision(
+        promoted,
+        verdict,
+        {"policy": str(policy), "champion_version": champion.version, "not_compared": reason},
+    )
+
+
+def _damaged(policy: PromotePolicy, problem: str, version: ModelVersion) -> GateDecision:
+    """The decision if the champion is damaged: nothing can be compared, and nobody loses it unasked."""
+    promoted = policy is PromotePolicy.always
+    command = shlex.join(["plumbline", "models", "promote", version.dataset, version.version])
+    outcome = (
+        "policy always, replaces it" if promoted else f"restore its files from a copy, or run `{command}`"
+    )
+    verdict = f"not compared, since champion {problem}: {outcome}"
+    evidence = {
+        "policy": str(policy),
+        "champion_version": problem.partition(" ")[0],
+        "not_compared": f"it {problem.partition(' ')[2]}",
+    }
+    return GateDecision(promoted, verdict, evidence)
+
+
+def _apply(
+    gate_decision: GateDecision,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    tensors: TensorCache,
+    workspace: Workspace,
+    who: str,
+) -> Decision:
+    champion_version = champion.version if champion else gate_decision.evidence["champion_version"]
+    promoted, verdict = gate_decision.promote, gate_decision.verdict
+    if promoted:
+        try:
+            registry.promote(
+                tensors.dataset,
+                version.version,
+                workspace,
+                who=who,
+                why=verdict,
+                expected_champion=champion_version,
+            )
+        except RegistryError as error:
+            promoted, verdict = False, f"{verdict}; not done: {error.summary}, run again"
+    evidence = {
+        **gate_decision.evidence,
+        "verdict": verdict,
+        "promoted": promoted,
+        "test_set": decisions.test_set(tensors),
+    }
+    line = {
+        "who": who,
+        "why": verdict,
+        "version": version.version,
+        "challenger": version.model_sha256,
+        "champion": champion.model_sha256 if champion else "",
+        "test_set": evidence["test_set"],
+        "looked": "paired" in evidence,
+        "look": evidence.get("look"),
+        "promoted": promoted,
+    }
+    decisions.record_decision(line, evidence, tensors.dataset, workspace, sketches.sketch_of(tensors))
+    current_champion = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
+    return Decision(version.version, current_champion, promoted, verdict, evidence)
+
+
+def _champion_changed(
+    decision: Decision,
+    champion: ModelVersion | None,
+    compared_model: str,
+    tensors: TensorCache,
+    workspace: Workspace,
+) -> bool:
+    """Whether the current champion is another one than the decision compared with, and could be compared.
+
+    Args:
+        decision: The decision.
+        champion: The champion before the decision.
+        compared_model: SHA-256 of the model that the challenger was compared with; empty if there was none.
+        tensors: The tensors with the test images.
+        workspace: The workspace with the registry.
+    """
+    current = registry.champion(tensors.dataset, workspace)
+    if (
+        decision.promoted
+        or current is None
+        or current.version == decision.version
+        or why_incomparable(current, tensors)
+    ):
+        return False
+    return current.model_sha256 != compared_model or champion is None or champion.version != current.version

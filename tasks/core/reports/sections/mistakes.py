@@ -1,0 +1,64 @@
+"""The mistakes on the test images: the most frequent and the most confident ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.core.evaluation.evaluate import Scored
+from tasks.core.reports import thumbnails
+from tasks.core.stage.handles import TensorCache
+
+MISTAKES = 36
+
+
+def confusions(scored: Scored, classes: Sequence[str], count: int = 8) -> list[dict[str, Any]]:
+    """The most frequent mistakes, most frequent first.
+
+    Args:
+        scored: The scored test images.
+        classes: Names of the classes.
+        count: Largest number of rows.
+
+    Returns:
+        One dictionary per mistake: label and predicted (class names), images, share (of the label's images).
+    """
+    table = pd.DataFrame({"label": scored.labels, "predicted": scored.predicted})
+    support = table["label"].value_counts()
+    wrong = table[table["label"] != table["predicted"]].value_counts().head(count)
+    return [
+        {
+            "label": classes[label],
+            "predicted": classes[predicted],
+            "images": int(images),
+            "share": float(images / support[label]),
+        }
+        for (label, predicted), images in wrong.items()
+    ]
+
+
+def worst_mistakes(scored: Scored, tensors: TensorCache, count: int = MISTAKES) -> list[dict[str, Any]]:
+    """The most confident mistakes on the test images, most confident first.
+
+    Args:
+        scored: The scored test images.
+        tensors: The tensors with the images.
+        count: Largest number of mistakes.
+
+    Returns:
+        One dictionary per image: picture (data URI), path, label and predicted (class names), probability.
+    """
+    predicted = scored.predicted
+    rows = np.flatnonzero(predicted != scored.labels)
+    confidence = scored.confidence[rows]
+    mistakes = [
+        {
+            "row": int(row),
+            "label": int(scored.labels[row]),
+            "challenger": int(predicted[row]),
+            "challenger_probability": float(scored.confidence[row]),
+        }
+        for row in rows[np.argsort(-confidence, kind="stable")][:count]
+    ]
+    return thumbnails.thumbnails_of_test_images(mistakes, "challenger", tensors)

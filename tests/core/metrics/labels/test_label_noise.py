@@ -1,0 +1,80 @@
+"""Labels that were made wrong on purpose, with the probabilities of a calibrated model."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from tasks.core.metrics.labels import confident_learning, label_noise
+
+
+def calibrated(images: int, classes: int, skill: float, seed: int):
+    """Probabilities of a model of some skill, and true labels that are drawn from them."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(images, classes)) * skill
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    drawn = generator.random((images, 1)) > probabilities.cumsum(axis=1)
+    return drawn.sum(axis=1).clip(max=classes - 1), probabilities.astype(np.float32)
+
+
+def spoilt(truth, classes: int, share: float, pairs: bool, seed: int):
+    """Labels of which a share is wrong, evenly or as one other class of each class."""
+    generator = np.random.default_rng([seed, 1])
+    wrong = generator.random(len(truth)) < share
+    steps = 1 if pairs else generator.integers(1, classes, len(truth))
+    return np.where(wrong, (truth + steps) % classes, truth), wrong
+
+
+@pytest.mark.parametrize("skill", [3.0, 6.0, 12.0])
+def test_mistakes_of_a_model_are_no_noise(skill: float) -> None:
+    """A confident joint lists some of them, since it cannot tell."""
+    truth, probabilities = calibrated(3000, 7, skill, 0)
+    noise = label_noise.fit(truth, probabilities)
+    assert noise.wrong(truth, probabilities).sum() < 0.003 * len(truth)
+    assert len(confident_learning.find_issues(truth, probabilities)) > 20
+    assert noise.temperature == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("share", [0.03, 0.1])
+def test_expected_number_is_that_of_the_wrong_labels(share: float, pairs: bool) -> None:
+    truth, probabilities = calibrated(4000, 5, 8.0, 1)
+    labels, wrong = spoilt(truth, 5, share, pairs, 1)
+    estimated = label_noise.fit(labels, probabilities).wrong(labels, probabilities)
+    assert estimated.sum() == pytest.approx(wrong.sum(), rel=0.2)
+    listed = estimated >= 0.1
+    assert estimated[listed].mean() == pytest.approx(wrong[listed].mean(), abs=0.08)
+
+
+def test_pairs_of_classes_that_are_mixed_up_come_first() -> None:
+    truth, probabilities = calibrated(4000, 5, 6.0, 2)
+    labels, wrong = spoilt(truth, 5, 0.05, pairs=True, seed=2)
+    estimated = label_noise.fit(labels, probabilities).wrong(labels, probabilities)
+    by_probability = 1 - probabilities[np.arange(len(labels)), labels]
+    better = average_precision_score(wrong, estimated) - average_precision_score(wrong, by_probability)
+    assert better > 0.03
+
+
+def test_even_noise_ranks_as_the_probability_of_the_label() -> None:
+    truth, probabilities = calibrated(4000, 5, 8.0, 3)
+    labels, wrong = spoilt(truth, 5, 0.05, pairs=False, seed=3)
+    estimated = label_noise.fit(labels, probabilities).wrong(labels, probabilities)
+    by_probability = 1 - probabilities[np.arange(len(labels)), labels]
+    found = average_precision_score(wrong, estimated)
+    assert found > average_precision_score(wrong, by_probability) - 0.02
+
+
+def test_wrong_small_example_matches_hand_computation() -> None:
+    """Label 0 where the model says 0.2: 0.9 * 0.2 if it is right, 0.3 * 0.8 if it is wrong."""
+    noise = label_noise.LabelNoise(1.0, np.array([[0.9, 0.3], [0.1, 0.7]]))
+    found = noise.wrong(np.array([0]), np.array([[0.2, 0.8]]))
+    assert found == pytest.approx([0.24 / (0.18 + 0.24)])
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_a_few_images_and_absent_classes_give_probabilities(images: int) -> None:
+    labels = np.zeros(images, np.int64)
+    probabilities = np.eye(3, dtype=np.float32)[np.arange(images) % 3]
+    found = label_noise.fit(labels, probabilities).wrong(labels, probabilities)
+    assert np.isfinite(found).all()
+    assert ((found >= 0) & (found <= 1)).all()
