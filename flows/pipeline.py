@@ -27,6 +27,7 @@ from tasks.core.model.selection import cross_validate as cross_validate_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.core.operations import run_lock
 from tasks.core.operations.run_lock import RunOwner
+from tasks.core.registry.source_identity import check_source_identity
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage.handles import (
     Audit,
@@ -81,6 +82,7 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     # The parameters name a file of costs, and do not say what is in it.
     if not settings.decision.cost_file and (unchanged := run.unchanged(raw)):
         return finish.finish_unchanged(run, raw, unchanged)
+    check_source_identity(raw, settings.source.name, run.workspace)
     tensors, audited = prepare_data(run, settings, raw)
     cross_validate_stage.check_images(settings.cross_validate, tensors, audited)
     settings, features, by_features, selected = choose_recipe(run, settings, raw, tensors, audited)
@@ -243,7 +245,7 @@ def validate(settings: RunSettings) -> None:
 def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T | State[None]:
     """Run `body` while holding the dataset's run lock; mark a previous run that was killed as Crashed."""
     owner = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
-    dataset = resolve.dataset_name(settings.source.dataset)
+    dataset = resolve.dataset_name(settings.source)
     try:
         with run_lock.exclusive_run(dataset, owner, settings.control.if_running, run.workspace) as killed:
             if killed:

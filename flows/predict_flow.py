@@ -10,6 +10,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tasks.core.addresses import concealed
 from tasks.core.operations import environment
 
 if __name__ == "__main__":
@@ -114,6 +115,7 @@ def main(**parameters: Any) -> None:
     """Run the flow; a `PlumblineError` is shown without a traceback."""
     with console.command_context():
         check_inputs(parameters["images"])
+        parameters["images"] = [concealed(path) for path in parameters["images"]]
         prefect_server.wait_until_ready()
         predict_flow(**parameters)
 

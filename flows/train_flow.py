@@ -34,7 +34,7 @@ from tasks.display import console
 from tasks.orchestration import follower
 from tasks.orchestration.dry_run import DryRun
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import TrainRunSettings, groups_of, with_parameters
+from tasks.orchestration.settings import TrainRunSettings, groups_of, shown_name, with_parameters
 
 EXAMPLES = """
 Examples:
@@ -50,8 +50,7 @@ plumbline train --dataset cifar10 --dry-run
 def run_name() -> str:
     """The flow run's name in the dashboard."""
     given = runtime.flow_run.parameters
-    dataset = Path(str(given["dataset"])).name or "folder"
-    return f"{dataset} with {RecipeName(given['recipe'])}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{shown_name(given)} with {RecipeName(given['recipe'])}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 @flow(name="train-image-classifier", flow_run_name=run_name, validate_parameters=True)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tasks.core.addresses import concealed
 from tasks.core.errors import FormatError, UsageError
 
 
@@ -176,6 +177,8 @@ class SourceSettings(Checked):
             folder: that of what sha256sum prints for its files.
         corrections: A CSV of path (or image_id) and class_name: classes to use instead of the source's
             own, which stay as they are. The report's list of label issues is a form for it.
+        name: The name under which models, runs and reports are filed. Default: that of the dataset, folder
+            or file. Needed where other images have that name already.
     """
 
     GROUP: ClassVar[str] = "Images"
@@ -184,6 +187,12 @@ class SourceSettings(Checked):
     archive: Path | None = None
     archive_sha256: str | None = None
     corrections: Path | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keep the secrets of an address out of what is shown and stored."""
+        super().__post_init__()
+        object.__setattr__(self, "dataset", concealed(self.dataset))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.events import emit_event
 
 from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.markup import markdown
 from tasks.core.metrics.drift import Drift
 from tasks.core.registry import registry
 from tasks.core.reports import drift_report
@@ -37,9 +38,8 @@ def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace:
 
 def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Workspace) -> None:
     """Show the verdict, the stages and the history of champions for a run in which nothing changed."""
-    create_markdown_artifact(
-        f"## {dataset}\n\n**{verdict}**", key="summary", description=f"summary of {dataset}"
-    )
+    text = f"## {markdown(dataset)}\n\n**{markdown(verdict)}**"
+    create_markdown_artifact(text, key="summary", description=f"summary of {dataset}")
     publish_stages(stages)
     publish_champions(dataset, workspace)
 

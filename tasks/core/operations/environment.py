@@ -9,8 +9,9 @@ import signal
 import sys
 
 from tasks.core import __version__
+from tasks.core.markup import printable
 from tasks.core.model.devices import tf_config
-from tasks.core.operations import prefect_server
+from tasks.core.operations import early_check, prefect_server
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -88,6 +89,9 @@ def open_command(command: str) -> None:
     """
     exit_on_interrupt()
     prepare_command()
+    if error := early_check.refusal(command, sys.argv):
+        print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
     if tf_config.is_worker():
         print(
             f"plumbline {__version__}: {command}, together with the first process of {tf_config.VARIABLE}",

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tasks.core.addresses import without_secrets
 from tasks.core.errors import ServerError
 from tasks.core.storage import lock
 
@@ -66,7 +67,7 @@ def start() -> str:
     """
     global _temporary
     if address := os.environ.get(ADDRESS) or _profile_address():
-        return f"with the Prefect server at {address}"
+        return f"with the Prefect server at {without_secrets(address)}"
     if os.environ.get("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "").lower() in ("0", "false"):
         return "without a Prefect server of its own, as PREFECT_SERVER_ALLOW_EPHEMERAL_MODE says"
     if _answers(default := _default_address(), 0.5):

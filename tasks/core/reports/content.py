@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core import markup
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
+from tasks.core.markup import markdown
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.metrics.classification import predicted_classes
 from tasks.core.operations.command_line import options
@@ -172,6 +174,7 @@ def matrix(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "rows": [] if large else rows,
         "picture": plots.confusion_png(counts, classes),
+        "legend": markup.legend(classes),
         "large": large,
     }
 
@@ -260,17 +263,17 @@ def summary(content: Mapping[str, Any]) -> str:
     ]
     table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
     confusions = "\n".join(
-        f"- {row['images']} of **{row['label']}** were predicted as **{row['predicted']}**"
-        f" ({percent(row['share'])})"
+        f"- {row['images']} of **{markdown(row['label'])}** were predicted as "
+        f"**{markdown(row['predicted'])}** ({percent(row['share'])})"
         for row in content["confusions"][:5]
     )
     return "\n\n".join(
         [
-            f"## {content['dataset']} {content['verdict']['version']}",
-            f"**{content['verdict']['text']}**",
+            f"## {markdown(content['dataset'])} {content['verdict']['version']}",
+            f"**{markdown(content['verdict']['text'])}**",
             table,
             confusions,
-            f"![confusion matrix]({content['matrix']['picture']})",
+            f"![confusion matrix]({content['matrix']['picture']})" + content["matrix"]["legend"],
         ]
     )
 

@@ -59,6 +59,7 @@ class TensorCache(Handle):
         quarantined: Number of images that were left out.
         fit: How images of other proportions became `shape`: "crop", "pad" or "stretch".
         groups: Number of groups in train, val and test; empty where the data have no groups.
+        grey_bits: Bits of the grey values of images that have more than 8.
     """
 
     dataset: str
@@ -70,6 +71,12 @@ class TensorCache(Handle):
     quarantined: int
     fit: str = "crop"
     groups: tuple[int, ...] = ()
+    grey_bits: int = 16
+
+    @property
+    def grey_facts(self) -> dict[str, int]:
+        """The fact of a model's manifest that says how grey values of more than 8 bits are read."""
+        return {"grey_bits": self.grey_bits} if self.grey_bits != 16 else {}
 
     def __str__(self) -> str:
         height, width, channels = self.shape
@@ -206,6 +213,11 @@ class Model(Handle):
     def fit(self) -> Fit:
         """How an image of other proportions becomes that shape."""
         return Fit.of(self.manifest["facts"])
+
+    @property
+    def grey_bits(self) -> int:
+        """Bits of the grey values of images that have more than 8."""
+        return int(self.manifest["facts"].get("grey_bits", 16))
 
 
 @dataclass(frozen=True)

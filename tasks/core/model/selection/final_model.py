@@ -67,7 +67,13 @@ def train_on_all(
             facts = _probe(tensors, audit, features, staging)
         else:
             facts = _trained(tensors, settings, features, raw, workspace, staging, progress)
-        return {**facts, **TRAINED_ON, "recipe": str(settings.recipe), "fit": tensors.fit}
+        return {
+            **facts,
+            **TRAINED_ON,
+            "recipe": str(settings.recipe),
+            "fit": tensors.fit,
+            **tensors.grey_facts,
+        }
 
     return TRAIN_ON_ALL.output(
         ingredients(tensors, settings, audit, features), workspace, build, refresh=refresh

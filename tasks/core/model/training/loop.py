@@ -136,6 +136,7 @@ def train(job: TrainingJob, material: Material, directory: Path, progress: Progr
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "fit": job.tensors.fit,
+        **job.tensors.grey_facts,
         "recipe": recipe.name.value,
         "epochs": trainer.step / trainer.plan.per_epoch,
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],

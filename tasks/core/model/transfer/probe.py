@@ -106,6 +106,7 @@ def write_model(
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "shape": list(shape),
         "fit": tensors.fit,
+        **tensors.grey_facts,
         "temperature": fitted_temperature,
         "backbone": catalog.record(backbone),
         "frozen": {"views": parameters["views"]},

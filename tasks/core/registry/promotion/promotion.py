@@ -99,6 +99,7 @@ def promote(
         "classes": list(tensors.classes),
         "shape": list(trained.shape),
         "fit": str(trained.fit),
+        **tensors.grey_facts,
         **_backbone(trained),
         **point_of_version.facts(evaluation),
     }
