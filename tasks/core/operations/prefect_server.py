@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.core.errors import ServerError
+from tasks.core.operations import server_check
 from tasks.core.storage import lock
 
 ADDRESS = "PREFECT_API_URL"
@@ -63,10 +64,14 @@ def start() -> str:
 
     Returns:
         The choice, as text for the user.
+
+    Raises:
+        ServerError: The server that the user named does not answer.
     """
     global _temporary
     if address := os.environ.get(ADDRESS) or _profile_address():
-        return f"with the Prefect server at {address}"
+        server_check.check(address, _default_address())
+        return f"with the Prefect server at {server_check.without_secrets(address)}"
     if os.environ.get("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "").lower() in ("0", "false"):
         return "without a Prefect server of its own, as PREFECT_SERVER_ALLOW_EPHEMERAL_MODE says"
     if _answers(default := _default_address(), 0.5):
