@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
@@ -38,12 +38,14 @@ class ServerLink:
         lost: Whether a request has failed, after Prefect's own attempts.
         complete: Whether the run's work is done.
         outcome: What the run returned.
+        settings: Prefect's settings that hold until the process ends.
     """
 
     def __init__(self) -> None:
         self.lost = False
         self.complete = False
         self.outcome: Any = None
+        self.settings = ExitStack()
 
 
 _link = ServerLink()
@@ -74,7 +76,7 @@ def completed(outcome: R) -> R:
     """Note that the run's work is done, before its last state is sent. Returns `outcome`."""
     _link.complete, _link.outcome = True, outcome
     if _link.lost:  # one attempt: the server may be back
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}).__enter__()
+        _link.settings.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
     return outcome
 
 

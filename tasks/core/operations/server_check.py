@@ -59,7 +59,8 @@ def _why_unusable(address: str) -> str:
     if not usable:
         return "an address without http:// or https:// and a host"
     try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=TIMEOUT) as response:
+        health = f"{without_secrets(address).rstrip('/')}/health"
+        with urllib.request.urlopen(health, timeout=TIMEOUT) as response:
             return _why_unhealthy(response)
     except urllib.error.HTTPError as error:
         refused = error.code in REFUSES_STRANGERS
