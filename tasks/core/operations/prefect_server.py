@@ -8,6 +8,7 @@ With two cores most of its start-up costs no time. The server ends with this pro
 import atexit
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from tasks.core.storage import lock
 
 ADDRESS = "PREFECT_API_URL"
 START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
+NEEDED = 20 << 20  # bytes of Prefect's database after its first migration, and its journal
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -152,11 +154,17 @@ def _failure(temporary: TemporaryServer) -> ServerError:
     return ServerError(
         "Prefect's temporary server did not start",
         expected=f"an answer at {os.environ[ADDRESS]}/health within {START_TIMEOUT:.0f} s",
-        found=f"it ended with code {code}" if code is not None else "no answer",
+        found=_full_disk() or (f"it ended with code {code}" if code is not None else "no answer"),
         done="no stage was run",
         todo="run `plumbline doctor`, or start a server by hand: make dashboard\n"
         + "\n".join(f"            {line}" for line in output[-12:]),
     )
+
+
+def _full_disk() -> str:
+    """That the disk of PREFECT_HOME is full, if it is: the server itself ends without a word then."""
+    free = shutil.disk_usage(_home()).free
+    return f"{free / 1e6:.1f} MB are free for PREFECT_HOME ({_home()})" if free < NEEDED else ""
 
 
 def _free_port() -> int:
