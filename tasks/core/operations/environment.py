@@ -11,7 +11,7 @@ import sys
 from tasks.core import __version__
 from tasks.core.errors import PlumblineError
 from tasks.core.model.devices import tf_config
-from tasks.core.operations import prefect_server
+from tasks.core.operations import machine_errors, prefect_server
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -102,11 +102,15 @@ def open_command(command: str) -> None:
 
 
 def _started_server() -> str:
-    """Start or choose a server; one that the user named and that does not answer ends the process."""
+    """Start or choose a server; the process ends with a message if there is none."""
     try:
         return prefect_server.start()
     except PlumblineError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # PREFECT_HOME is full, or may not be written
+        if explained := machine_errors.explained(error):
+            sys.exit(f"error: {explained}")
+        raise
 
 
 def _default(settings: dict[str, str]) -> None:
