@@ -46,6 +46,7 @@ from tasks.core.stage.handles import (
 )
 from tasks.cross_predict import cross_predict
 from tasks.cross_validate import cross_validate
+from tasks.display import server_link
 from tasks.download import download
 from tasks.embed import embed
 from tasks.evaluate import evaluate
@@ -249,12 +250,12 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
     try:
         with run_lock.exclusive_run(dataset, owner, settings.control.if_running, run.workspace) as killed:
             if killed:
-                mark_crashed(killed)
-            mark_never_started()
-            return damaged_outputs.built_again(body)
+                server_link.tell(mark_crashed, killed)
+            server_link.tell(mark_never_started)
+            return server_link.completed(damaged_outputs.built_again(body))
     except run_lock.DatasetBusy as busy:
-        return finish.skipped(busy)
+        return server_link.completed(finish.skipped(busy))
     except InterruptedTraining as limit:
-        return finish.stopped(limit)
+        return server_link.completed(finish.stopped(limit))
     except KeyboardInterrupt:
-        return finish.cancelled()
+        return server_link.completed(finish.cancelled())

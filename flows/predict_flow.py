@@ -28,7 +28,7 @@ from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage.mirror import open_workspace
-from tasks.display import console, dashboard
+from tasks.display import console, dashboard, server_link
 from tasks.predict import (
     choose_to_label,
     compare,
@@ -87,7 +87,8 @@ def predict_flow(
     if not batches:
         console.log.info("nothing to do: %s already has the predictions of all images", out)
     totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
-    return totals | {"drift": [batch["drift"] for batch in batches], "out": str(out)}
+    drift = {"drift": [batch["drift"] for batch in batches], "out": str(out)}
+    return server_link.completed(totals | drift)
 
 
 def predict_one_batch(batch: Batch, version: ModelVersion, label_next: int = 0) -> dict[str, Any]:
@@ -117,7 +118,8 @@ def main(**parameters: Any) -> None:
         check_inputs(parameters["images"])
         parameters["images"] = [concealed(path) for path in parameters["images"]]
         prefect_server.wait_until_ready()
-        predict_flow(**parameters)
+        with server_link.surviving():
+            predict_flow(**parameters)
 
 
 command = documented(predict_flow.fn, main)

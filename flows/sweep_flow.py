@@ -39,7 +39,7 @@ from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.storage.mirror import open_workspace
 from tasks.core.sweep import ranking, report, space
 from tasks.core.sweep.space import Trial
-from tasks.display import console
+from tasks.display import console, server_link
 from tasks.download import download
 from tasks.embed import embed
 from tasks.feature_audit import feature_audit
@@ -151,7 +151,8 @@ def main(**parameters: Any) -> None:
             return
         prefect_server.wait_until_ready()
         try:
-            sweep_flow(**settings.parameters())
+            with server_link.surviving():
+                sweep_flow(**settings.parameters())
         except CancelledRun:
             sys.exit(128 + signal.SIGINT)
 

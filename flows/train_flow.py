@@ -30,7 +30,7 @@ from tasks.core.model.devices import tf_config
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
 from tasks.core.storage.mirror import open_workspace
-from tasks.display import console
+from tasks.display import console, server_link
 from tasks.orchestration import follower
 from tasks.orchestration.dry_run import DryRun
 from tasks.orchestration.run import Run
@@ -99,7 +99,8 @@ def main(**parameters: Any) -> None:
         else:
             prefect_server.wait_until_ready()
             try:
-                train_flow(**settings.parameters())
+                with server_link.surviving():
+                    train_flow(**settings.parameters())
             except CancelledRun:
                 sys.exit(128 + signal.SIGINT)
 

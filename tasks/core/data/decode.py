@@ -25,6 +25,7 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -32,12 +33,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.core.config import Fit
-from tasks.core.data import file_types, jpeg_segments
+from tasks.core.data import decode_memory, file_types, jpeg_segments
+from tasks.core.data.decode_memory import Share
 from tasks.core.errors import DecodeError
 
 Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: 512 MB as RGB
+ROWS = 64  # of a 16-bit image that are converted at a time
 MIN_SIDE = 4  # pixels; smaller images are icons and tracking pixels
 OVERSAMPLE = 1.5  # a DCT-scaled JPEG keeps at least this many pixels per target pixel, down and across
 REDUCTION = 2  # simplejpeg's min_factor: scaling to 5/8, 6/8 or 7/8 takes longer than decoding in full
@@ -96,12 +99,14 @@ def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]
     """
     if not content:
         raise DecodeError("empty file")
-    image, original = (
-        _jpeg(content, target) if content[:2] == b"\xff\xd8" else _other(content, target.grey_bits)
-    )
-    if image.dtype != np.uint8:
-        raise DecodeError(f"pixels of type {image.dtype}")
-    return resize_and_convert(image, target, original[:2]), original
+    with Share() as memory:
+        is_jpeg = content[:2] == b"\xff\xd8"
+        image, original = (
+            _jpeg(content, target, memory) if is_jpeg else _other(content, target.grey_bits, memory)
+        )
+        if image.dtype != np.uint8:
+            raise DecodeError(f"pixels of type {image.dtype}")
+        return resize_and_convert(image, target, original[:2]), original
 
 
 def resize_and_convert(image: Pixels, target: Target, original_size: tuple[int, int] | None = None) -> Pixels:
@@ -178,14 +183,14 @@ def _refuse_size(height: int, width: int) -> None:
         raise DecodeError(f"tiny: {width}x{height} pixels")
 
 
-def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]:
+def _jpeg(content: bytes, target: Target, memory: Share) -> tuple[Pixels, tuple[int, int, int]]:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
     except ValueError as error:
-        return _forgiving(content, target, error)
+        return _forgiving(content, target, memory, error)
     _refuse_size(height, width)
     if space not in ("YCbCr", "RGB", "Gray"):
-        return _other(content, target.grey_bits)
+        return _other(content, target.grey_bits, memory)
     is_grey = space == "Gray"
     is_mirrored, quarter_turns = _exif_rotation(content)
     if quarter_turns % 2:
@@ -193,25 +198,28 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     else:
         least_height, least_width = target.min_decode_size(height, width)
     options = ("GRAY" if is_grey else "RGB", False, False, least_height, least_width, REDUCTION)
+    memory.take(decode_memory.of_jpeg(content, (height, width), (least_height, least_width)), height, width)
     try:
         image = simplejpeg.decode_jpeg(content, *options)
     except ValueError as error:
-        return _forgiving(content, target, error)
+        return _forgiving(content, target, memory, error)
     if is_mirrored or quarter_turns:
         image = np.rot90(image[:, ::-1] if is_mirrored else image, quarter_turns)
     size = (width, height) if quarter_turns % 2 else (height, width)
     return image, (*size, 1 if is_grey else 3)
 
 
-def _forgiving(content: bytes, target: Target, error: ValueError) -> tuple[Pixels, tuple[int, int, int]]:
+def _forgiving(
+    content: bytes, target: Target, memory: Share, error: ValueError
+) -> tuple[Pixels, tuple[int, int, int]]:
     """A JPEG with a fault that loses no pixel, as Pillow reads it, which refuses files that are cut off."""
     if not jpeg_segments.HARMLESS.search(str(error)):
         raise DecodeError(f"broken JPEG: {error}") from error
     if (whole := jpeg_segments.with_whole_scan(content)) != content:
-        return _jpeg(whole, target)
+        return _jpeg(whole, target, memory)
     if jpeg_segments.lacks_rows(content):
         raise DecodeError(f"broken JPEG: cut off; {error}") from error
-    return _other(content, target.grey_bits)
+    return _other(content, target.grey_bits, memory)
 
 
 def _exif_rotation(content: bytes) -> tuple[bool, int]:
@@ -225,13 +233,15 @@ def _exif_rotation(content: bytes) -> tuple[bool, int]:
         return UPRIGHT
 
 
-def _other(content: bytes, grey_bits: int) -> tuple[Pixels, tuple[int, int, int]]:
+def _other(content: bytes, grey_bits: int, memory: Share) -> tuple[Pixels, tuple[int, int, int]]:
     try:
         with warnings.catch_warnings(action="ignore"), _opened(content) as image:
             _refuse_size(image.height, image.width)
             _refuse_preview(image)
+            memory.take(decode_memory.of_image(image), image.height, image.width)
             image.load()
-            pixels = _pixels(ImageOps.exif_transpose(image), grey_bits)
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _pixels(image, grey_bits)
     except DecodeError:
         raise
     except Image.DecompressionBombError as error:  # raised from the header, before decompression
@@ -282,7 +292,7 @@ def _why_unknown(content: bytes) -> str:
     return file_type.reason
 
 
-def _scaled_grey(wide: NDArray[np.int64], grey_bits: int) -> Pixels:
+def _scaled_grey(wide: NDArray[np.integer[Any]], grey_bits: int) -> Pixels:
     """Grey values (H, W) of more than 8 bits as uint8 (H, W, 1); rule 4."""
     low, high = int(wide.min()), int(wide.max())
     if low < 0:
@@ -295,18 +305,22 @@ def _scaled_grey(wide: NDArray[np.int64], grey_bits: int) -> Pixels:
     if needed > grey_bits:
         raise DecodeError(f"{TOO_MANY_BITS.format(needed)}: the images of the model have {grey_bits or 8}")
     white = (1 << grey_bits) - 1
-    return ((wide * 255 + white // 2) // white).astype(np.uint8)[:, :, None]
+    grey = np.empty((*wide.shape, 1), np.uint8)
+    for top in range(0, len(wide), ROWS):  # wider numbers of a whole image would take four times its memory
+        rows = wide[top : top + ROWS].astype(np.int64)
+        grey[top : top + ROWS, :, 0] = (rows * 255 + white // 2) // white
+    return grey
 
 
 def _pixels(image: Image.Image, grey_bits: int) -> Pixels:
     if image.mode in GREY_16:
-        return _scaled_grey(np.asarray(image).astype(np.int64), grey_bits)
+        return _scaled_grey(np.asarray(image), grey_bits)
     if image.mode == "F":
         raise DecodeError("floating-point pixels, whose white is unknown")
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         return _over_white(image)
     mode = "L" if image.mode in ("1", "L") else "RGB"
-    pixels = np.asarray(image.convert(mode))
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
