@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.config import Fit
+from tasks.core.metrics.comparison import baseline
 
 NOTES = "card_notes.md"
 MARK = "*to be written by hand*"
@@ -76,10 +77,8 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255; scaling is part of the model",
         "Fit": f"{_FITS[Fit.of(facts)]} (`--fit {Fit.of(facts)}`)",
         "Gives": f"probabilities (N, {len(facts['classes'])}) of {', '.join(facts['classes'])}",
-        "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on "
-        + ("train images that the folds had not seen" if facts.get("frozen") else "the validation images")
-        if "temperature" in facts
-        else "",
+        "Calibration": _calibration(facts) if "temperature" in facts else "",
+        "Probabilities": _shares(facts),
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
         "All images": _all_images(facts) if facts.get("all_images") else "",
         "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
@@ -91,6 +90,18 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Libraries": _pairs(facts.get("packages", {})),
     }
     return "\n".join(f"- {name}: {text}" for name, text in lines.items() if text != "")
+
+
+def _calibration(facts: Mapping[str, Any]) -> str:
+    divided = f"logits are divided by {facts['temperature']:.3f} inside the model"
+    reason = facts.get("calibration", "")
+    return reason if facts["temperature"] == 1 and reason else ": ".join(filter(None, [divided, reason]))
+
+
+def _shares(facts: Mapping[str, Any]) -> str:
+    """What the probabilities are for, and the answers without a model beside it."""
+    told = baseline.sentence(facts["metrics"])
+    return f"for classes as frequent as among the train images. The model is {told}" if told else ""
 
 
 def _backbone(backbone: Mapping[str, str]) -> str:
