@@ -120,11 +120,12 @@ def sentence(test: Mapping[str, Any]) -> str:
     found = test["baseline"]
     words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "worse than"}
     accuracy, loss = found["accuracy_gain"], found["log_loss_gain"]
+    interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"
     return (
         f"{words[found['answer']]} no model: always answering {found['class_name']} scores "
         f"{_percent(test['majority_accuracy']['value'])}, the most probable class "
-        f"{_percent(found['accuracy'])} ({accuracy['value'] * 100:+.1f} points, 95 % interval {accuracy['low'] * 100:+.1f} to "
-        f"{accuracy['high'] * 100:+.1f}); the classes' shares have a log loss of "
+        f"{_percent(found['accuracy'])} ({accuracy['value'] * 100:+.1f} points, 95 % interval {interval}); "
+        f"the classes' shares have a log loss of "
         f"{test['prior_log_loss']['value']:.3f}, the model {test['log_loss']['value']:.3f} "
         f"({-loss['value']:+.3f}, 95 % interval {-loss['high']:+.3f} to {-loss['low']:+.3f})"
     )

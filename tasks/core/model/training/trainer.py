@@ -19,7 +19,7 @@ from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice, all_r
 from tasks.core.model.export import inference_model
 from tasks.core.model.training import augmentation, optimizers, schedules
 from tasks.core.model.training.checkpoint import Checkpoint
-from tasks.core.model.training.loss import class_offsets, class_shares, smoothed_cross_entropy
+from tasks.core.model.training.loss import class_offsets, smoothed_cross_entropy
 from tasks.core.model.training.steps import StepPlan
 from tasks.core.recipes import Recipe
 
@@ -91,7 +91,6 @@ class Trainer:
         self.learning_rates = schedules.learning_rates(plan.recipe, plan.steps)
         self.divergence_threshold = DIVERGENCE_FACTOR * float(np.log(classes))
         self.class_offsets = class_offsets(plan.recipe, train.labels, classes)
-        self.class_shares = class_shares(train.labels, classes)
         self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
         self.history: list[dict[str, float]] = []
         self.epoch_totals = [0.0, 0.0, 0.0, 0.0]
@@ -277,7 +276,7 @@ class Trainer:
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         smoothing = self.plan.recipe.label_smoothing
-        mean = smoothed_cross_entropy(logits, labels, smoothing, self.class_offsets, self.class_shares)
+        mean = smoothed_cross_entropy(logits, labels, smoothing, self.class_offsets)
         if self.devices.replicas == 1:
             return mean
         return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # its share of the batch's mean
