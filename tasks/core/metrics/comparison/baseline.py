@@ -35,12 +35,13 @@ def baselines(
     """
     correct = labels == train_counts.argmax()
     if groups is None:
-        ends, method = intervals.wilson(np.asarray(correct.sum()), np.asarray(len(labels))), "wilson"
+        low, high = intervals.wilson(np.asarray(correct.sum()), np.asarray(len(labels)))
+        ends, method = (float(low), float(high)), "wilson"
     else:
         ends, method = cluster.rate(correct, groups), "cluster"
     losses = classification.log_losses(labels, _constant(train_counts, len(labels)))
     return {
-        "majority_accuracy": Estimate(float(correct.mean()), float(ends[0]), float(ends[1]), method),
+        "majority_accuracy": Estimate(float(correct.mean()), *ends, method),
         "prior_log_loss": classification.mean(losses, groups),
     }
 
