@@ -165,10 +165,11 @@ def _run_columns(run: Run) -> dict[str, Any]:
 def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     evaluation, decision = inputs.evaluation, inputs.decision
     test = scores.read_metrics(evaluation)["test"]
+    is_better = baseline.answer(test) == baseline.BETTER
     model = run.workspace.models / inputs.tensors.dataset / decision.version / "model.keras"
     summary = {
-        "accuracy": f"{evaluate.accuracy_of(evaluation)} of {evaluation.images:,} test images, "
-        f"always {test['baseline']['class_name']}: {test['majority_accuracy']['value'] * 100:.2f} %",
+        "accuracy": f"{evaluate.accuracy_of(evaluation)} of {evaluation.images:,} test images",
+        **({} if is_better else {"no model": baseline.sentence(test)}),
         "test size": detectable.sentence(test_size.read(evaluation, decision.evidence)),
         **_all_images(run, inputs),
         "verdict": f"{decision.version}: {decision.verdict}",
@@ -180,7 +181,7 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
         summary["decision"] = " ".join(lines)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
-    _log_summary(summary, level=logging.INFO if baseline.answer(test) == baseline.BETTER else logging.WARNING)
+    _log_summary(summary, level=logging.INFO if is_better else logging.WARNING)
     return summary
 
 
@@ -208,4 +209,6 @@ def _log_summary(summary: Mapping[str, str], level: int = logging.INFO) -> None:
     """Print the summary; the lines that judge the model at a level of their own."""
     log.info("")
     for name, text in summary.items():
-        log.log(level if name in ("accuracy", "verdict") else logging.INFO, "%-13s %s", name, text)
+        log.log(
+            level if name in ("accuracy", "no model", "verdict") else logging.INFO, "%-13s %s", name, text
+        )
