@@ -102,6 +102,7 @@ def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[Tens
     """
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     decision.resolve(settings.decision, tensors.classes)
+    decision.check_classes("--no-loss-of", settings.publish.no_loss_of, tensors.classes)
     return tensors, run.execute(audit, tensors, raw)
 
 
@@ -200,7 +201,7 @@ def promote_against_champion(
     final: FinalModel | None = None,
 ) -> Decision:
     """Publish the model and compare it with the champion; again if another machine changed the champion."""
-    policy = settings.publish.promote
+    policy, no_loss_of = settings.publish.promote, settings.publish.proven_classes(tensors.classes)
     facts = run.facts() | ({"cross_validated": validated.facts()} if validated else {})
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
@@ -208,7 +209,8 @@ def promote_against_champion(
             run.execute(evaluate, champion, tensors, raw, request, role="champion") if champion else None
         )
         decided = run.execute(
-            promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled, final
+            *(promote, trained, evaluation, rescored, tensors, policy, facts),
+            *(exported, profiled, final, no_loss_of),
         )
         if not decided.champion_changed:
             break

@@ -289,6 +289,9 @@ class PublishSettings(Checked):
     Args:
         promote: When the new model becomes champion: better (shown better on the same test images),
             not-worse, always or never.
+        no_loss_of: A class that must be proven to lose at most 5 points of recall before a champion is
+            replaced. May be repeated.
+        prove_no_loss: Ask for that proof of every class.
         exports: Formats to publish besides model.keras, each file verified on the test images. May be
             repeated.
         export_input: What images the exports take: fixed (batches of the model's own height and width)
@@ -298,8 +301,14 @@ class PublishSettings(Checked):
     GROUP: ClassVar[str] = "Publishing"
 
     promote: PromotePolicy = PromotePolicy.better
+    no_loss_of: tuple[str, ...] = ()
+    prove_no_loss: bool = False
     exports: tuple[ExportName, ...] = ()
     export_input: ExportInput = ExportInput.fixed
+
+    def proven_classes(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The classes of these that must be proven to lose no recall."""
+        return classes if self.prove_no_loss else self.no_loss_of
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.core.config import Fit
 from tasks.core.markup import markdown
+from tasks.core.metrics.comparison import baseline
 
 NOTES = "card_notes.md"
 MARK = "*to be written by hand*"
@@ -78,10 +79,8 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Fit": f"{_FITS[Fit.of(facts)]} (`--fit {Fit.of(facts)}`)",
         "Gives": f"probabilities (N, {len(facts['classes'])}) of "
         + ", ".join(map(markdown, facts["classes"])),
-        "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on "
-        + ("train images that the folds had not seen" if facts.get("frozen") else "the validation images")
-        if "temperature" in facts
-        else "",
+        "Calibration": _calibration(facts) if "temperature" in facts else "",
+        "Probabilities": _shares(facts),
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
         "All images": _all_images(facts) if facts.get("all_images") else "",
         "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
@@ -99,6 +98,18 @@ def _details(facts: Mapping[str, Any]) -> str:
 def _tried(packages: Mapping[str, str]) -> str:
     version = packages.get("keras", "")
     return f"Keras {version}, with which it was verified; other versions were not tried" if version else ""
+
+
+def _calibration(facts: Mapping[str, Any]) -> str:
+    divided = f"logits are divided by {facts['temperature']:.3f} inside the model"
+    reason = facts.get("calibration", "")
+    return reason if facts["temperature"] == 1 and reason else ": ".join(filter(None, [divided, reason]))
+
+
+def _shares(facts: Mapping[str, Any]) -> str:
+    """What the probabilities are for, and the answers without a model beside it."""
+    told = baseline.sentence(facts["metrics"])
+    return f"for classes as frequent as among the train images. The model is {told}" if told else ""
 
 
 def _backbone(backbone: Mapping[str, str]) -> str:

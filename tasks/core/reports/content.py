@@ -21,7 +21,15 @@ from tasks.core.progress import duration
 from tasks.core.registry.promotion import error_budget
 from tasks.core.reports import plots, thumbnails
 from tasks.core.reports.inputs import ReportInputs
-from tasks.core.reports.sections import activation_maps, all_images, class_reading, leaks, mistakes, recipes
+from tasks.core.reports.sections import (
+    activation_maps,
+    all_images,
+    baselines,
+    class_reading,
+    leaks,
+    mistakes,
+    recipes,
+)
 from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
@@ -32,6 +40,8 @@ METRIC_NAMES = {  # other metrics are shown under their key
     "macro_f1": "macro-F1",
     "balanced_accuracy": "balanced accuracy",
     "log_loss": "log loss",
+    "majority_accuracy": "accuracy of the commonest class",
+    "prior_log_loss": "log loss of the classes' shares",
 }
 
 
@@ -47,6 +57,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": verdict(inputs),
         "metrics": metrics,
         "metric_names": metric_names(metrics["test"]),
+        "baselines": baselines.section(inputs),
         "test_size": all_images.test_size_text(inputs),
         "all_images": all_images.all_images(inputs),
         "cross_validated": recipes.cross_validated(inputs),
@@ -98,7 +109,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "version": decision.version,
         "promoted": promoted,
-        "status": "good" if promoted else "bad" if _is_worse(evidence) else "hold",
+        "status": baselines.status(inputs, promoted=promoted, worse=_is_worse(evidence)),
         "text": evidence.get("verdict", decision.verdict),
         "champion_version": evidence.get("champion_version", ""),
         "policy": evidence.get("policy", ""),

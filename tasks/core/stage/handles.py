@@ -229,7 +229,8 @@ class TrainedModel(Model):
         epochs: Epochs trained; 0 for a linear classifier of features.
         val_accuracy: Accuracy on the validation images, 0..1.
         resumed: How the training was resumed from a checkpoint, as text; empty if it was not.
-        temperature: The model divides its logits by it; it is fitted on the validation images.
+        temperature: The model divides its logits by it; 1 for none.
+        calibration: Why it has that temperature or none; empty for a model of an earlier version.
         replicas: Number of devices that trained it together.
         precision: The Keras name of the precision of the training; see `tasks.core.model.devices.device`.
         device: "CPU", or the name of the GPU.
@@ -240,6 +241,7 @@ class TrainedModel(Model):
     val_accuracy: float
     resumed: str = ""
     temperature: float = 1.0
+    calibration: str = ""
     replicas: int = 1
     precision: str = "float32"
     device: str = "CPU"

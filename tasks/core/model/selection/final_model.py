@@ -88,7 +88,7 @@ def _probe(tensors: TensorCache, audit: Audit, features: Features, staging: Path
     images = images_module.read(tensors, audit)
     groups = images.groups if images.dependent else None
     head = head_module.fit(probe.all_features(features), images.labels, len(tensors.classes), groups)
-    facts = probe.write_model(head, images.labels, features, tensors, staging)
+    facts = probe.write_model(head, images.labels, groups, features, tensors, staging)
     (staging / "weights.npz").unlink()  # model.keras has them
     return facts | {"trained": len(images), "held_back": 0}
 
@@ -119,6 +119,6 @@ def _trained(
     for handle in (everything, own):
         if handle is not None:
             shutil.rmtree(handle.directory)
-    names = ("model_sha256", "shape", "temperature", "backbone")
+    names = ("model_sha256", "shape", "temperature", "calibration", "backbone")
     kept = {name: facts[name] for name in names if name in facts}
     return kept | {"trained": len(others), "held_back": len(val)}
