@@ -22,6 +22,7 @@ from prefect import flow
 
 from tasks.core.config import SourceSettings
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
+from tasks.core.data.readers.class_names import any_classes
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
 from tasks.core.storage.mirror import open_workspace
@@ -89,7 +90,8 @@ def evaluate_flow(
     console.log.info("%-13s %s %s", "model", version.dataset, version.version)
 
     def body() -> dict[str, Any]:
-        raw = run.execute(download, source)
+        with any_classes():
+            raw = run.execute(download, source)
         images = run.execute(evaluation_set, raw, version, settings)
         evaluation = run.execute(score_version, version, images, question)
         inputs = report_inputs(version, images, evaluation, run.parameters)

@@ -21,6 +21,7 @@ from tasks.core.data.grouping import remarks
 from tasks.core.data.grouping.option import GroupedReader
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
+from tasks.core.data.readers.class_names import any_classes
 from tasks.core.data.tensors import image_writer, quarantine, splits
 from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.data.tensors.npy_writer import RowFile
@@ -97,8 +98,9 @@ def labelled(
     def build(staging: Path) -> dict[str, Any]:
         tensors = seen_images.tensors_of(version, workspace)
         seen = seen_images.read(tensors, version.shape, str(version.fit))
-        reader = GroupedReader.of(factory.open_raw(raw), settings.group_by, raw.format)
-        return _Build(staging, reader, raw, version, settings, seen).run(progress)
+        with any_classes():
+            reader = GroupedReader.of(factory.open_raw(raw), settings.group_by, raw.format)
+            return _Build(staging, reader, raw, version, settings, seen).run(progress)
 
     return EVALUATION_SET.output(
         ingredients(raw, version, settings, workspace), workspace, build, refresh=refresh
