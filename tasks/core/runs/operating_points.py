@@ -23,7 +23,7 @@ def _with_ends(name: str, meaning: str, by: str) -> list[tuple[str, pa.DataType,
 
 
 COLUMNS: list[tuple[str, pa.DataType, str]] = [
-    ("split", pa.string(), '"test"'),
+    ("split", pa.string(), '"test", or "evaluated" by `plumbline evaluate`'),
     ("decision", pa.string(), '"most probable class" or "operating point"'),
     ("label", pa.int32(), "number of the class, which is read against the rest"),
     ("class_name", pa.string(), "name of the class"),

@@ -1,6 +1,7 @@
-"""The metrics tables: runs, epochs, classes, operating_points, predictions, candidates, leaderboard, trials.
+"""The metrics tables.
 
-Each run writes one immutable parquet part:
+They are runs, epochs, classes, operating_points, predictions, candidates, leaderboard, trials and
+evaluations. Each run writes one immutable parquet part:
 
     metrics/runs/dataset=cifar10/<run id>.parquet
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import operating_points, table_parts, tables_v1
+from tasks.core.runs import evaluation_columns, operating_points, table_parts, tables_v1
 from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
@@ -104,7 +105,7 @@ SCHEMAS = {
     "classes": _schema(
         _RUN,
         _EVALUATION,
-        ("split", pa.string(), '"test" or "val"'),
+        ("split", pa.string(), '"test", "val", or "evaluated" by `plumbline evaluate`'),
         ("label", pa.int32(), "number of the class"),
         ("class_name", pa.string(), "name of the class"),
         ("support", pa.int64(), "images of the class"),
@@ -130,7 +131,7 @@ SCHEMAS = {
         _RUN,
         _EVALUATION,
         ("version", pa.string(), "version of the model"),
-        ("split", pa.string(), '"test" or "val"'),
+        ("split", pa.string(), '"test", "val", or "evaluated" by `plumbline evaluate`'),
         ("row", pa.int64(), "row of the image in the split's tensors"),
         ("image_id", pa.string(), "id of the image: follows from its content"),
         ("path", pa.string(), "where the image came from"),
@@ -205,6 +206,7 @@ SCHEMAS = {
         ("peak_memory_mb", pa.float64(), "peak resident memory of its process, MB"),
         ("runner", pa.string(), "where the sweep ran: sequence, processes, dask or ray"),
     ),
+    "evaluations": _schema(_RUN, _EVALUATION, *evaluation_columns.COLUMNS),
 }
 
 
