@@ -19,6 +19,7 @@ from tasks.core.data.sources import resolve
 from tasks.core.errors import InterruptedTraining
 from tasks.core.evaluation import decision
 from tasks.core.evaluation.decision import DecisionRequest
+from tasks.core.evaluation.slices import values
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
@@ -95,10 +96,11 @@ def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[Tens
     """From images to audited tensors.
 
     Raises:
-        UsageError, DataError: What is asked of the decision does not suit the classes.
+        UsageError, DataError: What is asked of the decision does not suit the classes or the columns.
     """
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     decision.resolve(settings.decision, tensors.classes)
+    values.check_columns(settings.publish.no_worse_in, tensors)
     return tensors, run.execute(audit, tensors, raw)
 
 
@@ -205,7 +207,8 @@ def promote_against_champion(
             run.execute(evaluate, champion, tensors, raw, request, role="champion") if champion else None
         )
         decided = run.execute(
-            promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled, final
+            *(promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled, final),
+            settings.publish.no_worse_in,
         )
         if not decided.champion_changed:
             break

@@ -280,6 +280,8 @@ class PublishSettings(Checked):
     Args:
         promote: When the new model becomes champion: better (shown better on the same test images),
             not-worse, always or never.
+        no_worse_in: A column of the CSV or parquet files, such as site: the new model must not be proven
+            to lose more than 5 points of accuracy on the images with one of its values. May be repeated.
         exports: Formats to publish besides model.keras, each file verified on the test images. May be
             repeated.
         export_input: What images the exports take: fixed (batches of the model's own height and width)
@@ -289,6 +291,7 @@ class PublishSettings(Checked):
     GROUP: ClassVar[str] = "Publishing"
 
     promote: PromotePolicy = PromotePolicy.better
+    no_worse_in: tuple[str, ...] = ()
     exports: tuple[ExportName, ...] = ()
     export_input: ExportInput = ExportInput.fixed
 

@@ -1,8 +1,9 @@
 """Finishes a run: a row in the runs table, artifacts in the dashboard, a summary in the console."""
 
+import logging
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
 from tasks.core.evaluation import class_curves, evaluate, test_size
+from tasks.core.evaluation.slices import slice_table
 from tasks.core.metrics.comparison import detectable
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.selection.leaderboard import read_leaderboard
@@ -175,10 +177,18 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
     }
     if lines := list(class_curves.decision_lines(evaluation)):
         summary["decision"] = " ".join(lines)
+    summary |= _slices(inputs)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
-    _log_summary(summary)
+    bad_slices = slice_table.worse(slice_table.read_slices(inputs.evaluation))
+    _log_summary(summary, warnings=("slices",) if len(bad_slices) else ())
     return summary
+
+
+def _slices(inputs: ReportInputs) -> dict[str, str]:
+    """Which slices are worse than the rest, for the summary; empty without slices."""
+    sentence = slice_table.sentence(slice_table.read_slices(inputs.evaluation))
+    return {"slices": sentence} if sentence else {}
 
 
 def _all_images(run: Run, inputs: ReportInputs) -> dict[str, str]:
@@ -201,7 +211,7 @@ def _reused(run: Run) -> str:
     return f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran"
 
 
-def _log_summary(summary: Mapping[str, str]) -> None:
+def _log_summary(summary: Mapping[str, str], warnings: Sequence[str] = ()) -> None:
     log.info("")
     for name, text in summary.items():
-        log.info("%-13s %s", name, text)
+        log.log(logging.WARNING if name in warnings else logging.INFO, "%-13s %s", name, text)

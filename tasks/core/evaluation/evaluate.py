@@ -15,6 +15,7 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import class_curves, decision, scores
 from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
+from tasks.core.evaluation.slices import slice_table, values
 from tasks.core.metrics import calibration, classification
 from tasks.core.metrics.comparison import detectable
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
@@ -88,8 +89,9 @@ def evaluate(
 ) -> Evaluation:
     """Score the predictions of the val and test images.
 
-    Writes `metrics.json`, `classes.parquet`, `calibration.json`, the `confusion.npy` of the test images, and
-    the files of `class_curves.write`. Whatever follows from decisions is that of the operating point.
+    Writes `metrics.json`, `classes.parquet`, `calibration.json`, the `confusion.npy` of the test images, the
+    files of `class_curves.write`, and `slices.parquet` if the data have other columns. Whatever follows from
+    decisions is that of the operating point.
 
     Args:
         predictions: The probabilities of both splits.
@@ -184,6 +186,9 @@ def _write(
     areas = _write_curves(staging, splits["test"], tensors, request, chosen)
     class_table = pd.concat(class_tables, ignore_index=True).merge(areas, on=["split", "label"], how="left")
     class_table.to_parquet(staging / CLASSES, index=False)
+    if attributes := values.attributes(tensors):
+        arrays = outcomes, splits["test"].labels, splits["test"].groups
+        slice_table.write(staging, slice_table.slice_table(*arrays, attributes, classes))
     test, val = splits["test"], splits["val"]
     calibration_facts = calibration.calibrate(
         val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups

@@ -20,6 +20,7 @@ from tasks.core.registry.promotion import error_budget
 from tasks.core.reports import plots, thumbnails
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.sections import activation_maps, all_images, class_reading, leaks, mistakes, recipes
+from tasks.core.reports.sections import slices as slice_section
 from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
@@ -56,6 +57,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "confusions": mistakes.confusions(scored, inputs.tensors.classes),
         "classes": class_rows(inputs),
         "reading": class_reading.class_reading(inputs),
+        "slices": slice_section.section(inputs),
         "mistakes": mistakes.worst_mistakes(scored, inputs.tensors),
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "maps": activation_maps.section(inputs),

@@ -1,4 +1,4 @@
-"""The metrics tables: runs, epochs, classes, operating_points, predictions, candidates, leaderboard, trials.
+"""The metrics tables: runs, epochs, classes, operating_points, slices, predictions, candidates, ...
 
 Each run writes one immutable parquet part:
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import operating_points, table_parts, tables_v1
+from tasks.core.runs import operating_points, slice_columns, table_parts, tables_v1
 from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
@@ -126,6 +126,7 @@ SCHEMAS = {
         ("average_precision_high", pa.float64(), "upper end"),
     ),
     "operating_points": _schema(_RUN, _EVALUATION, *operating_points.COLUMNS),
+    "slices": _schema(_RUN, _EVALUATION, *slice_columns.COLUMNS),
     "predictions": _schema(
         _RUN,
         _EVALUATION,
