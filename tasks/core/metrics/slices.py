@@ -39,6 +39,8 @@ def p_worse(correct: Bools, labels: Ints, members: Bools, groups: Ints | None = 
     labels = np.unique(labels, return_inverse=True)[1]
     comparable = np.array([comparable_images(labels, member).any() for member in members], bool)
     values = np.full(len(members), np.nan)
+    if not comparable.any():
+        return values
     if groups is None:
         values[comparable] = [_exact(correct, labels, member) for member in members[comparable]]
     else:
