@@ -19,6 +19,7 @@ from tasks.core.data.sources import resolve
 from tasks.core.errors import InterruptedTraining
 from tasks.core.evaluation import decision
 from tasks.core.evaluation.decision import DecisionRequest
+from tasks.core.evaluation.slices import values
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
@@ -98,11 +99,12 @@ def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[Tens
     """From images to audited tensors.
 
     Raises:
-        UsageError, DataError: What is asked of the decision does not suit the classes.
+        UsageError, DataError: What is asked of the decision does not suit the classes or the columns.
     """
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     decision.resolve(settings.decision, tensors.classes)
     decision.check_classes("--no-loss-of", settings.publish.no_loss_of, tensors.classes)
+    values.check_columns(settings.publish.no_worse_in, tensors)
     return tensors, run.execute(audit, tensors, raw)
 
 
@@ -210,7 +212,7 @@ def promote_against_champion(
         )
         decided = run.execute(
             *(promote, trained, evaluation, rescored, tensors, policy, facts),
-            *(exported, profiled, final, no_loss_of),
+            *(exported, profiled, final, no_loss_of, settings.publish.no_worse_in),
         )
         if not decided.champion_changed:
             break

@@ -3,7 +3,7 @@
 import logging
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
 from tasks.core.evaluation import class_curves, evaluate, scores, test_size
+from tasks.core.evaluation.slices import slice_table
 from tasks.core.metrics.comparison import baseline, detectable
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.selection.leaderboard import read_leaderboard
@@ -30,6 +31,8 @@ from tasks.core.stage.handles import RawDataset, Report
 from tasks.display import dashboard
 from tasks.display.console import log
 from tasks.orchestration.run import Run
+
+JUDGING = ("accuracy", "no model", "verdict")  # lines of the summary that judge the model
 
 
 def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
@@ -179,10 +182,19 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
     }
     if lines := list(class_curves.decision_lines(evaluation)):
         summary["decision"] = " ".join(lines)
+    summary |= _slices(inputs)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
-    _log_summary(summary, level=logging.INFO if is_better else logging.WARNING)
+    bad_slices = slice_table.worse(slice_table.read_slices(inputs.evaluation))
+    warnings = (() if is_better else JUDGING) + (("slices",) if len(bad_slices) else ())
+    _log_summary(summary, warnings)
     return summary
+
+
+def _slices(inputs: ReportInputs) -> dict[str, str]:
+    """Which slices are worse than the rest, for the summary; empty without slices."""
+    sentence = slice_table.sentence(slice_table.read_slices(inputs.evaluation))
+    return {"slices": sentence} if sentence else {}
 
 
 def _all_images(run: Run, inputs: ReportInputs) -> dict[str, str]:
@@ -205,10 +217,8 @@ def _reused(run: Run) -> str:
     return f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran"
 
 
-def _log_summary(summary: Mapping[str, str], level: int = logging.INFO) -> None:
-    """Print the summary; the lines that judge the model at a level of their own."""
+def _log_summary(summary: Mapping[str, str], warnings: Sequence[str] = ()) -> None:
+    """Print the summary; the named lines as warnings."""
     log.info("")
     for name, text in summary.items():
-        log.log(
-            level if name in ("accuracy", "no model", "verdict") else logging.INFO, "%-13s %s", name, text
-        )
+        log.log(logging.WARNING if name in warnings else logging.INFO, "%-13s %s", name, text)

@@ -55,6 +55,7 @@ class FakeOutputs:
         dataset: Name of the dataset.
         fit: How images of other proportions became `shape`.
         group_size: Images in each group; 0 for images without groups.
+        sites: Number of sites, S0, S1, ..., that take turns in the column site; 0 for no such column.
     """
 
     workspace: Workspace
@@ -64,6 +65,7 @@ class FakeOutputs:
     dataset: str = "animals"
     fit: str = "crop"
     group_size: int = 0
+    sites: int = 0
 
     def with_fields(self, **changed: object) -> "FakeOutputs":
         """A copy with changed fields."""
@@ -84,7 +86,8 @@ class FakeOutputs:
             "normalize",
             {},
             {"classes": self.classes, "images": self.images, "shape": self.shape, "fit": self.fit}
-            | ({"group_size": self.group_size} if self.group_size else {}),
+            | ({"group_size": self.group_size} if self.group_size else {})
+            | ({"sites": self.sites} if self.sites else {}),
         )
         directory = self.workspace.root / "tensors" / ingredients.digest
         facts = publish.publish(directory, ingredients, self._write_tensors)["facts"]
@@ -115,6 +118,9 @@ class FakeOutputs:
             table["group"] = [f"{row // self.group_size}" for row in table["row"]]
             text = pd.ArrowDtype(pa.string())  # as normalize writes them; pandas writes large strings
             table = table.astype({"group": text, "image_id": text})
+        if self.sites:
+            names = [f"S{row % self.sites}" for row in table["row"]]
+            table["attribute_site"] = pd.array(names, dtype=pd.ArrowDtype(pa.string()))
         table.to_parquet(staging / "rows.parquet", index=False)
         return {split: len(self.labels(split)) for split in ("train", "val", "test")}
 

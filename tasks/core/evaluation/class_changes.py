@@ -36,18 +36,41 @@ def class_changes(
         One dictionary per class: class_name, images, change (-1..1), low, high, visible_loss; the last four
         are None for a class without images.
     """
-    alpha = ALPHA / len(classes)
+    found = changes(labels, challenger_correct, champion_correct, range(len(classes)), groups)
+    return [{"class_name": name, **row} for name, row in zip(classes, found, strict=True)]
+
+
+def changes(
+    codes: NDArray[np.integer],
+    challenger_correct: NDArray[np.bool_],
+    champion_correct: NDArray[np.bool_],
+    parts: Sequence[int],
+    groups: Ints | None = None,
+) -> list[dict[str, Any]]:
+    """The change of the accuracy on each part of the images; see `class_changes`.
+
+    Args:
+        codes: Integers (N,), the part of each image.
+        challenger_correct: bool (N,), whether each prediction of the challenger is correct.
+        champion_correct: bool (N,), whether each prediction of the champion is correct.
+        parts: The codes of the P parts that share the error probability.
+        groups: int64 (N,), which images belong together; None if each is by itself.
+
+    Returns:
+        P dictionaries: images, change, low, high, visible_loss.
+    """
+    alpha = ALPHA / len(parts)
     per_image = paired.differences(challenger_correct, champion_correct)
     rows = []
-    for label, name in enumerate(classes):
-        members = labels == label
-        row: dict[str, Any] = {"class_name": name, "images": int(members.sum())}
+    for part in parts:
+        members = codes == part
+        row: dict[str, Any] = {"images": int(members.sum())}
         if not members.any():
             rows.append(row | dict.fromkeys(("change", "low", "high", "visible_loss")))
             continue
-        of_class = groups[members] if groups is not None else None
-        low, high = _interval(per_image[members], of_class, alpha)
-        independent = row["images"] if of_class is None else len(np.unique(of_class))
+        of_part = groups[members] if groups is not None else None
+        low, high = _interval(per_image[members], of_part, alpha)
+        independent = row["images"] if of_part is None else len(np.unique(of_part))
         row |= {"change": float(per_image[members].mean()), "low": low, "high": high}
         rows.append(row | {"visible_loss": visible_loss(independent, alpha)})
     return rows

@@ -16,6 +16,7 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import class_curves, decision, scores
 from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
+from tasks.core.evaluation.slices import slice_table, values
 from tasks.core.metrics import calibration, classification
 from tasks.core.metrics.comparison import baseline, detectable
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
@@ -89,8 +90,9 @@ def evaluate(
 ) -> Evaluation:
     """Score the predictions of the val and test images.
 
-    Writes `metrics.json`, `classes.parquet`, `calibration.json`, the `confusion.npy` of the test images, and
-    the files of `class_curves.write`. Whatever follows from decisions is that of the operating point.
+    Writes `metrics.json`, `classes.parquet`, `calibration.json`, the `confusion.npy` of the test images, the
+    files of `class_curves.write`, and `slices.parquet` if the data have other columns. Whatever follows from
+    decisions is that of the operating point.
 
     Args:
         predictions: The probabilities of both splits.
@@ -175,8 +177,8 @@ def _write(
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
-    for split, values in _baseline_record(splits, tensors).items():
-        record[split] |= values
+    for split, baselines in _baseline_record(splits, tensors).items():
+        record[split] |= baselines
     outcomes = splits["test"].predicted == splits["test"].labels
     record["test"]["detectable"] = detectable.of_outcomes(outcomes, splits["test"].groups).record()
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
@@ -187,6 +189,9 @@ def _write(
     areas = _write_curves(staging, splits["test"], tensors, request, chosen)
     class_table = pd.concat(class_tables, ignore_index=True).merge(areas, on=["split", "label"], how="left")
     class_table.to_parquet(staging / CLASSES, index=False)
+    if attributes := values.attributes(tensors):
+        arrays = outcomes, splits["test"].labels, splits["test"].groups
+        slice_table.write(staging, slice_table.slice_table(*arrays, attributes, classes))
     test, val = splits["test"], splits["val"]
     calibration_facts = calibration.calibrate(
         val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups

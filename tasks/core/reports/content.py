@@ -30,6 +30,7 @@ from tasks.core.reports.sections import (
     mistakes,
     recipes,
 )
+from tasks.core.reports.sections import slices as slice_section
 from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
@@ -69,6 +70,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "confusions": mistakes.confusions(scored, inputs.tensors.classes),
         "classes": class_rows(inputs),
         "reading": class_reading.class_reading(inputs),
+        "slices": slice_section.section(inputs),
         "mistakes": mistakes.worst_mistakes(scored, inputs.tensors),
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "maps": activation_maps.section(inputs),

@@ -10,6 +10,7 @@ import pandas as pd
 from tasks.core.data.files.columns import GROUP
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import class_curves, evaluate, scores
+from tasks.core.evaluation.slices.slice_table import read_slices
 from tasks.core.metrics import classification
 from tasks.core.runs import tables
 from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
@@ -54,6 +55,7 @@ def append_run(
             "predictions": predictions(evaluation, tensors).assign(version=row["version"]),
         }
         parts |= {} if candidates is None else {"candidates": candidates}
+        parts |= {"slices": found} if len(found := read_slices(evaluation)) else {}
         for table, frame in parts.items():
             tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
     tables.append("runs", dataset, run_id, _runs_row(row, tensors, trained, evaluation), workspace)

@@ -1,6 +1,6 @@
 """The metrics tables.
 
-They are runs, epochs, classes, operating_points, predictions, candidates, leaderboard, trials and
+They are runs, epochs, classes, operating_points, slices, predictions, candidates, leaderboard, trials and
 evaluations. Each run writes one immutable parquet part:
 
     metrics/runs/dataset=cifar10/<run id>.parquet
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import evaluation_columns, operating_points, table_parts, tables_v1
+from tasks.core.runs import evaluation_columns, operating_points, slice_columns, table_parts, tables_v1
 from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
@@ -127,6 +127,7 @@ SCHEMAS = {
         ("average_precision_high", pa.float64(), "upper end"),
     ),
     "operating_points": _schema(_RUN, _EVALUATION, *operating_points.COLUMNS),
+    "slices": _schema(_RUN, _EVALUATION, *slice_columns.COLUMNS),
     "predictions": _schema(
         _RUN,
         _EVALUATION,

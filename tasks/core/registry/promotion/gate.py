@@ -9,6 +9,7 @@ model decides at its own operating point for what is asked now; where mistakes h
 compared (`cost_gate`).
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import ceil, log2
 from typing import Any
@@ -20,9 +21,10 @@ from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
 from tasks.core.evaluation.comparable import ClassDifference, Duel
 from tasks.core.evaluation.evaluate import Scored
+from tasks.core.evaluation.slices.values import Attribute
 from tasks.core.metrics.comparison import paired, selection_bias
 from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
-from tasks.core.registry.promotion import no_loss
+from tasks.core.registry.promotion import no_loss, slice_budget
 from tasks.core.registry.promotion.error_budget import Look
 
 MAX_LISTED = 48  # images per list in the evidence; the predictions table has all of them
@@ -35,13 +37,22 @@ class RegressionBudget:
     Args:
         margin: For the policy not-worse: the largest loss of accuracy that still counts as not worse, 0..1.
         class_loss: The largest accepted loss of a class's recall, 0..1; the lower bound of the loss must not
-            exceed it.
+            exceed it. Also the largest loss of accuracy on a slice of `no_worse_in`.
         no_loss_of: Classes whose loss has to be proven to stay within `class_loss`, see `no_loss`.
+        no_worse_in: Columns of the data whose slices must not lose.
     """
 
     margin: float = 0.005
     class_loss: float = 0.05
     no_loss_of: tuple[str, ...] = ()
+    no_worse_in: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """The budget as JSON values."""
+        asked = {"no_loss_of": list(self.no_loss_of), "no_worse_in": list(self.no_worse_in)}
+        return {"margin": self.margin, "class_loss": self.class_loss} | {
+            name: values for name, values in asked.items() if values
+        }
 
 
 @dataclass(frozen=True)
@@ -54,11 +65,13 @@ class Terms:
         classes: How the two models' classes differ.
         champion_luck: The part of the champion's accuracy that the choice of the champion explains, 0..1;
             None if that is not known.
+        attributes: The columns of the data whose slices must not lose, by name.
     """
 
     look: Look | None = None
     classes: ClassDifference = field(default_factory=ClassDifference)
     champion_luck: float | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     @property
     def level(self) -> float:
@@ -119,10 +132,13 @@ def decide(
         if not terms.classes.lost or policy is PromotePolicy.always:
             promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin, terms.level)
     largest = no_loss.largest_losses(duel, classes, budget.no_loss_of)
+    slices = slice_budget.slice_changes(duel, rows, terms.attributes, budget.class_loss)
     if promote and policy is not PromotePolicy.always:
         unproven = no_loss.why_unproven(largest, budget.class_loss)
-        if unproven:
-            promote, reason = False, f"{unproven}: champion {champion_version} stays"
+        over = slice_budget.refusal(slices, budget.class_loss)
+        if unproven or over:
+            refusal = unproven or f"but {over}"
+            promote, reason = False, f"{refusal}: champion {champion_version} stays"
     evidence = {
         "policy": str(policy),
         "images": len(duel.labels),
@@ -133,8 +149,9 @@ def decide(
         "error": duel.error,
         **({} if costs is None else {"costs": asdict(costs)}),
         **({"no_loss": largest} if largest else {}),
-        "budget": asdict(budget),
+        "budget": budget.record(),
         "classes": changes,
+        **({"slices": slices} if budget.no_worse_in else {}),
         **_class_facts(terms, len(rows)),
         **_look_facts(policy, promote, duel, outcome, budget, terms),
         "regressions": _listed(challenger, champion, rows, won=False),

@@ -10,6 +10,7 @@ from tasks.core.errors import RegistryError
 from tasks.core.evaluation import point_of_version, sketches
 from tasks.core.evaluation.comparable import ClassDifference, classes_of, why_incomparable
 from tasks.core.evaluation.evaluate import scored_of
+from tasks.core.evaluation.slices import values
 from tasks.core.registry import registry
 from tasks.core.registry.promotion import decisions, error_budget, gate, remarks
 from tasks.core.registry.promotion.gate import GateDecision, RegressionBudget, Terms
@@ -162,6 +163,8 @@ def _decide(
     reason = why_incomparable(champion, tensors) or _why_unscored(champion_evaluation, champion, tensors)
     if reason or champion_evaluation is None:
         return _incomparable(policy, champion, reason)
+    terms = _terms(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
+    asked = budget.no_worse_in if budget else ()
     decided = gate.decide(
         policy,
         scored_of(evaluation, tensors, "test"),
@@ -169,7 +172,7 @@ def _decide(
         tensors.classes,
         champion.version,
         budget,
-        _terms(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace),
+        replace(terms, attributes=values.chosen(asked, tensors)),
     )
     loses_promise = point_of_version.is_kept(champion_evaluation) and not point_of_version.is_kept(evaluation)
     if decided.promote and loses_promise and policy is not PromotePolicy.always:
