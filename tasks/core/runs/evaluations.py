@@ -13,7 +13,7 @@ import pandas as pd
 from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.published import against_run
 from tasks.core.runs import record, tables
-from tasks.core.runs.evaluation_columns import SPLIT
+from tasks.core.runs.columns.evaluation_columns import SPLIT
 from tasks.core.stage.evaluation_set import EvaluationSet
 from tasks.core.stage.handles import Evaluation, ModelVersion
 from tasks.core.workspace import Workspace

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import evaluation_columns, operating_points, slice_columns, table_parts, tables_v1
+from tasks.core.runs import table_parts, tables_v1
+from tasks.core.runs.columns import evaluation_columns, operating_points, slice_columns
 from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
