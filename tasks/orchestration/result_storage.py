@@ -18,6 +18,7 @@ from prefect.serializers import JSONSerializer
 from tasks.core.errors import FormatError
 from tasks.core.stage import handles
 from tasks.core.stage.handle import Handle
+from tasks.core.stage.stages import PARTS, STAGES
 
 CLASS, ERROR = "__class__", "__exc_type__"  # Prefect imports and calls what these keys name
 
@@ -79,7 +80,9 @@ def _objects(value: Any) -> Iterator[Any]:
 
 @cache
 def _handle_names() -> frozenset[str]:
-    kinds = [kind for kind in vars(handles).values() if isinstance(kind, type) and issubclass(kind, Handle)]
+    of_stages = [stage.handle for stage in (*STAGES, *PARTS)]  # some handles have a module of their own
+    kinds = [*vars(handles).values(), *of_stages]
+    kinds = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Handle)]
     return frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
 
 
