@@ -22,7 +22,7 @@ from prefect import flow
 
 from tasks.core.config import SourceSettings
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
-from tasks.core.data.readers.class_names import any_classes
+from tasks.core.data.files.class_names import any_classes
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
 from tasks.core.storage.mirror import open_workspace

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.core.config import PromotePolicy
 from tasks.core.operations import provenance
 from tasks.core.registry.promotion import promotion
+from tasks.core.registry.promotion.gate import RegressionBudget
 from tasks.core.stage.handles import (
     Decision,
     Evaluation,
@@ -37,6 +38,7 @@ def promote(
     exported: Exports | None = None,
     profiled: Profile | None = None,
     final: FinalModel | None = None,
+    no_loss_of: tuple[str, ...] = (),
     refresh: bool = False,
 ) -> Decision:
     """Publish the model as a version and decide whether it becomes champion.
@@ -51,6 +53,7 @@ def promote(
         exported: The model in other formats.
         profiled: The description of the model's images.
         final: A model of all images, which lies beside the version's own and is compared with none.
+        no_loss_of: Classes that must be proven to lose no recall.
         refresh: Ignored: the decision is never reused.
     """
     return promotion.promote(
@@ -62,6 +65,7 @@ def promote(
         facts,
         Workspace.active(),
         who=provenance.who(),
+        budget=RegressionBudget(no_loss_of=no_loss_of),
         exported=exported,
         profiled=profiled,
         final=final,

@@ -1,5 +1,6 @@
 """Finishes a run: a row in the runs table, artifacts in the dashboard, a summary in the console."""
 
+import logging
 import resource
 import time
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
-from tasks.core.evaluation import class_curves, evaluate, test_size
-from tasks.core.metrics.comparison import detectable
+from tasks.core.evaluation import class_curves, evaluate, scores, test_size
+from tasks.core.metrics.comparison import baseline, detectable
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.selection.leaderboard import read_leaderboard
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
@@ -163,9 +164,12 @@ def _run_columns(run: Run) -> dict[str, Any]:
 
 def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     evaluation, decision = inputs.evaluation, inputs.decision
+    test = scores.read_metrics(evaluation)["test"]
+    is_better = baseline.answer(test) == baseline.BETTER
     model = run.workspace.models / inputs.tensors.dataset / decision.version / "model.keras"
     summary = {
         "accuracy": f"{evaluate.accuracy_of(evaluation)} of {evaluation.images:,} test images",
+        **({} if is_better else {"no model": baseline.sentence(test)}),
         "test size": detectable.sentence(test_size.read(evaluation, decision.evidence)),
         **_all_images(run, inputs),
         "verdict": f"{decision.version}: {decision.verdict}",
@@ -177,7 +181,7 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
         summary["decision"] = " ".join(lines)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
-    _log_summary(summary)
+    _log_summary(summary, level=logging.INFO if is_better else logging.WARNING)
     return summary
 
 
@@ -201,7 +205,10 @@ def _reused(run: Run) -> str:
     return f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran"
 
 
-def _log_summary(summary: Mapping[str, str]) -> None:
+def _log_summary(summary: Mapping[str, str], level: int = logging.INFO) -> None:
+    """Print the summary; the lines that judge the model at a level of their own."""
     log.info("")
     for name, text in summary.items():
-        log.info("%-13s %s", name, text)
+        log.log(
+            level if name in ("accuracy", "no model", "verdict") else logging.INFO, "%-13s %s", name, text
+        )

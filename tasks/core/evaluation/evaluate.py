@@ -1,6 +1,7 @@
 """The evaluate stage: computes the scores of predictions and writes them; the model is not needed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from tasks.core.errors import DataError
 from tasks.core.evaluation import class_curves, decision, scores
 from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
 from tasks.core.metrics import calibration, classification
-from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.comparison import baseline, detectable
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -174,6 +175,8 @@ def _write(
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
+    for split, values in _baseline_record(splits, tensors).items():
+        record[split] |= values
     outcomes = splits["test"].predicted == splits["test"].labels
     record["test"]["detectable"] = detectable.of_outcomes(outcomes, splits["test"].groups).record()
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
@@ -199,6 +202,22 @@ def _write(
         "log_loss": estimates_of["test"]["log_loss"].value,
         "images": len(test.labels),
     }
+
+
+def _baseline_record(splits: Mapping[str, Scored], tensors: TensorCache) -> dict[str, dict[str, Any]]:
+    """By split, what needs no model scores on it; for test also the comparison, see `baseline`."""
+    classes = next(iter(splits.values())).probabilities.shape[1]
+    counts = np.bincount(open_split(tensors, "train").labels, minlength=classes)
+    record: dict[str, dict[str, Any]] = {
+        split: {
+            name: estimate.record()
+            for name, estimate in baseline.baselines(scored.labels, counts, scored.groups).items()
+        }
+        for split, scored in splits.items()
+    }
+    test, names = splits["test"], tensors.classes  # a train image has one of these
+    record["test"]["baseline"] = baseline.compare(test.labels, test.probabilities, counts, names, test.groups)
+    return record
 
 
 def _group_count(scored: Scored) -> dict[str, int]:

@@ -22,6 +22,7 @@ from tasks.core.stage.handles import (
     FeatureAudit,
     Features,
     FinalModel,
+    Handle,
     LabelIssues,
     Predictions,
     Profile,
@@ -369,6 +370,13 @@ PARTS: tuple[Stage[Any], ...] = (
     *(FOLD, RESPLIT, PREDICT, SWEEP),
     *(EVALUATION_SET, PREDICT_SET, SCORE_VERSION, EVALUATION_REPORT),
 )
+
+# The classes of what stages return, by the name that Prefect stores with them.
+HANDLES: dict[str, type[Handle]] = {
+    f"{stage.handle.__module__}.{stage.handle.__qualname__}": stage.handle
+    for stage in (*STAGES, *PARTS)
+    if issubclass(stage.handle, Handle)
+}
 
 if TYPE_CHECKING:
 

@@ -22,6 +22,7 @@ from tasks.core.evaluation.comparable import ClassDifference, Duel
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import paired, selection_bias
 from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
+from tasks.core.registry.promotion import no_loss
 from tasks.core.registry.promotion.error_budget import Look
 
 MAX_LISTED = 48  # images per list in the evidence; the predictions table has all of them
@@ -35,10 +36,12 @@ class RegressionBudget:
         margin: For the policy not-worse: the largest loss of accuracy that still counts as not worse, 0..1.
         class_loss: The largest accepted loss of a class's recall, 0..1; the lower bound of the loss must not
             exceed it.
+        no_loss_of: Classes whose loss has to be proven to stay within `class_loss`, see `no_loss`.
     """
 
     margin: float = 0.005
     class_loss: float = 0.05
+    no_loss_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,11 @@ def decide(
         difference = str(costs)
         if not terms.classes.lost or policy is PromotePolicy.always:
             promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin, terms.level)
+    largest = no_loss.largest_losses(duel, classes, budget.no_loss_of)
+    if promote and policy is not PromotePolicy.always:
+        unproven = no_loss.why_unproven(largest, budget.class_loss)
+        if unproven:
+            promote, reason = False, f"{unproven}: champion {champion_version} stays"
     evidence = {
         "policy": str(policy),
         "images": len(duel.labels),
@@ -124,6 +132,7 @@ def decide(
         "paired": asdict(outcome),
         "error": duel.error,
         **({} if costs is None else {"costs": asdict(costs)}),
+        **({"no_loss": largest} if largest else {}),
         "budget": asdict(budget),
         "classes": changes,
         **_class_facts(terms, len(rows)),

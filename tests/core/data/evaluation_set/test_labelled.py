@@ -9,7 +9,7 @@ from PIL import Image
 
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.evaluation_set.labelled import LabelledSettings, labelled
-from tasks.core.data.readers.class_names import any_classes
+from tasks.core.data.files.class_names import any_classes
 from tasks.core.data.sources.acquire import acquire
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.data.tensors.normalize import normalize

@@ -1,11 +1,15 @@
-"""Checks of class names: classes are matched by name, and every split must have the same ones."""
+"""Class names: their order, and checks. Classes are matched by name; every split must have the same ones."""
 
-from collections.abc import Iterator, Mapping, Set
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from tasks.core.errors import DataError
 
+WHOLE = re.compile(r"[0-9]+")
+SEPARATORS = re.compile(r"[\s_-]+")
 _any: ContextVar[bool] = ContextVar("any_classes", default=False)
 
 
@@ -20,6 +24,38 @@ def any_classes() -> Iterator[None]:
         yield
     finally:
         _any.reset(token)
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in the order of their labels: by number where all are whole numbers, else by text.
+
+    >>> ordered(["10", "2", "0"]), ordered(["10", "2", "a"])
+    (('0', '2', '10'), ('10', '2', 'a'))
+    """
+    by_text = sorted(names)
+    if not all(map(WHOLE.fullmatch, by_text)):
+        return tuple(by_text)
+    return tuple(sorted(by_text, key=int))
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ only in case, blanks, the form of a number or Unicode's normal form.
+
+    >>> alike(["Cat", "cat ", "dog", "1", "1.0"])
+    [('1', '1.0'), ('Cat', 'cat ')]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(_without_form(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _without_form(name: str) -> str:
+    text = SEPARATORS.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
+    try:
+        return str(float(text)) if text.isascii() else text
+    except ValueError:
+        return text
 
 
 def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -> None:
@@ -47,7 +83,7 @@ def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -
         raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}")
 
 
-def layout_error(source: str, what: str, expected: str, found: str) -> DataError:
+def layout_error(source: str, what: str, expected: str, found: str, todo: str = "") -> DataError:
     """The error for a user's data in a wrong layout.
 
     Args:
@@ -55,7 +91,7 @@ def layout_error(source: str, what: str, expected: str, found: str) -> DataError
         what: What is wrong with it, as the predicate of a sentence.
         expected: The layout that it should have.
         found: What it has instead.
+        todo: What to do.
     """
-    return DataError(
-        f"{source} {what}", expected=expected, found=found, done="nothing was written, the data are unchanged"
-    )
+    done = "nothing was written, the data are unchanged"
+    return DataError(f"{source} {what}", expected=expected, found=found, done=done, todo=todo)
