@@ -7,6 +7,7 @@ from prefect import task
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.evaluation_set import labelled
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
+from tasks.core.data.files.class_names import any_classes
 from tasks.core.data.sources import resolve
 from tasks.core.errors import UsageError
 from tasks.core.evaluation.published import question as questions
@@ -32,7 +33,8 @@ def check_request(source: SourceSettings, settings: LabelledSettings) -> None:
     Raises:
         UsageError: A source, groups, a split or a share that cannot be used.
     """
-    resolve.check_source(source)
+    with any_classes():
+        resolve.check_source(source)
     resolve.check_group_by(source, settings.group_by)
     NormalizeSettings(max_quarantine=settings.max_quarantine)
     if settings.split and settings.split not in SPLITS:

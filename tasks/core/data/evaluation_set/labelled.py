@@ -56,6 +56,13 @@ class LabelledSettings:
     max_quarantine: float = 0.01
 
 
+class FixedShape(TargetShape):
+    """A version's own shape: an image with more bits than it takes is unreadable, as it is to predict."""
+
+    def check_grey_bits(self, needed: int) -> None:
+        """Change nothing."""
+
+
 def ingredients(
     raw: RawDataset, version: ModelVersion, settings: LabelledSettings, workspace: Workspace
 ) -> Ingredients:
@@ -67,6 +74,7 @@ def ingredients(
         "classes": list(version.manifest["facts"]["classes"]),
         "shape": list(version.shape),
         "fit": str(version.fit),
+        "grey_bits": version.grey_bits,
     }
     return EVALUATION_SET.ingredients(inputs, parameters, factory.modules(raw), factory.libraries(raw))
 
@@ -154,6 +162,7 @@ class _Build:
             "classes": list(self.classes),
             "shape": list(self.version.shape),
             "fit": str(self.version.fit),
+            "grey_bits": self.version.grey_bits,
             "train": 0,
             "val": 0,
             "test": len(new),
@@ -200,7 +209,12 @@ class _Build:
             What was written, the numbers of the images that are left, and which images look like one of each
             split: for train and val all readable ones, for test those that are left.
         """
-        target = TargetShape(self.version.shape[:2], self.version.shape[2], fit=self.version.fit)
+        target = FixedShape(
+            self.version.shape[:2],
+            self.version.shape[2],
+            fit=self.version.fit,
+            grey_bits=self.version.grey_bits,
+        )
         placed = Splits({split: numbers if split == TEST else numbers[:0] for split in SPLITS})
         written = image_writer.write(
             self.directory, self.reader, index, placed, target, ReusableCache(), progress
