@@ -133,7 +133,7 @@ def decide(
         "error": duel.error,
         **({} if costs is None else {"costs": asdict(costs)}),
         **({"no_loss": largest} if largest else {}),
-        "budget": asdict(budget),
+        "budget": {**asdict(budget), "no_loss_of": list(budget.no_loss_of)},
         "classes": changes,
         **_class_facts(terms, len(rows)),
         **_look_facts(policy, promote, duel, outcome, budget, terms),
