@@ -25,20 +25,8 @@ def any_classes() -> Iterator[None]:
     finally:
         _any.reset(token)
 
+
 _any: ContextVar[bool] = ContextVar("any_classes", default=False)
-
-
-@contextmanager
-def any_classes() -> Iterator[None]:
-    """Context manager in which one class is enough, and splits may have different classes.
-
-    Training needs two classes in every split. What a trained model is evaluated on does not.
-    """
-    token = _any.set(True)
-    try:
-        yield
-    finally:
-        _any.reset(token)
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
