@@ -66,7 +66,8 @@ def _mean_interval(
     """The interval of the mean of K values from theirs (K,) and their correlations (K, K); 0..1."""
     mean, count = float(values.mean()), len(values)
     below, above = (
-        float(max(0.0, part @ correlations @ part)) ** 0.5 / count for part in (values - low, high - values)
+        float(np.sqrt(np.maximum(part @ correlations @ part, 0))) / count
+        for part in (values - low, high - values)
     )
     return max(0.0, min(mean + bias - below, mean)), min(1.0, max(mean + bias + above, mean))
 
