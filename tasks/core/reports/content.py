@@ -168,7 +168,7 @@ def _ece_without_temperature(inputs: ReportInputs) -> dict[str, Any]:
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
     correct = predicted_classes(scored.probabilities) == scored.labels
-    return expected_error(correct, confidences(raw), groups=scored.groups).record()
+    return expected_error(correct, confidences(raw), scored.groups).estimate.record()
 
 
 def matrix(inputs: Scores) -> dict[str, Any]:

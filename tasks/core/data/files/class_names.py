@@ -26,9 +26,6 @@ def any_classes() -> Iterator[None]:
         _any.reset(token)
 
 
-_any: ContextVar[bool] = ContextVar("any_classes", default=False)
-
-
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
     """The names in the order of their labels: by number where all are whole numbers, else by text.
 

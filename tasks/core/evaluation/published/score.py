@@ -110,8 +110,11 @@ def _calibration(scored: Scored) -> dict[str, Any]:
     confidence = calibration.confidences(scored.probabilities)
     coverage, risk = selective.risk_coverage(correct, confidence)
     points = np.unique(np.linspace(0, len(risk) - 1, calibration.POINTS).astype(int))
+    error = calibration.expected_error(correct, confidence, groups=scored.groups)
     return {
-        "ece": calibration.expected_error(correct, confidence, groups=scored.groups).record(),
+        "ece": error.estimate.record(),
+        "ece_plain": error.plain,
+        "calibration_p_value": error.p_value,
         "brier": calibration.brier(scored.labels, scored.probabilities, scored.groups).record(),
         "reliability": calibration.reliability(correct, confidence, groups=scored.groups),
         "risk_coverage": [[float(coverage[i]), float(risk[i])] for i in points],

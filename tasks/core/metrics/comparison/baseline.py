@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from tasks.core.metrics import classification, cluster, intervals
 from tasks.core.metrics.classification import Estimate
 from tasks.core.metrics.comparison import paired
-from tasks.core.metrics.intervals import Ints
+from tasks.core.metrics.intervals import Floats, Ints
 
+MOST_LOSS = -float(np.log(classification.FLOOR))  # nats of one image
 BETTER, OPEN, BELOW, WORSE = "better", "open", "below", "worse"  # the answers
 
 
@@ -42,8 +43,15 @@ def baselines(
     losses = classification.log_losses(labels, _constant(train_counts, len(labels)))
     return {
         "majority_accuracy": Estimate(float(correct.mean()), *ends, method),
-        "prior_log_loss": classification.mean(losses, groups),
+        "prior_log_loss": classification.mean(losses, MOST_LOSS, groups),
     }
+
+
+def _mean_gain(saved: Floats, groups: Ints | None) -> Estimate:
+    """The mean of differences of losses with its interval."""
+    if groups is not None:
+        return Estimate(float(saved.mean()), *cluster.mean(saved, groups), "cluster")
+    return Estimate(float(saved.mean()), *intervals.of_mean(saved, -MOST_LOSS, MOST_LOSS), "skewness")
 
 
 def compare(
@@ -72,7 +80,7 @@ def compare(
     outcome = paired.compare_outcomes(correct, labels == majority, groups)
     accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
     saved = classification.log_losses(labels, constant) - classification.log_losses(labels, probabilities)
-    gains = accuracy_gain, classification.mean(saved, groups)
+    gains = accuracy_gain, _mean_gain(saved, groups)
     return {
         "class_name": classes[majority],
         "accuracy": float(correct.mean()),

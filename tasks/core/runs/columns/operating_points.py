@@ -37,5 +37,5 @@ COLUMNS: list[tuple[str, pa.DataType, str]] = [
     *(column for item in RATES.items() for column in _with_ends(*item, "Clopper-Pearson")),
     ("prevalence", pa.float64(), "`--prevalence`; null without it, and for other classes"),
     *(column for item in AT_PREVALENCE.items() for column in _with_ends(*item, "exact, both rates")),
-    *_with_ends("mean_cost", "mean cost of all decisions (`--cost`)", "bootstrap"),
+    *_with_ends("mean_cost", "mean cost of all decisions (`--cost`)", "Hall"),
 ]
