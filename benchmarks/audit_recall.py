@@ -4,8 +4,9 @@ python benchmarks/audit_recall.py [--dataset cifar10] [--archive FILE] [--copies
 
 Copies of train images are added to the test images, a thousand of each kind: recompressed as JPEG at quality
 50 to 75, shifted by two pixels, brightened by 10 %, mirrored, and all of it at once. The distance is learned
-from such copies. The kinds that are "held out" are others: nothing is learned from them. The rival is pHash (64
-bits of an 8x8 cosine transform; a pair counts up to 10 bits apart, the usual limit), against the same images.
+from such copies. The kinds that are "held out" are others: nothing is learned from them. The rival is pHash
+(64 bits of an 8x8 cosine transform; a pair counts up to 10 bits apart, the usual limit), against the same
+images.
 The picture shows the first 50 pairs that were there before: count the false ones by eye.
 """
 
@@ -107,10 +108,10 @@ def contrast(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 
 def recoloured(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     """The hue moves by 17 degrees; grey images stay."""
-    hue, *others = image.convert("HSV").split()
+    hue, *others = image.convert("RGB").convert("HSV").split()
     step = int(generator.choice([12, 244]))
     moved = Image.fromarray((np.asarray(hue).astype(int) + step).astype(np.uint8))
-    return Image.merge("HSV", [moved, *others]).convert(image.mode)
+    return Image.merge("HSV", [moved, *others]).convert("RGB").convert(image.mode)
 
 
 def small_jpeg(image: Image.Image, _: np.random.Generator) -> Image.Image:

@@ -54,13 +54,19 @@ def _correlation(a: Floats, b: Floats) -> NDArray[np.float64]:
 
 def _of_gradients(a: Floats, b: Floats, motion: Floats) -> NDArray[np.float64]:
     moved, inside = _sampled(b[..., None], *_places(motion, *a.shape[1:]))
-    ours, theirs = (np.stack(np.gradient(image, axis=(1, 2)), axis=-1) for image in (a, moved[..., 0]))
+    ours, theirs = map(_gradients, (a, moved[..., 0]))
     both = _eroded(inside)[..., None]
     product, scale_a, scale_b = (
         (x * y * both).sum((1, 2, 3), dtype=np.float64)
         for x, y in ((ours, theirs), (ours, ours), (theirs, theirs))
     )
     return np.where(inside.mean((1, 2)) >= OVERLAP, product / np.sqrt(scale_a * scale_b + 1), 0.0)
+
+
+def _gradients(images: Floats) -> Floats:
+    """float32 (P, h, w, 2): down and across."""
+    down, across = np.gradient(images, axis=(1, 2))
+    return np.stack([down, across], axis=-1)
 
 
 def _register(a: Floats, b: Floats, motion: Floats, steps: int) -> Floats:
