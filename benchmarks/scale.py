@@ -28,9 +28,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
-from tasks.core.data.audit import audit, duplicates, neighbours
-from tasks.core.data.audit.distance import SAMPLE, LearnedDistance
+from tasks.core.data.audit import audit, duplicates
 from tasks.core.data.audit.image_set import ImageSet, ImageSubset
+from tasks.core.data.audit.near_duplicates import neighbours
+from tasks.core.data.audit.near_duplicates.distance import SAMPLE, LearnedDistance
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.evaluation import evaluate, label_issues

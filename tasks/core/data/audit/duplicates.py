@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.data.audit import alignment, descriptors, neighbours, registration
+from tasks.core.data.audit import descriptors
 from tasks.core.data.audit.descriptors import Features, Floats
-from tasks.core.data.audit.distance import SAMPLE, LearnedDistance
 from tasks.core.data.audit.duplicate_table import NAME, SCHEMA, leaks_of
 from tasks.core.data.audit.image_set import ImageSet, ImageSubset
+from tasks.core.data.audit.near_duplicates import alignment, neighbours, registration
+from tasks.core.data.audit.near_duplicates.distance import SAMPLE, LearnedDistance
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import TensorCache

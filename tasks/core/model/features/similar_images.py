@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.audit import descriptors, neighbours
-from tasks.core.data.audit.neighbours import ClosePairs
+from tasks.core.data.audit import descriptors
+from tasks.core.data.audit.near_duplicates import neighbours
+from tasks.core.data.audit.near_duplicates.neighbours import ClosePairs
 from tasks.core.model.features.reading import averaged
 from tasks.core.model.features.whitening import Whitening, normalized
 from tasks.core.progress import Progress, ignore_progress

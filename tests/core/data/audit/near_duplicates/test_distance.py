@@ -10,9 +10,10 @@ from scipy.fft import dctn
 from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits
 
-from tasks.core.data.audit import alignment, descriptors, duplicates, neighbours
+from tasks.core.data.audit import descriptors, duplicates
 from tasks.core.data.audit.descriptors import Features
-from tasks.core.data.audit.distance import LearnedDistance
+from tasks.core.data.audit.near_duplicates import alignment, neighbours
+from tasks.core.data.audit.near_duplicates.distance import LearnedDistance
 from tests.support.synthetic_photos import Picture, brightened, mirrored, moved, recompressed, scenes
 
 MOVES = [(down, across) for down in (-2, 0, 2) for across in (-2, 0, 2) if (down, across) != (0, 0)]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 from scipy.ndimage import gaussian_filter
 
-from tasks.core.data.audit import registration
+from tasks.core.data.audit.near_duplicates import registration
 
 
 def photos(count: int, seed: int = 0) -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.audit import alignment
 from tasks.core.data.audit.descriptors import Features, Floats, describe, portions, reduced
-from tasks.core.data.audit.perturbations import Perturbations
+from tasks.core.data.audit.near_duplicates import alignment
+from tasks.core.data.audit.near_duplicates.perturbations import Perturbations
 
 SAMPLE = 2000  # images of which copies are made
 MIN_COPIES = 500  # of each kind, nearly; smaller samples are repeated to reach it
