@@ -28,6 +28,7 @@ from tasks.core.model.selection import cross_validate as cross_validate_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.core.operations import run_lock
 from tasks.core.operations.run_lock import RunOwner
+from tasks.core.registry.source_identity import check_source_identity
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage.handles import (
     Audit,
@@ -46,6 +47,7 @@ from tasks.core.stage.handles import (
 )
 from tasks.cross_predict import cross_predict
 from tasks.cross_validate import cross_validate
+from tasks.display import server_link
 from tasks.download import download
 from tasks.embed import embed
 from tasks.evaluate import evaluate
@@ -82,6 +84,7 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     # The parameters name a file of costs, and do not say what is in it.
     if not settings.decision.cost_file and (unchanged := run.unchanged(raw)):
         return finish.finish_unchanged(run, raw, unchanged)
+    check_source_identity(raw, settings.source.name, run.workspace)
     tensors, audited = prepare_data(run, settings, raw)
     cross_validate_stage.check_images(settings.cross_validate, tensors, audited)
     settings, features, by_features, selected = choose_recipe(run, settings, raw, tensors, audited)
@@ -101,6 +104,7 @@ def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[Tens
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     decision.resolve(settings.decision, tensors.classes)
     values.check_columns(settings.publish.no_worse_in, tensors)
+    decision.check_classes("--no-loss-of", settings.publish.no_loss_of, tensors.classes)
     return tensors, run.execute(audit, tensors, raw)
 
 
@@ -199,7 +203,7 @@ def promote_against_champion(
     final: FinalModel | None = None,
 ) -> Decision:
     """Publish the model and compare it with the champion; again if another machine changed the champion."""
-    policy = settings.publish.promote
+    policy, no_loss_of = settings.publish.promote, settings.publish.proven_classes(tensors.classes)
     facts = run.facts() | ({"cross_validated": validated.facts()} if validated else {})
     for _ in range(MAX_ATTEMPTS):
         champion = champion_to_compare(trained, tensors)
@@ -207,8 +211,8 @@ def promote_against_champion(
             run.execute(evaluate, champion, tensors, raw, request, role="champion") if champion else None
         )
         decided = run.execute(
-            *(promote, trained, evaluation, rescored, tensors, policy, facts, exported, profiled, final),
-            settings.publish.no_worse_in,
+            *(promote, trained, evaluation, rescored, tensors, policy, facts),
+            *(exported, profiled, final, no_loss_of, settings.publish.no_worse_in),
         )
         if not decided.champion_changed:
             break
@@ -246,16 +250,16 @@ def validate(settings: RunSettings) -> None:
 def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T | State[None]:
     """Run `body` while holding the dataset's run lock; mark a previous run that was killed as Crashed."""
     owner = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
-    dataset = resolve.dataset_name(settings.source.dataset)
+    dataset = resolve.dataset_name(settings.source)
     try:
         with run_lock.exclusive_run(dataset, owner, settings.control.if_running, run.workspace) as killed:
             if killed:
-                mark_crashed(killed)
-            mark_never_started()
-            return damaged_outputs.built_again(body)
+                server_link.tell(mark_crashed, killed)
+            server_link.tell(mark_never_started)
+            return server_link.completed(damaged_outputs.built_again(body))
     except run_lock.DatasetBusy as busy:
-        return finish.skipped(busy)
+        return server_link.completed(finish.skipped(busy))
     except InterruptedTraining as limit:
-        return finish.stopped(limit)
+        return server_link.completed(finish.stopped(limit))
     except KeyboardInterrupt:
-        return finish.cancelled()
+        return server_link.completed(finish.cancelled())

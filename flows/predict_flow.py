@@ -10,6 +10,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tasks.core.addresses import concealed
 from tasks.core.operations import environment
 
 if __name__ == "__main__":
@@ -27,7 +28,7 @@ from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage.mirror import open_workspace
-from tasks.display import console, dashboard
+from tasks.display import console, dashboard, server_link
 from tasks.predict import (
     choose_to_label,
     compare,
@@ -86,7 +87,8 @@ def predict_flow(
     if not batches:
         console.log.info("nothing to do: %s already has the predictions of all images", out)
     totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
-    return totals | {"drift": [batch["drift"] for batch in batches], "out": str(out)}
+    drift = {"drift": [batch["drift"] for batch in batches], "out": str(out)}
+    return server_link.completed(totals | drift)
 
 
 def predict_one_batch(batch: Batch, version: ModelVersion, label_next: int = 0) -> dict[str, Any]:
@@ -114,8 +116,10 @@ def main(**parameters: Any) -> None:
     """Run the flow; a `PlumblineError` is shown without a traceback."""
     with console.command_context():
         check_inputs(parameters["images"])
+        parameters["images"] = [concealed(path) for path in parameters["images"]]
         prefect_server.wait_until_ready()
-        predict_flow(**parameters)
+        with server_link.surviving():
+            predict_flow(**parameters)
 
 
 command = documented(predict_flow.fn, main)

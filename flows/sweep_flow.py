@@ -33,18 +33,19 @@ from tasks.core.model.devices import tf_config
 from tasks.core.model.selection.candidates import without_auto
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented, options
+from tasks.core.registry.source_identity import check_source_identity
 from tasks.core.runs import record
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.storage.mirror import open_workspace
 from tasks.core.sweep import ranking, report, space
 from tasks.core.sweep.space import Trial
-from tasks.display import console
+from tasks.display import console, server_link
 from tasks.download import download
 from tasks.embed import embed
 from tasks.feature_audit import feature_audit
 from tasks.orchestration import trials
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import SweepSettings, groups_of, with_parameters
+from tasks.orchestration.settings import SweepSettings, groups_of, shown_name, with_parameters
 from tasks.train import train
 from tasks.trial import trial
 
@@ -60,8 +61,7 @@ plumbline sweep --vary learning_rate=0.05..0.8 --vary epochs=2..8 --random 20 --
 
 def run_name() -> str:
     """The flow run's name in the dashboard."""
-    dataset = Path(str(runtime.flow_run.parameters["dataset"])).name or "folder"
-    return f"sweep of {dataset}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    return f"sweep of {shown_name(runtime.flow_run.parameters)}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 @flow(name="sweep-image-classifier", flow_run_name=run_name, validate_parameters=True)
@@ -89,6 +89,7 @@ def sweep_pipeline(run: Run, settings: SweepSettings, plan: list[Trial], command
     """A sweep: its trials, the choice, and the run of the chosen model; returns that run's summary."""
     settings = settings.with_train(without_auto(settings.train))
     raw = run.execute(download, settings.source)
+    check_source_identity(raw, settings.source.name, run.workspace)
     tensors, audited = prepare_data(run, settings, raw)
     began = time.perf_counter()
     features = features_of_trials(run, settings, raw, tensors, plan)
@@ -150,7 +151,8 @@ def main(**parameters: Any) -> None:
             return
         prefect_server.wait_until_ready()
         try:
-            sweep_flow(**settings.parameters())
+            with server_link.surviving():
+                sweep_flow(**settings.parameters())
         except CancelledRun:
             sys.exit(128 + signal.SIGINT)
 

@@ -30,11 +30,11 @@ from tasks.core.model.devices import tf_config
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
 from tasks.core.storage.mirror import open_workspace
-from tasks.display import console
+from tasks.display import console, server_link
 from tasks.orchestration import follower
 from tasks.orchestration.dry_run import DryRun
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import TrainRunSettings, groups_of, with_parameters
+from tasks.orchestration.settings import TrainRunSettings, groups_of, shown_name, with_parameters
 
 EXAMPLES = """
 Examples:
@@ -50,8 +50,7 @@ plumbline train --dataset cifar10 --dry-run
 def run_name() -> str:
     """The flow run's name in the dashboard."""
     given = runtime.flow_run.parameters
-    dataset = Path(str(given["dataset"])).name or "folder"
-    return f"{dataset} with {RecipeName(given['recipe'])}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{shown_name(given)} with {RecipeName(given['recipe'])}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 @flow(name="train-image-classifier", flow_run_name=run_name, validate_parameters=True)
@@ -100,7 +99,8 @@ def main(**parameters: Any) -> None:
         else:
             prefect_server.wait_until_ready()
             try:
-                train_flow(**settings.parameters())
+                with server_link.surviving():
+                    train_flow(**settings.parameters())
             except CancelledRun:
                 sys.exit(128 + signal.SIGINT)
 

@@ -38,6 +38,7 @@ def promote(
     exported: Exports | None = None,
     profiled: Profile | None = None,
     final: FinalModel | None = None,
+    no_loss_of: tuple[str, ...] = (),
     no_worse_in: tuple[str, ...] = (),
     refresh: bool = False,
 ) -> Decision:
@@ -53,6 +54,7 @@ def promote(
         exported: The model in other formats.
         profiled: The description of the model's images.
         final: A model of all images, which lies beside the version's own and is compared with none.
+        no_loss_of: Classes that must be proven to lose no recall.
         no_worse_in: Columns of the data whose slices must not lose.
         refresh: Ignored: the decision is never reused.
     """
@@ -65,7 +67,7 @@ def promote(
         facts,
         Workspace.active(),
         who=provenance.who(),
-        budget=RegressionBudget(no_worse_in=no_worse_in),
+        budget=RegressionBudget(no_loss_of=no_loss_of, no_worse_in=no_worse_in),
         exported=exported,
         profiled=profiled,
         final=final,

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tasks.core.addresses import concealed
 from tasks.core.errors import FormatError, UsageError
 
 
@@ -176,6 +177,8 @@ class SourceSettings(Checked):
             folder: that of what sha256sum prints for its files.
         corrections: A CSV of path (or image_id) and class_name: classes to use instead of the source's
             own, which stay as they are. The report's list of label issues is a form for it.
+        name: The name under which models, runs and reports are filed. Default: that of the dataset, folder
+            or file. Needed where other images have that name already.
     """
 
     GROUP: ClassVar[str] = "Images"
@@ -184,6 +187,12 @@ class SourceSettings(Checked):
     archive: Path | None = None
     archive_sha256: str | None = None
     corrections: Path | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keep the secrets of an address out of what is shown and stored."""
+        super().__post_init__()
+        object.__setattr__(self, "dataset", concealed(self.dataset))
 
 
 @dataclass(frozen=True)
@@ -282,6 +291,9 @@ class PublishSettings(Checked):
             not-worse, always or never.
         no_worse_in: A column of the CSV or parquet files, such as site: the new model must not be proven
             to lose more than 5 points of accuracy on the images with one of its values. May be repeated.
+        no_loss_of: A class that must be proven to lose at most 5 points of recall before a champion is
+            replaced. May be repeated.
+        prove_no_loss: Ask for that proof of every class.
         exports: Formats to publish besides model.keras, each file verified on the test images. May be
             repeated.
         export_input: What images the exports take: fixed (batches of the model's own height and width)
@@ -292,8 +304,14 @@ class PublishSettings(Checked):
 
     promote: PromotePolicy = PromotePolicy.better
     no_worse_in: tuple[str, ...] = ()
+    no_loss_of: tuple[str, ...] = ()
+    prove_no_loss: bool = False
     exports: tuple[ExportName, ...] = ()
     export_input: ExportInput = ExportInput.fixed
+
+    def proven_classes(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """The classes of these that must be proven to lose no recall."""
+        return classes if self.prove_no_loss else self.no_loss_of
 
 
 @dataclass(frozen=True)

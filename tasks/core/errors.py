@@ -20,9 +20,11 @@ PlumblineError
 └── RegistryError             a model that is missing, damaged or refused
 """
 
+from tasks.core.addresses import without_secrets
+
 
 class PlumblineError(Exception):
-    """An error that the user can act on; it is shown without a traceback.
+    """An error that the user can act on; it is shown without a traceback, and without secrets of addresses.
 
     Args:
         summary: One sentence without a full stop, which names the file, option or dataset concerned.
@@ -37,9 +39,10 @@ class PlumblineError(Exception):
     def __init__(
         self, summary: str, *, expected: str = "", found: str = "", done: str = "", todo: str = ""
     ) -> None:
-        super().__init__(summary)
-        self.summary = summary
-        self.parts = {"expected": expected, "found": found, "done": done, "to do": todo}
+        self.summary = without_secrets(summary)
+        super().__init__(self.summary)
+        parts = {"expected": expected, "found": found, "done": done, "to do": todo}
+        self.parts = {name: without_secrets(text) for name, text in parts.items()}
 
     def __str__(self) -> str:
         return "\n".join(

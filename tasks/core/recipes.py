@@ -39,8 +39,8 @@ class Recipe:
         label_smoothing: Share of the target that is spread over all classes, 0..1.
         tta_views: Views of a colour image that the published model averages; 2 adds the mirrored image.
         min_steps: Small datasets get more epochs until training has this many steps.
-        logit_adjustment: Whether rare classes must win by a margin in training when classes are unequal in
-            size.
+        logit_adjustment: Whether the classes' shares are added to the logits from the first step on when
+            classes are unequal in size. A head that was fitted to the same shares has them already.
         patience: Epochs without a better validation loss after which training stops and takes the best
             epoch's weights; 0 never stops early.
         precision: Floating-point precision to calculate in.
@@ -156,7 +156,6 @@ FINETUNE = Recipe(
     augment="view",
     label_smoothing=0.1,
     min_steps=100,
-    logit_adjustment=True,
 )
 RECIPES = {recipe.name: recipe for recipe in (TEXTBOOK, FLASH, FAST, GOOD, BEST, FINETUNE)}
 PRETRAINED = (RecipeName.probe, RecipeName.finetune)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.core.addresses import concealed
 from tasks.core.errors import UsageError
 
 VARIABLE = "PLUMBLINE_WORKSPACE"
@@ -69,6 +70,14 @@ class Workspace:
             )
         if match is None:
             return cls(Path(location).expanduser().resolve())
+        if concealed(match[0]) != match[0]:
+            raise UsageError(
+                "the address of a workspace has a password or a key in it",
+                expected="an address such as s3://bucket/prefix, which is shown and stored as it is",
+                found=match[0],
+                done="nothing was started",
+                todo="give keys as the object store's own settings, such as AWS_ACCESS_KEY_ID",
+            )
         address = f"{match[1]}://{match[2].rstrip('/')}"
         return cls(mirrors() / folder_name(address), address)
 

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from tasks.core.addresses import without_secrets
 from tasks.core.errors import PlumblineError
+from tasks.core.markup import printable
 from tasks.core.operations import machine_errors
 
 # markup=False: names of files and classes are text, also where they have square brackets
@@ -28,7 +30,7 @@ class ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record; warnings and errors in yellow."""
         style = "yellow" if record.levelno >= logging.WARNING else ""
-        console.print(Text(self.format(record), style=style))
+        console.print(Text(printable(without_secrets(self.format(record))), style=style))
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def command_context() -> Iterator[None]:
 
 def _end(error: PlumblineError) -> NoReturn:
     Console(stderr=True, highlight=False, soft_wrap=True).print(
-        Text.assemble(("error: ", "bold red"), str(error))
+        Text.assemble(("error: ", "bold red"), printable(str(error)))
     )
     sys.exit(error.exit_code)
 
@@ -112,7 +114,8 @@ def predictions(rows: Sequence[Mapping[str, Any]], total: int) -> None:
             f"unreadable: {row['problem']}" if row["problem"] else "no answer"
         )
         path = row["path"] if row["row"] is None else f"{row['path']}#{row['row']}"
-        table.add_row(path, answer, "" if row["problem"] else f"{row['probability']:.1%}")
+        texts = path, answer, "" if row["problem"] else f"{row['probability']:.1%}"
+        table.add_row(*(Text(printable(text)) for text in texts))
     console.print(table)
     if total > len(rows):
         console.print(f"... and {total - len(rows):,} more")
@@ -134,7 +137,7 @@ def table(rows: Sequence[Mapping[str, str]], none: str = "") -> None:
         is_number = all(row.get(name, "")[:1] in "0123456789+-" for row in rows)
         printed.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
-        printed.add_row(*(Text(row.get(name, "")) for name in names))
+        printed.add_row(*(Text(printable(row.get(name, ""))) for name in names))
     # The terminal wraps lines that are too wide, so no content is cut off.
     width = console.measure(printed, options=console.options.update(width=MAX_WIDTH)).maximum
     Console(highlight=False, width=max(width, console.width)).print(printed)  # print(width=) only narrows

@@ -8,6 +8,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.events import emit_event
 
 from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.markup import markdown
 from tasks.core.metrics.drift import Drift
 from tasks.core.registry import registry
 from tasks.core.reports import drift_report
@@ -16,6 +17,7 @@ from tasks.core.reports.report import read_classes, read_summary
 from tasks.core.runs import explain
 from tasks.core.stage.handles import Report
 from tasks.core.workspace import Workspace
+from tasks.display.server_link import tell
 
 PROMOTED = "plumbline.model.promoted"
 DRIFTED = "plumbline.drift.detected"
@@ -26,9 +28,9 @@ Stages = Mapping[str, Mapping[str, Any]]  # records of a run's stages, as `Run.s
 def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace: Workspace) -> None:
     """Show a summary of the report, why each stage ran, and the history of champions."""
     dataset = inputs.tensors.dataset
-    create_markdown_artifact(read_summary(report), key="summary", description=f"summary of {dataset}")
-    create_table_artifact(read_classes(report), key="classes", description="test images by class")
-    create_link_artifact((report.directory / "report.html").as_uri(), "report.html", key="report")
+    tell(create_markdown_artifact, read_summary(report), key="summary", description=f"summary of {dataset}")
+    tell(create_table_artifact, read_classes(report), key="classes", description="test images by class")
+    tell(create_link_artifact, (report.directory / "report.html").as_uri(), "report.html", key="report")
     publish_stages(stages)
     publish_champions(dataset, workspace)
     if inputs.decision.promoted:
@@ -37,8 +39,11 @@ def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace:
 
 def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Workspace) -> None:
     """Show the verdict, the stages and the history of champions for a run in which nothing changed."""
-    create_markdown_artifact(
-        f"## {dataset}\n\n**{verdict}**", key="summary", description=f"summary of {dataset}"
+    tell(
+        create_markdown_artifact,
+        f"## {markdown(dataset)}\n\n**{markdown(verdict)}**",
+        key="summary",
+        description=f"summary of {dataset}",
     )
     publish_stages(stages)
     publish_champions(dataset, workspace)
@@ -47,7 +52,7 @@ def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Wor
 def publish_stages(stages: Stages) -> None:
     """Show which stages ran, and why."""
     rows: list[dict[str, Any]] = [*explain.stage_rows(stages)]
-    create_table_artifact(rows, key="explain", description="which stages ran, and why")
+    tell(create_table_artifact, rows, key="explain", description="which stages ran, and why")
 
 
 def publish_champions(dataset: str, workspace: Workspace) -> None:
@@ -63,7 +68,7 @@ def publish_champions(dataset: str, workspace: Workspace) -> None:
     ]
     if rows:
         key = f"champions-{_artifact_key(dataset)}"
-        create_table_artifact(rows, key=key, description=f"champions of {dataset}")
+        tell(create_table_artifact, rows, key=key, description=f"champions of {dataset}")
 
 
 def publish_predictions(batch: Batch, counts: Mapping[str, Any], drift: Drift) -> None:
@@ -77,12 +82,18 @@ def publish_predictions(batch: Batch, counts: Mapping[str, Any], drift: Drift) -
         drift: The comparison.
     """
     rows = [{"class": name, "images": count} for name, count in counts["classes"].items()]
-    create_table_artifact(
-        rows, key="predicted", description=f"{counts['images']:,} images by predicted class"
+    tell(
+        create_table_artifact,
+        rows,
+        key="predicted",
+        description=f"{counts['images']:,} images by predicted class",
     )
     dataset = batch.request.dataset
-    create_markdown_artifact(
-        drift_report.summary(batch, drift), key=f"drift-{_artifact_key(dataset)}", description=str(drift)
+    tell(
+        create_markdown_artifact,
+        drift_report.summary(batch, drift),
+        key=f"drift-{_artifact_key(dataset)}",
+        description=str(drift),
     )
     if drift.drifted:
         _emit_drifted(batch, drift)

@@ -10,6 +10,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.core.progress import Progress
 from tasks.display import console
+from tasks.display.server_link import tell
 
 UPDATE_INTERVAL = 2.0  # seconds between updates of the artifact; each is one request to the server
 
@@ -38,11 +39,11 @@ def task_progress(stage: str) -> Iterator[Progress]:
             if artifact is None:
                 artifact = _create(stage, percent, note)
             else:
-                update_progress_artifact(artifact, percent, note or None)
+                tell(update_progress_artifact, artifact, percent, note or None)
 
         yield report
         if artifact is not None:
-            update_progress_artifact(artifact, 100.0, "done")
+            tell(update_progress_artifact, artifact, 100.0, "done")
 
 
 def artifact_key(stage: str) -> str:
@@ -54,6 +55,6 @@ def artifact_key(stage: str) -> str:
     return f"{stage.replace('_', '-')}-progress"
 
 
-def _create(stage: str, percent: float, note: str) -> UUID:
-    created = create_progress_artifact(percent, key=artifact_key(stage), description=note or stage)
-    return cast(UUID, created)  # it returns a coroutine to async callers only
+def _create(stage: str, percent: float, note: str) -> UUID | None:
+    created = tell(create_progress_artifact, percent, key=artifact_key(stage), description=note or stage)
+    return cast(UUID | None, created)  # it returns a coroutine to async callers only

@@ -13,9 +13,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
-from tasks.core.evaluation import class_curves, evaluate, test_size
+from tasks.core.evaluation import class_curves, evaluate, scores, test_size
 from tasks.core.evaluation.slices import slice_table
-from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.comparison import baseline, detectable
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.selection.leaderboard import read_leaderboard
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
@@ -165,9 +165,12 @@ def _run_columns(run: Run) -> dict[str, Any]:
 
 def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     evaluation, decision = inputs.evaluation, inputs.decision
+    test = scores.read_metrics(evaluation)["test"]
+    is_better = baseline.answer(test) == baseline.BETTER
     model = run.workspace.models / inputs.tensors.dataset / decision.version / "model.keras"
     summary = {
         "accuracy": f"{evaluate.accuracy_of(evaluation)} of {evaluation.images:,} test images",
+        **({} if is_better else {"no model": baseline.sentence(test)}),
         "test size": detectable.sentence(test_size.read(evaluation, decision.evidence)),
         **_all_images(run, inputs),
         "verdict": f"{decision.version}: {decision.verdict}",
@@ -180,8 +183,9 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
     summary |= _slices(inputs)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
-    bad_slices = slice_table.worse(slice_table.read_slices(inputs.evaluation))
-    _log_summary(summary, warnings=("slices",) if len(bad_slices) else ())
+    bad_slices = slice_table.worse(slice_table.read_slices(evaluation))
+    warnings = () if is_better else ("accuracy", "no model", "verdict")
+    _log_summary(summary, warnings=(*warnings, *(["slices"] if len(bad_slices) else [])))
     return summary
 
 
@@ -212,6 +216,7 @@ def _reused(run: Run) -> str:
 
 
 def _log_summary(summary: Mapping[str, str], warnings: Sequence[str] = ()) -> None:
+    """Print the summary; some lines as warnings."""
     log.info("")
     for name, text in summary.items():
         log.log(logging.WARNING if name in warnings else logging.INFO, "%-13s %s", name, text)

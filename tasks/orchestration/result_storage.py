@@ -9,15 +9,13 @@ stage runs.
 import inspect
 import json
 from collections.abc import Coroutine, Iterator
-from functools import cache
 from typing import Any
 
 from prefect.filesystems import LocalFileSystem
 from prefect.serializers import JSONSerializer
 
 from tasks.core.errors import FormatError
-from tasks.core.stage import handles
-from tasks.core.stage.handle import Handle
+from tasks.core.stage.stages import HANDLES
 
 CLASS, ERROR = "__class__", "__exc_type__"  # Prefect imports and calls what these keys name
 
@@ -58,7 +56,7 @@ def checked(content: bytes) -> bytes:
         raise _refused(f"{type(error).__name__}: {error}") from error
     if serializer != JSONSerializer().model_dump():
         raise _refused(f"the serializer {serializer!r}")
-    if not isinstance(result, dict) or result.get(CLASS) not in _handle_names():
+    if not isinstance(result, dict) or result.get(CLASS) not in HANDLES:
         raise _refused("a result that is no handle")
     if strange := next(_objects(result.get("data")), None):
         raise _refused(f"an object in a handle: {strange!r}")
@@ -75,12 +73,6 @@ def _objects(value: Any) -> Iterator[Any]:
     elif isinstance(value, list):
         for item in value:
             yield from _objects(item)
-
-
-@cache
-def _handle_names() -> frozenset[str]:
-    kinds = [kind for kind in vars(handles).values() if isinstance(kind, type) and issubclass(kind, Handle)]
-    return frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
 
 
 def _refused(found: str) -> FormatError:

@@ -11,9 +11,11 @@ from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 
+from tasks.core.addresses import without_secrets
 from tasks.core.errors import InterruptedTraining
 from tasks.core.operations import provenance
 from tasks.core.progress import duration
+from tasks.core.registry.source_identity import ROOT
 from tasks.core.runs import explain
 from tasks.core.runs.unchanged import UnchangedRun, find_unchanged_run
 from tasks.core.stage.handles import Handle, RawDataset
@@ -69,6 +71,7 @@ class Run:
         self._refresh = set(parameters.get("refresh") or ())
         self._provenance = provenance.facts()
         self._last: dict[str, dict[str, Any]] = {}
+        self._source_root = ""
 
     def facts(self) -> dict[str, Any]:
         """Return what manifests and the report say about the run; JSON values."""
@@ -78,6 +81,7 @@ class Run:
             "parameters": self.parameters,
             "seed": self.parameters["seed"],
             "stages": self.stages(),
+            ROOT: self._source_root,
             **self._provenance,
         }
 
@@ -160,6 +164,7 @@ class Run:
         )
         state = "cached" if cached else "ran" if is_new else "unchanged"
         if isinstance(output, RawDataset):
+            self._source_root = output.root
             self._last = explain.last_stages(output.dataset, self.workspace)
             self._log_earlier_version()
         why = self._why(stage, output, refreshed) if state == "ran" else ()
@@ -207,7 +212,7 @@ def _result(task: Task[..., Output], state: State[Output]) -> Output:
 def _json_value(value: Any) -> Any:
     if isinstance(value, list | tuple | set):
         return [_json_value(item) for item in value]
-    return value if isinstance(value, bool | int | float) else str(value)
+    return value if isinstance(value, bool | int | float) else without_secrets(str(value))
 
 
 def _time_text(state: str, seconds: float, cost: float) -> str:

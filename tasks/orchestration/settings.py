@@ -28,6 +28,7 @@ from tasks.core.config import (
     TrainSettings,
     limited,
 )
+from tasks.core.data.sources.resolve import name_of
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import UsageError
 from tasks.core.stage.stages import RefreshName
@@ -279,6 +280,11 @@ def with_parameters(kind: type[S]) -> Callable[[Callable[[S], R]], Callable[...,
         return flow
 
     return decorate
+
+
+def shown_name(parameters: Mapping[str, Any]) -> str:
+    """The dataset's name in the name of a flow run; nothing is looked up on disk."""
+    return str(parameters.get("name") or name_of(str(parameters.get("dataset", ""))))
 
 
 def _groups(kind: type[RunSettings]) -> list[tuple[str, type[Checked]]]:

@@ -20,6 +20,7 @@ from tasks.core.sweep.space import Trial
 from tasks.display import console
 from tasks.display.console import log
 from tasks.display.progress import task_progress
+from tasks.display.server_link import tell
 from tasks.orchestration import task_runners
 from tasks.orchestration.run import Run
 
@@ -78,8 +79,13 @@ def show(report: SweepReport) -> None:
     """Show the leaderboard on the console, and the trials with their plot in the dashboard."""
     console.table(leaderboard_rows(report))
     rows: list[dict[str, Any]] = [*trial_rows(report)]
-    create_table_artifact(rows, key="trials", description="the trials of the sweep")
-    create_markdown_artifact(report_module.summary(report), key="sweep", description="summary of the sweep")
+    tell(create_table_artifact, rows, key="trials", description="the trials of the sweep")
+    tell(
+        create_markdown_artifact,
+        report_module.summary(report),
+        key="sweep",
+        description="summary of the sweep",
+    )
 
 
 def summary_entry(report: SweepReport) -> dict[str, str]:

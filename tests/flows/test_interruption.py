@@ -1,6 +1,7 @@
 """Runs that are stopped: their state on the server, and that the next run resumes them."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -42,6 +43,24 @@ def test_train_after_a_time_limit_resumes(plumbline: Plumbline) -> None:
     assert {"TimedOut", "Completed"} == set(plumbline.task_run_states())
     again = plumbline.train("--epochs", "3000", "--time-limit", "0.3")
     assert "resumed at epoch" in again.stdout
+
+
+@pytest.mark.stress
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
+def test_prefects_own_retry_resumes_the_training(plumbline: Plumbline) -> None:
+    """The fault is real, and passes: for some seconds the process may open no file (EMFILE)."""
+    run = plumbline.start_training("--epochs", "60")
+    assert run.stdout is not None
+    next(line for line in run.stdout if "epoch" in line)
+    wait_until(lambda: any((plumbline.workspace / "training").rglob("*checkpoint*/*")))
+    allowed = resource.prlimit(run.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(run.pid, resource.RLIMIT_NOFILE, (3, allowed[1]))
+    time.sleep(4)
+    resource.prlimit(run.pid, resource.RLIMIT_NOFILE, allowed)
+    rest = run.stdout.read()
+    assert run.wait(120) == 0, rest
+    assert "resumed at epoch" in rest
+    assert "v0001" in rest
 
 
 @pytest.mark.stress

@@ -10,10 +10,12 @@ from prefect.serializers import JSONSerializer, PickleSerializer
 
 from tasks.core.errors import FormatError
 from tasks.core.stage import publish
+from tasks.core.stage.handle import Handle
 from tasks.core.stage.handles import Audit
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.stage.stages import STAGES, Stage
 from tasks.core.workspace import Workspace
-from tasks.orchestration.result_storage import HandleStorage
+from tasks.orchestration.result_storage import HandleStorage, checked
 
 INGREDIENTS = Ingredients("audit", {"tensors": "abc"}, {})
 KEY = "audit-0123"
@@ -102,3 +104,14 @@ def test_handle_of_a_folder_outside_of_the_workspace_is_refused(workspace: Works
     publish.publish(workspace.root.parent / "elsewhere", INGREDIENTS, lambda directory: {})
     with pytest.raises(FormatError, match="is not usable"):
         Audit("../elsewhere", INGREDIENTS.digest, ())
+
+
+@pytest.mark.parametrize(
+    "stage", [stage for stage in STAGES if issubclass(stage.handle, Handle)], ids=lambda stage: stage.name
+)
+def test_handle_of_each_stage_is_read(stage: Stage[Any]) -> None:
+    """One that is refused would cost its stage the cache, without a word."""
+    name = f"{stage.handle.__module__}.{stage.handle.__qualname__}"
+    result = json.dumps({"__class__": name, "data": {}})
+    content = {"metadata": {"serializer": JSONSerializer().model_dump()}, "result": result}
+    assert checked(json.dumps(content).encode())

@@ -5,7 +5,9 @@ Rules, in this order:
 1. Animations, MPO and other files of several images: the first one, or the main one of HEIC, is used.
 2. The orientation is applied: that of EXIF, or of HEIC and AVIF themselves.
 3. Palette images become RGB; transparent pixels are composited over white; CMYK becomes RGB.
-4. More than 8 bits a channel: grey values are divided by 257 and rounded; colours keep their upper 8 bits.
+4. More than 8 bits a channel: grey values of 0 to 2^b - 1 are scaled to 0..255 and rounded, where b is the
+   least of 8, 10, 12, 14 and 16 bits that holds every grey image of more than 8 bits in the dataset. A model
+   keeps its b, and an image beyond it is not read. Colours keep their upper 8 bits.
 5. Grey images keep one channel, unless the dataset has colours: then the channel is repeated three times.
    Colour images of a grey dataset become ITU-R 601 luma (Pillow's "L").
 6. Resizing uses a filter that covers every source pixel (antialiased bilinear, Pillow's). An image of other
@@ -23,6 +25,7 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -30,17 +33,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.core.config import Fit
-from tasks.core.data import file_types
+from tasks.core.data import decode_memory, file_types, jpeg_segments
+from tasks.core.data.decode_memory import Share
 from tasks.core.errors import DecodeError
 
 Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: 512 MB as RGB
+ROWS = 64  # of a 16-bit image that are converted at a time
 MIN_SIDE = 4  # pixels; smaller images are icons and tracking pixels
 OVERSAMPLE = 1.5  # a DCT-scaled JPEG keeps at least this many pixels per target pixel, down and across
 REDUCTION = 2  # simplejpeg's min_factor: scaling to 5/8, 6/8 or 7/8 takes longer than decoding in full
 GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
+MAX_GREY_BITS = 16
+GREY_BITS = (8, 10, 12, 14, MAX_GREY_BITS)
+TOO_MANY_BITS = "grey values that need {} bits"
 ORIENTATION = 0x0112
 DNG_VERSION = 0xC612  # of the DNG specification
 SUBFILE_TYPE, REDUCED = 0x00FE, 1  # of TIFF 6.0: an image with this bit is a smaller version of another one
@@ -59,11 +67,13 @@ class Target:
         size: Height and width in pixels; None keeps each image's own size.
         channels: 1 or 3.
         fit: How an image of other proportions becomes `size`.
+        grey_bits: Bits of the grey values of images that have more than 8; 0 while none is expected.
     """
 
     size: tuple[int, int] | None
     channels: int
     fit: Fit = Fit.crop
+    grey_bits: int = MAX_GREY_BITS
 
     def min_decode_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels that a DCT-scaled JPEG of this original size must keep; 0 for all."""
@@ -89,10 +99,14 @@ def decode(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]
     """
     if not content:
         raise DecodeError("empty file")
-    image, original = _jpeg(content, target) if content[:2] == b"\xff\xd8" else _other(content)
-    if image.dtype != np.uint8:
-        raise DecodeError(f"pixels of type {image.dtype}")
-    return resize_and_convert(image, target, original[:2]), original
+    with Share() as memory:
+        is_jpeg = content[:2] == b"\xff\xd8"
+        image, original = (
+            _jpeg(content, target, memory) if is_jpeg else _other(content, target.grey_bits, memory)
+        )
+        if image.dtype != np.uint8:
+            raise DecodeError(f"pixels of type {image.dtype}")
+        return resize_and_convert(image, target, original[:2]), original
 
 
 def resize_and_convert(image: Pixels, target: Target, original_size: tuple[int, int] | None = None) -> Pixels:
@@ -169,14 +183,14 @@ def _refuse_size(height: int, width: int) -> None:
         raise DecodeError(f"tiny: {width}x{height} pixels")
 
 
-def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]:
+def _jpeg(content: bytes, target: Target, memory: Share) -> tuple[Pixels, tuple[int, int, int]]:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
     except ValueError as error:
-        raise DecodeError(f"broken JPEG: {error}") from error
+        return _forgiving(content, target, memory, error)
     _refuse_size(height, width)
     if space not in ("YCbCr", "RGB", "Gray"):
-        return _other(content)
+        return _other(content, target.grey_bits, memory)
     is_grey = space == "Gray"
     is_mirrored, quarter_turns = _exif_rotation(content)
     if quarter_turns % 2:
@@ -184,21 +198,33 @@ def _jpeg(content: bytes, target: Target) -> tuple[Pixels, tuple[int, int, int]]
     else:
         least_height, least_width = target.min_decode_size(height, width)
     options = ("GRAY" if is_grey else "RGB", False, False, least_height, least_width, REDUCTION)
+    memory.take(decode_memory.of_jpeg(content, (height, width), (least_height, least_width)), height, width)
     try:
         image = simplejpeg.decode_jpeg(content, *options)
     except ValueError as error:
-        if "extraneous bytes" not in str(error):
-            raise DecodeError(f"broken JPEG: {error}") from error
-        image = simplejpeg.decode_jpeg(content, *options, strict=False)
+        return _forgiving(content, target, memory, error)
     if is_mirrored or quarter_turns:
         image = np.rot90(image[:, ::-1] if is_mirrored else image, quarter_turns)
     size = (width, height) if quarter_turns % 2 else (height, width)
     return image, (*size, 1 if is_grey else 3)
 
 
+def _forgiving(
+    content: bytes, target: Target, memory: Share, error: ValueError
+) -> tuple[Pixels, tuple[int, int, int]]:
+    """A JPEG with a fault that loses no pixel, as Pillow reads it, which refuses files that are cut off."""
+    if not jpeg_segments.HARMLESS.search(str(error)):
+        raise DecodeError(f"broken JPEG: {error}") from error
+    if (whole := jpeg_segments.with_whole_scan(content)) != content:
+        return _jpeg(whole, target, memory)
+    if jpeg_segments.lacks_rows(content):
+        raise DecodeError(f"broken JPEG: cut off; {error}") from error
+    return _other(content, target.grey_bits, memory)
+
+
 def _exif_rotation(content: bytes) -> tuple[bool, int]:
     """How to rotate an image by its EXIF orientation: a value of `ROTATIONS`."""
-    if content.find(b"Exif\0\0", 0, 65536) < 0:
+    if not jpeg_segments.has_exif(content):
         return UPRIGHT
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
@@ -207,13 +233,15 @@ def _exif_rotation(content: bytes) -> tuple[bool, int]:
         return UPRIGHT
 
 
-def _other(content: bytes) -> tuple[Pixels, tuple[int, int, int]]:
+def _other(content: bytes, grey_bits: int, memory: Share) -> tuple[Pixels, tuple[int, int, int]]:
     try:
         with warnings.catch_warnings(action="ignore"), _opened(content) as image:
             _refuse_size(image.height, image.width)
             _refuse_preview(image)
+            memory.take(decode_memory.of_image(image), image.height, image.width)
             image.load()
-            pixels = _pixels(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _pixels(image, grey_bits)
     except DecodeError:
         raise
     except Image.DecompressionBombError as error:  # raised from the header, before decompression
@@ -264,18 +292,35 @@ def _why_unknown(content: bytes) -> str:
     return file_type.reason
 
 
-def _pixels(image: Image.Image) -> Pixels:
+def _scaled_grey(wide: NDArray[np.integer[Any]], grey_bits: int) -> Pixels:
+    """Grey values (H, W) of more than 8 bits as uint8 (H, W, 1); rule 4."""
+    low, high = int(wide.min()), int(wide.max())
+    if low < 0:
+        raise DecodeError(
+            f"negative grey values, from {low} to {high}: add {-low} to all images, or export as 8 bits"
+        )
+    if high >= 1 << MAX_GREY_BITS:
+        raise DecodeError("grey values beyond 16 bits")
+    needed = next(bits for bits in GREY_BITS if high < 1 << bits)
+    if needed > grey_bits:
+        raise DecodeError(f"{TOO_MANY_BITS.format(needed)}: the images of the model have {grey_bits or 8}")
+    white = (1 << grey_bits) - 1
+    grey = np.empty((*wide.shape, 1), np.uint8)
+    for top in range(0, len(wide), ROWS):  # wider numbers of a whole image would take four times its memory
+        rows = wide[top : top + ROWS].astype(np.int64)
+        grey[top : top + ROWS, :, 0] = (rows * 255 + white // 2) // white
+    return grey
+
+
+def _pixels(image: Image.Image, grey_bits: int) -> Pixels:
     if image.mode in GREY_16:
-        wide = np.asarray(image).astype(np.int64)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise DecodeError("grey values beyond 16 bits")
-        return ((wide + 128) // 257).astype(np.uint8)[:, :, None]
+        return _scaled_grey(np.asarray(image), grey_bits)
     if image.mode == "F":
         raise DecodeError("floating-point pixels, whose white is unknown")
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         return _over_white(image)
     mode = "L" if image.mode in ("1", "L") else "RGB"
-    pixels = np.asarray(image.convert(mode))
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels.reshape(*pixels.shape[:2], -1)
 
 

@@ -54,6 +54,12 @@ SYSTEM_REASONS = frozenset({MACOS.reason, WINDOWS.reason})
 HIDDEN = FileType("hidden", todo="its name begins with a dot; rename it if it is an image")
 HIDDEN_FOLDER = FileType("a hidden folder", todo="it was not searched")
 NO_FILE = FileType("not a regular file", todo="a broken link, a link to a folder, or a device")
+UNLABELLED = FileType(
+    "unlabelled, in a split without class folders", todo="sort it into <split>/<class>/ to use it"
+)
+EMPTY_SPLIT = FileType("an empty folder of a split", todo="remove it, or fill it with <class>/*")
+NO_SPLIT = FileType("in a folder beside the splits", todo="move it into <split>/<class>/ to use it")
+NO_LABEL = FileType("without a label", todo="its label is -1, where all labels are whole numbers")
 NO_CLASS = FileType("in no class folder", todo="move it into one if it is an image of a class")
 
 SYSTEM_NAMES = {

@@ -82,6 +82,16 @@ def resolve(settings: DecisionSettings, classes: Sequence[str]) -> DecisionReque
     return DecisionRequest(settings.positive or "", promises, _costs(settings, classes), settings.prevalence)
 
 
+def check_classes(option: str, names: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse an option that names a class that the images do not have.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for name in names:
+        _check_class(option, name, classes)
+
+
 def check_cost_file(settings: DecisionSettings) -> None:
     """Refuse a file of costs that cannot be read, before there are classes.
 

@@ -1,6 +1,7 @@
 """The evaluate stage: computes the scores of predictions and writes them; the model is not needed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,10 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import class_curves, decision, scores
 from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
-from tasks.core.evaluation.slices import slice_table, values
+from tasks.core.evaluation.slices import slice_table
+from tasks.core.evaluation.slices.values import attributes
 from tasks.core.metrics import calibration, classification
-from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.comparison import baseline, detectable
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -176,6 +178,8 @@ def _write(
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
+    for split, values in _baseline_record(splits, tensors).items():
+        record[split] |= values
     outcomes = splits["test"].predicted == splits["test"].labels
     record["test"]["detectable"] = detectable.of_outcomes(outcomes, splits["test"].groups).record()
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
@@ -186,9 +190,9 @@ def _write(
     areas = _write_curves(staging, splits["test"], tensors, request, chosen)
     class_table = pd.concat(class_tables, ignore_index=True).merge(areas, on=["split", "label"], how="left")
     class_table.to_parquet(staging / CLASSES, index=False)
-    if attributes := values.attributes(tensors):
+    if columns := attributes(tensors):
         arrays = outcomes, splits["test"].labels, splits["test"].groups
-        slice_table.write(staging, slice_table.slice_table(*arrays, attributes, classes))
+        slice_table.write(staging, slice_table.slice_table(*arrays, columns, classes))
     test, val = splits["test"], splits["val"]
     calibration_facts = calibration.calibrate(
         val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups
@@ -204,6 +208,22 @@ def _write(
         "log_loss": estimates_of["test"]["log_loss"].value,
         "images": len(test.labels),
     }
+
+
+def _baseline_record(splits: Mapping[str, Scored], tensors: TensorCache) -> dict[str, dict[str, Any]]:
+    """By split, what needs no model scores on it; for test also the comparison, see `baseline`."""
+    classes = next(iter(splits.values())).probabilities.shape[1]
+    counts = np.bincount(open_split(tensors, "train").labels, minlength=classes)
+    record: dict[str, dict[str, Any]] = {
+        split: {
+            name: estimate.record()
+            for name, estimate in baseline.baselines(scored.labels, counts, scored.groups).items()
+        }
+        for split, scored in splits.items()
+    }
+    test, names = splits["test"], tensors.classes  # a train image has one of these
+    record["test"]["baseline"] = baseline.compare(test.labels, test.probabilities, counts, names, test.groups)
+    return record
 
 
 def _group_count(scored: Scored) -> dict[str, int]:

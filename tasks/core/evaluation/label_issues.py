@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import markup
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
@@ -111,6 +112,7 @@ def _write_issues(staging: Path, splits: Mapping[str, Scored], tensors: TensorCa
     table = table.sort_values(by, ascending=ascending, kind="stable", ignore_index=True)
     table.to_parquet(staging / TABLE, index=False)
     form = table[["image_id", "path", "class_name", "suggested_class_name"]].assign(corrected_class_name="")
+    form = form.map(markup.cell)  # people open it in a spreadsheet; the corrections are read without it
     form["wrong_probability"] = table["wrong_probability"].round(2)
     form.to_csv(staging / CORRECTIONS_FORM, index=False)
     counts = table["split"].value_counts().to_dict()

@@ -1,13 +1,85 @@
 """Temperature scaling: one number divides the logits, so that confidence agrees with accuracy.
 
 Sources: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; targets slightly below 1:
-J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
+J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999. A temperature of few images can do harm,
+so `choose` takes one only if cross-validation proves that it lowers the log loss. A bias for each class
+beside it (vector scaling, Guo et al.) was tried and does not help: docs/experiments.md.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.metrics import cluster
+from tasks.core.metrics.intervals import Floats, Ints
+
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # limits of the search
+FOLDS = 5
+LEAST_IMAGES = 30  # below, the interval of a mean of skewed losses is too narrow
+NONE = 1.0  # a temperature that changes nothing
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A temperature, and why it was chosen.
+
+    Args:
+        temperature: Divisor of the logits; 1 for none.
+        reason: A sentence part for manifests, reports and cards.
+    """
+
+    temperature: float
+    reason: str
+
+
+def choose(
+    labels: NDArray[np.integer],
+    logits: NDArray[np.floating],
+    groups: Ints | None = None,
+    images: str = "val images",
+) -> Choice:
+    """The temperature, if it is proven to lower the log loss; otherwise none.
+
+    Each image is scored at the temperature of the other folds. The gain is proven if the 95 % interval of its
+    mean (Student's t) is above 0; with groups, these are in one fold, and the interval is that of `cluster`.
+
+    Args:
+        labels: Integers (N,), 0..C-1, of images that the logits' model has not seen.
+        logits: Floats (N, C).
+        groups: int64 (N,), which images belong together; None if each is by itself.
+        images: What these images are, for the reason.
+    """
+    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(units.max()) + 1 if len(units) else 0
+    of = f"{count:,} {images}" if groups is None else f"{count:,} groups of {images}"
+    if count < LEAST_IMAGES:
+        return Choice(NONE, f"no temperature: {of} are too few to prove that one helps")
+    gains = _gains(labels, logits, units % FOLDS)
+    low, high = cluster.mean(gains, units)
+    change = f"a log loss lower by {gains.mean():.4f} (95 % interval {low:.4f} to {high:.4f})"
+    if low <= 0:
+        return Choice(NONE, f"no temperature: {of} do not prove that one helps: {change}")
+    return Choice(fit(labels, logits), f"a temperature is proven to help by {of}: {change}")
+
+
+def _gains(labels: NDArray[np.integer], logits: NDArray[np.floating], folds: Ints) -> Floats:
+    """How much lower each image's log loss is at the temperature of the other folds, float64 (N,)."""
+    gains = np.zeros(len(labels))
+    for number in range(FOLDS):
+        tested = folds == number
+        fitted = fit(labels[~tested], logits[~tested])
+        gains[tested] = _losses(labels[tested], logits[tested], NONE) - _losses(
+            labels[tested], logits[tested], fitted
+        )
+    return gains
+
+
+def _losses(labels: NDArray[np.integer], logits: NDArray[np.floating], temperature: float) -> Floats:
+    from scipy.special import log_softmax
+
+    log_probabilities = log_softmax(logits.astype(np.float64) / temperature, axis=1)
+    return -np.asarray(log_probabilities[np.arange(len(labels)), labels], np.float64)
 
 
 def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:

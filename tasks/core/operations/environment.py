@@ -9,8 +9,10 @@ import signal
 import sys
 
 from tasks.core import __version__
+from tasks.core.errors import PlumblineError
+from tasks.core.markup import printable
 from tasks.core.model.devices import tf_config
-from tasks.core.operations import prefect_server
+from tasks.core.operations import early_check, machine_errors, prefect_server
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -27,6 +29,9 @@ PREFECT = {
 CONSOLE = {
     # The console shows only Plumbline's own lines; those of Prefect are in the dashboard.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    # A lost server is noticed after 2 + 4 + 8 s instead of a minute; it is awaited several times at the end.
+    "PREFECT_CLIENT_MAX_RETRIES": "3",
 }
 RAY = {
     # Ray sends usage reports by default.
@@ -88,13 +93,28 @@ def open_command(command: str) -> None:
     """
     exit_on_interrupt()
     prepare_command()
+    if error := early_check.refusal(command, sys.argv):
+        print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
     if tf_config.is_worker():
         print(
             f"plumbline {__version__}: {command}, together with the first process of {tf_config.VARIABLE}",
             flush=True,
         )
     elif not {"--help", "--dry-run"} & set(sys.argv):
-        print(f"plumbline {__version__}: {command}, {prefect_server.start()}", flush=True)
+        print(f"plumbline {__version__}: {command}, {_started_server()}", flush=True)
+
+
+def _started_server() -> str:
+    """Start or choose a server; the process ends with a message if there is none."""
+    try:
+        return prefect_server.start()
+    except PlumblineError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:  # PREFECT_HOME is full, or may not be written
+        if explained := machine_errors.explained(error):
+            sys.exit(f"error: {explained}")
+        raise
 
 
 def _default(settings: dict[str, str]) -> None:

@@ -30,6 +30,7 @@ DENIED = Refusal(
 REFUSALS = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: Refusal("the disk quota is used up", FULL.todo),
+    errno.EFBIG: Refusal("a file is larger than is allowed", "raise the limit (`ulimit -f`), and run again"),
     errno.EACCES: DENIED,
     errno.EPERM: DENIED,
     errno.EROFS: Refusal("the file system is read-only", "name a folder that can be written to"),

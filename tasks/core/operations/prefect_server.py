@@ -8,6 +8,7 @@ With two cores most of its start-up costs no time. The server ends with this pro
 import atexit
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,11 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tasks.core.addresses import without_secrets
 from tasks.core.errors import ServerError
+from tasks.core.operations import server_check
 from tasks.core.storage import lock
 
 ADDRESS = "PREFECT_API_URL"
 START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
+NEEDED = 20 << 20  # bytes of Prefect's database after its first migration, and its journal
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -63,10 +67,14 @@ def start() -> str:
 
     Returns:
         The choice, as text for the user.
+
+    Raises:
+        ServerError: The server that the user named does not answer.
     """
     global _temporary
     if address := os.environ.get(ADDRESS) or _profile_address():
-        return f"with the Prefect server at {address}"
+        server_check.check(address, _default_address())
+        return f"with the Prefect server at {without_secrets(address)}"
     if os.environ.get("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "").lower() in ("0", "false"):
         return "without a Prefect server of its own, as PREFECT_SERVER_ALLOW_EPHEMERAL_MODE says"
     if _answers(default := _default_address(), 0.5):
@@ -147,11 +155,17 @@ def _failure(temporary: TemporaryServer) -> ServerError:
     return ServerError(
         "Prefect's temporary server did not start",
         expected=f"an answer at {os.environ[ADDRESS]}/health within {START_TIMEOUT:.0f} s",
-        found=f"it ended with code {code}" if code is not None else "no answer",
+        found=_full_disk() or (f"it ended with code {code}" if code is not None else "no answer"),
         done="no stage was run",
         todo="run `plumbline doctor`, or start a server by hand: make dashboard\n"
         + "\n".join(f"            {line}" for line in output[-12:]),
     )
+
+
+def _full_disk() -> str:
+    """That the disk of PREFECT_HOME is full, if it is: the server itself ends without a word then."""
+    free = shutil.disk_usage(_home()).free
+    return f"{free / 1e6:.1f} MB are free for PREFECT_HOME ({_home()})" if free < NEEDED else ""
 
 
 def _free_port() -> int:

@@ -14,6 +14,7 @@ are those of the log. In a workspace at an address, this directory mirrors the c
 import json
 import logging
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ def folder(dataset: str, workspace: Workspace) -> Path:
     """
     if not dataset or Path(dataset).name != dataset or dataset.startswith("."):
         raise UsageError("a dataset's name must be usable as a folder's name", found=repr(dataset))
-    return workspace.models / dataset
+    return workspace.models / unicodedata.normalize("NFC", dataset)
 
 
 def synced_folder(dataset: str, workspace: Workspace) -> Path:

@@ -48,6 +48,7 @@ def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, st
         ),
         **_metrics(facts["metrics"]),
         "temperature": f"{facts['temperature']:.3f}, inside the model",
+        **({"calibration": facts["calibration"]} if facts.get("calibration") else {}),
         **_abstention(facts["abstention"]),
         "exports": ", ".join(facts.get("exports", [])) or "none",
         **_all_images(facts),

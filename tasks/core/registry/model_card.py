@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.config import Fit
+from tasks.core.markup import markdown
+from tasks.core.metrics.comparison import baseline
 
 NOTES = "card_notes.md"
 MARK = "*to be written by hand*"
@@ -53,7 +55,7 @@ def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
         notes: See `read_notes`.
     """
     sections = [
-        f"# {facts['dataset']} {facts['version']}",
+        f"# {markdown(facts['dataset'])} {facts['version']}",
         "## Model details\n" + _details(facts),
         _human_section("Intended use", notes),
         _human_section("Factors", notes),
@@ -75,15 +77,15 @@ def _details(facts: Mapping[str, Any]) -> str:
     lines = {
         "Takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255; scaling is part of the model",
         "Fit": f"{_FITS[Fit.of(facts)]} (`--fit {Fit.of(facts)}`)",
-        "Gives": f"probabilities (N, {len(facts['classes'])}) of {', '.join(facts['classes'])}",
-        "Calibration": f"logits are divided by {facts['temperature']:.3f} inside the model, fitted on "
-        + ("train images that the folds had not seen" if facts.get("frozen") else "the validation images")
-        if "temperature" in facts
-        else "",
+        "Gives": f"probabilities (N, {len(facts['classes'])}) of "
+        + ", ".join(map(markdown, facts["classes"])),
+        "Calibration": _calibration(facts) if "temperature" in facts else "",
+        "Probabilities": _shares(facts),
         "Drift": _compared(facts["profile"]) if facts.get("profile") else "",
         "All images": _all_images(facts) if facts.get("all_images") else "",
         "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
+        "Opens with": _tried(facts.get("packages", {})),
         "Parameters": _pairs(facts.get("parameters", {})),
         "Seed": facts.get("seed", ""),
         "Made from": f"training `{facts['training']}`, evaluation `{facts['evaluation']}`",
@@ -91,6 +93,23 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Libraries": _pairs(facts.get("packages", {})),
     }
     return "\n".join(f"- {name}: {text}" for name, text in lines.items() if text != "")
+
+
+def _tried(packages: Mapping[str, str]) -> str:
+    version = packages.get("keras", "")
+    return f"Keras {version}, with which it was verified; other versions were not tried" if version else ""
+
+
+def _calibration(facts: Mapping[str, Any]) -> str:
+    divided = f"logits are divided by {facts['temperature']:.3f} inside the model"
+    reason = facts.get("calibration", "")
+    return reason if facts["temperature"] == 1 and reason else ": ".join(filter(None, [divided, reason]))
+
+
+def _shares(facts: Mapping[str, Any]) -> str:
+    """What the probabilities are for, and the answers without a model beside it."""
+    told = baseline.sentence(facts["metrics"])
+    return f"for classes as frequent as among the train images. The model is {told}" if told else ""
 
 
 def _backbone(backbone: Mapping[str, str]) -> str:
@@ -158,7 +177,7 @@ def _figure(value: float | None) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{name} {markdown(value)}" for name, value in values.items())
 
 
 def _human_section(name: str, notes: Mapping[str, str]) -> str:

@@ -53,6 +53,7 @@ def write_version(
         "images": evaluation.images,
         "metrics": read_metrics(evaluation)["test"],
         "temperature": trained.temperature,
+        "calibration": trained.calibration,
         "abstention": calibration["abstention"],
     }
     notes = final.parent / model_card.NOTES

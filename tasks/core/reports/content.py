@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core import markup
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
+from tasks.core.markup import markdown
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.metrics.classification import predicted_classes
 from tasks.core.operations.command_line import options
@@ -19,7 +21,15 @@ from tasks.core.progress import duration
 from tasks.core.registry.promotion import error_budget
 from tasks.core.reports import plots, thumbnails
 from tasks.core.reports.inputs import ReportInputs
-from tasks.core.reports.sections import activation_maps, all_images, class_reading, leaks, mistakes, recipes
+from tasks.core.reports.sections import (
+    activation_maps,
+    all_images,
+    baselines,
+    class_reading,
+    leaks,
+    mistakes,
+    recipes,
+)
 from tasks.core.reports.sections import slices as slice_section
 from tasks.core.runs import record
 
@@ -31,6 +41,8 @@ METRIC_NAMES = {  # other metrics are shown under their key
     "macro_f1": "macro-F1",
     "balanced_accuracy": "balanced accuracy",
     "log_loss": "log loss",
+    "majority_accuracy": "accuracy of the commonest class",
+    "prior_log_loss": "log loss of the classes' shares",
 }
 
 
@@ -46,6 +58,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "verdict": verdict(inputs),
         "metrics": metrics,
         "metric_names": metric_names(metrics["test"]),
+        "baselines": baselines.section(inputs),
         "test_size": all_images.test_size_text(inputs),
         "all_images": all_images.all_images(inputs),
         "cross_validated": recipes.cross_validated(inputs),
@@ -98,7 +111,7 @@ def verdict(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "version": decision.version,
         "promoted": promoted,
-        "status": "good" if promoted else "bad" if _is_worse(evidence) else "hold",
+        "status": baselines.status(inputs, promoted=promoted, worse=_is_worse(evidence)),
         "text": evidence.get("verdict", decision.verdict),
         "champion_version": evidence.get("champion_version", ""),
         "policy": evidence.get("policy", ""),
@@ -174,6 +187,7 @@ def matrix(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "rows": [] if large else rows,
         "picture": plots.confusion_png(counts, classes),
+        "legend": markup.legend(classes),
         "large": large,
     }
 
@@ -262,17 +276,17 @@ def summary(content: Mapping[str, Any]) -> str:
     ]
     table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
     confusions = "\n".join(
-        f"- {row['images']} of **{row['label']}** were predicted as **{row['predicted']}**"
-        f" ({percent(row['share'])})"
+        f"- {row['images']} of **{markdown(row['label'])}** were predicted as "
+        f"**{markdown(row['predicted'])}** ({percent(row['share'])})"
         for row in content["confusions"][:5]
     )
     return "\n\n".join(
         [
-            f"## {content['dataset']} {content['verdict']['version']}",
-            f"**{content['verdict']['text']}**",
+            f"## {markdown(content['dataset'])} {content['verdict']['version']}",
+            f"**{markdown(content['verdict']['text'])}**",
             table,
             confusions,
-            f"![confusion matrix]({content['matrix']['picture']})",
+            f"![confusion matrix]({content['matrix']['picture']})" + content["matrix"]["legend"],
         ]
     )
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.markup import markdown
 from tasks.core.metrics import drift
 from tasks.core.metrics.drift import Drift, Features
 from tasks.core.registry import registry
@@ -63,7 +64,8 @@ def summary(batch: Batch, result: Drift) -> str:
         f"| {shift.p_value:.2g} | {'**drift**' if shift.drifted else ''} |"
         for shift in result.shifts
     ]
-    lines = [f"## {batch.request.dataset} {batch.request.version}, batch {batch.name}", "", f"**{result}**"]
+    title = f"## {markdown(batch.request.dataset)} {batch.request.version}, batch {batch.name}"
+    lines = [title, "", f"**{markdown(result)}**"]
     if rows:
         header = "| feature | profile, median | batch, median | distance | p, corrected | |"
         lines += ["", header, "|---|---|---|---|---|---|", *rows]

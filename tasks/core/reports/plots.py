@@ -18,6 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from tasks.core import markup
+from tasks.core.markup import MATPLOTLIB
+
 HALF = (4.4, 3.0)  # inches; half the width of a desktop page, the full width of a phone
 INK, FAINT, GRID, FIRST, SECOND, BAD = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 VARIABLES = {
@@ -149,25 +152,32 @@ def confusion_png(matrix: NDArray[np.int64], classes: tuple[str, ...]) -> str:
 
     Args:
         matrix: Counts of (label, predicted class), int64 (C, C).
-        classes: Names of the classes; drawn for up to 30 classes.
+        classes: Names of the classes, drawn for up to 30 classes; see `markup.in_pictures`.
     """
     count = len(classes)
     side = min(9.0, max(4.0, 0.55 * count))
+    with mpl.rc_context(MATPLOTLIB):
+        figure = _confusion_figure(matrix, markup.in_pictures(classes), side)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=90)
+    return data_uri(content.getvalue())
+
+
+def _confusion_figure(matrix: NDArray[np.int64], names: Sequence[str], side: float) -> Figure:
+    count = len(names)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="label")
     if count <= 30:
-        axes.set_xticks(range(count), classes, rotation=60, ha="right")
-        axes.set_yticks(range(count), classes)
+        axes.set_xticks(range(count), names, rotation=60, ha="right")
+        axes.set_yticks(range(count), names)
     if count <= 15:
         for row, column in np.argwhere(matrix):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, size=8)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=90)
-    return data_uri(content.getvalue())
+    return figure
 
 
 def data_uri(png: bytes) -> str:
@@ -183,7 +193,7 @@ def svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float]) ->
         draw: Draws on the empty figure that it is called with.
         size: Width and height in inches.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | MATPLOTLIB):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         content = io.StringIO()

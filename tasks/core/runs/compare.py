@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.core import markup
 from tasks.core.errors import UsageError
 from tasks.core.runs import tables
 from tasks.core.storage import atomic
@@ -111,10 +112,15 @@ def write(table: pd.DataFrame, path: Path) -> None:
         UsageError: The path has another suffix.
     """
     writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": lambda staging: table.to_csv(staging, index=False),
+        ".csv": lambda staging: _for_people(table).to_csv(staging, index=False),
         ".parquet": lambda staging: table.to_parquet(staging, index=False),
     }
     _put(path, writers)
+
+
+def _for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without texts that a spreadsheet would calculate."""
+    return table.map(lambda value: markup.cell(value) if isinstance(value, str) else value)
 
 
 def plot_accuracy_against_cost(table: pd.DataFrame, path: Path) -> None:
@@ -125,7 +131,10 @@ def plot_accuracy_against_cost(table: pd.DataFrame, path: Path) -> None:
     """
     if table.empty:
         raise UsageError("there are no runs to plot", done="nothing was written")
-    figure = _accuracy_against_cost(table)
+    import matplotlib as mpl
+
+    with mpl.rc_context(markup.MATPLOTLIB):
+        figure = _accuracy_against_cost(table)
     _put(path, {suffix: _saver(figure, suffix[1:]) for suffix in (".png", ".svg")})
 
 
@@ -139,10 +148,14 @@ def _accuracy_against_cost(runs: pd.DataFrame) -> Any:
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
+    datasets = sorted(runs["dataset"].unique())
+    shown = dict(zip(datasets, markup.in_pictures(datasets), strict=True))
     for (dataset, recipe), group in runs.groupby(["dataset", "recipe"], dropna=False):
         accuracy = 100 * group["test_accuracy"]
         errors = [accuracy - 100 * group["test_accuracy_low"], 100 * group["test_accuracy_high"] - accuracy]
-        axes.errorbar(group[COST], accuracy, yerr=errors, fmt="o", label=f"{dataset}, {recipe}", capsize=3)
+        axes.errorbar(
+            group[COST], accuracy, yerr=errors, fmt="o", label=f"{shown[dataset]}, {recipe}", capsize=3
+        )
         for x, y, version in zip(group[COST], accuracy, group["version"], strict=True):
             axes.annotate(str(version), (x, y), xytext=(6, 4), textcoords="offset points", size=8)
     axes.set(xlabel="cost of the stages when computed, CPU-seconds", ylabel="test accuracy, %", xscale="log")

@@ -14,6 +14,8 @@ NOT_INGREDIENTS = (
     *(
         "storage",
         "stage",
+        "addresses",
+        "markup",
         "operations",
         "registry",
         "runs",

@@ -59,6 +59,7 @@ class TensorCache(Handle):
         quarantined: Number of images that were left out.
         fit: How images of other proportions became `shape`: "crop", "pad" or "stretch".
         groups: Number of groups in train, val and test; empty where the data have no groups.
+        grey_bits: Bits of the grey values of images that have more than 8.
     """
 
     dataset: str
@@ -70,6 +71,12 @@ class TensorCache(Handle):
     quarantined: int
     fit: str = "crop"
     groups: tuple[int, ...] = ()
+    grey_bits: int = 16
+
+    @property
+    def grey_facts(self) -> dict[str, int]:
+        """The fact of a model's manifest that says how grey values of more than 8 bits are read."""
+        return {"grey_bits": self.grey_bits} if self.grey_bits != 16 else {}
 
     def __str__(self) -> str:
         height, width, channels = self.shape
@@ -207,6 +214,11 @@ class Model(Handle):
         """How an image of other proportions becomes that shape."""
         return Fit.of(self.manifest["facts"])
 
+    @property
+    def grey_bits(self) -> int:
+        """Bits of the grey values of images that have more than 8."""
+        return int(self.manifest["facts"].get("grey_bits", 16))
+
 
 @dataclass(frozen=True)
 class TrainedModel(Model):
@@ -217,7 +229,8 @@ class TrainedModel(Model):
         epochs: Epochs trained; 0 for a linear classifier of features.
         val_accuracy: Accuracy on the validation images, 0..1.
         resumed: How the training was resumed from a checkpoint, as text; empty if it was not.
-        temperature: The model divides its logits by it; it is fitted on the validation images.
+        temperature: The model divides its logits by it; 1 for none.
+        calibration: Why it has that temperature or none; empty for a model of an earlier version.
         replicas: Number of devices that trained it together.
         precision: The Keras name of the precision of the training; see `tasks.core.model.devices.device`.
         device: "CPU", or the name of the GPU.
@@ -228,6 +241,7 @@ class TrainedModel(Model):
     val_accuracy: float
     resumed: str = ""
     temperature: float = 1.0
+    calibration: str = ""
     replicas: int = 1
     precision: str = "float32"
     device: str = "CPU"

@@ -21,6 +21,7 @@ from tasks.core.stage.handles import (
     FeatureAudit,
     Features,
     FinalModel,
+    Handle,
     LabelIssues,
     Predictions,
     Profile,
@@ -332,6 +333,13 @@ SWEEP = Stage(
     libraries=("matplotlib", "jinja2", "numpy", "pandas", "pyarrow"),
 )
 PARTS: tuple[Stage[Any], ...] = (FOLD, RESPLIT, PREDICT, SWEEP)
+
+# The classes of what stages return, by the name that Prefect stores with them.
+HANDLES: dict[str, type[Handle]] = {
+    f"{stage.handle.__module__}.{stage.handle.__qualname__}": stage.handle
+    for stage in (*STAGES, *PARTS)
+    if issubclass(stage.handle, Handle)
+}
 
 if TYPE_CHECKING:
 

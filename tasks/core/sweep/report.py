@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.core.markup import markdown
 from tasks.core.progress import duration
 from tasks.core.reports import plots
 from tasks.core.reports.render import render, template_digests
@@ -156,11 +157,11 @@ def _trial_rows(trials: pd.DataFrame) -> list[dict[str, str]]:
 
 def _markdown(tensors: TensorCache, sentences: list[str], rows: list[dict[str, str]], picture: bytes) -> str:
     names = list(rows[0])
-    body = ["| " + " | ".join(row[name] for name in names) + " |" for row in rows[:SHOWN]]
+    body = ["| " + " | ".join(markdown(row[name]) for name in names) + " |" for row in rows[:SHOWN]]
     header = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     plot = f"![accuracy on val by configuration]({plots.data_uri(picture)})"
     return "\n\n".join(
-        [f"## Sweep of {tensors.dataset}", " ".join(sentences), plot, "\n".join(header + body)]
+        [f"## Sweep of {markdown(tensors.dataset)}", " ".join(sentences), plot, "\n".join(header + body)]
     )
 
 

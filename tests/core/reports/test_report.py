@@ -235,7 +235,7 @@ def test_report_shows_every_metric_of_the_evaluation(fake) -> None:
     report_inputs = inputs(fake)
     metrics = scores.read_metrics(report_inputs.evaluation)["test"]
     names = content.content(report_inputs)["metric_names"]
-    assert list(names) == [key for key in metrics if key not in ("images", "detectable")]
+    assert list(names) == [key for key in metrics if key not in ("images", "detectable", "baseline")]
     assert set(names) == set(content.METRIC_NAMES)
 
 

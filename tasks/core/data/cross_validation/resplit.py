@@ -40,6 +40,7 @@ def resplit(tensors: TensorCache, positions: Positions, workspace: Workspace) ->
         classes=tensors.classes,
         shape=tensors.shape,
         fit=tensors.fit,
+        grey_bits=tensors.grey_bits,
         quarantined=0,
         **counts,
     )

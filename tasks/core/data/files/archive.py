@@ -15,6 +15,7 @@ from tasks.core.data import decode, file_types
 from tasks.core.data.files import tar_members, zip_members
 from tasks.core.data.files.archive_errors import archive_error, archive_errors
 from tasks.core.data.files.name_tree import NameTree
+from tasks.core.data.split_names import split_of
 from tasks.core.storage import names
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -70,7 +71,7 @@ class Archive:
     """The files of an archive, found by name.
 
     Of folders whose name begins with a dot, and of `__MACOSX`, only the name is kept. If the archive has one
-    other folder, with folders in it, names are relative to that folder, unless it is called train.
+    other folder, with folders in it, names are relative to that folder, unless it is named like a split.
 
     Args:
         path: A zip, or a tar without compression.
@@ -93,7 +94,7 @@ class Archive:
             self._members: Members = MEMBERS[kind](path)
             for name, size, key, problem in self._members.names():
                 self._add(_without_dot(name), size, key, problem)
-        self.tree.enter_single_folder(unless="train")
+        self.tree.enter_single_folder(unless=split_of)
 
     def _add(self, name: str, size: int | None, key: Any, problem: str) -> None:
         if not name and size is None:  # the archive's own folder

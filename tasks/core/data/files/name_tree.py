@@ -99,14 +99,14 @@ class NameTree:
                 raise self._twice(name, "twice")
             folder[path.name] = size
 
-    def enter_single_folder(self, unless: str) -> None:
+    def enter_single_folder(self, unless: Callable[[str], object]) -> None:
         """Make the only folder the root if it contains folders: the folder that was packed.
 
         Args:
-            unless: A name that has a meaning of its own and stays.
+            unless: Whether a name has a meaning of its own, so that the folder stays.
         """
         folders = _searched_folders(self._top)
-        if len(folders) == 1 and folders[0] != unless:
+        if len(folders) == 1 and not unless(folders[0]):
             name, node = folders[0], self._top[folders[0]]
             if isinstance(node, dict) and _searched_folders(node):
                 self._top, self.prefix = node, f"{name}/"

@@ -78,7 +78,11 @@ class ImageBatch:
 
 
 def image_batches(
-    chunks: Sequence[InputChunk], size: int, shape: tuple[int, int, int], fit: Fit = Fit.crop
+    chunks: Sequence[InputChunk],
+    size: int,
+    shape: tuple[int, int, int],
+    fit: Fit = Fit.crop,
+    grey_bits: int = 16,
 ) -> Iterator[ImageBatch]:
     """The images of the chunks in their order. All batches but the last are full.
 
@@ -87,13 +91,14 @@ def image_batches(
         size: Images in a batch.
         shape: Height, width and channels of the images that the model takes.
         fit: How an image of other proportions becomes `shape`; that of the model's training images.
+        grey_bits: Bits of the grey values of images that have more than 8, as in the training images.
 
     Raises:
         DataError: A parquet file can no longer be read.
         NetworkError: An address could not be reached; another attempt may succeed.
     """
     batch = ImageBatch.empty(size, shape)
-    for image in _decoded(chunks, Target(size=shape[:2], channels=shape[2], fit=fit)):
+    for image in _decoded(chunks, Target(shape[:2], shape[2], fit, grey_bits)):
         _add(batch, image)
         if batch.full:
             yield batch

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
+from tasks.core import addresses
 from tasks.core.data import file_types
 from tasks.core.data.readers import parquet, parquet_schema
 from tasks.core.data.sources import remote
@@ -108,8 +109,8 @@ def list_inputs(paths: Sequence[str], on_unused: OnUnused = ignore_unused) -> It
 
 
 def absolute_path(path: str) -> str:
-    """The path as it is stored: absolute, with links kept. Addresses are returned unchanged."""
-    return path if is_address(path) else os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - keeps links
+    """The path as it is stored: absolute, with links kept. Of an address the secrets are left out."""
+    return addresses.concealed(path) if is_address(path) else os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - keeps links
 
 
 def _rows(file: InputFile) -> Iterator[InputChunk]:
@@ -237,5 +238,4 @@ def _remote_head(system: AbstractFileSystem, path: str, address: str) -> bytes:
 
 
 def _full_address(system: AbstractFileSystem, path: str) -> str:
-    name = system.unstrip_protocol(path)
-    return str(name)
+    return addresses.concealed(str(system.unstrip_protocol(path)))

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.core import markup
 from tasks.core.data import file_types
 from tasks.core.data.files import quarantine_table
 from tasks.core.storage import atomic
@@ -44,7 +45,7 @@ class UnusedFiles:
         ):
             writer = csv.writer(file)
             writer.writerow(["path", "reason"])
-            writer.writerows(self.rows)
+            writer.writerows([*map(markup.cell, row)] for row in self.rows)
         reasons = [reason for _, reason in self.rows]
         level = logging.INFO if set(reasons) <= file_types.SYSTEM_REASONS else logging.WARNING
         log.log(level, "not images: %s; %s names each", quarantine_table.counts(reasons), path)

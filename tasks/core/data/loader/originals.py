@@ -108,13 +108,17 @@ def ingredients(
 
 def takes_tensors(model: Model, tensors: TensorCache) -> bool:
     """Whether a model takes images as the tensors have them."""
-    return tuple(model.shape) == tuple(tensors.shape) and str(model.fit) == str(tensors.fit)
+    return tuple(model.shape) == tuple(tensors.shape) and _reading(model) == _reading(tensors)
+
+
+def _reading(handle: Model | TensorCache) -> tuple[str, int]:
+    return str(handle.fit), handle.grey_bits
 
 
 def target_of(model: Model) -> Target:
     """How images are decoded for a model."""
     height, width, channels = model.shape
-    return Target((height, width), channels, model.fit)
+    return Target((height, width), channels, model.fit, model.grey_bits)
 
 
 def numbers_of(index: ImageIndex, tensors: TensorCache, split: str) -> NDArray[np.int64]:

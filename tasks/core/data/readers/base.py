@@ -1,5 +1,6 @@
 """What the readers of all formats give: an index of the images, and the decoded images."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,6 +36,9 @@ class ImageRef(NamedTuple):
     path: str
     split: str
     label: int
+
+
+TOO_MANY_BITS = re.compile(decode.TOO_MANY_BITS.format(r"(\d+)"))
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,12 @@ class DecodeFailure:
 
     row: int
     reason: str
+
+    @property
+    def grey_bits(self) -> int:
+        """The bits that its grey values need, if it was not read since the target has fewer; else 0."""
+        match = TOO_MANY_BITS.match(self.reason)
+        return int(match[1]) if match else 0
 
 
 class Reader(Protocol):

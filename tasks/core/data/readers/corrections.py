@@ -34,6 +34,7 @@ from tasks.core.data.readers.base import (
     WrappedReader,
 )
 from tasks.core.errors import DataError, UsageError
+from tasks.core.markup import text_of_cell
 from tasks.core.stage.handles import RawDataset
 from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import hashing
@@ -68,7 +69,7 @@ def read(path: Path) -> tuple[Correction, ...]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = [_as_text(row) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the corrections {path} cannot be read", found=str(error)) from error
     columns = set(rows[0]) if rows else set()
@@ -87,6 +88,11 @@ def read(path: Path) -> tuple[Correction, ...]:
     _refuse_contradiction(rows, class_column, path)
     _refuse_repeated(corrections, path)
     return corrections
+
+
+def _as_text(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the apostrophes that the form has before what a spreadsheet would calculate."""
+    return {name: text_of_cell(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def digest(corrections: Sequence[Correction]) -> str:

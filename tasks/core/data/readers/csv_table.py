@@ -6,19 +6,24 @@ The paths are relative to the CSV's own folder. After the scan it is treated lik
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from tasks.core.data import file_types
 from tasks.core.data.files import columns, file_stats
-from tasks.core.data.readers.class_names import check_classes, layout_error
-from tasks.core.data.readers.image_folder import SPLITS
+from tasks.core.data.files.class_names import WHOLE, check_classes, layout_error
+from tasks.core.data.split_names import split_of
 
 COLUMNS = (
     "a header with the columns path and label (and optionally split, group and others), "
     "then one line per image"
 )
+MISSING = "-1"
+DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 OWN = ("path", "label", "split")  # the columns that are no groups or attributes
 
 
@@ -42,10 +47,23 @@ def scan(path: Path) -> pa.Table:
         raise layout_error(
             str(path), "has a split in some lines only", "a split in every line or in none", "both"
         )
+    table = _without_labels(table, classes)
     check_classes(str(path), classes, COLUMNS)
     for name, values in _further(path, table["path"].to_pylist(), further).items():
         table = table.append_column(name, values)
     return table
+
+
+def _without_labels(table: pa.Table, classes: dict[str, set[str]]) -> pa.Table:
+    """Images of the label -1 are left out where all labels are whole numbers; -1 then means none."""
+    names = set().union(*classes.values())
+    if MISSING not in names or not all(map(WHOLE.fullmatch, names - {MISSING})):
+        return table
+    for split in classes.values():
+        split.discard(MISSING)
+    is_missing = pc.equal(table["class_name"], MISSING)
+    reasons = pc.if_else(is_missing, file_types.NO_LABEL.reason, table["reason"])
+    return table.set_column(table.schema.get_field_index("reason"), "reason", reasons)
 
 
 def _further(path: Path, names: list[str], further: dict[str, list[str]]) -> dict[str, pa.ChunkedArray]:
@@ -88,10 +106,12 @@ def _file_stats(
             extra = ", ".join(row[None])  # type: ignore[call-overload]
             where = f"{path}, line {number},"
             raise layout_error(where, "has more fields than the first line", COLUMNS, f"also: {extra}")
-        name = Path(_cell(path, row, "path", number)).as_posix()
-        label, split = _cell(path, row, "label", number), (row.get("split") or "").strip().lower()
-        if split and split not in SPLITS:
-            raise layout_error(f"{path}, line {number},", "has an unknown split", "train, val or test", split)
+        name = _name(path, _cell(path, row, "path", number), number)
+        label, split_name = _cell(path, row, "label", number), (row.get("split") or "").strip()
+        split = split_of(split_name)
+        if split_name and not split:
+            where = f"{path}, line {number},"
+            raise layout_error(where, "has an unknown split", "train, val or test", split_name)
         if name in line_numbers:
             where = f"{path}, line {number},"
             raise layout_error(
@@ -99,8 +119,8 @@ def _file_stats(
             )
         line_numbers[name] = number
         further[name] = [row[column] or "" for column in names]
-        classes.setdefault(SPLITS.get(split, ""), set()).add(label)
-        yield file_stats.file_stat(name, SPLITS.get(split, ""), label, _status(path, name, number))
+        classes.setdefault(split, set()).add(label)
+        yield file_stats.file_stat(name, split, label, _status(path, name, number))
 
 
 def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:
@@ -108,6 +128,27 @@ def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -
     if not value:
         raise layout_error(f"{path}, line {number},", f"has no {column}", COLUMNS, "nothing in this column")
     return value
+
+
+def _name(path: Path, given: str, number: int) -> str:
+    """The path of an image relative to the CSV's folder, with forward slashes."""
+    folder = path.parent.absolute()
+    written = given
+    if "\\" in given and "\0" not in given and not (folder / given).exists():
+        given = given.replace("\\", "/")  # of Windows
+    if DRIVE.match(given):
+        where = f"{path}, line {number},"
+        todo = "write paths relative to the CSV's folder"
+        raise layout_error(where, "has a path of another machine", "paths on this machine", written, todo)
+    if not given.startswith("/"):
+        return Path(given).as_posix()
+    if not Path(given).is_relative_to(folder):
+        where = f"{path}, line {number},"
+        todo = "put the CSV into a folder above all images, or write paths relative to its folder"
+        raise layout_error(
+            where, "has an absolute path outside of the CSV's folder", str(folder), given, todo
+        )
+    return Path(given).relative_to(folder).as_posix()
 
 
 def _status(path: Path, name: str, number: int) -> os.stat_result:

@@ -14,18 +14,20 @@ import pyarrow.compute as pc
 
 from tasks.core.data import file_types, threads
 from tasks.core.data.decode import Target
-from tasks.core.data.files import file_stats, listing
+from tasks.core.data.files import file_stats, listing, quarantine_table
+from tasks.core.data.files.class_names import check_classes, layout_error, ordered
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.readers import base
 from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
-from tasks.core.data.readers.class_names import check_classes, layout_error
-from tasks.core.errors import ArchiveError
+from tasks.core.data.readers.split_folders import LAYOUTS, TopFolder, find_splits
+from tasks.core.data.split_names import split_of
+from tasks.core.errors import ArchiveError, DataError
 
 if TYPE_CHECKING:
     from tasks.core.data.files.name_tree import Entry, Scandir
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-LAYOUTS = "<class>/*.jpg or {train,val,test}/<class>/*.jpg, with two classes or more"
+EMPTY_STATUS = os.stat_result((0,) * 10, {"st_mtime_ns": 0, "st_ctime_ns": 0})
+Split = tuple[str, Path, list[str]]  # name, folder, and names of the class folders
 FoundFile = tuple[str, os.stat_result, str]  # path, stat, and why it is not used, as in `file_stats.SCHEMA`
 
 
@@ -58,18 +60,82 @@ def scan(root: Path, walk: Walk = DISK) -> pa.Table:
         DataError: No class, one class, a class without images, splits with different classes, or an image
             whose name is not UTF-8.
     """
-    splits = [(split, folder, _folders(folder, walk)) for split, folder in _splits(root, walk)]
-    table = file_stats.stats_table(root, _file_stats(root, splits, walk))
+    splits, left_out = _layout(root, walk)
+    table = file_stats.stats_table(root, _file_stats(root, splits, left_out, walk))
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
     return table
 
 
+def check_layout(root: Path, walk: Walk = DISK) -> None:
+    """Refuse what `scan` refuses, unlisted: each class is looked at as far as its first image.
+
+    Raises:
+        DataError: As `scan`.
+    """
+    splits, _ = _layout(root, walk)
+    check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
+    for _, folder, names in splits:
+        for name in names:
+            files = _files(folder / name, "", walk)
+            if all(reason for _, _, reason in files):
+                raise _empty_class(root, folder / name, walk)
+
+
+def _layout(root: Path, walk: Walk) -> tuple[list[Split], list[TopFolder]]:
+    """The splits with their folders and classes, and the folders that are left out."""
+    top = _top_folders(root, walk)
+    _refuse_without_classes(root, top, walk)
+    found = find_splits(str(root), top)
+    if found:
+        roots = [(split, _split_root(root / name, split, walk)) for name, split in found.items()]
+        splits = [(split, folder, _folders(folder, walk)) for split, folder in roots]
+        left_out = [folder for folder in top if folder.name not in found]
+    else:
+        splits, left_out = [("", root, [folder.name for folder in top])], []
+    return splits, left_out
+
+
+def _top_folders(root: Path, walk: Walk) -> list[TopFolder]:
+    return [
+        TopFolder(name, frozenset(_folders(root / name, walk)), _has_images(root / name, walk))
+        for name in _folders(root, walk)
+    ]
+
+
+def _split_root(folder: Path, split: str, walk: Walk) -> Path:
+    """The folder with the classes: `seg_train/seg_train` where that is the only folder in `seg_train`."""
+    names = _folders(folder, walk)
+    if len(names) == 1 and split_of(names[0]) == split and _folders(folder / names[0], walk):
+        return folder / names[0]
+    return folder
+
+
+def _has_images(folder: Path, walk: Walk) -> bool:
+    with walk.scandir(folder) as entries:
+        return any(entry.is_file() and not _found(entry, "", walk)[2] for entry in entries)
+
+
+def _refuse_without_classes(root: Path, top: list[TopFolder], walk: Walk) -> None:
+    """Refuse images without folders, and a single folder around the folders."""
+    if not top and _has_images(root, walk):
+        todo = "sort the images into one folder for each class, or give a CSV of path,label"
+        raise layout_error(str(root), "has no classes", LAYOUTS, "images, but no folders", todo)
+    if len(top) == 1 and len(top[0].subfolders) > 1 and not top[0].has_images and not split_of(top[0].name):
+        inside = root / top[0].name
+        raise layout_error(
+            *(str(root), "has only one class", LAYOUTS, str(top[0])),
+            f"if the classes are in {inside}, give that folder",
+        )
+
+
 def _file_stats(
-    root: Path, splits: list[tuple[str, Path, list[str]]], walk: Walk
+    root: Path, splits: list[tuple[str, Path, list[str]]], left_out: list[TopFolder], walk: Walk
 ) -> Iterator[file_stats.FileStat]:
     for folder in {root, *(folder for _, folder, _ in splits)}:
         for path, status, reason in _outside_classes(folder, _prefix(root, folder), walk):
             yield file_stats.file_stat(path, "", "", status, reason)
+    for path, status, reason in _left_out(root, left_out, walk):
+        yield file_stats.file_stat(path, "", "", status, reason)
     for split, folder, names in splits:
         for name in names:
             class_folder, count = folder / name, 0
@@ -77,27 +143,31 @@ def _file_stats(
                 yield file_stats.file_stat(path, split, name, status, reason)
                 count += not reason
             if not count:
-                found = f"no image in {class_folder.relative_to(root)}"
-                raise layout_error(str(root), "has an empty class", LAYOUTS, found)
+                raise _empty_class(root, class_folder, walk)
+
+
+def _empty_class(root: Path, folder: Path, walk: Walk) -> DataError:
+    """The error for a class folder without an image, which names what is there instead."""
+    reasons = [reason for _, _, reason in _files(folder, "", walk)]
+    there = f", but {quarantine_table.counts(reasons)}" if reasons else ": the folder is empty"
+    found = f"no image in {folder.relative_to(root)}{there}"
+    todo = "add images, or move the folder away"
+    return layout_error(str(root), "has an empty class", LAYOUTS, found, todo)
+
+
+def _left_out(root: Path, folders: list[TopFolder], walk: Walk) -> Iterator[FoundFile]:
+    """The files of folders beside the splits: images without labels, and others."""
+    for folder in folders:
+        reason = (file_types.UNLABELLED if split_of(folder.name) else file_types.NO_SPLIT).reason
+        files = [*_files(root / folder.name, f"{folder.name}/", walk)]
+        if not files and split_of(folder.name):
+            yield f"{_text(folder.name)}/", EMPTY_STATUS, file_types.EMPTY_SPLIT.reason
+        for path, status, own_reason in files:
+            yield _text(path), status, own_reason or reason
 
 
 def _prefix(root: Path, folder: Path) -> str:
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
-
-
-def _splits(root: Path, walk: Walk) -> list[tuple[str, Path]]:
-    names = _folders(root, walk)
-    subfolders = {name: set(_folders(root / name, walk)) for name in names}
-    if "train" not in names or not all(subfolders.values()):
-        return [("", root)]
-    unknown = [name for name in names if name not in SPLITS]
-    if unknown and all(subfolders[name] == subfolders["train"] for name in unknown):
-        found = f"{', '.join(unknown)} with the same folders as train"
-        raise layout_error(str(root), "has a folder beside train that is not a split", LAYOUTS, found)
-    splits = [SPLITS[name] for name in names if name in SPLITS]
-    if len(set(splits)) < len(splits):
-        raise layout_error(str(root), "has two folders for one split", LAYOUTS, ", ".join(names))
-    return [("", root)] if unknown else [(SPLITS[name], root / name) for name in names]
 
 
 def _folders(folder: Path, walk: Walk) -> list[str]:
@@ -163,7 +233,7 @@ class ImageFolderReader:
     def __init__(
         self, root: Path, files: pa.Table, contents: Callable[[str, int], bytes] | None = None
     ) -> None:
-        self.classes = tuple(sorted(files["class_name"].unique().to_pylist()))
+        self.classes = ordered(files["class_name"].unique().to_pylist())
         self._files = files
         self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
         self._folder = None if contents else root

@@ -14,22 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.core.data import threads
+from tasks.core.data import split_names, threads
 from tasks.core.data.decode import Target
 from tasks.core.data.files import columns, file_stats, listing
+from tasks.core.data.files.class_names import check_classes, layout_error, ordered
 from tasks.core.data.readers import base, parquet_schema
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
-from tasks.core.data.readers.class_names import check_classes, layout_error
 from tasks.core.data.readers.parquet_schema import LAYOUT
 from tasks.core.storage import hashing
 
-# Words in file and folder names that the Hugging Face hub recognises as splits, delimited by non-letters
-# (https://huggingface.co/docs/hub/datasets-file-names-and-splits).
-SPLITS = {
-    "train": ("train", "training"),
-    "val": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 MEMORY = 1 << 24  # bytes of encoded images in memory at a time
 PAGES = {"pre_buffer": False, "buffer_size": 1 << 20}  # read a row group page by page
 
@@ -67,7 +60,7 @@ def split_of(name: str) -> str:
     """
     for part in reversed(PurePosixPath(name).parts):
         words = set(re.split(r"[^a-z]+", part.lower()))
-        for split, keywords in SPLITS.items():
+        for split, keywords in split_names.WORDS.items():
             if words & set(keywords):
                 return split
     return ""
@@ -102,8 +95,8 @@ class ParquetFile:
         self.size = path.stat().st_size / max(1, self.count)  # bytes per image, approximately
 
     def names(self) -> tuple[str, ...]:
-        """Class names: in the order of the labels if the schema has names, else sorted."""
-        return self.columns.names or tuple(sorted({name for name in self.labels() if name is not None}))
+        """Class names: in the order of the labels if the schema has names, else as `ordered` has them."""
+        return self.columns.names or ordered({name for name in self.labels() if name is not None})
 
     def labels(self) -> list[str | None]:
         """The class name of each row; None where a row has no label.
@@ -114,11 +107,10 @@ class ParquetFile:
         with parquet_errors(self.path):
             values = pq.read_table(self.path, columns=[self.columns.label])[self.columns.label]
             if not self.columns.names:
-                return [None if value is None else str(value) for value in values.to_pylist()]
+                return [None if _is_missing(value) else str(value) for value in values.to_pylist()]
             self._refuse_label(pc.max(values).as_py())
             names = self.columns.names
-            # The hub uses -1 for rows without a label.
-            return [None if value is None or value < 0 else names[value] for value in values.to_pylist()]
+            return [None if _is_missing(value) else names[value] for value in values.to_pylist()]
 
     def further(self) -> dict[str, pa.ChunkedArray]:
         """The group of each row and its other values as text, by column; see `columns`."""
@@ -137,6 +129,11 @@ class ParquetFile:
         if highest is not None and highest >= len(names):
             expected = f"labels 0..{len(names) - 1} in column {self.columns.label}"
             raise layout_error(str(self.path), "has a label without a class name", expected, str(highest))
+
+
+def _is_missing(label: str | int | None) -> bool:
+    """Whether a row has no label: the hub uses -1 for it, also in columns without names."""
+    return label is None or (isinstance(label, int) and label < 0)
 
 
 def encoded(file: pq.ParquetFile, column: str, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
@@ -251,7 +248,7 @@ def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
         by_split.setdefault(file.split, set()).update(name_orders[-1])
     check_classes(str(root), by_split, LAYOUT)
     all_names = set().union(*by_split.values())
-    return next((names for names in name_orders if len(names) == len(all_names)), tuple(sorted(all_names)))
+    return next((names for names in name_orders if len(names) == len(all_names)), ordered(all_names))
 
 
 def _check_unchanged(parquet_file: ParquetFile, listed: listing.ListedFile) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.core.data.files import columns
-from tasks.core.data.readers.class_names import layout_error
+from tasks.core.data.files.class_names import layout_error
 
 LAYOUT = "parquet with a column of images, struct<bytes, path>, and one of labels"
 IMAGES = ("image", "img")

@@ -66,17 +66,16 @@ def acquire(
 
 
 def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
-    resolved = resolve.resolve(source.dataset)
+    resolved, name = resolve.resolve(source.dataset), resolve.dataset_name(source)
     if isinstance(resolved, str):
-        name = resolve.name_of(resolved)
         copies = remote_copies.mirror(resolved, workspace, refresh, progress)
         return _from_files(copies.path, name, copies.format_name, workspace, refresh, progress, copies.unused)
     if isinstance(resolved, Path):
-        name, format_name = resolve.name_of(resolved), resolve.detect_format(resolved)
+        format_name = resolve.detect_format(resolved)
         return _from_files(resolved, name, format_name, workspace, refresh, progress)
     if not resolved.files:
-        return _bundled(resolved, workspace)
-    return _from_archive(resolved, source, workspace, refresh, progress)
+        return _bundled(resolved, name, workspace)
+    return _from_archive(resolved, name, source, workspace, refresh, progress)
 
 
 def to_download(source: SourceSettings, workspace: Workspace) -> int:
@@ -139,7 +138,7 @@ def _hashed(hashes: Hashes, stats: pa.Table, progress: Progress) -> pa.Table:
     return listed
 
 
-def _bundled(dataset: DatasetSpec, workspace: Workspace) -> RawDataset:
+def _bundled(dataset: DatasetSpec, name: str, workspace: Workspace) -> RawDataset:
     module_spec = find_spec("sklearn")
     if module_spec is None or module_spec.origin is None:
         raise UsageError(
@@ -148,7 +147,7 @@ def _bundled(dataset: DatasetSpec, workspace: Workspace) -> RawDataset:
     path = Path(module_spec.origin).parent / DIGITS
     files = listing.table([ListedFile(path.name, path.stat().st_size, hashing.sha256_file(path))])
     return _publish(
-        dataset.name,
+        name,
         dataset.format,
         "",
         dataset.array_format,
@@ -159,7 +158,12 @@ def _bundled(dataset: DatasetSpec, workspace: Workspace) -> RawDataset:
 
 
 def _from_archive(
-    dataset: DatasetSpec, source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress
+    dataset: DatasetSpec,
+    name: str,
+    source: SourceSettings,
+    workspace: Workspace,
+    refresh: bool,
+    progress: Progress,
 ) -> RawDataset:
     """Verify the archives, list them, and count the images if the listing is new."""
     verified = archives.ensure_available(dataset, source, workspace, refresh, progress)
@@ -178,7 +182,7 @@ def _from_archive(
         return {"images": reader.count(), "official": all(archive.official for archive in verified)}
 
     root = workspace.relative(workspace.downloads)
-    handle = _publish(dataset.name, dataset.format, root, dataset.array_format, files, workspace, count)
+    handle = _publish(name, dataset.format, root, dataset.array_format, files, workspace, count)
     for archive in verified:
         archives.copy_into_workspace(archive)
     return handle

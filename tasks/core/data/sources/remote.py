@@ -5,6 +5,7 @@ systems are separate packages.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ import fsspec
 import httpx
 from fsspec.spec import AbstractFileSystem
 
+from tasks.core.addresses import whole, without_secrets
 from tasks.core.errors import NetworkError, PlumblineError, UsageError
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
+NO_HEAD = (401, 403, 405, 501)  # statuses of a server that answers GET
 # Keys under which file systems report a file's version; those that identify its content come first.
 VERSION_FIELDS = (
     "ETag",
@@ -87,14 +90,19 @@ def network(address: str) -> Iterator[None]:
         yield
     except PlumblineError:
         raise
-    except FileNotFoundError as error:
-        raise UsageError(f"There is nothing at {address}", found=str(error)) from error
-    except PermissionError as error:
-        raise UsageError(f"{address} may not be read", found=str(error)) from error
     except Exception as error:  # fsspec's file systems raise the types of their packages
-        raise NetworkError(
-            f"{address} could not be read", found=str(error) or type(error).__name__, todo="run again"
-        ) from error
+        raise _explained(error, address) from (error if without_secrets(str(error)) == str(error) else None)
+
+
+def _explained(error: Exception, address: str) -> PlumblineError:
+    """What happened, without the secrets of the address; a traceback may not show `error` if it has them."""
+    if isinstance(error, FileNotFoundError):
+        return UsageError(f"There is nothing at {address}", found=str(error))
+    if isinstance(error, PermissionError):
+        return UsageError(f"{address} may not be read", found=str(error))
+    return NetworkError(
+        f"{address} could not be read", found=str(error) or type(error).__name__, todo="run again"
+    )
 
 
 @contextmanager
@@ -105,6 +113,8 @@ def opened(address: str) -> Iterator[RemoteSource]:
         UsageError: See `system_of`.
     """
     if urlsplit(address).scheme in ("http", "https"):
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).addFilter(_without_secrets)
         with httpx.Client(follow_redirects=True, timeout=TIMEOUT) as client:
             yield HttpSource(client, address)
     else:
@@ -115,7 +125,7 @@ class HttpSource:
     """One file at an http(s) address; http cannot list folders."""
 
     def __init__(self, client: httpx.Client, address: str) -> None:
-        self._client, self._address = client, address
+        self._client, self._address = client, address  # without secrets
         self.name = PurePosixPath(unquote(urlsplit(address).path)).name
 
     def is_file(self) -> bool:
@@ -124,7 +134,10 @@ class HttpSource:
 
     def entries(self) -> list[Entry]:
         """The file, with size and version tag from its headers."""
-        head = self._client.head(self._address)
+        head = self._client.head(whole(self._address))
+        if head.status_code in NO_HEAD:  # the signature of an address may hold for GET only
+            with self._client.stream("GET", whole(self._address)) as head:
+                pass
         _refuse_status(self._address, head)
         size = head.headers.get("content-length", "")
         plain = head.headers.get("content-encoding", "identity") == "identity"
@@ -132,13 +145,19 @@ class HttpSource:
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of the file."""
-        with self._client.stream("GET", self._address) as response:
+        with self._client.stream("GET", whole(self._address)) as response:
             _refuse_status(self._address, response)
             yield from response.iter_bytes(CHUNK)
 
     def head(self, name: str, size: int) -> bytes:
         """The first bytes of the file."""
         return next(self.chunks(name))[:size]
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """A filter of log records: httpx logs whole addresses."""
+    record.msg, record.args = without_secrets(record.getMessage()), ()
+    return True
 
 
 def _header_tag(response: httpx.Response) -> str:
@@ -162,7 +181,7 @@ def system_of(address: str) -> tuple[AbstractFileSystem, str]:
     """
     scheme = urlsplit(address).scheme
     try:
-        system, path = fsspec.url_to_fs(address)
+        system, path = fsspec.url_to_fs(whole(address))
     except ImportError as error:
         package = PACKAGES.get(scheme, f"the fsspec package for {scheme}://")
         raise UsageError(

@@ -5,10 +5,12 @@ import os
 import re
 from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from tasks.core.config import SourceSettings
 from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
+from tasks.core.data.sources import dataset_names
 from tasks.core.data.sources.catalog import DATASETS, DatasetSpec
 from tasks.core.errors import UsageError
 
@@ -94,22 +96,29 @@ def _has_suffix(folder: Path, suffixes: Set[str]) -> bool:
 
 
 def name_of(source: Path | str) -> str:
-    """The dataset name of a path or address: lower case letters, digits, "." "_" and "-".
+    """The dataset name of a path or address, see `dataset_names`; an address counts without its query.
 
-    >>> name_of(Path("/data/My Photos (2024)"))
-    'my-photos-2024'
+    >>> name_of(Path("/data/My Photos (2024)")), name_of(Path("/data/birds/labels.csv"))
+    ('my-photos-2024', 'birds-labels')
     """
-    last = PurePosixPath(source).name
+    if isinstance(source, str) and "://" in source:
+        address = urlsplit(source)
+        path = PurePosixPath(address.netloc.rpartition("@")[2] + unquote(address.path))
+    else:
+        path = PurePosixPath(source)
+    parts = [part for part in path.parts if part != "/"] or [""]
+    last = parts[-1]
     for suffix in SUFFIXES:
         is_archive = SUFFIXES[suffix] == "archive" and last.lower().endswith(suffix)
         last = last[: -len(suffix)] if is_archive else last.removesuffix(suffix)
-    slug = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._")
-    return slug or "folder"
+    return dataset_names.of_parts([*parts[:-1], last])
 
 
-def dataset_name(dataset: str) -> str:
-    """The name under which a dataset's runs and models are filed; argument as in `resolve`."""
-    resolved = resolve(dataset)
+def dataset_name(source: SourceSettings) -> str:
+    """The name under which a dataset's runs and models are filed: `--name`, else that of the source."""
+    if source.name:
+        return source.name
+    resolved = resolve(source.dataset)
     return resolved.name if isinstance(resolved, DatasetSpec) else name_of(resolved)
 
 
@@ -119,6 +128,7 @@ def check_source(source: SourceSettings) -> None:
     Raises:
         UsageError: Unknown dataset, missing folder, or an archive that is missing or not applicable.
     """
+    _check_name(source.name)
     resolved = resolve(source.dataset)
     if source.archive is None:
         if source.archive_sha256 is not None:
@@ -155,6 +165,17 @@ def check_group_by(source: SourceSettings, group_by: str | None) -> None:
             "--group-by needs images that are files",
             expected="a folder, an archive, a CSV or parquet files",
             found=f"the known dataset {source.dataset}",
+        )
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and name != dataset_names.slug(name):
+        raise UsageError(
+            "--name cannot be the name of a dataset",
+            expected='lower case letters, digits, ".", "_" and "-"',
+            found=repr(name),
+            done="nothing was started",
+            todo=f"--name {dataset_names.slug(name)}",
         )
 
 

@@ -97,6 +97,7 @@ def fold(tensors: TensorCache, number: int, folds: int, workspace: Workspace) ->
         classes=tensors.classes,
         shape=tensors.shape,
         fit=tensors.fit,
+        grey_bits=tensors.grey_bits,
         train=int((~is_test).sum()),
         val=tensors.val,
         test=int(is_test.sum()),

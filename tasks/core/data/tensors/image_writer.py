@@ -47,7 +47,8 @@ def write(
 ) -> WrittenImages:
     """Write `{train,val,test}.images.npy`.
 
-    Writing restarts, at most twice, when an image does not fit the inferred shape.
+    Writing restarts when an image does not fit the inferred shape: at most twice, and for grey values of
+    more bits at most five times.
 
     Args:
         directory: Where the files are written.
@@ -62,10 +63,13 @@ def write(
         try:
             return _Pass(directory, reader, index, splits, target_shape, reusable).run(progress)
         except ShapeMismatch as mismatch:
-            log.info(
-                "images differ in size or channels; all are converted to %dx%dx%d",
-                *mismatch.target_shape.shape,
-            )
+            if mismatch.target_shape.grey_bits > target_shape.grey_bits:
+                log.info("grey values of %d bits are scaled to 8", mismatch.target_shape.grey_bits)
+            else:
+                log.info(
+                    "images differ in size or channels; all are converted to %dx%dx%d",
+                    *mismatch.target_shape.shape,
+                )
             target_shape = mismatch.target_shape
 
 
@@ -99,7 +103,7 @@ class _Pass:
         """Copy the images of an earlier cache. Returns the numbers of the others, ascending."""
         cached_rows = np.full(len(self.index), -1)
         reused, wanted = self.reusable, self.target_shape
-        if (reused.shape, reused.fit) == (wanted.shape, wanted.fit):
+        if (reused.shape, reused.fit) == (wanted.shape, wanted.fit) and not (reused.wide or wanted.grey_bits):
             cached_rows = self.reusable.lookup(self.index.image_id)
         with self.reusable.opened() as images:
             for split, numbers in self.splits.numbers.items():
@@ -123,6 +127,7 @@ class _Pass:
             numbers = numbers[np.lexsort((self.row[numbers], self.split[numbers]))]
         for image in self.reader.images(numbers.tolist(), self.target_shape.target):
             if isinstance(image, DecodeFailure):
+                self.target_shape.check_grey_bits(image.grey_bits)
                 self.written.failed[image.row] = image.reason
             else:
                 self._put(image.row, image.image, image.original)

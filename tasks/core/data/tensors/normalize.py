@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.config import NormalizeSettings
-from tasks.core.data.files import file_stats
+from tasks.core.data.files import class_names, file_stats
 from tasks.core.data.grouping import remarks
 from tasks.core.data.grouping.option import GroupedReader
 from tasks.core.data.readers import factory
@@ -115,6 +115,7 @@ def _build(
     progress: Progress,
 ) -> dict[str, Any]:
     index = reader.index()
+    _warn_of_alike_names(reader.classes)
     remarks.say_joined(index)
     conflicts = quarantine.find_label_conflicts(index, reader.classes)
     left_out = {} if reader.published else conflicts
@@ -139,6 +140,7 @@ def _build(
         "classes": list(reader.classes),
         "shape": list(written.target_shape.shape),
         "fit": str(settings.fit),
+        **({"grey_bits": bits} if (bits := written.target_shape.grey_bits) else {}),
         **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
         "decoded": written.decoded,
@@ -191,6 +193,18 @@ def _warn_of_small_classes(classes: tuple[str, ...], counts: dict[str, list[int]
             split_floor.MIN_IMAGES,
             what,
         )
+
+
+def _warn_of_alike_names(classes: tuple[str, ...]) -> None:
+    """Say which classes may be one and the same."""
+    groups = class_names.alike(classes)
+    if groups:
+        shown = "; ".join(" and ".join(map(repr, group)) for group in groups[:SHOWN_CLASSES])
+        log.warning("classes whose names differ only in case, blanks or form stay separate: %s", shown)
+    numbers = [name for name in classes if class_names.WHOLE.fullmatch(name)]
+    if numbers and len(numbers) < len(classes):
+        others = sorted(set(classes) - set(numbers))
+        log.warning("some classes are numbers, others are not: %s; %s", numbers[0], others[0])
 
 
 def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, index: ImageIndex) -> None:

@@ -45,6 +45,7 @@ class ReusableCache:
     Attributes:
         shape: Height, width, channels of its images; () if there is no earlier cache.
         fit: How images of other proportions became `shape`.
+        wide: Whether grey values of more than 8 bits were scaled by all of its images: none is copied then.
         split: str (n,); the split of each row.
         row: int32 (n,); the number of each row within its split.
         originals: int32 (n, 3); the original height, width and channels of each image.
@@ -53,11 +54,12 @@ class ReusableCache:
     def __init__(self, directory: Path | None = None) -> None:
         self._files = [directory / f"{split}.images.npy" for split in SPLITS] if directory else []
         self.shape: tuple[int, ...] = ()
-        self.fit = Fit.crop
+        self.fit, self.wide = Fit.crop, False
         table = SCHEMA.empty_table()
         if directory:
             facts = manifests.read(directory)["facts"]
             self.shape, self.fit = tuple(facts["shape"]), Fit.of(facts)
+            self.wide = "grey_bits" in facts
             with pq.ParquetFile(directory / ROWS) as file:
                 table = file.read(SCHEMA.names, use_threads=False).cast(SCHEMA)
         self._image_ids = table["image_id"].combine_chunks()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import Fit
 from tasks.core.data.decode import Target
-from tasks.core.data.readers.base import DecodedImage, ImageIndex, Reader
+from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex, Reader
 from tasks.core.data.tensors.reuse import ReusableCache
 
 SIZES = (32, 48, 64, 96)  # pixels; few sizes, so that a growing folder seldom changes its own
@@ -32,6 +32,7 @@ class TargetShape:
         inferred_grey: Whether a colour image changes the target shape.
         fallback: Height and width in pixels if an image has another size than the inferred one.
         fit: How an image of other proportions becomes `size`.
+        grey_bits: Bits that hold every grey value of images with more than 8 bits; 0 if none was seen.
     """
 
     size: tuple[int, int]
@@ -40,6 +41,7 @@ class TargetShape:
     inferred_grey: bool = False
     fallback: tuple[int, int] = (SIZES[0], SIZES[0])
     fit: Fit = Fit.crop
+    grey_bits: int = 0
 
     @classmethod
     def of(
@@ -68,7 +70,10 @@ class TargetShape:
         cached_rows = reusable.lookup(index.image_id.take(sampled))
         uncached = sampled[cached_rows < 0].tolist()
         # Only the sizes are needed. A small target avoids decoding photos in full (64 ms each).
-        probes = reader.images(uncached, Target(requested or (SIZES[0], SIZES[0]), 3))
+        probes = [*reader.images(uncached, Target(requested or (SIZES[0], SIZES[0]), 3, grey_bits=0))]
+        wide = [image.row for image in probes if isinstance(image, DecodeFailure) and image.grey_bits]
+        grey_bits = max((image.grey_bits for image in probes if isinstance(image, DecodeFailure)), default=0)
+        probes += reader.images(wide, Target(requested or (SIZES[0], SIZES[0]), 3)) if wide else []
         originals = set(map(tuple, reusable.originals[cached_rows[cached_rows >= 0]].tolist()))
         originals |= {image.original for image in probes if isinstance(image, DecodedImage)}
         grey = all(channels == 1 for _, _, channels in originals)
@@ -83,12 +88,13 @@ class TargetShape:
             inferred_grey=grey,
             fallback=fallback,
             fit=fit,
+            grey_bits=grey_bits,
         )
 
     @property
     def target(self) -> Target:
         """Size, channels and fit for the decoder."""
-        return Target(self.size, self.channels, self.fit)
+        return Target(self.size, self.channels, self.fit, self.grey_bits)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -108,6 +114,15 @@ class TargetShape:
             target_shape = replace(target_shape, channels=3, inferred_grey=False)
         if target_shape is not self:
             raise ShapeMismatch(target_shape)
+
+    def check_grey_bits(self, needed: int) -> None:
+        """Check that the grey values of an image that could not be read do not need more bits.
+
+        Raises:
+            ShapeMismatch: They do. It has a target shape with as many.
+        """
+        if needed > self.grey_bits:
+            raise ShapeMismatch(replace(self, grey_bits=needed))
 
 
 def _fallback(sides: list[int]) -> tuple[int, int]:

@@ -8,20 +8,30 @@ from tasks.core.model.architectures.layers import EPSILON, FusedBatchNorm
 from tasks.core.recipes import Recipe
 
 Weights = list[NDArray[np.float32]]
+LOGITS = "logits"  # the last layer with weights
 
 
-def build_inference_model(recipe: Recipe, trained: keras.Model, temperature: float = 1.0) -> keras.Model:
+def build_inference_model(
+    recipe: Recipe,
+    trained: keras.Model,
+    temperature: float = 1.0,
+    offsets: NDArray[np.float32] | None = None,
+) -> keras.Model:
     """Rebuild a trained network in Keras' own layers, without custom classes and augmentation.
 
     Args:
         recipe: With two views, the logits of a colour image and of its mirrored image are averaged.
         trained: Network from uint8 (N, H, W, C) to logits.
         temperature: Divisor of the logits (`tasks.core.metrics.temperature`), in a layer of that name.
+        offsets: Added to the logits, float32 (classes,), see `training.loss.class_offsets`; they become part
+            of the bias of the layer `logits`. None for none.
 
     Returns:
         Model from uint8 (N, H, W, C) to probabilities, float32 (N, classes).
     """
     layers, weights = _folded(trained)
+    if offsets is not None and offsets.any():
+        _add_offsets(layers, weights, offsets)
     inputs = keras.Input(trained.input_shape[1:], dtype="uint8", name="images")
     logits = _apply(layers, inputs)
     if tta_views(recipe, trained.input_shape[-1]) == 2:
@@ -72,6 +82,18 @@ def _unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.Conv2D):
         settings |= {"use_bias": True, "kernel_initializer": "zeros"}
     return type(layer).from_config(settings)
+
+
+def _add_offsets(
+    layers: list[keras.layers.Layer], weights: list[Weights], offsets: NDArray[np.float32]
+) -> None:
+    """Add offsets to the bias of the layer `logits`, divided by the scale of the layers after it."""
+    index = next(number for number, layer in enumerate(layers) if layer.name == LOGITS)
+    scale = np.prod([layer.scale for layer in layers[index + 1 :]])
+    kernel, *biases = weights[index]
+    bias = sum(biases, start=offsets / scale)
+    layers[index] = keras.layers.Dense.from_config(layers[index].get_config() | {"use_bias": True})
+    weights[index] = [kernel, np.asarray(bias, np.float32)]
 
 
 def _last_convolution(layers: list[keras.layers.Layer]) -> int:

@@ -11,12 +11,16 @@ import numpy as np
 
 from tasks.core.model.export.description import KEY, Description
 
+# Written as null where they are not used; versions of Keras before those that know them refuse them.
+NEW_KEYS = frozenset({"quantization_config", "input_axes"})
 SHARED_OBJECT_ID = "shared_object_id"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first date
 
 
 def write_keras(model: keras.Model, path: Path, description: Description | None = None) -> None:
     """Save a model in Keras' format, then rewrite the archive with fixed dates and object numbers.
+
+    Keys that only new versions of Keras know are left out where they are null, so that older ones read it.
 
     Args:
         model: The model.
@@ -39,7 +43,10 @@ def write_keras(model: keras.Model, path: Path, description: Description | None 
 
 
 def _renumber(config: Any, numbers: dict[int, int]) -> Any:
-    """Number the shared objects of a configuration in their order; Keras names them by memory address."""
+    """Number the shared objects of a configuration in their order; Keras names them by memory address.
+
+    Null values of `NEW_KEYS` are left out.
+    """
     if isinstance(config, list):
         return [_renumber(entry, numbers) for entry in config]
     if not isinstance(config, dict):
@@ -49,6 +56,7 @@ def _renumber(config: Any, numbers: dict[int, int]) -> Any:
         if name == SHARED_OBJECT_ID
         else _renumber(value, numbers)
         for name, value in config.items()
+        if value is not None or name not in NEW_KEYS
     }
 
 

@@ -39,7 +39,7 @@ def originals(
     if (numbers < 0).any():
         raise _changed(raw, f"{(numbers < 0).sum()} of {len(numbers)} test images are not there")
     wanted = np.unique(numbers)
-    for image in reader.images(wanted.tolist(), Target(None, channels)):
+    for image in reader.images(wanted.tolist(), Target(None, channels, grey_bits=tensors.grey_bits)):
         if isinstance(image, DecodeFailure):
             raise _changed(raw, image.reason)
         for row in _rows(numbers, image.row):

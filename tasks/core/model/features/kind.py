@@ -33,6 +33,7 @@ class FeatureKind:
         precision: What to calculate in.
         fit: How an image of other proportions becomes a square.
         layer: The layer whose output they are; empty for the backbone's features.
+        grey_bits: Bits of the grey values of images that have more than 8.
     """
 
     backbone: str
@@ -41,6 +42,7 @@ class FeatureKind:
     precision: Precision
     fit: str
     layer: str = ""
+    grey_bits: int = 16
 
     @classmethod
     def of(cls, settings: EmbedSettings, tensors: TensorCache) -> "FeatureKind":
@@ -48,7 +50,14 @@ class FeatureKind:
         backbone = catalog.find(settings.backbone)
         image_size = settings.image_size or backbone.image_size
         views = 2 if tensors.shape[2] == 3 else 1
-        return cls(backbone.name, image_size, views, settings.precision, str(tensors.fit))
+        return cls(
+            backbone.name,
+            image_size,
+            views,
+            settings.precision,
+            str(tensors.fit),
+            grey_bits=tensors.grey_bits,
+        )
 
     @property
     def declaration(self) -> Backbone:
@@ -58,7 +67,8 @@ class FeatureKind:
     def record(self) -> dict[str, str | int]:
         """The kind as JSON values, with the hash of the weights."""
         weights = {"weights": self.declaration.weights.checksum.value}
-        return asdict(self) | weights | {"precision": str(self.precision)}
+        values = asdict(self) | weights | {"precision": str(self.precision)}
+        return {name: value for name, value in values.items() if (name, value) != ("grey_bits", 16)}
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -69,7 +79,7 @@ class FeatureKind:
     @property
     def target(self) -> Target:
         """How images are decoded for the backbone."""
-        return Target((self.image_size, self.image_size), 3, Fit(self.fit))
+        return Target((self.image_size, self.image_size), 3, Fit(self.fit), self.grey_bits)
 
     def store(self, workspace: Workspace, policy: str, processor: str) -> FeatureStore:
         """The store of this kind, as a device computes it.

@@ -37,7 +37,9 @@ def kind_of(model: Model, raw: RawDataset | None) -> FeatureKind | None:
     if raw is None or not frozen or declared is None or catalog.record(declared) != backbone:
         return None
     height, _, _ = model.shape
-    return FeatureKind(declared.name, height, frozen["views"], Precision.float32, str(model.fit))
+    return FeatureKind(
+        declared.name, height, frozen["views"], Precision.float32, str(model.fit), grey_bits=model.grey_bits
+    )
 
 
 def modules(model: Model, raw: RawDataset | None) -> tuple[str, ...]:

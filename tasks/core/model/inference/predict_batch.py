@@ -73,7 +73,7 @@ def predict(
     meter = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)
     writer = _PartWriter(batch, model.version, tuple(facts["classes"]), sample)
     writer.candidates = LabelCandidates() if with_candidates else None
-    image_source = _images(batch, missing, loaded.size, tuple(facts["shape"]), Fit.of(facts))
+    image_source = _images(batch, missing, loaded.size, model.shape, Fit.of(facts), model.grey_bits)
     for part, images in threads.prefetch(image_source, PREFETCHED):
         if images is None:
             writer.finish(part)
@@ -83,11 +83,11 @@ def predict(
 
 
 def _images(
-    batch: Batch, parts: Sequence[int], size: int, shape: tuple[int, int, int], fit: Fit
+    batch: Batch, parts: Sequence[int], size: int, shape: tuple[int, int, int], fit: Fit, grey_bits: int
 ) -> Iterator[tuple[int, ImageBatch | None]]:
     """The image batches of each part, and None at the end of the part."""
     for part in parts:
-        for images in image_batches(batch.chunks(part), size, shape, fit):
+        for images in image_batches(batch.chunks(part), size, shape, fit, grey_bits):
             yield part, images
         yield part, None
 

@@ -67,7 +67,13 @@ def train_on_all(
             facts = _probe(tensors, audit, features, staging)
         else:
             facts = _trained(tensors, settings, features, raw, workspace, staging, progress)
-        return {**facts, **TRAINED_ON, "recipe": str(settings.recipe), "fit": tensors.fit}
+        return {
+            **facts,
+            **TRAINED_ON,
+            "recipe": str(settings.recipe),
+            "fit": tensors.fit,
+            **tensors.grey_facts,
+        }
 
     return TRAIN_ON_ALL.output(
         ingredients(tensors, settings, audit, features), workspace, build, refresh=refresh
@@ -82,7 +88,7 @@ def _probe(tensors: TensorCache, audit: Audit, features: Features, staging: Path
     images = images_module.read(tensors, audit)
     groups = images.groups if images.dependent else None
     head = head_module.fit(probe.all_features(features), images.labels, len(tensors.classes), groups)
-    facts = probe.write_model(head, images.labels, features, tensors, staging)
+    facts = probe.write_model(head, images.labels, groups, features, tensors, staging)
     (staging / "weights.npz").unlink()  # model.keras has them
     return facts | {"trained": len(images), "held_back": 0}
 
@@ -113,6 +119,6 @@ def _trained(
     for handle in (everything, own):
         if handle is not None:
             shutil.rmtree(handle.directory)
-    names = ("model_sha256", "shape", "temperature", "backbone")
+    names = ("model_sha256", "shape", "temperature", "calibration", "backbone")
     kept = {name: facts[name] for name in names if name in facts}
     return kept | {"trained": len(others), "held_back": len(val)}

@@ -15,7 +15,6 @@ from tasks.core.data.cross_validation import assignment
 from tasks.core.data.cross_validation.images import AllImages
 from tasks.core.data.cross_validation.resplit import resplit
 from tasks.core.data.tensors.cache import SPLITS
-from tasks.core.metrics import temperature
 from tasks.core.model.features import embed
 from tasks.core.model.features.reading import averaged, open_features
 from tasks.core.model.inference import predict_splits
@@ -95,10 +94,12 @@ def probed(
     from scipy.special import softmax
 
     from tasks.core.model.transfer import head as head_module
+    from tasks.core.model.transfer import probe
 
     seen = ~tested
-    head = head_module.fit(features[seen], labels[seen], classes, None if groups is None else groups[seen])
-    fitted = temperature.fit(labels[seen], head.held_out) if head.held_out.any() else 1.0
+    seen_groups = None if groups is None else groups[seen]
+    head = head_module.fit(features[seen], labels[seen], classes, seen_groups)
+    fitted = probe.temperature_of(head, labels[seen], seen_groups).temperature
     return np.asarray(softmax(head.logits(features[tested]) / fitted, axis=1), np.float32)
 
 

@@ -20,9 +20,11 @@ from scipy.special import softmax
 
 from tasks.core import recipes
 from tasks.core.config import TrainSettings
+from tasks.core.data.tensors import groups
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.errors import DataError, DivergedError
 from tasks.core.metrics import temperature
+from tasks.core.metrics.temperature import Choice
 from tasks.core.model.architectures import build
 from tasks.core.model.devices import device, signals
 from tasks.core.model.export import inference_model, keras_file
@@ -80,7 +82,8 @@ class Material:
         train, val: The images, or what a network takes in their place.
         held_out: The images to predict afterwards; None for none.
         build: Builds the network to train, as `architectures.build.build`.
-        publish: Makes the model to publish of the recipe, the trained network and the temperature.
+        publish: Makes the model to publish of the recipe, the trained network, the temperature and the
+            offsets of the logits.
         facts: More facts for the manifest; JSON values.
     """
 
@@ -88,7 +91,7 @@ class Material:
     val: Split
     held_out: Split | None
     build: Build
-    publish: Callable[[Recipe, keras.Model, float], keras.Model]
+    publish: Callable[[Recipe, keras.Model, float, NDArray[np.float32]], keras.Model]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -123,24 +126,26 @@ def train(job: TrainingJob, material: Material, directory: Path, progress: Progr
         DivergedError: The loss is NaN or above the divergence threshold.
         LostWorkerError: Another process of the cluster is gone.
     """
-    trainer, resumed, fitted_temperature = follow(job, material, progress)
+    trainer, resumed, chosen = follow(job, material, progress)
     recipe = trainer.plan.recipe
     keras_file.write_weights(trainer.model, directory / "weights.npz")
-    published = material.publish(recipe, trainer.model, fitted_temperature)
+    published = material.publish(recipe, trainer.model, chosen.temperature, trainer.class_offsets)
     shape, name = tuple(material.facts["shape"]), recipe.name.value
     description = Description.of(job.tensors, shape, name)
     keras_file.write_keras(published, directory / "model.keras", description)
     if material.held_out is not None:
-        _write_held_out(trainer, material, fitted_temperature, directory)
+        _write_held_out(trainer, material, chosen.temperature, directory)
     pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "fit": job.tensors.fit,
+        **job.tensors.grey_facts,
         "recipe": recipe.name.value,
         "epochs": trainer.step / trainer.plan.per_epoch,
         "val_accuracy": trainer.best.val_accuracy if trainer.best else trainer.history[-1]["val_accuracy"],
         "resumed": resumed,
-        "temperature": fitted_temperature,
+        "temperature": chosen.temperature,
+        "calibration": chosen.reason,
         "replicas": trainer.devices.replicas,
         "precision": trainer.policy,
         "device": device.name(),
@@ -155,7 +160,7 @@ def _write_held_out(trainer: Trainer, material: Material, temperature: float, di
     np.save(directory / HELD_OUT, softmax(logits, axis=1).astype(np.float32))
 
 
-def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Trainer, str, float]:
+def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Trainer, str, Choice]:
     """Train without writing a model; the workers of a cluster other than the chief do only this.
 
     Args:
@@ -165,7 +170,7 @@ def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Tr
 
     Returns:
         The finished trainer; a sentence on how the training was resumed, or ""; and the temperature that
-        calibrates the model.
+        calibrates the model, if there is one.
 
     Raises:
         DataError, DivergedError, LostWorkerError: As `train`.
@@ -184,7 +189,15 @@ def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Tr
         trainer = Trainer(plan, train, val, len(job.tensors.classes), policy, devices, material.build)
         resumed = resume(trainer, job.checkpoints)
         run(trainer, job.checkpoints, progress)
-        return trainer, resumed, temperature.fit(val.labels, trainer.val_logits())
+        return trainer, resumed, _temperature(job, trainer)
+
+
+def _temperature(job: TrainingJob, trainer: Trainer) -> Choice:
+    """The temperature by the val images that are not left out."""
+    val_groups, left_out = groups.read_groups(job.tensors, "val"), job.without("val")
+    if val_groups is not None and left_out is not None:
+        val_groups = val_groups[~left_out]
+    return temperature.choose(trainer.val.labels, trainer.val_logits(), val_groups)
 
 
 def _open_without(tensors: TensorCache, split: str, left_out: NDArray[np.bool_] | None) -> Split:

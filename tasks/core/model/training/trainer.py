@@ -90,7 +90,7 @@ class Trainer:
         self.buffer = WindowBuffer(train.images, plan.shuffle)
         self.learning_rates = schedules.learning_rates(plan.recipe, plan.steps)
         self.divergence_threshold = DIVERGENCE_FACTOR * float(np.log(classes))
-        self.class_offsets = tf.constant(class_offsets(plan.recipe, train.labels, classes))
+        self.class_offsets = class_offsets(plan.recipe, train.labels, classes)
         self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
         self.history: list[dict[str, float]] = []
         self.epoch_totals = [0.0, 0.0, 0.0, 0.0]
@@ -263,7 +263,8 @@ class Trainer:
             loss = self._loss(logits, labels)
         trainable = [variable.value for variable in self.model.trainable_variables]
         self.optimizer.update(tape.gradient(loss, trainable), learning_rate)
-        correct = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
+        published = tf.cast(logits, tf.float32) + self.class_offsets
+        correct = tf.equal(tf.argmax(published, axis=1, output_type=tf.int32), labels)
         return self._sum_over_replicas(loss, tf.reduce_sum(tf.cast(correct, tf.int32)))
 
     def _sum_over_replicas(self, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -287,14 +288,16 @@ class Trainer:
         return self.devices.run(gathered_logits, images)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        """Logits as the published model has them, with the offsets for the classes' shares."""
         if self.plan.recipe.augment == "view":  # (N, views, H, W, C)
             views = [self.model(view, training=False) for view in tf.unstack(images, axis=1)]
-            return tf.cast(tf.reduce_mean(tf.stack(views), axis=0), tf.float32)
-        logits = self.model(images, training=False)
-        if inference_model.tta_views(self.plan.recipe, images.shape[-1]) == 2:
-            # tf.reverse takes a sixth of the time of a slice with a negative step.
-            logits = (logits + self.model(tf.reverse(images, [2]), training=False)) / 2
-        return tf.cast(logits, tf.float32)
+            logits = tf.reduce_mean(tf.stack(views), axis=0)
+        else:
+            logits = self.model(images, training=False)
+            if inference_model.tta_views(self.plan.recipe, images.shape[-1]) == 2:
+                # tf.reverse takes a sixth of the time of a slice with a negative step.
+                logits = (logits + self.model(tf.reverse(images, [2]), training=False)) / 2
+        return tf.cast(logits, tf.float32) + self.class_offsets
 
     def _add_to_totals(self, losses: NDArray[np.float32], correct: NDArray[np.int32], start: int) -> None:
         """Add a window to the epoch's sums, step by step, so that the window's length changes no bit."""

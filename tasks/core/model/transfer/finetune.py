@@ -49,7 +49,7 @@ def from_maps(
     parameters = features.manifest["ingredients"]["parameters"]
     backbone = catalog.find(parameters["backbone"])
     kept = {split: _kept(job, split) for split in ("train", "val")}
-    head, _ = probe.fit_head(features, job.tensors, kept)
+    head, _, _ = probe.fit_head(features, job.tensors, kept)
     opened = maps.open_maps(features, raw, job.tensors, job.checkpoints, workspace, progress)
     labels = {split: open_split(job.tensors, split).labels for split in ("train", "val")}
     held_out = None if job.held_out is None else np.flatnonzero(job.held_out)
@@ -101,14 +101,19 @@ def _build_upper(
 
 
 def _publish(
-    frozen: keras.Model, views: int, recipe: Recipe, trained: keras.Model, temperature: float
+    frozen: keras.Model,
+    views: int,
+    recipe: Recipe,
+    trained: keras.Model,
+    temperature: float,
+    offsets: NDArray[np.float32],
 ) -> keras.Model:
     """The whole network in float32: the frozen trunk, and the trained layers after it."""
     head = None
     for layer in trained.layers:
         if layer.name == LOGITS:
             kernel, bias = layer.get_weights()
-            head = Head(kernel, bias, 0.0, np.empty((0, len(bias)), np.float32))
+            head = Head(kernel, bias + offsets, 0.0, np.empty((0, len(bias)), np.float32))
         elif layer.weights:
             frozen.get_layer(layer.name).set_weights(layer.get_weights())
     assert head is not None  # noqa: S101 - `_build_upper` made it

@@ -11,6 +11,7 @@ from scipy.special import softmax
 from tasks.core.data.tensors.cache import SPLITS, open_split
 from tasks.core.data.tensors.groups import read_groups
 from tasks.core.metrics import temperature
+from tasks.core.metrics.temperature import Choice
 from tasks.core.model.backbones import catalog, licences, network
 from tasks.core.model.devices import device
 from tasks.core.model.export import keras_file
@@ -23,8 +24,10 @@ from tasks.core.stage.handles import Features, TensorCache
 from tasks.core.storage import hashing
 
 
-def fit_head(features: Features, tensors: TensorCache, kept: dict[str, Any]) -> tuple[Head, Labels]:
-    """The linear classifier of the train images, and their labels.
+def fit_head(
+    features: Features, tensors: TensorCache, kept: dict[str, Any]
+) -> tuple[Head, Labels, NDArray[np.int64] | None]:
+    """The linear classifier of the train images, their labels, and their groups if there are any.
 
     Args:
         features: Features of the tensors' images.
@@ -34,7 +37,7 @@ def fit_head(features: Features, tensors: TensorCache, kept: dict[str, Any]) -> 
     values, labels = rows_of(features, tensors, "train", kept)
     groups = read_groups(tensors, "train")
     groups = groups if groups is None else groups[kept.get("train", slice(None))]
-    return head_module.fit(values, labels, len(tensors.classes), groups), labels
+    return head_module.fit(values, labels, len(tensors.classes), groups), labels, groups
 
 
 def rows_of(
@@ -61,8 +64,8 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
     Returns:
         The fields of `TrainedModel` except path and digest.
     """
-    head, labels = fit_head(features, tensors, kept)
-    written = write_model(head, labels, features, tensors, directory)
+    head, labels, groups = fit_head(features, tensors, kept)
+    written = write_model(head, labels, groups, features, tensors, directory)
     val_logits, val_labels = _logits(head, *rows_of(features, tensors, "val", kept))
     history = _history(head, labels, val_logits, val_labels)
     pd.DataFrame([history]).to_parquet(directory / "history.parquet", index=False)
@@ -79,25 +82,31 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
 
 
 def write_model(
-    head: Head, labels: Labels, features: Features, tensors: TensorCache, directory: Path
+    head: Head,
+    labels: Labels,
+    groups: NDArray[np.int64] | None,
+    features: Features,
+    tensors: TensorCache,
+    directory: Path,
 ) -> dict[str, Any]:
     """Write `model.keras`, `weights.npz` and the notices of the backbone into `directory`.
 
     Args:
         head: The classifier.
         labels: int32 (N,), of the images that it was fitted to.
+        groups: int64 (N,), which of them belong together; None if each is by itself.
         features: Features that it was fitted to.
         tensors: The tensors with the classes.
         directory: Existing directory for the files.
 
     Returns:
-        Facts of the manifest: model_sha256, shape, fit, temperature, backbone, frozen.
+        Facts of the manifest: model_sha256, shape, fit, temperature, calibration, backbone, frozen.
     """
-    fitted_temperature = temperature_of(head, labels)
+    chosen = temperature_of(head, labels, groups)
     parameters = features.manifest["ingredients"]["parameters"]
     backbone = catalog.find(parameters["backbone"])
     frozen = network.build(backbone, parameters["image_size"])
-    model = published.build_published(frozen, head, parameters["views"], fitted_temperature)
+    model = published.build_published(frozen, head, parameters["views"], chosen.temperature)
     keras_file.write_weights(model, directory / "weights.npz")
     shape = frozen.input_shape[1:]
     keras_file.write_keras(model, directory / "model.keras", Description.of(tensors, shape, "probe"))
@@ -106,15 +115,19 @@ def write_model(
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "shape": list(shape),
         "fit": tensors.fit,
-        "temperature": fitted_temperature,
+        **tensors.grey_facts,
+        "temperature": chosen.temperature,
+        "calibration": chosen.reason,
         "backbone": catalog.record(backbone),
         "frozen": {"views": parameters["views"]},
     }
 
 
-def temperature_of(head: Head, labels: Labels) -> float:
+def temperature_of(head: Head, labels: Labels, groups: NDArray[np.int64] | None = None) -> Choice:
     """The temperature of what the folds predict for the images that they have not seen."""
-    return temperature.fit(labels, head.held_out) if head.held_out.any() else 1.0
+    if not head.held_out.any():
+        return Choice(temperature.NONE, "no temperature: no class has two images")
+    return temperature.choose(labels, head.held_out, groups, "train images that the folds had not seen")
 
 
 def all_features(features: Features) -> Floats:
@@ -135,10 +148,10 @@ def held_out_probabilities(
     Returns:
         float32 (n, classes): those train images in their order, then the val images.
     """
-    head, labels = fit_head(features, tensors, {})
+    head, labels, groups = fit_head(features, tensors, {})
     values, _ = rows_of(features, tensors, "val", {})
     logits = np.concatenate([head.held_out[held_out], head.logits(values)])
-    scaled = logits / temperature_of(head, labels)
+    scaled = logits / temperature_of(head, labels, groups).temperature
     return np.asarray(softmax(scaled, axis=1), np.float32)
 
 

@@ -11,8 +11,7 @@ from tasks.core.operations.doctor.finding import DOCTOR_FIX, RESTORE, Finding
 from tasks.core.registry import layout, log
 from tasks.core.registry.commits import ALIASES, DECISION_LOG, DECISIONS, LOG
 from tasks.core.registry.promotion import decisions
-from tasks.core.stage import handles
-from tasks.core.stage.handle import Handle
+from tasks.core.stage.stages import HANDLES
 from tasks.core.storage import lock, manifests
 from tasks.core.workspace import Workspace
 
@@ -142,7 +141,7 @@ def _record_problem(path: Path, workspace: Workspace) -> str:
     try:
         record = json.loads(path.read_bytes())
         result, metadata = json.loads(record["result"]), record["metadata"]
-        kind = _HANDLES[result["__class__"]]
+        kind = HANDLES[result["__class__"]]
         handle = kind.unchecked(**result["data"])
     except (ValueError, KeyError, TypeError) as error:
         return f"it is no record of a stage's output ({type(error).__name__}: {error})"
@@ -177,10 +176,3 @@ def _difference(data: dict[str, Any], manifest: dict[str, Any]) -> str:
     facts = manifest["facts"] | {"digest": manifest["digest"]}
     different = [name for name in data if name in facts and data[name] != facts[name]]
     return f"it has another {', '.join(different)} than the manifest" if different else ""
-
-
-_HANDLES: dict[str, type[Handle]] = {
-    f"{kind.__module__}.{kind.__qualname__}": kind
-    for kind in vars(handles).values()
-    if isinstance(kind, type) and issubclass(kind, Handle)
-}

@@ -24,7 +24,7 @@ from tasks.core.evaluation.evaluate import Scored
 from tasks.core.evaluation.slices.values import Attribute
 from tasks.core.metrics.comparison import paired, selection_bias
 from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
-from tasks.core.registry.promotion import slice_budget
+from tasks.core.registry.promotion import no_loss, slice_budget
 from tasks.core.registry.promotion.error_budget import Look
 
 MAX_LISTED = 48  # images per list in the evidence; the predictions table has all of them
@@ -38,17 +38,19 @@ class RegressionBudget:
         margin: For the policy not-worse: the largest loss of accuracy that still counts as not worse, 0..1.
         class_loss: The largest accepted loss of a class's recall, 0..1; the lower bound of the loss must not
             exceed it. Also the largest loss of accuracy on a slice of `no_worse_in`.
-        no_worse_in: Columns of the data whose slices must not lose.
+        no_loss_of: Classes whose loss has to be proven to stay within `class_loss`, see `no_loss`.
+        no_worse_in: Columns of the data whose slices must not lose, see `slice_budget`.
     """
 
     margin: float = 0.005
     class_loss: float = 0.05
+    no_loss_of: tuple[str, ...] = ()
     no_worse_in: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The budget as JSON values."""
-        columns = {"no_worse_in": list(self.no_worse_in)} if self.no_worse_in else {}
-        return {"margin": self.margin, "class_loss": self.class_loss} | columns
+        lists = {"no_loss_of": list(self.no_loss_of), "no_worse_in": list(self.no_worse_in)}
+        return asdict(self) | lists
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,13 @@ def decide(
         difference = str(costs)
         if not terms.classes.lost or policy is PromotePolicy.always:
             promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin, terms.level)
+    largest = no_loss.largest_losses(duel, classes, budget.no_loss_of)
     slices = slice_budget.slice_changes(duel, rows, terms.attributes, budget.class_loss)
-    over = "" if policy is PromotePolicy.always else slice_budget.refusal(slices, budget.class_loss)
-    if promote and over:
-        promote, reason = False, f"but {over}: champion {champion_version} stays"
+    if promote and policy is not PromotePolicy.always:
+        refusal = slice_budget.refusal(slices, budget.class_loss)
+        refusal = refusal or no_loss.why_unproven(largest, budget.class_loss)
+        if refusal:
+            promote, reason = False, f"{refusal}: champion {champion_version} stays"
     evidence = {
         "policy": str(policy),
         "images": len(duel.labels),
@@ -140,6 +145,7 @@ def decide(
         "paired": asdict(outcome),
         "error": duel.error,
         **({} if costs is None else {"costs": asdict(costs)}),
+        **({"no_loss": largest} if largest else {}),
         "budget": budget.record(),
         "classes": changes,
         **({"slices": slices} if budget.no_worse_in else {}),

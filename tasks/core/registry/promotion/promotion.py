@@ -12,7 +12,7 @@ from tasks.core.evaluation.comparable import ClassDifference, classes_of, why_in
 from tasks.core.evaluation.evaluate import scored_of
 from tasks.core.evaluation.slices import values
 from tasks.core.registry import registry
-from tasks.core.registry.promotion import decisions, error_budget, gate
+from tasks.core.registry.promotion import decisions, error_budget, gate, remarks
 from tasks.core.registry.promotion.gate import GateDecision, RegressionBudget, Terms
 from tasks.core.stage.handles import (
     Decision,
@@ -100,6 +100,7 @@ def promote(
         "classes": list(tensors.classes),
         "shape": list(trained.shape),
         "fit": str(trained.fit),
+        **tensors.grey_facts,
         **_backbone(trained),
         **point_of_version.facts(evaluation),
     }
@@ -127,6 +128,7 @@ def promote(
         for scored in filter(None, (evaluation, champion_evaluation)):
             verification.verify(workspace.root / scored.predictions)
         gate_decision = _decide(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
+    gate_decision = remarks.with_scores(gate_decision, evaluation, champion_evaluation)
     decision = _apply(gate_decision, version, champion, tensors, workspace, who)
     compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""
     return replace(

@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 
 from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.core.data.readers import csv_table
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.errors import DataError, UsageError
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import encoded, files_below, noise, put
+from tests.support.sample_files import encoded, files_below, noise, photos, put
 
 
 def write_csv(folder: Path, rows: list[str], images: int = 40) -> Path:
@@ -104,3 +105,27 @@ def test_acquire_unsupported_file_is_refused(tmp_path: Path, workspace: Workspac
     path = put(tmp_path / "a.txt", b"path,label")
     with pytest.raises(UsageError, match="No images can be read from"):
         acquire.acquire(SourceSettings(str(path)), workspace)
+
+
+def test_absolute_paths_inside_of_the_folder_and_backslashes_are_read(tmp_path: Path) -> None:
+    photos(tmp_path, {"x": 2})
+    lines = [f"{tmp_path}/x/000.png,cat", r"x\001.png,dog"]
+    put(tmp_path / "labels.csv", "\n".join(["path,label", *lines]).encode())
+    table = csv_table.scan(tmp_path / "labels.csv")
+    assert table["path"].to_pylist() == ["x/000.png", "x/001.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/elsewhere/1.png", "line 3, has an absolute path outside of the CSV's folder"),
+        (r"C:\photos\1.png", "line 3, has a path of another machine"),
+        ("x/\0.png", "line 3, names a file that does not exist"),
+    ],
+)
+def test_other_paths_are_refused_with_their_line(tmp_path: Path, path: str, message: str) -> None:
+    photos(tmp_path, {"x": 1})
+    put(tmp_path / "labels.csv", f"path,label\nx/000.png,cat\n{path},dog".encode())
+    with pytest.raises(DataError, match=message) as error:
+        csv_table.scan(tmp_path / "labels.csv")
+    assert str(error.value).count(str(tmp_path)) <= 2

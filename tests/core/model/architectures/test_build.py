@@ -140,6 +140,20 @@ def test_textbook_augmentation_matches_tutorial_and_runs_only_in_training() -> N
     assert np.allclose(tempered, softmax(logits / 2), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [RecipeName.textbook, RecipeName.flash])
+def test_inference_model_adds_the_offsets_for_the_classes_shares(name: RecipeName) -> None:
+    """softmax((f + offset) / T), by hand from the model without offsets: p * exp(offset / T), normalized."""
+    recipe, images = RECIPES[name], random_images((16, 16, 3))
+    trained = built(recipe, (16, 16, 3), 3)
+    offsets = (0.5 * np.log([0.9, 0.09, 0.01])).astype(np.float32)
+    plain = inference_model.build_inference_model(recipe, trained, temperature=2.0)
+    adjusted = inference_model.build_inference_model(recipe, trained, temperature=2.0, offsets=offsets)
+    weighted = np.asarray(plain(images)) * np.exp(offsets / 2.0)
+    np.testing.assert_allclose(
+        adjusted(images), weighted / weighted.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("name", WHITENED)
 @pytest.mark.parametrize("side", [32, 96, 224])
 def test_whitened_network_with_large_images_ends_with_small_feature_maps(name: RecipeName, side: int) -> None:

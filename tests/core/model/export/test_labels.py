@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -73,6 +74,16 @@ def test_keras_file_with_description_twice_gives_the_same_bytes(tmp_path: Path) 
     for name in ("one", "two"):
         write_model(tmp_path / f"{name}.keras")
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+
+
+def test_keras_file_has_no_null_keys_that_older_versions_refuse(tmp_path: Path) -> None:
+    """Keras 3.5 to 3.13 know no `input_axes`, and refuse it and `quantization_config` as null."""
+    write_model(tmp_path / "one.keras")
+    with zipfile.ZipFile(tmp_path / "one.keras") as archive:
+        config = archive.read("config.json").decode()
+    assert '"module"' in config
+    assert '"quantization_config": null' not in config
+    assert '"input_axes": null' not in config
 
 
 @pytest.mark.slow

@@ -1,0 +1,79 @@
+"""Class names: their order, and checks. Classes are matched by name; every split must have the same ones."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Set
+
+from tasks.core.errors import DataError
+
+WHOLE = re.compile(r"[0-9]+")
+SEPARATORS = re.compile(r"[\s_-]+")
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in the order of their labels: by number where all are whole numbers, else by text.
+
+    >>> ordered(["10", "2", "0"]), ordered(["10", "2", "a"])
+    (('0', '2', '10'), ('10', '2', 'a'))
+    """
+    by_text = sorted(names)
+    if not all(map(WHOLE.fullmatch, by_text)):
+        return tuple(by_text)
+    return tuple(sorted(by_text, key=int))
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ only in case, blanks, the form of a number or Unicode's normal form.
+
+    >>> alike(["Cat", "cat ", "dog", "1", "1.0"])
+    [('1', '1.0'), ('Cat', 'cat ')]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(_without_form(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _without_form(name: str) -> str:
+    text = SEPARATORS.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
+    try:
+        return str(float(text)) if text.isascii() else text
+    except ValueError:
+        return text
+
+
+def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -> None:
+    """Refuse splits with different classes, and fewer than two classes.
+
+    Args:
+        source: The source's name, for the message.
+        classes: Class names by split; the split is "" in a source without splits.
+        expected: The layout that the source should have.
+
+    Raises:
+        DataError: The message names the classes that differ.
+    """
+    reference = classes.get("train", next(iter(classes.values()), set()))
+    for split, names in classes.items():
+        if names != reference:
+            differing = ", ".join(sorted(reference ^ names))
+            found = f"only in one of them: {differing}"
+            raise layout_error(source, f"has other classes in {split} than in train", expected, found)
+    if not reference:
+        raise layout_error(source, "has no classes", expected, "none")
+    if len(reference) == 1:
+        raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}")
+
+
+def layout_error(source: str, what: str, expected: str, found: str, todo: str = "") -> DataError:
+    """The error for a user's data in a wrong layout.
+
+    Args:
+        source: The path that the message starts with.
+        what: What is wrong with it, as the predicate of a sentence.
+        expected: The layout that it should have.
+        found: What it has instead.
+        todo: What to do.
+    """
+    done = "nothing was written, the data are unchanged"
+    return DataError(f"{source} {what}", expected=expected, found=found, done=done, todo=todo)

@@ -1,0 +1,141 @@
+"""The model beside the two answers that need no model, on the same images.
+
+One always answers with the commonest class of the train images: the accuracy to beat. One always gives the
+classes' shares among them as probabilities: the log loss to beat. A model is better than these if it is below
+neither, and if one of the two differences is proven, that is, its 95 % interval excludes 0. Accuracy alone
+would not do: where one class has 93 % of the images, a good model's accuracy can be equal to the commonest
+class's share while its probabilities tell a lot. Decisions at an operating point buy recall with accuracy on
+purpose, so the model is judged by its most probable classes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.metrics import classification, cluster, intervals
+from tasks.core.metrics.classification import Estimate
+from tasks.core.metrics.comparison import paired
+from tasks.core.metrics.intervals import Ints
+
+BETTER, OPEN, BELOW = "better", "open", "below"  # the answers
+
+
+def baselines(
+    labels: NDArray[np.integer], train_counts: Ints, groups: Ints | None = None
+) -> dict[str, Estimate]:
+    """The scores of the two answers: majority_accuracy and prior_log_loss.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        train_counts: int64 (C,), images of each class among the train images; the lowest class number wins a
+            tie. A class without train images gets a probability of `classification.FLOOR`.
+        groups: int64 (N,), which images belong together; None if each is by itself.
+    """
+    correct = labels == train_counts.argmax()
+    if groups is None:
+        low, high = intervals.wilson(np.asarray(correct.sum()), np.asarray(len(labels)))
+        ends, method = (float(low), float(high)), "wilson"
+    else:
+        ends, method = cluster.rate(correct, groups), "cluster"
+    losses = classification.log_losses(labels, _constant(train_counts, len(labels)))
+    return {
+        "majority_accuracy": Estimate(float(correct.mean()), *ends, method),
+        "prior_log_loss": classification.mean(losses, groups),
+    }
+
+
+def compare(
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    train_counts: Ints,
+    classes: tuple[str, ...],
+    groups: Ints | None = None,
+) -> dict[str, Any]:
+    """The model's gains over both answers, with 95 % intervals, as JSON values.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+        train_counts: int64 (C,), see `baselines`.
+        classes: Names of the C classes.
+        groups: int64 (N,), which images belong together; None if each is by itself.
+
+    Returns:
+        class_name, the commonest class; accuracy, that of the most probable classes; accuracy_gain and
+        log_loss_gain, estimates; answer: "better", "open" (not proven) or "below".
+    """
+    constant, majority = _constant(train_counts, len(labels)), int(train_counts.argmax())
+    correct = classification.predicted_classes(probabilities) == labels
+    outcome = paired.compare_outcomes(correct, labels == majority, groups)
+    accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
+    saved = classification.log_losses(labels, constant) - classification.log_losses(labels, probabilities)
+    gains = accuracy_gain, classification.mean(saved, groups)
+    below = any(gain.value < 0 for gain in gains)
+    proven = any(gain.low > 0 for gain in gains)
+    return {
+        "class_name": classes[majority],
+        "accuracy": float(correct.mean()),
+        "accuracy_gain": gains[0].record(),
+        "log_loss_gain": gains[1].record(),
+        "answer": BELOW if below else BETTER if proven else OPEN,
+    }
+
+
+def answer(test: Mapping[str, Any]) -> str:
+    """The answer in the metrics of a split; "better" for an evaluation of an earlier version."""
+    return str(test.get("baseline", {}).get("answer", BETTER))
+
+
+def is_below(test: Mapping[str, Any], gain: str) -> bool:
+    """Whether "accuracy_gain" or "log_loss_gain" is below 0 in the metrics of a split."""
+    return bool(test.get("baseline") and test["baseline"][gain]["value"] < 0)
+
+
+def remark(test: Mapping[str, Any]) -> str:
+    """What a verdict adds on a model that is not proven better than both answers; empty if it is.
+
+    Args:
+        test: The metrics of the test images.
+    """
+    if answer(test) == BETTER:
+        return ""
+    found, majority = test["baseline"], test["majority_accuracy"]["value"]
+    always = f"always answering {found['class_name']}: {_percent(majority)}"
+    if is_below(test, "accuracy_gain"):
+        return f"worse than {always}"
+    if is_below(test, "log_loss_gain"):
+        return "its probabilities are worse than the classes' shares"
+    return f"not proven better than {always}"
+
+
+def sentence(test: Mapping[str, Any]) -> str:
+    """The model beside both answers; empty for an evaluation of an earlier version.
+
+    Args:
+        test: The metrics of the test images.
+    """
+    if "baseline" not in test:
+        return ""
+    found = test["baseline"]
+    words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "worse than"}
+    accuracy, loss = found["accuracy_gain"], found["log_loss_gain"]
+    interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"
+    return (
+        f"{words[found['answer']]} no model: always answering {found['class_name']} scores "
+        f"{_percent(test['majority_accuracy']['value'])}, the most probable class "
+        f"{_percent(found['accuracy'])} ({accuracy['value'] * 100:+.1f} points, 95 % interval {interval}); "
+        f"the classes' shares have a log loss of "
+        f"{test['prior_log_loss']['value']:.3f}, the model {test['log_loss']['value']:.3f} "
+        f"({-loss['value']:+.3f}, 95 % interval {-loss['high']:+.3f} to {-loss['low']:+.3f})"
+    )
+
+
+def _constant(train_counts: Ints, images: int) -> NDArray[np.float64]:
+    """The classes' shares as the probabilities of every image, float64 (images, C)."""
+    return np.tile(train_counts / train_counts.sum(), (images, 1))
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"

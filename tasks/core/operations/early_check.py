@@ -1,0 +1,69 @@
+"""A first look at `--dataset`, before a server starts and Prefect is imported.
+
+A wrong folder is refused at once. Folders are listed as far as classes and splits ask for, headers of tables
+are read, no image is opened. What this look does not see is refused by the stages, with the same messages.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.core.errors import PlumblineError
+
+OPTION = "--dataset"
+COMMANDS = ("train", "sweep")
+LARGEST_CSV = 1 << 20  # bytes of a CSV that is read whole: some 20,000 lines
+LARGEST_ZIP = 1 << 30  # bytes of a zip whose names are read
+
+
+def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
+    """Why the dataset on a command line cannot be trained on; None if this look finds nothing.
+
+    Args:
+        command: The command, such as "train".
+        arguments: The arguments of the process.
+    """
+    dataset = _value(arguments)
+    if command not in COMMANDS or dataset is None or "--help" in arguments:
+        return None
+    try:
+        _look_at(dataset)
+    except PlumblineError as error:
+        return error
+    except OSError:  # the stages explain what the operating system refuses
+        return None
+    return None
+
+
+def _value(arguments: Sequence[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        if argument.startswith(f"{OPTION}="):
+            return argument.removeprefix(f"{OPTION}=")
+        if argument == OPTION and place + 1 < len(arguments):
+            return arguments[place + 1]
+    return None
+
+
+def _look_at(dataset: str) -> None:
+    from tasks.core.data.readers import csv_table, image_folder, parquet
+    from tasks.core.data.sources import resolve
+
+    path = resolve.resolve(dataset)
+    if not isinstance(path, Path):
+        return
+    format_name = resolve.detect_format(path)
+    if format_name == "folder":
+        image_folder.check_layout(path)
+    elif format_name == "csv" and path.stat().st_size <= LARGEST_CSV:
+        csv_table.scan(path)
+    elif format_name == "parquet" and path.is_file():
+        parquet.ParquetFile(path, "")
+    elif format_name == "archive" and path.suffix.lower() == ".zip" and path.stat().st_size <= LARGEST_ZIP:
+        _look_into(path)
+
+
+def _look_into(path: Path) -> None:
+    from tasks.core.data.files.archive import Archive
+    from tasks.core.data.readers import image_folder
+
+    opened = Archive(path)
+    image_folder.check_layout(path, image_folder.Walk(opened.tree.scandir, opened.read_head))

@@ -1,0 +1,45 @@
+"""The model beside the answers that need no model, and beside the champion."""
+
+from typing import Any
+
+from tasks.core.evaluation import scores
+from tasks.core.metrics.comparison import baseline
+from tasks.core.reports.inputs import ReportInputs
+
+
+def status(inputs: ReportInputs, *, promoted: bool, worse: bool) -> str:
+    """The colour of the verdict: good, hold or bad.
+
+    Nothing is good that is not proven better than answering without a model.
+
+    Args:
+        inputs: The run.
+        promoted: Whether the model became champion.
+        worse: Whether it is proven worse than the champion.
+    """
+    found = baseline.answer(scores.read_metrics(inputs.evaluation)["test"])
+    if worse or found == baseline.BELOW:
+        return "bad"
+    return "good" if promoted and found == baseline.BETTER else "hold"
+
+
+def section(inputs: ReportInputs) -> dict[str, Any]:
+    """The rows name, accuracy and log loss (estimates), a sentence, and the metrics that are too low."""
+    test = scores.read_metrics(inputs.evaluation)["test"]
+    if "baseline" not in test:
+        return {"rows": [], "sentence": "", "below": []}
+    evidence = inputs.decision.evidence
+    rows = [{"name": inputs.decision.version, "accuracy": test["accuracy"], "log_loss": test["log_loss"]}]
+    if champion := evidence.get("champion_scores"):
+        rows.append({"name": f"champion {evidence['champion_version']}", **champion})
+    names = f"always {test['baseline']['class_name']}", "the classes' shares"
+    rows.append({"name": names[0], "accuracy": test["majority_accuracy"], "log_loss": None})
+    rows.append({"name": names[1], "accuracy": None, "log_loss": test["prior_log_loss"]})
+    gains = {"accuracy": "accuracy_gain", "log_loss": "log_loss_gain"}
+    below = [name for name, gain in gains.items() if baseline.is_below(test, gain)]
+    return {
+        "rows": rows,
+        "sentence": baseline.sentence(test),
+        "answer": baseline.answer(test),
+        "below": below,
+    }

@@ -1,0 +1,114 @@
+"""Grey values of more than 8 bits are scaled by the bits of the dataset, in training and prediction."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.core.data.inference import images, inputs
+from tasks.core.data.sources.acquire import acquire
+from tasks.core.data.tensors.cache import open_split, read_rows
+from tasks.core.data.tensors.normalize import normalize
+from tasks.core.errors import QuarantineError
+from tasks.core.stage.handles import TensorCache
+from tasks.core.workspace import Workspace
+from tests.support.sample_files import photos
+
+NUMBERS = range(12)
+
+
+def grey(number: int, highest: int) -> NDArray[np.uint16]:
+    """Random values of 0 to `highest`, both among them."""
+    pixels = np.random.default_rng(number).integers(0, highest + 1, (16, 16)).astype(np.uint16)
+    pixels[0, :2] = 0, highest
+    return pixels
+
+
+def scans(root: Path, highest: dict[int, int], usual: int = 4095) -> Path:
+    for number in NUMBERS:
+        folder = root / ("ill", "well")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey(number, highest.get(number, usual))).save(folder / f"{number:02d}.png")
+    return root
+
+
+def tensors_of(root: Path, workspace: Workspace, **settings: float) -> TensorCache:
+    raw = acquire(SourceSettings(dataset=str(root)), workspace)
+    return normalize(raw, NormalizeSettings(**settings), workspace)
+
+
+def rows_of(tensors: TensorCache) -> dict[int, NDArray[np.uint8]]:
+    found = {}
+    for split in ("train", "val", "test"):
+        paths = read_rows(tensors, ["path"], split)["path"].to_pylist()
+        stacked = open_split(tensors, split).images
+        found |= {int(Path(path).stem): image[:, :, 0] for path, image in zip(paths, stacked, strict=True)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("highest", "bits"), [({}, 12), ({11: 65535}, 16), ({11: 5000}, 14), ({0: 200, 11: 900}, 12)]
+)
+def test_the_datasets_largest_value_decides(
+    tmp_path: Path, workspace: Workspace, highest: dict[int, int], bits: int
+) -> None:
+    tensors = tensors_of(scans(tmp_path / "scans", highest), workspace)
+    assert tensors.grey_bits == bits
+    found = rows_of(tensors)
+    assert sorted(found) == list(NUMBERS)
+    for number, image in found.items():
+        expected = np.rint(grey(number, highest.get(number, 4095)) * 255.0 / (2**bits - 1))
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_a_lesion_in_12_bits_stays(tmp_path: Path, workspace: Workspace) -> None:
+    """The case of https://github.com/mr7495/COVID-CTset/issues/3: 182 grey values became 5."""
+    found = rows_of(tensors_of(scans(tmp_path / "scans", {}), workspace))
+    assert all(len(np.unique(image)) > 100 for image in found.values())
+
+
+def test_values_of_8_bits_in_16_bit_files_stay(tmp_path: Path, workspace: Workspace) -> None:
+    tensors = tensors_of(scans(tmp_path / "scans", {}, usual=255), workspace)
+    assert tensors.grey_bits == 8
+    np.testing.assert_array_equal(rows_of(tensors)[3], grey(3, 255))
+
+
+def test_other_datasets_have_no_such_fact(tmp_path: Path, workspace: Workspace) -> None:
+    tensors = tensors_of(photos(tmp_path / "pets", {"cat": 6, "dog": 6}), workspace)
+    assert "grey_bits" not in tensors.manifest["facts"]
+    assert (tensors.grey_bits, tensors.grey_facts) == (16, {})
+
+
+def test_a_wider_image_later_gives_the_tensors_of_a_fresh_start(tmp_path: Path, workspace: Workspace) -> None:
+    """Rows of the earlier cache were scaled otherwise, and are not copied."""
+    root = scans(tmp_path / "scans", {})
+    tensors_of(root, workspace)
+    Image.fromarray(grey(12, 60000)).save(root / "ill" / "12.png")
+    tensors = tensors_of(root, workspace)
+    assert tensors.grey_bits == 16
+    fresh = tensors_of(root, Workspace.open(tmp_path / "fresh"))
+    assert {n: image.tobytes() for n, image in rows_of(fresh).items()}
+    Workspace.open(workspace.root)
+    (root / "ill" / "12.png").unlink()
+    assert tensors_of(root, workspace, val_fraction=0.2).grey_bits == 12
+
+
+def test_prediction_scales_as_training_did_and_refuses_more_bits(tmp_path: Path) -> None:
+    root = scans(tmp_path / "new", {0: 300, 1: 65535})
+    chunks = list(inputs.list_inputs([str(root / "ill" / "00.png"), str(root / "well" / "01.png")]))
+    (batch,) = images.image_batches(chunks, 8, (16, 16, 1), grey_bits=12)
+    np.testing.assert_array_equal(batch.images[0][:, :, 0], np.rint(grey(0, 300) * 255.0 / 4095))
+    assert batch.problems == [None, "grey values that need 16 bits: the images of the model have 12"]
+
+
+def test_negative_values_are_refused_with_what_to_do(tmp_path: Path, workspace: Workspace) -> None:
+    for number in NUMBERS:
+        folder = tmp_path / "ct" / ("ill", "well")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey(number, 2000).astype(np.int32) - 1000).save(folder / f"{number}.tif")
+    with pytest.raises(QuarantineError) as error:
+        tensors_of(tmp_path / "ct", workspace)
+    assert "negative grey values, from -1000 to 1000: add 1000 to all images" in str(error.value)

@@ -1,0 +1,87 @@
+"""The model beside the answers that need no model, by hand and by scikit-learn's DummyClassifier."""
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import log_loss
+
+from tasks.core.metrics.comparison import baseline
+
+CLASSES = ("cat", "dog")
+COUNTS = np.array([900, 100])
+LABELS = np.repeat([0, 1], [186, 14])  # 93 % cats
+
+
+def metrics(probabilities: np.ndarray) -> dict:
+    record = {name: found.record() for name, found in baseline.baselines(LABELS, COUNTS).items()}
+    losses = -np.log(probabilities[np.arange(200), LABELS])
+    found = baseline.compare(LABELS, probabilities, COUNTS, CLASSES)
+    return record | {"log_loss": {"value": losses.mean()}, "baseline": found}
+
+
+def of_dogs(called: int, wrongly: int, sure: float = 0.9) -> np.ndarray:
+    """Probabilities with which so many of the dogs and so many of the cats are called dogs."""
+    is_dog = np.zeros(200, bool)
+    is_dog[:wrongly], is_dog[186 : 186 + called] = True, True
+    dog = np.where(is_dog, sure, 1 - sure)
+    return np.stack([1 - dog, dog], axis=1)
+
+
+def test_baselines_are_those_of_scikit_learn() -> None:
+    train = np.repeat([0, 1], COUNTS)
+    found = baseline.baselines(LABELS, COUNTS)
+    dummy = DummyClassifier(strategy="most_frequent").fit(train[:, None], train)
+    assert found["majority_accuracy"].value == pytest.approx(dummy.score(LABELS[:, None], LABELS))
+    prior = DummyClassifier(strategy="prior").fit(train[:, None], train)
+    expected = log_loss(LABELS, prior.predict_proba(LABELS[:, None]))
+    assert found["prior_log_loss"].value == pytest.approx(expected)
+    assert found["majority_accuracy"].low < 0.93 < found["majority_accuracy"].high
+
+
+def test_class_without_train_images_has_a_finite_log_loss() -> None:
+    found = baseline.baselines(np.array([0, 1, 2]), np.array([3, 1, 0]))
+    assert np.isfinite(found["prior_log_loss"].value)
+
+
+def test_accuracy_below_the_commonest_class_is_below_and_said() -> None:
+    """7 of 14 dogs found, 14 cats called dogs: 89.5 %, where 93 % are cats."""
+    test = metrics(of_dogs(7, 14))
+    assert baseline.answer(test) == "below"
+    assert baseline.is_below(test, "accuracy_gain")
+    assert baseline.remark(test) == "worse than always answering cat: 93.0 %"
+    assert baseline.sentence(test).startswith(
+        "worse than no model: always answering cat scores 93.0 %, the most probable class 89.5 % (-3.5 points"
+    )
+
+
+def test_equal_accuracy_with_better_probabilities_is_better() -> None:
+    """No dog is called one, so the accuracy is the commonest class's, but dogs have a higher probability."""
+    dog = np.where(LABELS == 1, 0.45, 0.02)
+    test = metrics(np.stack([1 - dog, dog], axis=1))
+    assert test["baseline"]["accuracy_gain"]["value"] == 0
+    assert baseline.answer(test) == "better"
+    assert baseline.remark(test) == ""
+
+
+def test_worse_probabilities_are_below_though_accuracy_is_equal() -> None:
+    dog = np.full(200, 0.4)
+    test = metrics(np.stack([1 - dog, dog], axis=1))
+    assert baseline.answer(test) == "below"
+    assert baseline.remark(test) == "its probabilities are worse than the classes' shares"
+
+
+def test_shares_themselves_are_not_better() -> None:
+    test = metrics(np.tile([0.9, 0.1], (200, 1)))
+    assert baseline.answer(test) == "open"
+    assert baseline.remark(test) == "not proven better than always answering cat: 93.0 %"
+
+
+def test_groups_widen_the_intervals() -> None:
+    alone = baseline.compare(LABELS, of_dogs(12, 1), COUNTS, CLASSES)
+    grouped = baseline.compare(LABELS, of_dogs(12, 1), COUNTS, CLASSES, np.arange(200) // 20)
+    assert alone["answer"] == "better"
+    assert grouped["accuracy_gain"]["low"] < alone["accuracy_gain"]["low"]
+
+
+def test_evaluation_of_an_earlier_version_is_judged_by_nothing() -> None:
+    assert (baseline.answer({}), baseline.sentence({}), baseline.remark({})) == ("better", "", "")
