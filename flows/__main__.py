@@ -9,7 +9,7 @@ from tasks.core.operations import environment
 if TYPE_CHECKING:
     import typer
 
-FLOWS = ("train", "sweep", "predict")
+FLOWS = ("train", "sweep", "predict", "evaluate")
 
 
 def main() -> None:
@@ -47,6 +47,12 @@ def _predict(app: "typer.Typer") -> None:
     from flows import predict_flow
 
     app.command("predict")(predict_flow.command)
+
+
+def _evaluate(app: "typer.Typer") -> None:
+    from flows import evaluate_flow
+
+    app.command("evaluate")(evaluate_flow.command)
 
 
 def _models(app: "typer.Typer") -> None:
@@ -102,6 +108,7 @@ ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "train": _train,
     "sweep": _sweep,
     "predict": _predict,
+    "evaluate": _evaluate,
     "models": _models,
     "compare": _compare,
     "reproduce": _reproduce,

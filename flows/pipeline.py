@@ -103,8 +103,8 @@ def prepare_data(run: Run, settings: RunSettings, raw: RawDataset) -> tuple[Tens
     """
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     decision.resolve(settings.decision, tensors.classes)
-    values.check_columns(settings.publish.no_worse_in, tensors)
     decision.check_classes("--no-loss-of", settings.publish.no_loss_of, tensors.classes)
+    values.check_columns(settings.publish.no_worse_in, tensors)
     return tensors, run.execute(audit, tensors, raw)
 
 

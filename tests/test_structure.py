@@ -89,7 +89,7 @@ def test_every_folder_is_small() -> None:
     """3 to 12 files besides the face; `tasks/` has one per stage."""
     for name in PROJECT["tool"]["setuptools"]["packages"]:
         files = list(ROOT.joinpath(*name.split(".")).glob("[a-z]*.py"))
-        assert len(files) <= (20 if name == "tasks" else 12), name
+        assert len(files) <= (21 if name == "tasks" else 12), name
 
 
 @pytest.mark.slow

@@ -289,11 +289,11 @@ class PublishSettings(Checked):
     Args:
         promote: When the new model becomes champion: better (shown better on the same test images),
             not-worse, always or never.
-        no_worse_in: A column of the CSV or parquet files, such as site: the new model must not be proven
-            to lose more than 5 points of accuracy on the images with one of its values. May be repeated.
         no_loss_of: A class that must be proven to lose at most 5 points of recall before a champion is
             replaced. May be repeated.
         prove_no_loss: Ask for that proof of every class.
+        no_worse_in: A column of the CSV or parquet files, such as site: the new model must not be proven
+            to lose more than 5 points of accuracy on the images with one of its values. May be repeated.
         exports: Formats to publish besides model.keras, each file verified on the test images. May be
             repeated.
         export_input: What images the exports take: fixed (batches of the model's own height and width)
@@ -303,9 +303,9 @@ class PublishSettings(Checked):
     GROUP: ClassVar[str] = "Publishing"
 
     promote: PromotePolicy = PromotePolicy.better
-    no_worse_in: tuple[str, ...] = ()
     no_loss_of: tuple[str, ...] = ()
     prove_no_loss: bool = False
+    no_worse_in: tuple[str, ...] = ()
     exports: tuple[ExportName, ...] = ()
     export_input: ExportInput = ExportInput.fixed
 

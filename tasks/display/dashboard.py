@@ -49,6 +49,17 @@ def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Wor
     publish_champions(dataset, workspace)
 
 
+def publish_evaluation(title: str, summary: Mapping[str, str]) -> None:
+    """Show what an evaluation of a published version gave.
+
+    Args:
+        title: The version and the images.
+        summary: The results in words, by name.
+    """
+    lines = "\n".join(f"- **{name}**: {text}" for name, text in summary.items())
+    create_markdown_artifact(f"## {title}\n\n{lines}", key="evaluation", description=title)
+
+
 def publish_stages(stages: Stages) -> None:
     """Show which stages ran, and why."""
     rows: list[dict[str, Any]] = [*explain.stage_rows(stages)]

@@ -21,8 +21,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import set_api_log_sink
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from tasks.core.addresses import without_secrets
 from tasks.core.errors import PlumblineError, ServerError
-from tasks.core.operations.server_check import without_secrets
 from tasks.display.console import log
 
 P = ParamSpec("P")

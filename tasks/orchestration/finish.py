@@ -32,6 +32,8 @@ from tasks.display import dashboard
 from tasks.display.console import log
 from tasks.orchestration.run import Run
 
+JUDGING = ("accuracy", "no model", "verdict")  # lines of the summary that judge the model
+
 
 def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     """Record the run, show it in the dashboard and print its summary.
@@ -183,9 +185,9 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
     summary |= _slices(inputs)
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
-    bad_slices = slice_table.worse(slice_table.read_slices(evaluation))
-    warnings = () if is_better else ("accuracy", "no model", "verdict")
-    _log_summary(summary, warnings=(*warnings, *(["slices"] if len(bad_slices) else [])))
+    bad_slices = slice_table.worse(slice_table.read_slices(inputs.evaluation))
+    warnings = (() if is_better else JUDGING) + (("slices",) if len(bad_slices) else ())
+    _log_summary(summary, warnings)
     return summary
 
 
@@ -216,7 +218,7 @@ def _reused(run: Run) -> str:
 
 
 def _log_summary(summary: Mapping[str, str], warnings: Sequence[str] = ()) -> None:
-    """Print the summary; some lines as warnings."""
+    """Print the summary; the named lines as warnings."""
     log.info("")
     for name, text in summary.items():
         log.log(logging.WARNING if name in warnings else logging.INFO, "%-13s %s", name, text)

@@ -14,8 +14,9 @@ COMMANDS = """\
 
 This page lists every command with its options. It is written by `python tests/docs/generate.py`.
 
-`python flows/train_flow.py`, `python flows/sweep_flow.py` and `python flows/predict_flow.py` are the same as
-`plumbline train`, `plumbline sweep` and `plumbline predict`. `--help` after a command shows its options, too.
+`python flows/train_flow.py`, `python flows/sweep_flow.py`, `python flows/predict_flow.py` and
+`python flows/evaluate_flow.py` are the same as `plumbline train`, `plumbline sweep`, `plumbline predict` and
+`plumbline evaluate`. `--help` after a command shows its options, too.
 An option without a value in the second column is a switch.
 
 | exit code | meaning |

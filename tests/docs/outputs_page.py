@@ -145,7 +145,7 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "metrics/<table>/dataset=<name>/": ("the metrics tables, one parquet file a run", {}),
     "reports/<digest>/": (
-        "the report of a run or a sweep",
+        "the report of a run, a sweep or an evaluation",
         {
             "report.html": "the report, readable without network",
             "review.html": "doubtful labels to correct by keyboard, without a server",
@@ -218,13 +218,14 @@ LABEL_NEXT = {
 TABLES = {
     "runs": "One row per run.",
     "epochs": "One row per epoch of every training.",
-    "classes": "One row per class of val and test.",
+    "classes": "One row per class of val and test, and of an evaluation.",
     "operating_points": "One row per class and decision: rates of the class against the rest on test.",
     "slices": "One row per slice of test, worst first, and one per class of each; only with other columns.",
-    "predictions": "One row per image of val and test.",
+    "predictions": "One row per image of val and test, and of an evaluation.",
     "candidates": "One row per recipe that `--recipe auto` compared or left out.",
     "leaderboard": "One row per recipe that was cross-validated over all images, and one for their choice.",
     "trials": "One row per trial of a sweep.",
+    "evaluations": "One row per `plumbline evaluate`: a version on other images.",
 }
 OUTPUTS = """\
 # Outputs
@@ -256,7 +257,8 @@ duckdb.sql("select dataset, max(test_accuracy) from 'workspace/metrics/runs/*/*.
 ```
 
 The column `dataset` comes from the name of the folder. A table only gains columns; rows of older runs have
-null there. `evaluation` joins the tables `runs`, `epochs`, `classes` and `predictions`.
+null there. `evaluation` joins the tables `runs`, `epochs`, `classes` and `predictions`,
+and those of `plumbline evaluate` with `evaluations`.
 
 ## Metrics tables
 

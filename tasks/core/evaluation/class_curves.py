@@ -176,12 +176,12 @@ def _asked(
 def _mean_cost(
     labels: NDArray[np.integer], predicted: NDArray[np.integer], request: DecisionRequest
 ) -> dict[str, float]:
-    """The mean cost of all decisions with its bootstrap interval; nothing without costs."""
+    """The mean cost of all decisions with its interval; nothing without costs."""
     if not request.costs:
         return {}
     costs = operating_point.costs_of(labels, predicted, request.costs)
-    low, high = intervals.percentiles(intervals.bootstrap_means(costs[:, None])[:, 0])
-    return {"mean_cost": float(costs.mean()), "mean_cost_low": float(low), "mean_cost_high": float(high)}
+    low, high = intervals.of_mean(costs, 0.0, float(np.max(request.costs)))
+    return {"mean_cost": float(costs.mean()), "mean_cost_low": low, "mean_cost_high": high}
 
 
 def write(

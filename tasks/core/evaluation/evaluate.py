@@ -178,8 +178,8 @@ def _write(
         | {name: estimate.record() for name, estimate in estimates.items()}
         for split, estimates in estimates_of.items()
     }
-    for split, values in _baseline_record(splits, tensors).items():
-        record[split] |= values
+    for split, baselines in _baseline_record(splits, tensors).items():
+        record[split] |= baselines
     outcomes = splits["test"].predicted == splits["test"].labels
     record["test"]["detectable"] = detectable.of_outcomes(outcomes, splits["test"].groups).record()
     (staging / scores.METRICS).write_text(json.dumps(record, indent=1))

@@ -1,9 +1,9 @@
 """Calibration: whether predictions with a probability of 0.8 are correct in 8 of 10 cases.
 
-Sources: reliability diagram and equal-mass expected calibration error (ECE): A. Niculescu-Mizil and
-R. Caruana, ICML 2005, and C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, which also
-has temperature scaling; Brier score: G. W. Brier, Monthly Weather Review 78, 1950; abstention with a
-guarantee: Y. Geifman and R. El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
+Sources: reliability diagram with equal-mass bins: A. Niculescu-Mizil and R. Caruana, ICML 2005, and C. Guo et
+al., "On Calibration of Modern Neural Networks", ICML 2017, which also has temperature scaling; Brier score:
+G. W. Brier, Monthly Weather Review 78, 1950; abstention with a guarantee: Y. Geifman and R. El-Yaniv,
+"Selective Classification for Deep Neural Networks", NeurIPS 2017.
 """
 
 from dataclasses import asdict
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.metrics import classification, cluster, intervals
+from tasks.core.metrics import calibration_error, classification, cluster, intervals
+from tasks.core.metrics.calibration_error import BINS, CalibrationError
 from tasks.core.metrics.classification import Estimate
 from tasks.core.metrics.intervals import Floats, Ints
 from tasks.core.metrics.temperature import fit
 from tasks.core.metrics.thresholds import selective
 
-BINS = 15
 TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is searched
 # Floor for probabilities before the logarithm. It is far below `classification.FLOOR`: float32 distinguishes
 # probabilities that are much smaller than its rounding error at 1 (1e-7).
@@ -50,14 +50,14 @@ def reliability(
         groups: int64 (N,), which images belong together; None if each is by itself.
 
     Returns:
-        One dictionary per bin: images, confidence (mean), accuracy, low and high (Wilson interval of the
+        One dictionary per bin: images, confidence (mean), accuracy, low and high (exact interval of the
         accuracy; with groups, `cluster.rate`).
     """
     rows = []
     for members in np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(correct))):
         hits = int(correct[members].sum())
         if groups is None:
-            low, high = map(float, intervals.wilson(np.asarray(hits), np.asarray(len(members))))
+            low, high = map(float, intervals.clopper_pearson(np.asarray(hits), np.asarray(len(members))))
         else:
             low, high = cluster.rate(correct[members], groups[members])
         rows.append(
@@ -73,29 +73,18 @@ def reliability(
 
 
 def expected_error(
-    correct: NDArray[np.bool_], confidence: Floats, bins: int = BINS, groups: Ints | None = None
-) -> Estimate:
-    """Expected calibration error with its interval, both 0..1.
-
-    The plain estimate is biased upwards, because chance alone makes gaps in the bins. The bootstrap is biased
-    by the same amount once more. The interval is therefore the reflected ("basic") bootstrap interval, cut
-    off at 0.
+    correct: NDArray[np.bool_], confidence: Floats, groups: Ints | None = None
+) -> CalibrationError:
+    """Expected calibration error of images, or of groups of them.
 
     Args:
         correct: bool (N,), whether each prediction is correct.
         confidence: float64 (N,), 0..1.
-        bins: Number of bins with an equal number of images; at most N are used.
         groups: int64 (N,), which images belong together; None if each is by itself.
     """
-    order = np.argsort(confidence, kind="stable")
-    parts = np.array_split(np.arange(len(order)), min(bins, len(order)))
-    bin_of = np.empty(len(order), np.int32)
-    for number, part in enumerate(parts):
-        bin_of[order[part]] = number
-    gaps = correct.astype(np.float64) - confidence
-    value = float(np.abs(np.bincount(bin_of, weights=gaps)).sum() / len(gaps))
-    low, high = intervals.percentiles(_resampled_error(gaps, bin_of, len(parts), groups))
-    return Estimate(value, max(0.0, 2 * value - float(high)), max(0.0, 2 * value - float(low)), "bootstrap")
+    if groups is None:
+        return calibration_error.expected_error(correct, confidence)
+    return calibration_error.of_groups(correct, confidence, groups)
 
 
 def brier(
@@ -111,7 +100,7 @@ def brier(
     distances = probabilities.astype(np.float64)
     distances[np.arange(len(labels)), labels] -= 1
     squares = (distances**2).sum(axis=1)
-    return classification.mean(squares, groups)
+    return classification.mean(squares, 2.0, groups)
 
 
 def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
@@ -162,7 +151,8 @@ def calibrate(
         groups: int64 (N,), the same of the test images.
 
     Returns:
-        JSON values: ece and brier (estimates); temperature; tempered (ece and log_loss at that temperature);
+        JSON values: ece and brier (estimates); ece_plain and calibration_p_value (see `CalibrationError`);
+        temperature; tempered (ece and log_loss at that temperature);
         reliability (one row per bin); risk_coverage (points of the curve); aurc (area under the curve);
         abstention (one row per error rate in `TARGETS`).
     """
@@ -171,14 +161,17 @@ def calibrate(
     val_correct = classification.predicted_classes(val_probabilities) == val_labels
     temperature = fit_temperature(val_labels, val_probabilities)
     scaled = tempered(probabilities, temperature)
+    error = expected_error(correct, confidence, groups)
     coverage, risk = selective.risk_coverage(correct, confidence)
     points = np.unique(np.linspace(0, len(risk) - 1, POINTS).astype(int))
     return {
-        "ece": expected_error(correct, confidence, groups=groups).record(),
+        "ece": error.estimate.record(),
+        "ece_plain": error.plain,
+        "calibration_p_value": error.p_value,
         "brier": brier(labels, probabilities, groups).record(),
         "temperature": temperature,
         "tempered": {
-            "ece": expected_error(correct, confidences(scaled), groups=groups).record(),
+            "ece": expected_error(correct, confidences(scaled), groups).estimate.record(),
             "log_loss": float(classification.log_losses(labels, scaled).mean()),
         },
         "reliability": reliability(correct, confidence, groups=groups),
@@ -197,18 +190,3 @@ def calibrate(
             for target in TARGETS
         ],
     }
-
-
-def _resampled_error(gaps: Floats, bin_of: NDArray[np.int32], bins: int, groups: Ints | None) -> Floats:
-    """The calibration error of each bootstrap resample of images or groups, float64 (resamples,)."""
-    if groups is not None:
-        in_bins = (np.where(bin_of == number, gaps, 0.0) for number in range(bins))
-        columns = [*(cluster.totals(groups, column) for column in in_bins), cluster.sizes_of(groups)]
-        drawn = cluster.resampled_sums(np.stack(columns, axis=1))
-        return np.asarray(np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1], np.float64)
-    blocks = []
-    for resample in intervals.resampled_rows(len(gaps)):
-        flat_bin = bin_of[resample] + bins * np.arange(len(resample), dtype=np.int32)[:, None]
-        sums = np.bincount(flat_bin.ravel(), weights=gaps[resample].ravel(), minlength=bins * len(resample))
-        blocks.append(np.abs(sums.reshape(len(resample), bins)).sum(axis=1) / len(gaps))
-    return np.concatenate(blocks)

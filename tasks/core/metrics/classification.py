@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.errors import DataError
-from tasks.core.metrics import cluster, intervals
+from tasks.core.metrics import cluster, intervals, table_intervals
 from tasks.core.metrics.intervals import Floats, Ints
 
 TOP = 5
@@ -33,7 +33,9 @@ class Estimate:
         value: The metric on the images.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        method: How the interval was computed: "wilson", "bootstrap", or "cluster" where images have groups.
+        method: How the interval was computed: "exact" (Clopper-Pearson), "classes" (from the exact
+            ones of the classes), "skewness" (of a mean, corrected for it), "inverted test", or "cluster"
+            where images have groups.
     """
 
     value: float
@@ -176,7 +178,6 @@ def precision_of(matrices: Ints) -> Floats:
 def score(
     labels: NDArray[np.integer],
     probabilities: NDArray[np.floating],
-    resamples: int = intervals.RESAMPLES,
     groups: Ints | None = None,
     predicted: NDArray[np.integer] | None = None,
 ) -> dict[str, Estimate]:
@@ -185,7 +186,6 @@ def score(
     Args:
         labels: Integers (N,), 0..C-1.
         probabilities: Floats (N, C), 0..1; each row adds up to 1.
-        resamples: Number of bootstrap resamples.
         groups: int64 (N,), which images belong together; None if each is by itself.
         predicted: Integers (N,), the decisions; None for the most probable class.
 
@@ -202,17 +202,16 @@ def score(
     scores = {"accuracy": _rate(correct, groups)}
     if probabilities.shape[1] > TOP:
         scores["top5_accuracy"] = _rate(in_top(labels, probabilities), groups)
-    scores |= _matrix_metrics(labels, decided, probabilities.shape[1], resamples, groups)
-    scores["log_loss"] = mean(log_losses(labels, probabilities), groups, resamples)
+    scores |= _matrix_metrics(labels, decided, probabilities.shape[1], groups)
+    scores["log_loss"] = mean(log_losses(labels, probabilities), -float(np.log(FLOOR)), groups)
     return scores
 
 
-def mean(values: Floats, groups: Ints | None = None, resamples: int = intervals.RESAMPLES) -> Estimate:
-    """The mean of one figure per image, float64 (N,), with its interval."""
+def mean(values: Floats, most: float, groups: Ints | None = None) -> Estimate:
+    """The mean of one figure per image, float64 (N,), 0..most, with its interval."""
     if groups is not None:
         return Estimate(float(values.mean()), *cluster.mean(values, groups), "cluster")
-    low, high = intervals.percentiles(intervals.bootstrap_means(values[:, None], resamples)[:, 0])
-    return Estimate(float(values.mean()), float(low), float(high), "bootstrap")
+    return Estimate(float(values.mean()), *intervals.of_mean(values, 0.0, most), "skewness")
 
 
 def per_class(
@@ -231,14 +230,18 @@ def per_class(
 
     Returns:
         Columns label, class_name, support (images with this label), predicted_count (images with this
-        prediction), precision, recall and f1. The last three have interval columns `_low` and `_high`: Wilson
-        for precision and recall, bootstrap for F1; with groups, those of `cluster`.
+        prediction), precision, recall and f1. The last three have interval columns `_low` and `_high`, which
+        are exact; with groups, those of `cluster`.
     """
     matrix = confusion(labels, predicted, len(classes))
     support, predicted_count = matrix.sum(axis=1), matrix.sum(axis=0)
     recall_ends = _class_rates(labels, predicted, len(classes), groups)
     precision_ends = _class_rates(predicted, labels, len(classes), groups)
-    f1_ends = _table_ends(labels, predicted, len(classes), groups, f1_of)
+    f1_ends = (
+        table_intervals.of_f1(matrix)
+        if groups is None
+        else _table_ends(labels, predicted, len(classes), groups, f1_of)
+    )
     return pd.DataFrame(
         {
             "label": np.arange(len(classes), dtype=np.int32),
@@ -270,7 +273,7 @@ def _class_rates(
     """Intervals of the share of equal values among the images with each value in `of`, float64 (classes,)."""
     if groups is None:
         table = confusion(of, others, classes)
-        return intervals.wilson(np.diagonal(table), table.sum(axis=1))
+        return intervals.clopper_pearson(np.diagonal(table), table.sum(axis=1))
     members = (of == label for label in range(classes))
     ends = np.array([cluster.rate(of[rows] == others[rows], groups[rows]) for rows in members])
     return ends[:, 0], ends[:, 1]
@@ -282,12 +285,11 @@ def _table_ends(
     classes: int,
     groups: Ints | None,
     statistic: Callable[[Ints], Floats],
-    resamples: int = intervals.RESAMPLES,
 ) -> tuple[Floats, Floats]:
     """Intervals of a statistic of the confusion matrix, float64 (K,) each."""
     if groups is None:
         matrix = confusion(labels, predicted, classes)
-        return intervals.percentiles(intervals.bootstrap_table(matrix, statistic, resamples))
+        return intervals.percentiles(intervals.bootstrap_table(matrix, statistic))
     cells = labels.astype(np.int64) * classes + predicted
     return cluster.table_interval(groups, cells, (classes, classes), statistic)
 
@@ -296,8 +298,8 @@ def _rate(correct: NDArray[np.bool_], groups: Ints | None = None) -> Estimate:
     """The share of true values with its interval."""
     if groups is not None:
         return Estimate(float(np.mean(correct)), *cluster.rate(correct, groups), "cluster")
-    low, high = intervals.wilson(np.asarray(correct.sum()), np.asarray(len(correct)))
-    return Estimate(float(np.mean(correct)), float(low), float(high), "wilson")
+    low, high = intervals.clopper_pearson(np.asarray(correct.sum()), np.asarray(len(correct)))
+    return Estimate(float(np.mean(correct)), float(low), float(high), "exact")
 
 
 def _macro(matrices: Ints) -> Floats:
@@ -306,13 +308,15 @@ def _macro(matrices: Ints) -> Floats:
 
 
 def _matrix_metrics(
-    labels: NDArray[np.integer], predicted: Ints, classes: int, resamples: int, groups: Ints | None
+    labels: NDArray[np.integer], predicted: Ints, classes: int, groups: Ints | None
 ) -> dict[str, Estimate]:
     """Macro-F1 and balanced accuracy with their intervals."""
-    values = _macro(confusion(labels, predicted, classes)[None])[0]
-    low, high = _table_ends(labels, predicted, classes, groups, _macro, resamples)
-    method = "bootstrap" if groups is None else "cluster"
-    return {
-        name: Estimate(float(values[i]), float(low[i]), float(high[i]), method)
-        for i, name in enumerate(("macro_f1", "balanced_accuracy"))
-    }
+    matrix = confusion(labels, predicted, classes)
+    values, names = _macro(matrix[None])[0].tolist(), ("macro_f1", "balanced_accuracy")
+    if groups is None:
+        ends = table_intervals.of_macro_f1(matrix), table_intervals.of_balanced_accuracy(matrix)
+    else:
+        low, high = _table_ends(labels, predicted, classes, groups, _macro)
+        ends = (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
+    method = "classes" if groups is None else "cluster"
+    return {name: Estimate(values[i], *ends[i], method) for i, name in enumerate(names)}

@@ -20,7 +20,7 @@ from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
 from tasks.core.registry.promotion import error_budget
 from tasks.core.reports import plots, thumbnails
-from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.inputs import ReportInputs, Scores
 from tasks.core.reports.sections import (
     activation_maps,
     all_images,
@@ -168,10 +168,10 @@ def _ece_without_temperature(inputs: ReportInputs) -> dict[str, Any]:
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
     correct = predicted_classes(scored.probabilities) == scored.labels
-    return expected_error(correct, confidences(raw), groups=scored.groups).record()
+    return expected_error(correct, confidences(raw), scored.groups).estimate.record()
 
 
-def matrix(inputs: ReportInputs) -> dict[str, Any]:
+def matrix(inputs: Scores) -> dict[str, Any]:
     """The confusion matrix: a row of (count, share of the label's images) per class, and a picture.
 
     A matrix of more than `LARGEST_MATRIX` classes has no rows.
@@ -192,7 +192,7 @@ def matrix(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def class_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
+def class_rows(inputs: Scores) -> list[dict[str, Any]]:
     """The per-class metrics of the test images, lowest recall first; undefined figures are None."""
     table = evaluate.read_classes(inputs.evaluation)
     test = table[table["split"] == "test"].drop(columns="split").sort_values("recall", kind="stable")

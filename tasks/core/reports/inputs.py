@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.registry.promotion import decisions
@@ -25,6 +25,18 @@ from tasks.core.stage.handles import (
 from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.stages import STAGES, Stage
 from tasks.core.workspace import Workspace
+
+
+class Scores(Protocol):
+    """An evaluation with the images that it is of: what the sections about test images read."""
+
+    @property
+    def tensors(self) -> TensorCache:
+        """The images."""
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Their evaluation."""
 
 
 @dataclass(frozen=True)

@@ -109,11 +109,12 @@ def history(trained: TrainedModel) -> pd.DataFrame:
 def predictions(evaluation: Evaluation, tensors: TensorCache) -> pd.DataFrame:
     """One row per val and test image, with columns of the table `predictions`."""
     return pd.concat(
-        [_split_predictions(evaluation, tensors, split) for split in evaluate.SPLITS], ignore_index=True
+        [split_predictions(evaluation, tensors, split) for split in evaluate.SPLITS], ignore_index=True
     )
 
 
-def _split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str) -> pd.DataFrame:
+def split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str) -> pd.DataFrame:
+    """One row per image of a split, with columns of the table `predictions`."""
     scored = evaluate.scored_of(evaluation, tensors, split)
     group = [GROUP] if tensors.groups else []
     images = read_rows(tensors, ["row", "image_id", "path", *group], split).to_pandas()

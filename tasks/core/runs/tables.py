@@ -1,6 +1,7 @@
-"""The metrics tables: runs, epochs, classes, operating_points, slices, predictions, candidates, ...
+"""The metrics tables.
 
-Each run writes one immutable parquet part:
+They are runs, epochs, classes, operating_points, slices, predictions, candidates, leaderboard, trials and
+evaluations. Each run writes one immutable parquet part:
 
     metrics/runs/dataset=cifar10/<run id>.parquet
 
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 
 from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import operating_points, slice_columns, table_parts, tables_v1
+from tasks.core.runs import table_parts, tables_v1
+from tasks.core.runs.columns import evaluation_columns, operating_points, slice_columns
 from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
@@ -52,8 +54,8 @@ SCHEMAS = {
         ("training", pa.string(), "digest of the training"),
         ("test_images", pa.int64(), "number of test images"),
         ("test_accuracy", pa.float64(), "test accuracy, 0..1"),
-        ("test_accuracy_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
-        ("test_accuracy_high", pa.float64(), "upper end of its 95 % interval (Wilson)"),
+        ("test_accuracy_low", pa.float64(), "lower end of its 95 % interval (Clopper-Pearson)"),
+        ("test_accuracy_high", pa.float64(), "upper end of its 95 % interval (Clopper-Pearson)"),
         ("test_macro_f1", pa.float64(), "test macro-F1, 0..1"),
         ("test_log_loss", pa.float64(), "test log loss, nats"),
         (
@@ -104,19 +106,19 @@ SCHEMAS = {
     "classes": _schema(
         _RUN,
         _EVALUATION,
-        ("split", pa.string(), '"test" or "val"'),
+        ("split", pa.string(), '"test", "val", or "evaluated" by `plumbline evaluate`'),
         ("label", pa.int32(), "number of the class"),
         ("class_name", pa.string(), "name of the class"),
         ("support", pa.int64(), "images of the class"),
         ("predicted_count", pa.int64(), "images of which the model says this class"),
         ("precision", pa.float64(), "0..1; null if never predicted"),
-        ("precision_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("precision_low", pa.float64(), "lower end of its 95 % interval (Clopper-Pearson)"),
         ("precision_high", pa.float64(), "upper end"),
         ("recall", pa.float64(), "0..1; null if the class has no image"),
-        ("recall_low", pa.float64(), "lower end of its 95 % interval (Wilson)"),
+        ("recall_low", pa.float64(), "lower end of its 95 % interval (Clopper-Pearson)"),
         ("recall_high", pa.float64(), "upper end"),
         ("f1", pa.float64(), "0..1; null if neither"),
-        ("f1_low", pa.float64(), "lower end of its 95 % interval (bootstrap)"),
+        ("f1_low", pa.float64(), "lower end of its 95 % interval (exact)"),
         ("f1_high", pa.float64(), "upper end"),
         ("roc_auc", pa.float64(), "of test: area under the ROC curve, against the rest, 0..1"),
         ("roc_auc_low", pa.float64(), "lower end of its 95 % interval (DeLong)"),
@@ -131,7 +133,7 @@ SCHEMAS = {
         _RUN,
         _EVALUATION,
         ("version", pa.string(), "version of the model"),
-        ("split", pa.string(), '"test" or "val"'),
+        ("split", pa.string(), '"test", "val", or "evaluated" by `plumbline evaluate`'),
         ("row", pa.int64(), "row of the image in the split's tensors"),
         ("image_id", pa.string(), "id of the image: follows from its content"),
         ("path", pa.string(), "where the image came from"),
@@ -206,6 +208,7 @@ SCHEMAS = {
         ("peak_memory_mb", pa.float64(), "peak resident memory of its process, MB"),
         ("runner", pa.string(), "where the sweep ran: sequence, processes, dask or ray"),
     ),
+    "evaluations": _schema(_RUN, _EVALUATION, *evaluation_columns.COLUMNS),
 }
 
 

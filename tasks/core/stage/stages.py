@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tasks.core.errors import UsageError
 from tasks.core.stage import publish
+from tasks.core.stage.evaluation_set import EvaluationSet
 from tasks.core.stage.handles import (
     Audit,
     CrossValidation,
@@ -298,7 +299,8 @@ STAGES: tuple[Stage[Any], ...] = (
     *(CROSS_VALIDATE, TRAIN_ON_ALL, LABEL_ISSUES, PROFILE, SALIENCY, EXPORT, PROMOTE, REPORT),
 )
 
-# Parts of other stages, and the report of a sweep: published in the same way, and no steps of a run.
+# Parts of other stages, the report of a sweep, and the stages of `plumbline evaluate`: published in the same
+# way, and no steps of a training run.
 FOLD = Stage(
     "fold",
     TensorCache,
@@ -332,7 +334,42 @@ SWEEP = Stage(
     modules=("tasks.core.sweep.report",),
     libraries=("matplotlib", "jinja2", "numpy", "pandas", "pyarrow"),
 )
-PARTS: tuple[Stage[Any], ...] = (FOLD, RESPLIT, PREDICT, SWEEP)
+EVALUATION_SET = Stage(
+    "evaluation_set",
+    EvaluationSet,
+    "tensors",
+    inputs=("download", "normalize"),
+    modules=("tasks.core.data.evaluation_set.labelled",),
+    libraries=("numpy", "pillow"),
+)
+PREDICT_SET = Stage(
+    "predict_set",
+    Predictions,
+    "predictions",
+    inputs=("evaluation_set",),
+    modules=("tasks.core.model.inference.predict_set",),
+    libraries=KERAS,
+)
+SCORE_VERSION = Stage(
+    "score_version",
+    Evaluation,
+    "evaluations",
+    inputs=("evaluation_set", "predict_set"),
+    modules=("tasks.core.evaluation.published.score",),
+    libraries=("numpy", "scikit-learn", "scipy", "pandas", "pyarrow"),
+)
+EVALUATION_REPORT = Stage(
+    "evaluation_report",
+    Report,
+    "reports",
+    inputs=("evaluation_set", "score_version"),
+    modules=("tasks.core.reports.evaluation_report",),
+    libraries=("matplotlib", "jinja2", "numpy", "pandas", "pillow"),
+)
+PARTS: tuple[Stage[Any], ...] = (
+    *(FOLD, RESPLIT, PREDICT, SWEEP),
+    *(EVALUATION_SET, PREDICT_SET, SCORE_VERSION, EVALUATION_REPORT),
+)
 
 # The classes of what stages return, by the name that Prefect stores with them.
 HANDLES: dict[str, type[Handle]] = {

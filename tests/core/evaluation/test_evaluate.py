@@ -29,8 +29,8 @@ def test_evaluate_metrics_are_strict_json_with_intervals(fake) -> None:
     assert record["val"]["images"] == 80
     accuracy = record["test"]["accuracy"]
     assert accuracy["low"] < accuracy["value"] == evaluation.accuracy < accuracy["high"]
-    assert accuracy["method"] == "wilson"
-    assert record["test"]["macro_f1"]["method"] == "bootstrap"
+    assert accuracy["method"] == "exact"
+    assert record["test"]["macro_f1"]["method"] == "classes"
 
 
 def test_read_classes_has_both_splits(fake) -> None:
@@ -71,6 +71,6 @@ def test_predictions_handle_damaged_file_raises(fake) -> None:
 def test_accuracy_text_has_the_interval() -> None:
     from tasks.core.metrics.classification import Estimate
 
-    assert evaluate.accuracy_text(Estimate(0.7012, 0.6921, 0.7101, "wilson")) == (
+    assert evaluate.accuracy_text(Estimate(0.7012, 0.6921, 0.7101, "exact")) == (
         "70.12 % (95 % interval 69.21 to 71.01)"
     )

@@ -6,6 +6,7 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
 from tasks.core.metrics import calibration
+from tasks.core.metrics.calibration_error import expected_error
 from tasks.core.metrics.thresholds import selective
 
 
@@ -39,22 +40,45 @@ def test_reliability_matches_scikit_learn() -> None:
 def test_expected_error_small_example_matches_hand_computation() -> None:
     confidence = np.array([0.6, 0.6, 0.9, 0.9])
     correct = np.array([True, False, True, True])
-    estimate = calibration.expected_error(correct, confidence, bins=2)
-    assert estimate.value == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
+    assert expected_error(correct, confidence, bins=2).plain == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
 
 
-def test_expected_error_calibrated_model_interval_reaches_zero() -> None:
-    estimate = calibration.expected_error(*correct_and_confidence(*draw_predictions(1, 5000)))
-    assert estimate.value < 0.03
-    assert estimate.low < 0.01
+def test_expected_error_of_a_calibrated_model_may_be_zero() -> None:
+    error = expected_error(*correct_and_confidence(*draw_predictions(1, 5000)))
+    assert error.estimate.low == 0
+    assert error.estimate.value < 0.7 * error.plain
+    assert error.p_value > 0.05
 
 
 def test_expected_error_overconfident_model_interval_excludes_zero() -> None:
     labels, probabilities = draw_predictions(2, 5000, temperature=2.0)
     correct, confidence = correct_and_confidence(labels, probabilities)
-    estimate = calibration.expected_error(correct, confidence)
-    assert estimate.low < confidence.mean() - correct.mean() < estimate.high
-    assert estimate.low > 0.05
+    error = expected_error(correct, confidence)
+    assert error.estimate.low < confidence.mean() - correct.mean() < error.estimate.high
+    assert error.estimate.low > 0.05
+    assert error.p_value < 1e-6
+
+
+@pytest.mark.parametrize("images", [50, 1000])
+def test_p_value_is_that_of_outcomes_drawn_from_the_confidences(images: int) -> None:
+    """The consistency bootstrap of Broecker and Smith, drawn."""
+    labels, probabilities = draw_predictions(3, images, temperature=1.15)
+    correct, confidence = correct_and_confidence(labels, probabilities)
+    error = expected_error(correct, confidence)
+    hits = np.random.default_rng(4).random((4000, images)) < confidence
+    parts = np.array_split(np.argsort(confidence, kind="stable"), 15)
+    gaps = hits - confidence
+    drawn = sum(np.abs(gaps[:, part].sum(axis=1)) for part in parts) / images
+    assert error.p_value == pytest.approx(np.mean(drawn >= error.plain), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("correct", "confidence"), [([True], [1.0]), ([False], [1.0]), ([True] * 30, [1.0] * 30), ([True], [0.3])]
+)
+def test_expected_error_of_odd_predictions_is_finite(correct: list[bool], confidence: list[float]) -> None:
+    error = expected_error(np.array(correct), np.array(confidence))
+    assert 0 <= error.estimate.low <= error.estimate.value <= error.estimate.high <= 1
+    assert 0 <= error.p_value <= 1
 
 
 @pytest.mark.parametrize("classes", [2, 10])

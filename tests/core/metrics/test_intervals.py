@@ -19,6 +19,35 @@ def test_wilson_without_trials_is_nan() -> None:
     assert np.isnan(high).tolist() == [True, False]
 
 
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (1, 1), (7, 10), (9412, 10000)])
+def test_clopper_pearson_matches_scipy(hits: int, n: int) -> None:
+    low, high = intervals.clopper_pearson(np.array(hits), np.array(n))
+    reference = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+    assert (float(low), float(high)) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+def test_clopper_pearson_without_trials_is_nan() -> None:
+    assert np.isnan(intervals.clopper_pearson(np.array([0]), np.array([0]))).all()
+
+
+def test_of_mean_without_skewness_is_students() -> None:
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    reference = stats.t.interval(0.95, 4, loc=3, scale=stats.sem(values))
+    assert intervals.of_mean(values, 0, 9) == pytest.approx(reference)
+
+
+def test_of_mean_of_skewed_figures_lies_higher_than_students() -> None:
+    values = np.random.default_rng(0).exponential(size=50)
+    low, high = intervals.of_mean(values, 0, 99)
+    reference = stats.t.interval(0.95, 49, loc=values.mean(), scale=stats.sem(values))
+    assert low > reference[0]
+    assert high > reference[1]
+
+
+def test_of_mean_of_one_image_says_nothing() -> None:
+    assert intervals.of_mean(np.array([0.3]), 0.0, 2.0) == (0.0, 2.0)
+
+
 def test_bootstrap_means_large_sample_matches_the_normal_interval() -> None:
     values = np.random.default_rng(0).exponential(size=(4000, 1))
     low, high = intervals.percentiles(intervals.bootstrap_means(values))

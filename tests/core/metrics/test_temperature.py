@@ -47,15 +47,15 @@ def test_choose_takes_a_temperature_that_is_proven_to_help() -> None:
     choice = temperature.choose(labels, logits)
     assert choice.temperature == temperature.fit(labels, logits) == pytest.approx(3, rel=0.15)
     assert choice.reason.startswith(
-        "a temperature is proven to help by 1,000 val images: a log loss lower by"
+        "a temperature is proven to help by 1,000 val images: the log loss falls by"
     )
 
 
 @pytest.mark.parametrize("images", [66, 1000])
 def test_choose_takes_none_for_calibrated_logits(images: int) -> None:
-    """In a calibrated world a temperature is taken in at most 2.5 % of cases, here by 40 seeds."""
+    """In a calibrated world a temperature is taken in about 5 % of cases, here by 40 seeds."""
     chosen = [temperature.choose(*draw_logits(images, 1.0, seed)) for seed in range(40)]
-    assert sum(choice.temperature != 1 for choice in chosen) <= 3
+    assert sum(choice.temperature != 1 for choice in chosen) <= 4
     none = next(choice for choice in chosen if choice.temperature == 1)
     assert none.reason.startswith(f"no temperature: {images:,} val images do not prove that one helps")
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from tasks.core.metrics import classification, cluster, intervals
 from tasks.core.metrics.classification import Estimate
 from tasks.core.metrics.comparison import paired
-from tasks.core.metrics.intervals import Ints
+from tasks.core.metrics.intervals import Floats, Ints
 
-BETTER, OPEN, BELOW = "better", "open", "below"  # the answers
+MOST_LOSS = -float(np.log(classification.FLOOR))  # nats of one image
+BETTER, OPEN, BELOW, WORSE = "better", "open", "below", "worse"  # the answers
 
 
 def baselines(
@@ -42,8 +43,15 @@ def baselines(
     losses = classification.log_losses(labels, _constant(train_counts, len(labels)))
     return {
         "majority_accuracy": Estimate(float(correct.mean()), *ends, method),
-        "prior_log_loss": classification.mean(losses, groups),
+        "prior_log_loss": classification.mean(losses, MOST_LOSS, groups),
     }
+
+
+def _mean_gain(saved: Floats, groups: Ints | None) -> Estimate:
+    """The mean of differences of losses with its interval."""
+    if groups is not None:
+        return Estimate(float(saved.mean()), *cluster.mean(saved, groups), "cluster")
+    return Estimate(float(saved.mean()), *intervals.of_mean(saved, -MOST_LOSS, MOST_LOSS), "skewness")
 
 
 def compare(
@@ -64,23 +72,30 @@ def compare(
 
     Returns:
         class_name, the commonest class; accuracy, that of the most probable classes; accuracy_gain and
-        log_loss_gain, estimates; answer: "better", "open" (not proven) or "below".
+        log_loss_gain, estimates; answer: "better", "open" (not proven), "below" (one of the two gains is) or
+        "worse" (that is proven).
     """
     constant, majority = _constant(train_counts, len(labels)), int(train_counts.argmax())
     correct = classification.predicted_classes(probabilities) == labels
     outcome = paired.compare_outcomes(correct, labels == majority, groups)
     accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
     saved = classification.log_losses(labels, constant) - classification.log_losses(labels, probabilities)
-    gains = accuracy_gain, classification.mean(saved, groups)
-    below = any(gain.value < 0 for gain in gains)
-    proven = any(gain.low > 0 for gain in gains)
+    gains = accuracy_gain, _mean_gain(saved, groups)
     return {
         "class_name": classes[majority],
         "accuracy": float(correct.mean()),
         "accuracy_gain": gains[0].record(),
         "log_loss_gain": gains[1].record(),
-        "answer": BELOW if below else BETTER if proven else OPEN,
+        "answer": _answer(gains),
     }
+
+
+def _answer(gains: tuple[Estimate, ...]) -> str:
+    if any(gain.high < 0 for gain in gains):
+        return WORSE
+    if any(gain.value < 0 for gain in gains):
+        return BELOW
+    return BETTER if any(gain.low > 0 for gain in gains) else OPEN
 
 
 def answer(test: Mapping[str, Any]) -> str:
@@ -104,9 +119,9 @@ def remark(test: Mapping[str, Any]) -> str:
     found, majority = test["baseline"], test["majority_accuracy"]["value"]
     always = f"always answering {found['class_name']}: {_percent(majority)}"
     if is_below(test, "accuracy_gain"):
-        return f"worse than {always}"
+        return f"worse than {always}" if found["accuracy_gain"]["high"] < 0 else f"below {always}"
     if is_below(test, "log_loss_gain"):
-        return "its probabilities are worse than the classes' shares"
+        return "its probabilities are no better than the classes' shares"
     return f"not proven better than {always}"
 
 
@@ -119,7 +134,7 @@ def sentence(test: Mapping[str, Any]) -> str:
     if "baseline" not in test:
         return ""
     found = test["baseline"]
-    words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "worse than"}
+    words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "below", WORSE: "worse than"}
     accuracy, loss = found["accuracy_gain"], found["log_loss_gain"]
     interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"
     return (

@@ -39,7 +39,7 @@ class RegressionBudget:
         class_loss: The largest accepted loss of a class's recall, 0..1; the lower bound of the loss must not
             exceed it. Also the largest loss of accuracy on a slice of `no_worse_in`.
         no_loss_of: Classes whose loss has to be proven to stay within `class_loss`, see `no_loss`.
-        no_worse_in: Columns of the data whose slices must not lose, see `slice_budget`.
+        no_worse_in: Columns of the data whose slices must not lose.
     """
 
     margin: float = 0.005
@@ -49,8 +49,10 @@ class RegressionBudget:
 
     def record(self) -> dict[str, Any]:
         """The budget as JSON values."""
-        lists = {"no_loss_of": list(self.no_loss_of), "no_worse_in": list(self.no_worse_in)}
-        return asdict(self) | lists
+        asked = {"no_loss_of": list(self.no_loss_of), "no_worse_in": list(self.no_worse_in)}
+        return {"margin": self.margin, "class_loss": self.class_loss} | {
+            name: values for name, values in asked.items() if values
+        }
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,10 @@ def decide(
     largest = no_loss.largest_losses(duel, classes, budget.no_loss_of)
     slices = slice_budget.slice_changes(duel, rows, terms.attributes, budget.class_loss)
     if promote and policy is not PromotePolicy.always:
-        refusal = slice_budget.refusal(slices, budget.class_loss)
-        refusal = refusal or no_loss.why_unproven(largest, budget.class_loss)
-        if refusal:
+        unproven = no_loss.why_unproven(largest, budget.class_loss)
+        over = slice_budget.refusal(slices, budget.class_loss)
+        if unproven or over:
+            refusal = unproven or f"but {over}"
             promote, reason = False, f"{refusal}: champion {champion_version} stays"
     evidence = {
         "policy": str(policy),

@@ -18,7 +18,7 @@ def status(inputs: ReportInputs, *, promoted: bool, worse: bool) -> str:
         worse: Whether it is proven worse than the champion.
     """
     found = baseline.answer(scores.read_metrics(inputs.evaluation)["test"])
-    if worse or found == baseline.BELOW:
+    if worse or found == baseline.WORSE:
         return "bad"
     return "good" if promoted and found == baseline.BETTER else "hold"
 

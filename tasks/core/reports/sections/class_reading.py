@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tasks.core.evaluation import class_curves
 from tasks.core.evaluation.class_curves import AT_POINT, MOST_PROBABLE
 from tasks.core.reports import plots
-from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.inputs import Scores
 from tasks.core.reports.plots import BAD, FAINT, FIRST, HALF, SECOND
 
 NAMED_CURVES = (
@@ -19,7 +19,7 @@ NAMED_CURVES = (
 COLOURS = (FIRST, SECOND, BAD, FAINT)
 
 
-def class_reading(inputs: ReportInputs) -> dict[str, Any]:
+def class_reading(inputs: Scores) -> dict[str, Any]:
     """The values for `class_reading.html.j2`, by name."""
     record = class_curves.read_curves(inputs.evaluation)
     table = class_curves.read_points(inputs.evaluation)

@@ -43,14 +43,15 @@ def test_class_without_train_images_has_a_finite_log_loss() -> None:
     assert np.isfinite(found["prior_log_loss"].value)
 
 
-def test_accuracy_below_the_commonest_class_is_below_and_said() -> None:
-    """7 of 14 dogs found, 14 cats called dogs: 89.5 %, where 93 % are cats."""
-    test = metrics(of_dogs(7, 14))
-    assert baseline.answer(test) == "below"
+def test_accuracy_below_the_commonest_class_is_said() -> None:
+    """2 of 14 dogs found, 2 or 14 cats called dogs: 93 and 87 %, where 93 % are cats."""
+    assert baseline.remark(metrics(of_dogs(2, 3))) == "below always answering cat: 93.0 %"
+    test = metrics(of_dogs(2, 14))
+    assert baseline.answer(test) == "worse"
     assert baseline.is_below(test, "accuracy_gain")
     assert baseline.remark(test) == "worse than always answering cat: 93.0 %"
     assert baseline.sentence(test).startswith(
-        "worse than no model: always answering cat scores 93.0 %, the most probable class 89.5 % (-3.5 points"
+        "worse than no model: always answering cat scores 93.0 %, the most probable class 87.0 % (-6.0 points"
     )
 
 
@@ -63,11 +64,11 @@ def test_equal_accuracy_with_better_probabilities_is_better() -> None:
     assert baseline.remark(test) == ""
 
 
-def test_worse_probabilities_are_below_though_accuracy_is_equal() -> None:
+def test_worse_probabilities_are_worse_though_accuracy_is_equal() -> None:
     dog = np.full(200, 0.4)
     test = metrics(np.stack([1 - dog, dog], axis=1))
-    assert baseline.answer(test) == "below"
-    assert baseline.remark(test) == "its probabilities are worse than the classes' shares"
+    assert baseline.answer(test) == "worse"
+    assert baseline.remark(test) == "its probabilities are no better than the classes' shares"
 
 
 def test_shares_themselves_are_not_better() -> None:

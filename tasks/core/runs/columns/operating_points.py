@@ -23,7 +23,7 @@ def _with_ends(name: str, meaning: str, by: str) -> list[tuple[str, pa.DataType,
 
 
 COLUMNS: list[tuple[str, pa.DataType, str]] = [
-    ("split", pa.string(), '"test"'),
+    ("split", pa.string(), '"test", or "evaluated" by `plumbline evaluate`'),
     ("decision", pa.string(), '"most probable class" or "operating point"'),
     ("label", pa.int32(), "number of the class, which is read against the rest"),
     ("class_name", pa.string(), "name of the class"),
@@ -37,5 +37,5 @@ COLUMNS: list[tuple[str, pa.DataType, str]] = [
     *(column for item in RATES.items() for column in _with_ends(*item, "Clopper-Pearson")),
     ("prevalence", pa.float64(), "`--prevalence`; null without it, and for other classes"),
     *(column for item in AT_PREVALENCE.items() for column in _with_ends(*item, "exact, both rates")),
-    *_with_ends("mean_cost", "mean cost of all decisions (`--cost`)", "bootstrap"),
+    *_with_ends("mean_cost", "mean cost of all decisions (`--cost`)", "Hall"),
 ]
