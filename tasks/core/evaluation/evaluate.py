@@ -16,8 +16,7 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
 from tasks.core.evaluation import class_curves, decision, scores
 from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
-from tasks.core.evaluation.slices import slice_table
-from tasks.core.evaluation.slices.values import attributes
+from tasks.core.evaluation.slices import slice_table, values
 from tasks.core.metrics import calibration, classification
 from tasks.core.metrics.comparison import baseline, detectable
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
@@ -190,9 +189,9 @@ def _write(
     areas = _write_curves(staging, splits["test"], tensors, request, chosen)
     class_table = pd.concat(class_tables, ignore_index=True).merge(areas, on=["split", "label"], how="left")
     class_table.to_parquet(staging / CLASSES, index=False)
-    if columns := attributes(tensors):
+    if attributes := values.attributes(tensors):
         arrays = outcomes, splits["test"].labels, splits["test"].groups
-        slice_table.write(staging, slice_table.slice_table(*arrays, columns, classes))
+        slice_table.write(staging, slice_table.slice_table(*arrays, attributes, classes))
     test, val = splits["test"], splits["val"]
     calibration_facts = calibration.calibrate(
         val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups

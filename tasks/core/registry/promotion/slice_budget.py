@@ -66,6 +66,6 @@ def refusal(found: list[dict[str, Any]], budget: float) -> str:
         return ""
     worst = min(over, key=lambda row: row["high"])
     return (
-        f"but {worst['column']}={worst['value']} loses {-worst['change'] * 100:.1f} points of accuracy "
+        f"{worst['column']}={worst['value']} loses {-worst['change'] * 100:.1f} points of accuracy "
         f"({worst['images']:,} images), more than the budget of {budget * 100:g}"
     )
