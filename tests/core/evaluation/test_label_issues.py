@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +7,7 @@ from cleanlab.filter import find_label_issues
 from tasks.core.data.readers import corrections
 from tasks.core.evaluation import label_issues
 from tasks.core.metrics.labels import confident_learning
+from tasks.core.stage.handles import LabelIssues
 from tests.support.fake_outputs import blurred
 
 
@@ -93,7 +92,8 @@ def test_find_label_issues_writes_a_ranked_table(fake) -> None:
 )
 def test_label_issues_say_how_many_are_wrong(fake, expected: float | None, ending: str) -> None:
     issues = label_issues.find_label_issues(fake.evaluation("one", 1.5), fake.tensors(), None, fake.workspace)
-    assert str(replace(issues, counts={"test": 10, "val": 20}, expected_wrong=expected)).endswith(ending)
+    values = issues.as_dict() | {"counts": {"test": 10, "val": 20}, "expected_wrong": expected}
+    assert str(LabelIssues.unchecked(**values)).endswith(ending)
 
 
 def test_rows_in_doubt_are_the_least_likely_labels_where_no_noise_is_seen() -> None:

@@ -34,7 +34,14 @@ def cache(workspace: Workspace, numbers: Mapping[str, list[int]]) -> TensorCache
             np.save(staging / f"{split}.images.npy", np.stack([image(n) for n in numbers[split]]))
             np.save(staging / f"{split}.labels.npy", np.array(numbers[split], np.int32) % 2)
             rows += [
-                {"split": split, "row": row, "image_id": str(n), "height": 16, "width": 16}
+                {
+                    "split": split,
+                    "row": row,
+                    "image_id": str(n),
+                    "path": f"{n}.png",
+                    "height": 16,
+                    "width": 16,
+                }
                 for row, n in enumerate(numbers[split])
             ]
         pd.DataFrame(rows).to_parquet(staging / "rows.parquet", index=False)
