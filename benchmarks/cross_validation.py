@@ -28,7 +28,7 @@ from tasks.core.data.cross_validation import assignment
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import SPLITS, open_split
-from tasks.core.metrics import grouped_rate
+from tasks.core.metrics import intervals
 from tasks.core.model.backbones import catalog
 from tasks.core.model.features import embed
 from tasks.core.model.features.reading import averaged, open_features
@@ -88,7 +88,7 @@ def one_draw(features: Floats, labels: Labels, per_class: int, seed: int) -> dic
         crossed[tested] = probed(values, own, tested, classes).argmax(1) == own[tested]
     row = {"per_class": per_class, "images": len(own), "test_images": int(test.sum())}
     for name, correct in (("test", on_test), ("crossed", crossed)):
-        low, high = grouped_rate.interval(correct)
+        low, high = intervals.wilson(np.array(correct.sum()), np.array(len(correct)))
         row |= {name: float(correct.mean()), f"{name}_low": low, f"{name}_high": high}
     return row | {
         "published": accuracy(features, labels, published, ~sample),

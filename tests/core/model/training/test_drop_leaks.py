@@ -39,6 +39,7 @@ def cache(workspace: Workspace, numbers: Mapping[str, list[int]]) -> TensorCache
                     "row": row,
                     "image_id": str(n),
                     "path": f"{n}.png",
+                    "class_name": str(n % 2),
                     "height": 16,
                     "width": 16,
                 }
