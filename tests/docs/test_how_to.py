@@ -44,7 +44,7 @@ TOUCHED = {
 }
 # The stages that the page says run again for existing workspaces.
 RUN_AGAIN: dict[str, set[str]] = {page: set() for page in TOUCHED} | {
-    "metric": {"evaluate", "label_issues", "report"}
+    "metric": {"evaluate", "label_issues", "report", "score_version", "evaluation_report"}
 }
 # What decides the outputs of existing workspaces, apart from their data and what the user sets.
 INGREDIENTS = """
@@ -255,14 +255,24 @@ def insert_into(path: Path, name: str, line: str) -> None:
         ("config.py", "PromotePolicy", 'equal = "equal"', ""),
         ("model/training/loop.py", "train", 'log.info("the last line of train")', ""),
         ("data/readers/idx.py", "", "\nUNUSED = 1\n", "normalize, idx"),
-        ("data/decode.py", "", "\nUNUSED = 1\n", "normalize; embed; cross_validate; train_on_all; export"),
+        (
+            "data/decode.py",
+            "",
+            "\nUNUSED = 1\n",
+            "normalize; embed; cross_validate; train_on_all; export; evaluation_set",
+        ),
         (
             "model/training/optimizers.py",
             "",
             "\nUNUSED = 1\n",
             "select; train; cross_predict; cross_validate; train_on_all",
         ),
-        ("metrics/calibration.py", "", "\nUNUSED = 1\n", "evaluate; label_issues; report"),
+        (
+            "metrics/calibration.py",
+            "",
+            "\nUNUSED = 1\n",
+            "evaluate; label_issues; report; score_version; evaluation_report",
+        ),
     ],
     ids=[
         *("handle", "error", "export format", "promote policy", "log line"),

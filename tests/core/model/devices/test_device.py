@@ -16,7 +16,7 @@ from tasks.core.model.export import inference_model
 from tasks.core.model.training import train
 from tasks.core.model.training.steps import StepPlan
 from tasks.core.model.training.trainer import Trainer
-from tasks.core.stage.handles import TensorCache
+from tasks.core.stage.handles import TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,8 @@ def test_trained_model_names_its_device(tensors: Make, workspace: Workspace) -> 
     settings = TrainSettings(recipe=RecipeName.flash, epochs=0.5)
     model = train.train(tensors(shape=(16, 16, 3)), settings, workspace)
     assert model.device == device.name()
-    text = str(replace(model, replicas=2, device="NVIDIA H200", val_accuracy=0.8))
+    facts = {"replicas": 2, "device": "NVIDIA H200", "val_accuracy": 0.8}
+    text = str(TrainedModel.unchecked(**model.as_dict() | facts))
     assert text == "flash, 0.5 epochs on 2 replicas on NVIDIA H200, val accuracy 80.00%"
 
 
