@@ -14,7 +14,7 @@ from tasks.core.review.page import FILE, offline
 from tasks.core.review.past_run import find_run
 from tasks.core.review.pictures import Pictures
 from tasks.core.storage import atomic
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.mirror import open_existing
 from tasks.display import console
 
 
@@ -58,7 +58,7 @@ def review(
         raise UsageError("--most is out of range", expected="1 or more", found=f"{most}")
     if page is not None and page.is_dir():
         raise UsageError(f"--page {page} is a folder", expected="the path of an .html file")
-    past = find_run(run, dataset, open_workspace(workspace))
+    past = find_run(run, dataset, open_existing(workspace))
     files = DecisionFiles(out or past.corrections or Path(FILE), past.earlier_rows())
     inputs = past.inputs(_label_next(batch, past.dataset) if batch else ())
     files.check(inputs.tensors)

@@ -120,25 +120,20 @@ def decide(
     duel = Duel.of(challenger, champion, rows)
     outcome = paired.compare_outcomes(duel.challenger, duel.champion, duel.groups)
     changes = class_changes.class_changes(duel.labels, duel.challenger, duel.champion, classes, duel.groups)
-    promote, reason = _rule(policy, duel, outcome, changes, champion_version, budget, terms)
+    costs = cost_gate.compare(challenger, champion, rows)
+    largest = no_loss.largest_losses(duel, classes, budget.no_loss_of)
+    slices = slice_budget.slice_changes(duel, rows, terms.attributes, budget.class_loss)
+    if costs is None or (terms.classes.lost and policy is not PromotePolicy.always):
+        promote, reason = _rule(policy, duel, outcome, changes, champion_version, budget, terms)
+    else:
+        promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin, terms.level)
+    if promote and policy is not PromotePolicy.always and (loss := _loss(largest, slices, budget)):
+        promote, reason = False, f"{loss}: champion {champion_version} stays"
     worst = class_changes.worst_sentence(changes, budget.class_loss)
     scope = terms.classes.sentence(len(duel.labels), len(rows))
     groups = f"{len(duel.labels):,} images of {outcome.groups:,} groups" if outcome.groups is not None else ""
     remarks = [worst if worst.split(" loses ")[0] not in reason else "", groups, scope]
-    difference = paired.difference_text(outcome)
-    costs = cost_gate.compare(challenger, champion, rows)
-    if costs is not None:
-        difference = str(costs)
-        if not terms.classes.lost or policy is PromotePolicy.always:
-            promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin, terms.level)
-    largest = no_loss.largest_losses(duel, classes, budget.no_loss_of)
-    slices = slice_budget.slice_changes(duel, rows, terms.attributes, budget.class_loss)
-    if promote and policy is not PromotePolicy.always:
-        unproven = no_loss.why_unproven(largest, budget.class_loss)
-        over = slice_budget.refusal(slices, budget.class_loss)
-        if unproven or over:
-            refusal = unproven or f"but {over}"
-            promote, reason = False, f"{refusal}: champion {champion_version} stays"
+    difference = paired.difference_text(outcome) if costs is None else str(costs)
     evidence = {
         "policy": str(policy),
         "images": len(duel.labels),
@@ -159,6 +154,12 @@ def decide(
     }
     verdict = "; ".join(filter(None, [f"{difference}: {reason}", *remarks]))
     return GateDecision(promote, verdict, evidence)
+
+
+def _loss(largest: list[dict[str, Any]], slices: list[dict[str, Any]], budget: RegressionBudget) -> str:
+    """Why a promotion would lose too much on a class or a slice, as text; empty if it would not."""
+    over = slice_budget.refusal(slices, budget.class_loss)
+    return no_loss.why_unproven(largest, budget.class_loss) or (f"but {over}" if over else "")
 
 
 def val_evidence(
