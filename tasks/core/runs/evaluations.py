@@ -36,7 +36,7 @@ def append_evaluation(
         workspace: The workspace with the metrics tables.
     """
     run_id, dataset = row["run_id"], version.dataset
-    recorded = tables.read("evaluations", workspace, dataset)
+    recorded = tables.read("evaluations", workspace, dataset, ["evaluation", "version"])
     if not (recorded["evaluation"].eq(evaluation.digest) & recorded["version"].eq(version.version)).any():
         parts = {
             "classes": evaluate.read_classes(evaluation),
