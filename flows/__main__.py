@@ -94,6 +94,14 @@ def _doctor(app: "typer.Typer") -> None:
     app.command("doctor")(documented(doctor.doctor, console.as_command(doctor.doctor)))
 
 
+def _prune(app: "typer.Typer") -> None:
+    from flows.commands import prune
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
+
+    app.command("prune")(documented(prune.prune, console.as_command(prune.prune)))
+
+
 def _reproduce(app: "typer.Typer") -> None:
     from flows.commands import reproduce
     from tasks.core.operations.command_line import documented
@@ -115,6 +123,7 @@ ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "explain": _explain,
     "review": _review,
     "doctor": _doctor,
+    "prune": _prune,
 }
 
 
