@@ -6,8 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.data.files.parquet_part import is_readable
-from tasks.core.runs import tables_v1
-from tasks.core.runs.table_files import filling, parts
+from tasks.core.runs.table_files import filling, parts, tables_v1
 from tasks.core.storage import checksum_list
 
 VERSION = 2  # of the columns; version 1 has other names for some of them, see `tables_v1`
