@@ -12,7 +12,7 @@ from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.slices.slice_table import read_slices
 from tasks.core.metrics import classification
-from tasks.core.runs import tables
+from tasks.core.runs import tables, unfinished
 from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
 
@@ -43,6 +43,7 @@ def append_run(
         leaderboard: Columns of `leaderboard`, of the cross-validation; None if there was none.
     """
     run_id, dataset = row["run_id"], tensors.dataset
+    runs_row = _runs_row(row, tensors, trained, evaluation)
     if leaderboard is not None and not _is_recorded(leaderboard, dataset, workspace):
         frame = leaderboard.assign(evaluation=evaluation.digest)
         tables.append("leaderboard", dataset, run_id, frame, workspace)
@@ -56,9 +57,12 @@ def append_run(
         }
         parts |= {} if candidates is None else {"candidates": candidates}
         parts |= {"slices": found} if len(found := read_slices(evaluation)) else {}
-        for table, frame in parts.items():
-            tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
-    tables.append("runs", dataset, run_id, _runs_row(row, tensors, trained, evaluation), workspace)
+        with unfinished.completing(evaluation.digest, run_id, workspace) as writer:
+            for table, frame in parts.items():
+                tables.append(table, dataset, writer, frame.assign(evaluation=evaluation.digest), workspace)
+            tables.append("runs", dataset, run_id, runs_row, workspace)
+    else:
+        tables.append("runs", dataset, run_id, runs_row, workspace)
 
 
 def _is_recorded(leaderboard: pd.DataFrame, dataset: str, workspace: Workspace) -> bool:

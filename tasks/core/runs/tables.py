@@ -127,7 +127,7 @@ SCHEMAS = {
         ("roc_auc_low", pa.float64(), "lower end of its 95 % interval (DeLong)"),
         ("roc_auc_high", pa.float64(), "upper end"),
         ("average_precision", pa.float64(), "of test: area under the precision-recall curve, 0..1"),
-        ("average_precision_low", pa.float64(), "lower end of its 95 % interval (stratified bootstrap)"),
+        ("average_precision_low", pa.float64(), "lower end of its 95 % interval (influence, logit scale)"),
         ("average_precision_high", pa.float64(), "upper end"),
     ),
     "operating_points": _schema(_RUN, _EVALUATION, *operating_points.COLUMNS),
