@@ -119,9 +119,9 @@ def _check(
         "--record-seconds": record_seconds,
         "--body-seconds": limits.body_seconds,
     }
-    for option, value in seconds.items():
-        if not 0.1 <= value <= 86_400:
-            raise UsageError(f"{option} is out of range", expected="0.1 to 86400", found=f"{value:g}")
+    for option, duration in seconds.items():
+        if not 0.1 <= duration <= 86_400:
+            raise UsageError(f"{option} is out of range", expected="0.1 to 86400", found=f"{duration:g}")
     if images_nowhere:
         raise UsageError("--record-images needs --record", expected="--record FOLDER")
 

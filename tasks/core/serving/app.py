@@ -15,11 +15,12 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import ClientDisconnect
 
 from tasks.core import __version__
 from tasks.core.serving import bodies, similar
 from tasks.core.serving.batching import Batcher
-from tasks.core.serving.bodies import Upload
+from tasks.core.serving.bodies import Body, Upload
 from tasks.core.serving.champion import FollowedModel
 from tasks.core.serving.monitoring import Monitoring
 from tasks.core.serving.recording import Recorder
@@ -28,6 +29,7 @@ from tasks.core.serving.settings import Admission, Limits, Refused
 from tasks.core.serving.similar import TrainingImages
 
 log = logging.getLogger("plumbline.serve")
+CLIENT_CLOSED = 499  # nginx's status of a request whose client went away; only the metrics show it
 MOST_NEAREST = 20  # training images that a request may ask for
 
 
@@ -85,8 +87,12 @@ class Service:
             self.batcher.close()
             self.threads.shutdown(wait=False, cancel_futures=True)
 
-    async def answer(self, request: Request) -> tuple[HTTPStatus, dict[str, Any]]:
+    async def answer(self, request: Request, sent: Body) -> tuple[HTTPStatus, dict[str, Any]]:
         """The answer to a request for predictions.
+
+        Args:
+            request: The request.
+            sent: Its body.
 
         Raises:
             Refused: It cannot be answered.
@@ -94,12 +100,12 @@ class Service:
         nearest = _count_of_nearest(request)
         content_type = request.headers.get("content-type", "")
         bodies.media_type(content_type)
-        length, held = request.headers.get("content-length"), 0
+        held = 0
         self.admission.enter()
         try:
-            body = await bodies.read_body(request.stream(), length, self.limits, self.admission)
+            body = await sent.read(self.admission)
             held = len(body)
-            return await self._predict(bytes(body), content_type, nearest)
+            return await self._predict(body, content_type, nearest)
         finally:
             self.admission.leave(held)
 
@@ -221,10 +227,14 @@ def create_app(service: Service, add_pages: Callable[[FastAPI, Service], None] |
 
 async def _answered(service: Service, request: Request) -> Response:
     """The answer, or the refusal with its reason."""
+    body = Body(request.stream(), request.headers.get("content-length"), service.limits)
     try:
-        status, content = await service.answer(request)
+        status, content = await service.answer(request, body)
         return JSONResponse(content, status)
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_CLOSED)
     except Refused as refusal:
+        await body.discard()
         headers = {"Connection": "close"}  # a part of the body may be unread
         if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = "1"
@@ -244,7 +254,7 @@ def _health(service: Service) -> dict[str, Any]:
 
 
 def _status(rows: list[dict[str, Any]]) -> HTTPStatus:
-    """A single unreadable image is an error of its request; among several, it is an answer like the others."""
+    """A single unreadable image is an error of its request; among several, it is one of the answers."""
     if len(rows) > 1 or rows[0]["problem"] is None:
         return HTTPStatus.OK
     is_too_large = rows[0]["problem"].startswith(TOO_LARGE)

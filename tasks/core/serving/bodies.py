@@ -3,18 +3,21 @@
 import asyncio
 import base64
 import binascii
+import contextlib
 import email
-import email.policy
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
 
+from starlette.requests import ClientDisconnect
+
 from tasks.core.serving.settings import Admission, Limits, Refused
 
 RAW, JSON, MULTIPART = "application/octet-stream", "application/json", "multipart/form-data"
 MAX_BOUNDARY = 70  # characters; RFC 2046, section 5.1.1
+DISCARD_SECONDS = 1
 MAX_NAME = 255  # characters of a file's name that are kept
 
 
@@ -33,39 +36,67 @@ class Upload:
     problem: str = ""
 
 
-async def read_body(
-    stream: AsyncIterator[bytes], length: str | None, limits: Limits, admission: Admission
-) -> bytearray:
-    """Read a body within its limits of bytes and time.
+class Body:
+    """The body of a request.
 
     Args:
         stream: The body, in pieces.
         length: The header Content-Length, if there is one.
         limits: The limits.
-        admission: Is told of each byte that is held. If this raises, they are given back; else the caller
-            gives them back with `leave`.
-
-    Raises:
-        Refused: 413 for too many bytes, 408 for too much time, 503 if too many bytes are in memory.
     """
-    if length is not None and length.isdecimal() and int(length[:20]) > limits.max_bytes:
-        raise too_large(limits)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            async for piece in stream:
-                if len(body) + len(piece) > limits.max_bytes:
-                    raise too_large(limits)
-                admission.hold(len(piece))
-                body += piece
-    except TimeoutError as error:
-        admission.bytes -= len(body)
-        reason = f"the body did not arrive within {limits.body_seconds:g} s"
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, reason) from error
-    except BaseException:
-        admission.bytes -= len(body)
-        raise
-    return body
+
+    def __init__(self, stream: AsyncIterator[bytes], length: str | None, limits: Limits) -> None:
+        self._stream, self._limits = stream, limits
+        self._length = int(length) if length and length.isascii() and length.isdecimal() else 0
+        self._is_read = False
+
+    async def read(self, admission: Admission) -> bytes:
+        """Read the body within its limits of bytes and time.
+
+        Args:
+            admission: Is told of each byte that is held. If this raises, they are given back; else the caller
+                gives them back with `leave`.
+
+        Raises:
+            Refused: 413 for too many bytes, 408 for too much time, 503 if too many bytes are in memory.
+        """
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await self._read_into(body, admission)
+        except BaseException as error:
+            admission.bytes -= len(body)
+            if isinstance(error, TimeoutError):
+                self._is_read = True  # there is nothing to wait for
+                reason = f"the body did not arrive within {self._limits.body_seconds:g} s"
+                raise Refused(HTTPStatus.REQUEST_TIMEOUT, reason) from error
+            raise
+        return bytes(body)
+
+    async def _read_into(self, body: bytearray, admission: Admission) -> None:
+        if self._length > self._limits.max_bytes:
+            raise too_large(self._limits)
+        async for piece in self._stream:
+            if len(body) + len(piece) > self._limits.max_bytes:
+                raise too_large(self._limits)
+            admission.hold(len(piece))
+            body += piece
+        self._is_read = True
+
+    async def discard(self) -> None:
+        """Read what is left of a refused body, within a second and the limit of bytes.
+
+        A connection that is closed before its data are read is reset, and the client may lose the answer.
+        """
+        if self._is_read:
+            return
+        left = self._limits.max_bytes
+        with contextlib.suppress(TimeoutError, ClientDisconnect):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                async for piece in self._stream:
+                    left -= len(piece)
+                    if left < 0:
+                        return
 
 
 def too_large(limits: Limits) -> Refused:
@@ -160,13 +191,6 @@ def _file(part: bytes) -> Upload | None:
         raise _bad("a part of the multipart body has no header")
     if len(headers) > 8192:
         raise _bad("a part of the multipart body has a header that is too long")
-    parsed = email.message_from_bytes(headers[2:] + b"\r\n\r\n", policy=email.policy.compat32)
-    name = parsed.get_filename()
-    if name is None:
-        return None
-    return Upload(_readable(name)[:MAX_NAME], content)
-
-
-def _readable(name: str) -> str:
-    """A name as UTF-8 text: the parser keeps bytes that are not ASCII as surrogates."""
-    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = headers[2:].decode("utf-8", "replace")  # as browsers write names
+    name = email.message_from_string(f"{text}\r\n\r\n").get_filename()
+    return None if name is None else Upload(str(name)[:MAX_NAME], content)

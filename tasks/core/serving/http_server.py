@@ -22,8 +22,8 @@ CONNECTIONS = 1000  # open at the same time; uvicorn answers further requests wi
 IDLE_SECONDS = 15  # until a connection between two requests is closed
 STOP_SECONDS = 30  # for requests in progress, when the server is told to stop
 POLICY = (
-    "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,

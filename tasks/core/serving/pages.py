@@ -93,7 +93,13 @@ def _version_page(workspace: Workspace, dataset: str, name: str) -> Response:
     details = listing.version_details(version, workspace)
     history = listing.log_rows(dataset, version.version, workspace)
     runs = [run for run in _runs(workspace, dataset, []) if run["version"] == version.version]
-    values = {"version": version, "details": details, "history": history, "card": card, "runs": runs}
+    values: dict[str, Any] = {
+        "version": version,
+        "details": details,
+        "history": history,
+        "card": card,
+        "runs": runs,
+    }
     return _page("version.html.j2", **values, with_workspace=True)
 
 
@@ -101,7 +107,7 @@ def _runs_page(workspace: Workspace, query: Mapping[str, str]) -> Response:
     dataset, where, sort = query.get("dataset", ""), query.get("where", ""), query.get("sort", "-started")
     conditions = [condition for condition in where.split(",") if condition.strip()]
     runs = _runs(workspace, dataset or None, conditions, sort or "-started")
-    values = {"runs": runs, "dataset": dataset, "where": where, "sort": sort, "most": RUNS}
+    values: dict[str, Any] = {"runs": runs, "dataset": dataset, "where": where, "sort": sort, "most": RUNS}
     return _page("runs.html.j2", **values, with_workspace=True)
 
 
@@ -154,7 +160,7 @@ def _missing() -> Response:
     return JSONResponse({"error": "there is no such page"}, HTTPStatus.NOT_FOUND)
 
 
-def _page(template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Response:
+def _page(template: str, /, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Response:
     return HTMLResponse(_environment().get_template(template).render(values), status)
 
 

@@ -6,6 +6,7 @@ has the embeddings of its training images in the workspace's store; for another 
 
 import io
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import Image
 
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.serving.served_model import ServedModel
-from tasks.core.stage.handles import ModelVersion, TensorCache
+from tasks.core.stage.handles import ModelVersion, RawDataset, TensorCache
 from tasks.core.stage.stages import NORMALIZE
 from tasks.core.workspace import Workspace
 
@@ -107,10 +108,9 @@ def _stored(
     """Embeddings from the store of features; None if they are not all there."""
     from tasks.core.model.features import embed
     from tasks.core.model.inference import frozen
-    from tasks.core.stage.stages import DOWNLOAD
 
-    raw = DOWNLOAD.of_digest(tensors.manifest["inputs"].get("raw", ""), workspace)
-    kind = frozen.kind_of(version, raw)
+    # Nothing is computed, so the source itself is not needed: it is only asked whether there is one.
+    kind = frozen.kind_of(version, cast(RawDataset, tensors))
     if kind is None:
         return None
     image_ids = read_rows(tensors, ["image_id"], "train")["image_id"].take(rows).combine_chunks()

@@ -2,7 +2,7 @@
 const SHOWN = 10; // classes
 const SMALL = 64; // pixels; smaller pictures are enlarged without smoothing
 const byId = (id) => document.getElementById(id);
-const percent = (share) => (100 * share).toFixed(1) + " %";
+const percent = (share) => (100 * share).toFixed(1) + "\u00a0%";
 let latest = 0; // number of the latest request: an earlier answer that comes later is not shown
 
 function element(name, text, attributes = {}) {
