@@ -113,8 +113,9 @@ class Service:
         self, body: bytes, content_type: str, nearest: int
     ) -> tuple[HTTPStatus, dict[str, Any]]:
         model = self.followed.current
-        uploads = await self._in_thread(lambda: bodies.uploads(body, content_type, self.limits))
-        images = await asyncio.gather(*(self._in_thread(self._decode, model, upload) for upload in uploads))
+        uploads, images = await self._in_thread(self._parsed, model, body, content_type)
+        if len(uploads) > 1:
+            images = await asyncio.gather(*(self._in_thread(self._decode, model, each) for each in uploads))
         probabilities, embeddings = await self._score(model, images)
         rows = model.rows(images, probabilities)
         self.monitoring.count(rows)
@@ -125,6 +126,13 @@ class Service:
         known = self.training_images.get(model.version.version) if nearest else None
         alike = known.nearest(embeddings, nearest) if known else None
         return _status(rows), _content(model, rows, alike)
+
+    def _parsed(
+        self, model: ServedModel, body: bytes, content_type: str
+    ) -> tuple[list[Upload], list[DecodedUpload]]:
+        """The images of a body; a single one is decoded at once, several are decoded by several threads."""
+        uploads = bodies.uploads(body, content_type, self.limits)
+        return uploads, [self._decode(model, uploads[0])] if len(uploads) == 1 else []
 
     def _decode(self, model: ServedModel, upload: Upload) -> DecodedUpload:
         return model.decode(upload, self.limits.max_pixels)
