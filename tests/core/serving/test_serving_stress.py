@@ -126,7 +126,7 @@ def test_garbage_bombs_slow_clients_and_new_champions(tmp_path: Path) -> None:
             thread.start()
         for name, content in bombs().items():
             answer = httpx.post(
-                f"{client.base_url}v1/predict", content=content, headers={"Content-Type": "image/x"}
+                f"{client.base_url}/v1/predict", content=content, headers={"Content-Type": "image/x"}
             )
             assert answer.status_code == 413, (name, answer.text)
         for thread in garbage:
