@@ -8,7 +8,7 @@ import pyarrow as pa
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.files import quarantine_table
 from tasks.core.data.tensors import normalize
-from tasks.core.model.inference import predict_batch
+from tasks.core.model.inference import prediction_rows
 from tasks.core.reports import label_next
 from tasks.core.runs import tables
 from tasks.core.stage.stages import PARTS, STAGES
@@ -363,7 +363,7 @@ def page() -> str:
         duplicates=columns_of(duplicate_table.SCHEMA, DUPLICATES),
         issues=columns((name, *column) for name, column in ISSUES.items()),
         label_next=columns_of(label_next.SCHEMA, LABEL_NEXT),
-        predictions=columns_of(predict_batch.SCHEMA, PREDICTIONS),
+        predictions=columns_of(prediction_rows.SCHEMA, PREDICTIONS),
     )
     # Versions of pyarrow differ in the name of a list's values.
     return re.sub(r"list<\w+: (\w+)>", r"list of \1", text.replace(" \n", "\n"))
