@@ -11,6 +11,7 @@ from prefect.results import ResultRecord, ResultStore
 from prefect.serializers import JSONSerializer, PickleSerializer
 
 from tasks.core.errors import FormatError
+from tasks.core.operations.doctor import diagnostics
 from tasks.core.stage import publish
 from tasks.core.stage.handle import Handle
 from tasks.core.stage.handles import Audit
@@ -57,6 +58,13 @@ def test_record_of_a_handle_is_read(workspace: Workspace) -> None:
     assert a_store(workspace).read(KEY).result == Audit(
         f"audits/{INGREDIENTS.digest}", INGREDIENTS.digest, ()
     )
+
+
+def test_record_of_a_failed_task_is_no_damage_and_is_not_read(workspace: Workspace) -> None:
+    a_store(workspace).write(OSError(28, "No space left on device"), "ab12")
+    assert [finding.found for finding in diagnostics.check_files(workspace) if finding.fix] == []
+    with pytest.raises(FormatError, match="no handle"):
+        a_store(workspace).read("ab12")
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="the limit is POSIX's")
