@@ -37,7 +37,7 @@ def append_evaluation(
     """
     run_id, dataset = row["run_id"], version.dataset
     own_row = pd.DataFrame([_with_json(dict(row) | _columns(version, images, evaluation))])
-    recorded = tables.read("evaluations", workspace, dataset)
+    recorded = tables.read("evaluations", workspace, dataset, ["evaluation", "version"])
     if not (recorded["evaluation"].eq(evaluation.digest) & recorded["version"].eq(version.version)).any():
         parts = {
             "classes": evaluate.read_classes(evaluation),

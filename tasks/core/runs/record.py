@@ -47,7 +47,7 @@ def append_run(
     if leaderboard is not None and not _is_recorded(leaderboard, dataset, workspace):
         frame = leaderboard.assign(evaluation=evaluation.digest)
         tables.append("leaderboard", dataset, run_id, frame, workspace)
-    recorded = tables.read("runs", workspace, dataset)["evaluation"]
+    recorded = tables.read("runs", workspace, dataset, ["evaluation"])["evaluation"]
     if evaluation.digest not in set(recorded):
         parts = {
             "epochs": history(trained).assign(training=trained.digest),
@@ -66,7 +66,7 @@ def append_run(
 
 
 def _is_recorded(leaderboard: pd.DataFrame, dataset: str, workspace: Workspace) -> bool:
-    recorded = tables.read("leaderboard", workspace, dataset)["cross_validation"]
+    recorded = tables.read("leaderboard", workspace, dataset, ["cross_validation"])["cross_validation"]
     return bool(leaderboard["cross_validation"].isin(recorded).all())
 
 
@@ -82,7 +82,7 @@ def append_trials(
         sweep: The id of the sweep; the epochs of trial 3 get the run id <sweep>-t3.
         workspace: The workspace with the metrics tables.
     """
-    recorded = set(tables.read("epochs", workspace, dataset)["training"])
+    recorded = set(tables.read("epochs", workspace, dataset, ["training"])["training"])
     for number, trained in models.items():
         if trained.digest not in recorded:
             frame = history(trained).assign(training=trained.digest, sweep=sweep)
