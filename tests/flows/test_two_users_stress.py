@@ -37,8 +37,12 @@ def shared() -> Iterator[Path]:
     (folder / "shared").chmod(0o2775)
     (folder / "python").mkdir()  # the interpreter may lie in a home that is closed to others
     subprocess.run(["mount", "--bind", sys.base_prefix, folder / "python"], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", folder / "python"], check=True)
+    try:
+        # read-only, so that whoever removes what a killed test left does not remove the interpreter
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder / "python"], check=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder / "python"], check=True)
     (folder / "python").rmdir()
     shutil.rmtree(folder)
 
