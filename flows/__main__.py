@@ -102,6 +102,14 @@ def _doctor(app: "typer.Typer") -> None:
     app.command("doctor")(documented(doctor.doctor, console.as_command(doctor.doctor)))
 
 
+def _prune(app: "typer.Typer") -> None:
+    from flows.commands import prune
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
+
+    app.command("prune")(documented(prune.prune, console.as_command(prune.prune)))
+
+
 def _reproduce(app: "typer.Typer") -> None:
     from flows.commands import reproduce
     from tasks.core.operations.command_line import documented
@@ -124,6 +132,7 @@ ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "review": _review,
     "serve": _serve,
     "doctor": _doctor,
+    "prune": _prune,
 }
 
 
