@@ -11,9 +11,9 @@ has the columns with their meaning. A schema only gains columns; older parts hav
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -24,6 +24,9 @@ from tasks.core.runs import table_parts, tables_v1
 from tasks.core.runs.columns import evaluation_columns, operating_points, slice_columns
 from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 2  # version 1 has other names for some columns, see `tables_v1`
 # Readers take the columns from the first file, which may be an old part. This file has no rows and all
@@ -212,7 +215,7 @@ SCHEMAS = {
 }
 
 
-def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace: Workspace) -> Path:
+def append(table: str, dataset: str, run_id: str, frame: "pd.DataFrame", workspace: Workspace) -> Path:
     """Write a run's part of a table atomically. A part never changes afterwards.
 
     Args:
@@ -229,9 +232,13 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
         UsageError: The table does not have a column, a column cannot hold a value, the run id cannot be a
             file name, or this run has a part with other content already.
     """
+    return append_rows(table, dataset, run_id, _as_table(table, frame.assign(run_id=run_id)), workspace)
+
+
+def append_rows(table: str, dataset: str, run_id: str, content: pa.Table, workspace: Workspace) -> Path:
+    """Do as `append` with rows that have the table's schema; needs no pandas."""
     if not run_id or Path(run_id).name != run_id or run_id.startswith((".", "_")):
         raise UsageError("a run id must be usable as a file name", found=repr(run_id))
-    content = _as_table(table, frame.assign(run_id=run_id))
     part = _folder(table, dataset, workspace) / f"{run_id}.parquet"
     folder = workspace.metrics / table
     with lock.exclusive(folder / ".lock"):
@@ -247,7 +254,7 @@ def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace
     return part
 
 
-def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.DataFrame:
+def read(table: str, workspace: Workspace, dataset: str | None = None) -> "pd.DataFrame":
     """The rows of a table, with the column `dataset` first.
 
     Columns that are newer than a part are null in its rows. A table without parts is empty. Parts that
@@ -259,6 +266,11 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
         workspace: The workspace with the tables.
         dataset: Only the rows of this dataset; None reads all.
     """
+    return read_rows(table, workspace, dataset).to_pandas()
+
+
+def read_rows(table: str, workspace: Workspace, dataset: str | None = None) -> pa.Table:
+    """Do as `read`, without pandas."""
     schema = SCHEMAS[table]
     folder = workspace.metrics / table
     folder.mkdir(parents=True, exist_ok=True)
@@ -278,7 +290,7 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
         exclude_invalid_files=False,
     )
     condition = None if dataset is None else ds.field("dataset") == dataset
-    return table_parts.read(parts, folder, condition).to_pandas()
+    return table_parts.read(parts, folder, condition)
 
 
 def columns_markdown(table: str) -> str:
@@ -294,7 +306,7 @@ def _folder(table: str, dataset: str, workspace: Workspace) -> Path:
     return workspace.metrics / table / f"dataset={quote(dataset, safe=' ')}"
 
 
-def _as_table(table: str, frame: pd.DataFrame) -> pa.Table:
+def _as_table(table: str, frame: "pd.DataFrame") -> pa.Table:
     schema = SCHEMAS[table]
     unknown = sorted(set(frame.columns) - set(schema.names))
     if unknown:
@@ -308,7 +320,7 @@ def _as_table(table: str, frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _column(field: pa.Field, frame: pd.DataFrame) -> pa.Array:
+def _column(field: pa.Field, frame: "pd.DataFrame") -> pa.Array:
     if field.name not in frame:
         return pa.nulls(len(frame), field.type)
     try:
