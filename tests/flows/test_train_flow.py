@@ -71,7 +71,8 @@ def test_train_with_nothing_changed_is_recorded_without_prefect(digits: Plumblin
     """With a server as a flow run with its artifacts and lines, without one in the table of runs."""
     done = digits.train(python=("-X", "importtime"))
     assert "v0001 stays; data, parameters and code unchanged" in done.stdout, done.stderr
-    assert not {"prefect", "pandas", "tensorflow"} & imported(done.stderr)
+    # A refused import of pandas is listed too, its parts are not.
+    assert not {"prefect", "pandas.core", "tensorflow"} & imported(done.stderr)
     assert digits.stages() == dict.fromkeys(DEFAULT_STAGES, "skipped") | {"download": "unchanged"}
     run = digits.runs().iloc[-1]
     told = digits.query_server(f"/flow_runs/{run['flow_run_id']}")
