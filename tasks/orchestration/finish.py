@@ -23,6 +23,7 @@ from tasks.core.runs.unchanged import UnchangedRun
 from tasks.core.stage.handles import RawDataset, Report
 from tasks.display import dashboard
 from tasks.display.console import log
+from tasks.display.mlflow_log import log_to_mlflow
 from tasks.display.summary import log_summary, unchanged_summary
 from tasks.orchestration.run import Run
 
@@ -47,6 +48,7 @@ def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
         *(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace, candidates, leaderboard)
     )
     dashboard.publish_run(run.stages(), inputs, report, run.workspace)
+    log_to_mlflow(run.parameters.get("mlflow", ""), row, inputs, report, run.workspace)
     return _summarize(run, inputs, report)
 
 

@@ -10,9 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 
 from tasks.core.errors import InterruptedTraining
-from tasks.core.operations import provenance
+from tasks.core.operations import first_look, provenance
 from tasks.core.registry.source_identity import ROOT
-from tasks.core.runs import explain, first_look
+from tasks.core.runs import explain
 from tasks.core.runs.run_record import RunRecord, StageRecord, json_value, time_text
 from tasks.core.runs.unchanged import UnchangedRun, find_unchanged_run
 from tasks.core.stage.handles import Handle, RawDataset

@@ -12,9 +12,9 @@ from tasks.core import __version__
 from tasks.core.addresses import without_secrets
 from tasks.core.config import RecipeName
 from tasks.core.data.sources import acquire, resolve
-from tasks.core.operations import prefect_server, run_lock
+from tasks.core.operations import first_look, prefect_server, run_lock
 from tasks.core.operations.run_lock import RunOwner
-from tasks.core.runs import first_look, unchanged
+from tasks.core.runs import unchanged
 from tasks.core.runs.run_record import RunRecord, StageRecord, json_value, time_text
 from tasks.core.runs.unchanged import UnchangedRun
 from tasks.core.stage.handles import RawDataset
