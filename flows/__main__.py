@@ -17,7 +17,7 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     environment.exit_on_interrupt()
     if command in FLOWS:
-        environment.open_command(command)
+        environment.open_command(command, _is_done if command == "train" else None)
     import typer  # after `open_command`, which sets the environment before Prefect is imported
 
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -25,6 +25,12 @@ def main() -> None:
     for add in [ADDERS[command]] if command in ADDERS else ADDERS.values():
         add(app)
     app()
+
+
+def _is_done() -> bool:
+    from tasks.orchestration.unchanged_run.start import finish_if_unchanged
+
+    return finish_if_unchanged(sys.argv[2:])
 
 
 def plumbline() -> None:

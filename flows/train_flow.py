@@ -15,7 +15,9 @@ if __name__ == "__main__":  # a bare clone works too, and no other package calle
 from tasks.core.operations import environment
 
 if __name__ == "__main__":
-    environment.open_command("train")
+    from tasks.orchestration.unchanged_run.start import finish_if_unchanged
+
+    environment.open_command("train", lambda: finish_if_unchanged(sys.argv[1:]))
 else:
     environment.prepare()
 
