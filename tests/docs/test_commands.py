@@ -39,6 +39,7 @@ def parse(words: list[str], *, whole: bool = True) -> None:
     if whole:
         parsed = command.make_context(command.name, words, parent=context)
         if command.name in SETTINGS:
+            parsed.params.pop("config")
             SETTINGS[command.name].of(parsed.params)  # refuses values out of range, and what excludes another
     else:
         options = {option for parameter in command.params for option in parameter.opts}
