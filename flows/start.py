@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.core.operations import environment
+from tasks.core.operations import environment, prefect_server
 from tasks.display import console
 from tasks.orchestration.settings import RunSettings, SweepSettings, TrainRunSettings
 from tasks.parameters.model_settings import EvaluateSettings, PredictSettings
@@ -54,10 +54,26 @@ def start(name: str, /, **parameters: Any) -> None:
 
 def run(name: str, parameters: dict[str, Any]) -> None:
     """Run a flow after a look at its parameters."""
+    environment.prepare()
     with console.command_context():
         parameters |= LOOKS[name](parameters)
     environment.open_command(name)
     importlib.import_module(f"flows.{name}_flow").main(**parameters)
+
+
+def in_process(name: str, parameters: dict[str, Any]) -> Any:
+    """Run a flow for a caller in Python, and return its result; errors are raised.
+
+    Args:
+        name: The flow's command.
+        parameters: Its parameters; those that are absent have their default.
+    """
+    environment.prepare()
+    parameters = parameters | LOOKS[name](parameters)
+    prefect_server.start()
+    module = importlib.import_module(f"flows.{name}_flow")
+    prefect_server.wait_until_ready()
+    return getattr(module, f"{name}_flow")(**parameters)
 
 
 def print_json(parameters: dict[str, Any]) -> None:

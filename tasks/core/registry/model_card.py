@@ -165,8 +165,8 @@ def _decision(point: Mapping[str, Any] | None) -> list[str]:
 
 def _abstention(thresholds: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        f"- Errors below {row['max_error']:.0%}: answer from confidence {row['threshold']:.3f} on; "
-        f"{row['coverage']:.1%} of the test images are answered."
+        f"- Errors below {row['max_error'] * 100:.0f} %: answer from confidence {row['threshold']:.3f} on; "
+        f"{row['coverage'] * 100:.1f} % of the test images are answered."
         for row in thresholds
         if row["threshold"] is not None
     ]
