@@ -32,7 +32,7 @@ train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10
 	$(BIN)/plumbline train $(ARGS)
 
 predict: $(VENV)/installed ## Classify images; ARGS="new-photos/ --json"
-	$(BIN)/plumbline predict $(ARGS)
+	@$(BIN)/plumbline predict $(ARGS)
 
 test: $(VENV)/installed-dev ## Run all tests but the stress tests (below 10 minutes on 2 cores)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10 $(ARGS)
