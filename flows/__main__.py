@@ -147,10 +147,22 @@ def _review(app: "typer.Typer") -> None:
     _add(app, review, ("run",), ("plumbline review --dataset photos",))
 
 
+def _serve(app: "typer.Typer") -> None:
+    from flows.commands.serve import serve
+
+    _add(app, serve, (), ("plumbline serve --dataset photos",))
+
+
 def _doctor(app: "typer.Typer") -> None:
     from flows.commands.doctor import doctor
 
     _add(app, doctor, (), ("plumbline doctor --fix",))
+
+
+def _prune(app: "typer.Typer") -> None:
+    from flows.commands.prune import prune
+
+    _add(app, prune, (), ("plumbline prune --keep 20",))
 
 
 def _reproduce(app: "typer.Typer") -> None:
@@ -170,7 +182,9 @@ ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "reproduce": _reproduce,
     "explain": _explain,
     "review": _review,
+    "serve": _serve,
     "doctor": _doctor,
+    "prune": _prune,
     "config": _config,
 }
 # For `plumbline --help`, which imports none of them. A command without a row here is imported for it.
@@ -179,12 +193,14 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "sweep": (DAILY, "Try several parameters and seeds, and publish the best."),
     "predict": (DAILY, "Classify images with a published model."),
     "evaluate": (DAILY, "Evaluate a published model on labelled images."),
+    "serve": (DAILY, "Answer requests over HTTP with a published model."),
     "models": (MODELS, "List, show, promote and remove published models."),
     "compare": (MODELS, "Compare runs in a table."),
     "reproduce": (MODELS, "Repeat a past run, and compare the results."),
     "explain": (MODELS, "Show which stages of a run ran, and why."),
     "review": (MODELS, "Correct doubtful labels in the browser, by keyboard."),
     "doctor": (CARE, "Check the installation, the server and the workspace."),
+    "prune": (CARE, "Remove outputs that nothing needs any more."),
     "config": (CARE, "Print a file of options for --config."),
 }
 

@@ -24,6 +24,7 @@ from flows.declarations import EVALUATE
 from tasks.core.config import SourceSettings
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
 from tasks.core.data.files.class_names import any_classes
+from tasks.core.data.readers import corrections as corrections_file
 from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published
 from tasks.core.storage.mirror import open_workspace
@@ -92,6 +93,9 @@ def what_is_scored(settings: EvaluateSettings) -> tuple[SourceSettings, Labelled
 def main(**parameters: Any) -> None:
     """Check what is asked before anything starts, then run the flow."""
     with console.command_context():
-        check_request(*what_is_scored(EvaluateSettings.of(parameters)))
+        settings = EvaluateSettings.of(parameters)
+        check_request(*what_is_scored(settings))
+        if settings.images.corrections:
+            corrections_file.read(settings.images.corrections)
         prefect_server.wait_until_ready()
         evaluate_flow(**parameters)
