@@ -49,6 +49,7 @@ def parse(words: list[str], *, whole: bool = True) -> None:
 def check_command(line: str, *, whole: bool = True) -> None:
     """Refuse a command line that Plumbline's commands, a benchmark or make would refuse."""
     words = shlex.split(line, comments=True)
+    words = words[: words.index(">")] if ">" in words else words
     program = words[0].removeprefix(".venv/bin/")
     if program == "make":
         given = next((word[5:] for word in words[2:] if word.startswith("ARGS=")), "")
