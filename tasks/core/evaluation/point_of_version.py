@@ -11,7 +11,7 @@ NAME = "operating_point"  # among the facts of a version
 
 def facts(evaluation: Evaluation) -> dict[str, Any]:
     """For a version: the rule, what is proven, and what it gives on test; empty without a request."""
-    from tasks.core.evaluation import class_curves  # imports pandas, which readers of the registry can spare
+    from tasks.core.evaluation import class_curves  # it brings pandas, which the registry does not need
 
     chosen = class_curves.read_point(evaluation)
     if chosen is None:

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 
 from tasks.core import __version__
 from tasks.core.errors import PlumblineError
@@ -86,20 +85,17 @@ def prepare_child() -> None:
     prefect_server.die_with_parent()
 
 
-def open_command(command: str, is_done: Callable[[], bool] | None = None) -> None:
+def open_command(command: str) -> None:
     """Prepare the process, print a first line, and start the Prefect server in the background.
 
     Args:
         command: The command that the user started, such as "train".
-        is_done: Called before the server starts; the process ends there if it has done the command's work.
     """
     exit_on_interrupt()
     prepare_command()
     if error := early_check.refusal(command, sys.argv):
         print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
-    if is_done and is_done():
-        sys.exit()
     if tf_config.is_worker():
         print(
             f"plumbline {__version__}: {command}, together with the first process of {tf_config.VARIABLE}",

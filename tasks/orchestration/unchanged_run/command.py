@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +22,9 @@ from tasks.core.workspace import Workspace
 from tasks.display import artifact_content, console
 from tasks.display.console import log
 from tasks.display.summary import unchanged_summary
-from tasks.orchestration.settings import TrainRunSettings, parameters_of, shown_name
-from tasks.orchestration.unchanged_run import arguments, flow_run
+from tasks.orchestration.settings import TrainRunSettings, shown_name
+from tasks.parameters.flow_parameters import parameters_of
+from tasks.orchestration.unchanged_run import eligibility, flow_run
 from tasks.orchestration.unchanged_run.flow_run import FlowRun
 
 FLOW = "train-image-classifier"
@@ -51,21 +52,21 @@ class Repetition:
     told: FlowRun | None
 
 
-def finish_if_unchanged(given: Sequence[str]) -> bool:
+def finish_if_unchanged(parameters: Mapping[str, Any]) -> bool:
     """Record a run in which nothing has changed, and print its summary; otherwise do nothing.
 
     The decision is `unchanged.find_unchanged_run`, as in the flow. Whatever is uncertain is left to the flow:
     another run of the dataset, a run that was killed, a file that must be read, an error of any kind.
 
     Args:
-        given: The arguments behind the command.
+        parameters: The parameters of the training flow, as they were typed.
 
     Returns:
         Whether the run is done.
     """
     with _kept_messages() as messages, ExitStack() as held:
         try:
-            repetition = _repetition(given, messages, held)
+            repetition = _repetition(parameters, messages, held)
         except SourceChanged:
             first_look.this.warnings = _warnings(messages)
             return False
@@ -84,14 +85,12 @@ def _warnings(messages: Sequence[logging.LogRecord]) -> list[logging.LogRecord]:
 
 
 def _repetition(
-    given: Sequence[str], messages: Sequence[logging.LogRecord], held: ExitStack
+    parameters: Mapping[str, Any], messages: Sequence[logging.LogRecord], held: ExitStack
 ) -> Repetition | None:
     """The run if it repeats the last one, with the run lock held; None if it does not for certain."""
-    settings = arguments.settings_of(given)
-    if settings is None:
-        return None
+    settings = TrainRunSettings.of(parameters)
     workspace = Workspace.open(settings.control.workspace)
-    if not arguments.may_repeat(settings, workspace) or not (workspace.metrics / "runs").is_dir():
+    if not eligibility.may_repeat(settings, workspace) or not (workspace.metrics / "runs").is_dir():
         return None
     dataset = resolve.dataset_name(settings.source)
     note_owner = held.enter_context(run_lock.undisturbed(dataset, workspace))

@@ -1,25 +1,24 @@
 """The way in: looks whether anything has changed while pandas is kept out of the process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 
 from tasks.core.hidden_imports import hidden
 
 
-def finish_if_unchanged(given: Sequence[str]) -> bool:
+def finish_if_unchanged(parameters: Mapping[str, Any]) -> bool:
     """Do as `command.finish_if_unchanged`, without importing pandas.
 
     Args:
-        given: The arguments behind the command.
+        parameters: The parameters of the training flow.
     """
-    if "--help" in given:
-        return False
     with without_pandas():
         from tasks.orchestration.unchanged_run import command
 
-        return command.finish_if_unchanged(given)
+        return command.finish_if_unchanged(parameters)
 
 
 @contextmanager
