@@ -22,10 +22,10 @@ train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10
 	$(BIN)/python flows/train_flow.py $(ARGS)
 
 test: $(VENV)/installed ## Run all tests but the stress tests (below 10 minutes on 2 cores)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 10 $(ARGS)
 
 test-fast: $(VENV)/installed ## Run the quick tests (below 1 minute on 2 cores)
-	$(BIN)/python -m pytest -m 'not slow and not stress' --numprocesses 2 --dist loadfile --durations 10 $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow and not stress' --numprocesses 3 --dist loadfile --durations 10 $(ARGS)
 
 stress: $(VENV)/installed ## Run the long randomised stress tests (fuzzing, kills, races)
 	$(BIN)/python -m pytest -m stress --timeout 7200 $(ARGS)

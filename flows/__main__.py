@@ -86,12 +86,28 @@ def _review(app: "typer.Typer") -> None:
     app.command("review")(documented(review.review, console.as_command(review.review), ["run"]))
 
 
+def _serve(app: "typer.Typer") -> None:
+    from flows.commands import serve
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
+
+    app.command("serve")(documented(serve.serve, console.as_command(serve.serve)))
+
+
 def _doctor(app: "typer.Typer") -> None:
     from flows.commands import doctor
     from tasks.core.operations.command_line import documented
     from tasks.display import console
 
     app.command("doctor")(documented(doctor.doctor, console.as_command(doctor.doctor)))
+
+
+def _prune(app: "typer.Typer") -> None:
+    from flows.commands import prune
+    from tasks.core.operations.command_line import documented
+    from tasks.display import console
+
+    app.command("prune")(documented(prune.prune, console.as_command(prune.prune)))
 
 
 def _reproduce(app: "typer.Typer") -> None:
@@ -114,7 +130,9 @@ ADDERS: dict[str, Callable[["typer.Typer"], None]] = {
     "reproduce": _reproduce,
     "explain": _explain,
     "review": _review,
+    "serve": _serve,
     "doctor": _doctor,
+    "prune": _prune,
 }
 
 

@@ -23,6 +23,7 @@ from prefect import flow
 from tasks.core.config import SourceSettings
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
 from tasks.core.data.files.class_names import any_classes
+from tasks.core.data.readers import corrections as corrections_file
 from tasks.core.operations import prefect_server
 from tasks.core.operations.command_line import documented
 from tasks.core.storage.mirror import open_workspace
@@ -108,6 +109,8 @@ def main(**parameters: Any) -> None:
             source,
             LabelledSettings(parameters["split"] or "", parameters["group_by"], parameters["max_quarantine"]),
         )
+        if source.corrections:
+            corrections_file.read(source.corrections)
         prefect_server.wait_until_ready()
         evaluate_flow(**parameters)
 

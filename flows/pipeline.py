@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from tasks.audit import audit
 from tasks.core import recipes
 from tasks.core.config import ExportInput, RecipeName
+from tasks.core.data.readers import corrections
 from tasks.core.data.sources import resolve
 from tasks.core.errors import InterruptedTraining
 from tasks.core.evaluation import decision
@@ -230,14 +231,16 @@ def validate(settings: RunSettings) -> None:
     """Refuse what cannot be done, before anything starts.
 
     Raises:
-        UsageError: A source, groups, a backbone, an export format, a number of folds or a TF_CONFIG that
-            cannot be used.
+        UsageError: A source, corrections, groups, a backbone, an export format, a number of folds or a
+            TF_CONFIG that cannot be used.
         DataError: `--cost` is a file that cannot be read.
         ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
     resolve.check_group_by(settings.source, settings.normalize.group_by)
+    if settings.source.corrections:
+        corrections.read(settings.source.corrections)
     decision.check_cost_file(settings.decision)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)

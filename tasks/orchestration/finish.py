@@ -30,6 +30,7 @@ from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset, Report
 from tasks.display import dashboard
 from tasks.display.console import log
+from tasks.display.mlflow_log import log_to_mlflow
 from tasks.orchestration.run import Run
 
 JUDGING = ("accuracy", "no model", "verdict")  # lines of the summary that judge the model
@@ -53,6 +54,7 @@ def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
         *(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace, candidates, leaderboard)
     )
     dashboard.publish_run(run.stages(), inputs, report, run.workspace)
+    log_to_mlflow(run.parameters.get("mlflow", ""), row, inputs, report, run.workspace)
     return _summarize(run, inputs, report)
 
 

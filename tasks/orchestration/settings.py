@@ -15,6 +15,7 @@ import docstring_parser
 import pydantic
 
 from tasks.core import recipes
+from tasks.core.addresses import concealed
 from tasks.core.config import (
     Checked,
     EmbedSettings,
@@ -67,14 +68,22 @@ class TrainControl(RunControl):
             resumes there. Default: none.
         overfit_batch: Only check that the recipe overfits one batch of at most 64 training images;
             takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
+        mlflow: Also log the run to this MLflow server, such as http://127.0.0.1:5000: parameters, metrics,
+            model and report. A problem there is a warning. Default: none.
     """
 
     time_limit: float | None = limited(None, above=0, high=1e6)
     overfit_batch: bool = False
+    mlflow: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse two checks at once."""
+        """Refuse two checks at once, and what is no address of a server."""
         super().__post_init__()
+        if self.mlflow:
+            from tasks.core.runs import mlflow_sink  # with urllib, which few runs need
+
+            mlflow_sink.check_address(self.mlflow)
+            object.__setattr__(self, "mlflow", concealed(self.mlflow))
         if self.dry_run and self.overfit_batch:
             raise UsageError("--dry-run and --overfit-batch exclude each other", todo="leave out one of them")
 

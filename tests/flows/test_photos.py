@@ -118,6 +118,7 @@ def test_budget_leaves_out_what_is_too_slow(probed: tuple[Plumbline, Path], tmp_
     assert limited.runs().iloc[-1]["recipe"] == "probe"
 
 
+@pytest.mark.stress
 def test_small_pictures_are_trained_from_scratch(server: dict[str, str], tmp_path: Path) -> None:
     folder = write_scenery(tmp_path / "scenery", per_class=12, side=40)
     plumbline = Plumbline(server, tmp_path / "workspace")

@@ -21,7 +21,7 @@ DETAILED = ("files changed", "predictions changed")  # replaced by more detailed
 
 def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]:
     """The stage records of the dataset's latest run, as in the runs table; empty before the first run."""
-    runs = tables.read("runs", workspace, dataset)
+    runs = tables.read("runs", workspace, dataset, ["started", "stages"])
     if runs.empty:
         return {}
     return dict(json.loads(order.by_start(runs).iloc[-1]["stages"]))

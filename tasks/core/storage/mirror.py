@@ -26,6 +26,7 @@ from tasks.core.workspace import VARIABLE, Workspace
 
 log = logging.getLogger("plumbline.store")
 
+VERSIONS = "models"  # models/<dataset>/<version>
 CHECKED_MARK = ".proven"  # exists in a mirror whose store has passed `check_conditional_create`
 
 
@@ -198,9 +199,10 @@ class Mirror:
             self.store.upload(directory / file, f"{name}/{content_digest(manifest)}/{file}")
 
     def _local_copies(self, manifest: Mapping[str, Any], file: str) -> list[Path]:
-        """Return files of this name in the inputs: a version's model is a copy of its training's."""
+        """Return files of this name in the inputs and in versions: a version's model is its training's."""
         inputs = manifest["ingredients"]["inputs"].values()
-        return [path for digest in inputs for path in self.root.glob(f"*/{digest}/{file}")]
+        folders = [*(f"*/{digest}" for digest in inputs), f"{VERSIONS}/*/*"]
+        return [path for folder in folders for path in self.root.glob(f"{folder}/{file}")]
 
     def _copy_or_download(
         self, candidates: list[Path], target: Path, source: str, entry: Mapping[str, Any]

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.slow
 SIZE = 64
 PHOTOS = scenes(4, side=SIZE)
 NAMES = [name for name, backbone in catalog.BACKBONES.items() if backbone.constructor]
-LARGE = "convnext-tiny"  # takes as long as the others together
-PARAMETERS = [pytest.param(name, marks=pytest.mark.stress if name == LARGE else ()) for name in NAMES]
+LARGE = ("convnext-tiny", "efficientnetv2-b0")  # take as long as the others together, each
+PARAMETERS = [pytest.param(name, marks=pytest.mark.stress if name in LARGE else ()) for name in NAMES]
 
 
 @dataclass(frozen=True)
