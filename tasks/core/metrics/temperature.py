@@ -105,7 +105,7 @@ def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
     values = np.empty(logits.shape, np.float32)
     for part in blocks.rows(values):
         values[part] = logits[part] - logits[part].max(axis=1, keepdims=True)
-    count, classes = values.shape
+    count, classes = len(values), values.shape[-1]
     smoothing = 1 / (count + 2)
     label_logit = values[np.arange(count), labels].astype(np.float64)
     other_logits = (values.sum(axis=1, dtype=np.float64) - label_logit) / max(classes - 1, 1)
