@@ -102,10 +102,10 @@ def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
     from scipy.optimize import brentq
 
     # float32 is enough: the root of a slope that is wrong by 1e-6 is as wrong.
-    values = np.empty(logits.shape, np.float32)
+    values: NDArray[np.float32] = np.empty(logits.shape, np.float32)
     for part in blocks.rows(values):
         values[part] = logits[part] - logits[part].max(axis=1, keepdims=True)
-    count, classes = len(values), values.shape[-1]
+    count, classes = values.shape
     smoothing = 1 / (count + 2)
     label_logit = values[np.arange(count), labels].astype(np.float64)
     other_logits = (values.sum(axis=1, dtype=np.float64) - label_logit) / max(classes - 1, 1)
