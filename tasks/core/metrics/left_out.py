@@ -59,7 +59,7 @@ class ClassCounts:
 
     def by_class(self, values: Floats) -> Floats:
         """Sums of each class, float64 (C,)."""
-        return np.bincount(self.label, values, self.classes)
+        return np.asarray(np.bincount(self.label, values, self.classes), np.float64)
 
 
 def of_f1(counts: ClassCounts) -> tuple[Floats, Floats]:
@@ -85,7 +85,7 @@ def of_recall(counts: ClassCounts, level: float = LEVEL) -> tuple[Floats, Floats
     label, hits, sizes = counts.label[held], counts.hits[held], counts.labels[held]
 
     def by_class(values: Floats) -> Floats:
-        return np.bincount(label, values, counts.classes)
+        return np.asarray(np.bincount(label, values, counts.classes), np.float64)
 
     groups, images, found = by_class(np.ones(len(label))), by_class(sizes), by_class(hits)
     with np.errstate(invalid="ignore", divide="ignore"):

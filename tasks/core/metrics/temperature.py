@@ -102,7 +102,7 @@ def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
     from scipy.optimize import brentq
 
     # float32 is enough: the root of a slope that is wrong by 1e-6 is as wrong.
-    values = np.empty(logits.shape, np.float32)
+    values: NDArray[np.float32] = np.empty(logits.shape, np.float32)
     for part in blocks.rows(values):
         values[part] = logits[part] - logits[part].max(axis=1, keepdims=True)
     count, classes = values.shape

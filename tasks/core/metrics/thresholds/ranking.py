@@ -39,7 +39,9 @@ class Ranking:
         if not len(distinct):
             return cls(hits, hits, np.array([len(scores)]))
         ordered = np.sort(scores[scores >= distinct[0]])
-        first, end = (np.searchsorted(ordered, distinct, side)[::-1] for side in ("left", "right"))
+        first, end = (
+            np.asarray(np.searchsorted(ordered, distinct, side), np.int64)[::-1] for side in ("left", "right")
+        )
         between = np.concatenate([[len(ordered)], first]) - np.append(end, 0)
         between[-1] = len(scores) - len(ordered)
         return cls(hits[::-1], end - first - hits[::-1], between)
