@@ -54,11 +54,19 @@ def start(name: str, /, **parameters: Any) -> None:
 
 def run(name: str, parameters: dict[str, Any]) -> None:
     """Run a flow after a look at its parameters."""
-    environment.prepare()
+    environment.prepare_command()
+    if name == "train" and _repeats_the_last_run(parameters):
+        return
     with console.command_context():
         parameters |= LOOKS[name](parameters)
     environment.open_command(name)
     importlib.import_module(f"flows.{name}_flow").main(**parameters)
+
+
+def _repeats_the_last_run(parameters: dict[str, Any]) -> bool:
+    from tasks.orchestration.unchanged_run.start import finish_if_unchanged
+
+    return finish_if_unchanged(parameters)
 
 
 def in_process(name: str, parameters: dict[str, Any]) -> Any:

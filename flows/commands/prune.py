@@ -11,8 +11,8 @@ from tasks.display import console
 def prune(older_than: str = "30d", keep: int = 10, yes: bool = False, workspace: Path | None = None) -> None:
     """Show what the workspace holds and what nothing needs any more; with --yes, remove that.
 
-    Needed are the outputs of the newest runs of each dataset, of younger runs and of the runs of published
-    models, and what they were made from. Tables, models and downloads are never touched; `plumbline models
+    Needed are the outputs of the newest runs of each dataset, of younger runs and of the runs of models with
+    an alias, and what they were made from. Tables, models and downloads are never touched; `plumbline models
     gc` removes models. What a later run needs it makes again.
 
     Args:

@@ -36,6 +36,11 @@ class ConsoleHandler(logging.Handler):
         console.print(Text(text, style=style))
 
 
+def show(record: logging.LogRecord) -> None:
+    """Print a record that was logged before the command showed its log."""
+    ConsoleHandler().handle(record)
+
+
 @contextmanager
 def command_context() -> Iterator[None]:
     """Show the `plumbline` loggers on the console, and errors without a traceback.

@@ -8,15 +8,17 @@ predicted.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.errors import DataError
 from tasks.core.metrics import blocks, cluster, intervals, left_out, table_intervals
 from tasks.core.metrics.intervals import Floats, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOP = 5
 # A probability of 0 for the true class would have an infinite loss. scikit-learn clips at the same value for
@@ -235,7 +237,7 @@ def per_class(
     predicted: NDArray[np.integer],
     classes: tuple[str, ...],
     groups: Ints | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Metrics of each class; one row per class, in class order.
 
     Args:
@@ -252,6 +254,8 @@ def per_class(
     matrix = confusion(labels, predicted, len(classes))
     support, predicted_count = matrix.sum(axis=1), matrix.sum(axis=0)
     recall_ends, precision_ends, f1_ends = _class_ends(labels, predicted, matrix, groups)
+    import pandas as pd  # imported here: it takes 0.4 s, and readers of the registry can spare it
+
     return pd.DataFrame(
         {
             "label": np.arange(len(classes), dtype=np.int32),

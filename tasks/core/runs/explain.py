@@ -3,9 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.data.files import listing
 from tasks.core.errors import FormatError, UsageError
@@ -14,6 +12,9 @@ from tasks.core.stage import ingredients, publish, stages
 from tasks.core.stage.stages import DOWNLOAD, PREDICT
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OUTPUT_CHANGED = "output changed"
 DETAILED = ("files changed", "predictions changed")  # replaced by more detailed phrases
@@ -140,7 +141,7 @@ def _between(name: str, before: str, after: str, workspace: Workspace) -> list[s
     return reasons(name, before, record, workspace)
 
 
-def run_of(run: str, workspace: Workspace) -> pd.Series:
+def run_of(run: str, workspace: Workspace) -> "pd.Series":
     """The row of a run in the runs table.
 
     Args:

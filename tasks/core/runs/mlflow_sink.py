@@ -103,10 +103,11 @@ def log_run(address: str, run: LoggedRun) -> str:
 
 def _log_values(server: "_Server", run_id: str, run: LoggedRun) -> None:
     """Log parameters and metrics in as many requests as the limits ask for."""
-    now = int(time.time() * 1_000)
+    now, steps = int(time.time() * 1_000), _steps(run.epochs)
+    last = steps[-1][0] if steps else 0
     metrics = [
         {"key": name, "value": float(value), "timestamp": now, "step": step}
-        for step, values in [*_steps(run.epochs), (0, run.metrics)]
+        for step, values in [*steps, (last, run.metrics)]
         for name, value in values.items()
         if value is not None and value == value
     ]

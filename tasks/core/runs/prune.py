@@ -1,9 +1,10 @@
 """Finds the outputs in a workspace that nothing needs any more, and removes them.
 
-Needed are the outputs of the newest runs of each dataset, of younger runs, and of the runs of all published
-versions, with everything that they were made from: each digest that a manifest or a row names is needed, so
-what is in doubt stays. Tables, registry, published versions, downloads and the store of features are never
-touched. The rows of older runs stay, too; only their outputs go, and a run that needs one makes it again.
+Needed are the outputs of the newest runs of each dataset, of younger runs, and of the runs of versions with
+an alias, with everything that they were made from: each digest that a manifest or a row names is needed, so
+what is in doubt stays. Of other published versions the tensors stay, which say what the model has seen.
+Tables, registry, published versions, downloads and the store of features are never touched. The rows of older
+runs stay, too; only their outputs go, and a run that needs one makes it again.
 """
 
 import json
@@ -19,7 +20,6 @@ from tasks.core.operations import run_lock
 from tasks.core.registry import registry
 from tasks.core.runs import tables
 from tasks.core.stage import publish
-from tasks.core.stage.handles import ModelVersion
 from tasks.core.stage.stages import PARTS, STAGES
 from tasks.core.storage import atomic, lock, manifests, mirror
 from tasks.core.workspace import Workspace
@@ -180,8 +180,10 @@ def _made(manifest: bytes) -> datetime:
 
 
 def _of_runs(workspace: Workspace, keep: int, since: datetime) -> set[str]:
-    """Digests in the rows of the newest and the younger runs, and of the runs of existing versions."""
-    versions = {(v.dataset, v.version) for v in _versions(workspace)}
+    """Digests in the rows of the newest and the younger runs, and of the runs of versions with an alias."""
+    with_alias = {
+        (name, version) for name in registry.datasets(workspace) for version in _named(name, workspace)
+    }
     found: set[str] = set()
     for table in ("runs", "evaluations"):
         columns = ["dataset", "started", "version", "stages", "report", "evaluation", "tensors"]
@@ -189,22 +191,27 @@ def _of_runs(workspace: Workspace, keep: int, since: datetime) -> set[str]:
         seen: dict[str, int] = {}
         for row in rows.to_pylist():
             rank = seen[row["dataset"]] = seen.get(row["dataset"], 0) + 1
-            is_published = (row["dataset"], row["version"]) in versions and table == "runs"
-            if rank <= keep or is_published or row["started"] is None or row["started"] >= since:
+            has_alias = (row["dataset"], row["version"]) in with_alias and table == "runs"
+            if rank <= keep or has_alias or row["started"] is None or row["started"] >= since:
                 found |= _digests(json.dumps(row, default=str).encode())
     return found
 
 
 def _of_versions(workspace: Workspace) -> set[str]:
-    """Digests that the manifests of published versions name."""
+    """Digests that the manifests of versions with an alias name, and the tensors of all versions."""
     found: set[str] = set()
-    for version in _versions(workspace):
-        found |= _digests((version.directory / manifests.MANIFEST).read_bytes())
+    for name in registry.datasets(workspace):
+        with_alias = _named(name, workspace)
+        for version in registry.versions(name, workspace):
+            text = (version.directory / manifests.MANIFEST).read_bytes()
+            tensors = str(version.manifest["facts"].get("tensors", ""))
+            found |= _digests(text) if version.version in with_alias else {tensors}
     return found
 
 
-def _versions(workspace: Workspace) -> list[ModelVersion]:
-    return [v for name in registry.datasets(workspace) for v in registry.versions(name, workspace)]
+def _named(dataset: str, workspace: Workspace) -> set[str]:
+    """The versions with an alias, such as champion and previous."""
+    return set(registry.aliases(dataset, workspace).values())
 
 
 def _closure(outputs: Mapping[str, Output], named: Collection[str]) -> set[str]:

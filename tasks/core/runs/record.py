@@ -90,21 +90,6 @@ def append_trials(
     tables.append("trials", dataset, sweep, trials, workspace)
 
 
-def append_unchanged_run(
-    last: Mapping[str, Any], changed: Mapping[str, Any], dataset: str, workspace: Workspace
-) -> None:
-    """Write the row of a run in which nothing has changed since the last run.
-
-    Args:
-        last: The row of the last run.
-        changed: The columns that differ in this run, with run_id.
-        dataset: Name of the dataset.
-        workspace: The workspace with the metrics tables.
-    """
-    row = _with_json({name: value for name, value in last.items() if name != "dataset"} | dict(changed))
-    tables.append("runs", dataset, changed["run_id"], pd.DataFrame([row]), workspace)
-
-
 def history(trained: TrainedModel) -> pd.DataFrame:
     """The history of a training, one row per epoch, with columns of the table `epochs`."""
     return pd.read_parquet(trained.directory / HISTORY)

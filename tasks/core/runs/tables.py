@@ -232,9 +232,13 @@ def append(table: str, dataset: str, run_id: str, frame: "pd.DataFrame", workspa
         UsageError: The table does not have a column, a column cannot hold a value, the run id cannot be a
             file name, or this run has other rows already.
     """
+    return append_rows(table, dataset, run_id, _as_table(table, frame.assign(run_id=run_id)), workspace)
+
+
+def append_rows(table: str, dataset: str, run_id: str, content: pa.Table, workspace: Workspace) -> Path:
+    """Do as `append` with rows that have the table's schema; pandas is not imported."""
     if not run_id or Path(run_id).name != run_id or run_id.startswith((".", "_")):
         raise UsageError("a run id must be usable as a file name", found=repr(run_id))
-    content = _as_table(table, frame.assign(run_id=run_id))
     folder, of_dataset = workspace.metrics / table, _folder(table, dataset, workspace)
     with lock.exclusive(folder / ".lock"):
         of_dataset.mkdir(exist_ok=True)
