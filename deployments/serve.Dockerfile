@@ -2,6 +2,7 @@ FROM python:3.11-slim
 WORKDIR /plumbline
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY flows flows
+COPY plumbline plumbline
 COPY tasks tasks
 RUN pip install --no-cache-dir --compile --constraint constraints.txt --editable . \
     && useradd --create-home --uid 10001 plumbline

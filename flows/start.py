@@ -111,9 +111,10 @@ def _rows(parameters: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _look_at_training(kind: type[RunSettings], parameters: dict[str, Any]) -> dict[str, Any]:
-    from flows.validation import validate
+    settings = kind.of(parameters)
+    from flows.validation import validate  # after the ranges: it brings pyarrow and pandas
 
-    validate(kind.of(parameters))
+    validate(settings)
     return {}
 
 

@@ -24,7 +24,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 
 def copied(folder: Path) -> Path:
     """A copy of what the contracts read."""
-    for package in ("flows", "tasks"):
+    for package in ("flows", "plumbline", "tasks"):
         for path in (ROOT / package).rglob("*.py"):
             target = folder / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
