@@ -43,7 +43,7 @@ class HandleStorage(LocalFileSystem):
         """Write a record; see `write_path`."""
         return self.write_path(path, content)
 
-    def write_path(self, path: str, content: bytes, **dispatch: Any) -> str:
+    def write_path(self, path: str, content: bytes, **dispatch: Any) -> Any:
         """Write a record whole or not at all: `LocalFileSystem` leaves an empty file on a full disk."""
         resolved = self._resolve_path(path)
         atomic.write_bytes(resolved, content)
