@@ -1,7 +1,9 @@
 """A model in training: its state, and the compiled functions that train and evaluate it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import keras
@@ -13,7 +15,7 @@ from tasks.core.data.loader import batches, mmap
 from tasks.core.data.loader.window_buffer import WindowBuffer
 from tasks.core.data.tensors.cache import Split
 from tasks.core.errors import DivergedError
-from tasks.core.model.architectures import build
+from tasks.core.model.architectures import build, smaller_input
 from tasks.core.model.devices import device
 from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice, all_reduce_sum
 from tasks.core.model.export import inference_model
@@ -97,16 +99,10 @@ class Trainer:
         self.step = 0
         self.best: Best | None = None
         self.consistent = True
-        batch = (None, len(devices.process_share(np.arange(plan.recipe.batch_size))))
-        self._train_steps = tf.function(
-            self._steps,
-            autograph=False,  # AutoGraph's translation was half of the cost of tracing
-            input_signature=[  # one trace serves windows of any length
-                tf.TensorSpec((*batch, *self.model.input_shape[1:]), train.images.dtype),
-                tf.TensorSpec(batch, tf.int32),
-                tf.TensorSpec((None,), tf.float32),
-            ],
-        )
+        self._train_steps = self._compiled_steps(self.model)
+        self._small_image_steps = self._train_steps
+        if plan.small_image_steps and smaller_input.is_possible(self.model.input_shape[1:]):
+            self._small_image_steps = self._compiled_steps(smaller_input.SmallerInput(self.model))
         self._eval_step = tf.function(
             self._evaluate_batch,
             autograph=False,
@@ -152,7 +148,7 @@ class Trainer:
         """Train up to step `end`.
 
         Args:
-            end: Step to stop before, in the same epoch as the current step.
+            end: Step to stop before, in the same window as the current step (`StepPlan.window`).
 
         Returns:
             Duration in seconds.
@@ -163,7 +159,9 @@ class Trainer:
         started, start = time.perf_counter(), self.step
         images, labels = self._window(start, end)
         self.consistent = False
-        losses, correct = self._train_steps(images, labels, tf.constant(self.learning_rates[start:end]))
+        small = start < self.plan.small_image_steps
+        train_steps = self._small_image_steps if small else self._train_steps
+        losses, correct = train_steps(images, labels, tf.constant(self.learning_rates[start:end]))
         self._add_to_totals(losses.numpy(), correct.numpy(), start)
         self.step = end
         seconds = time.perf_counter() - started
@@ -236,14 +234,31 @@ class Trainer:
         labels = self.train.labels[rows]
         return tf.constant(images.reshape(*labels.shape, *images.shape[1:])), tf.constant(labels)
 
+    def _compiled_steps(self, network: Callable[..., tf.Tensor]) -> tf.types.experimental.PolymorphicFunction:
+        """`_steps`, compiled for images of the model's size and windows of any length."""
+        batch = (None, len(self.devices.process_share(np.arange(self.plan.recipe.batch_size))))
+        return tf.function(
+            partial(self._steps, network),
+            autograph=False,  # AutoGraph's translation was half of the cost of tracing
+            input_signature=[
+                tf.TensorSpec((*batch, *self.model.input_shape[1:]), self.train.images.dtype),
+                tf.TensorSpec(batch, tf.int32),
+                tf.TensorSpec((None,), tf.float32),
+            ],
+        )
+
     def _steps(
-        self, images: tf.Tensor, labels: tf.Tensor, learning_rates: tf.Tensor
+        self,
+        network: Callable[..., tf.Tensor],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        learning_rates: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Loss and number of correct predictions of each step of a window, (steps,)."""
-        count = tf.shape(learning_rates)[0]
+        count, step_of = tf.shape(learning_rates)[0], partial(self._step, network)
 
         def body(step: tf.Tensor, losses: tf.TensorArray, correct: tf.TensorArray) -> tuple[Any, ...]:
-            loss, hits = self.devices.run(self._step, images[step], labels[step], learning_rates[step])
+            loss, hits = self.devices.run(step_of, images[step], labels[step], learning_rates[step])
             return step + 1, losses.write(step, loss), correct.write(step, hits)
 
         start = (tf.constant(0), tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count))
@@ -255,11 +270,15 @@ class Trainer:
         return losses.stack(), correct.stack()
 
     def _step(
-        self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor
+        self,
+        network: Callable[..., tf.Tensor],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        learning_rate: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = self.devices.replica_share(images), self.devices.replica_share(labels)
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
+            logits = network(images, training=True)
             loss = self._loss(logits, labels)
         trainable = [variable.value for variable in self.model.trainable_variables]
         self.optimizer.update(tape.gradient(loss, trainable), learning_rate)

@@ -117,6 +117,7 @@ def test_history_validation_matches_published_model(
     [
         (RecipeName.flash, {}, 0),
         (RecipeName.flash, {}, 48),  # batches of 32 cross the borders of windows of 48
+        (RecipeName.flash, {"small_image_share": 0.4}, 0),  # 7 of 18 steps
         (RecipeName.fast, {"patience": 1}, 0),
         (RecipeName.textbook, {"augment": "rotate"}, 0),
     ],
@@ -125,7 +126,8 @@ def test_history_validation_matches_published_model(
 def test_resume_within_an_epoch_ends_as_uninterrupted(
     tensors: Make, tmp_path: Path, name: RecipeName, changes: dict[str, object], window: int
 ) -> None:
-    data = tensors(shape=(16, 16, 3))
+    side = 32 if "small_image_share" in changes else 16
+    data = tensors(shape=(side, side, 3))
     recipe = fitted(data, name, **changes)
     uninterrupted = started(data, recipe, window=window)
     loop.run(uninterrupted, tmp_path / "uninterrupted", ignore_progress)
@@ -152,6 +154,16 @@ def test_run_with_different_windows_gives_same_bits(tensors: Make) -> None:
             trainer.run(trainer.plan.window(trainer.step, length))
         trainer.close_epoch()
     assert identical(*trainers)
+
+
+def test_first_steps_see_smaller_images_only_where_images_are_large_enough(tensors: Make) -> None:
+    for side, differs in ((32, True), (16, False)):
+        data = tensors(shape=(side, side, 3))
+        recipe = fitted(data, RecipeName.flash)
+        small, full = started(data, replace(recipe, small_image_share=0.1)), started(data, recipe)
+        for trainer in (small, full):
+            trainer.run(1)
+        assert (small.epoch_totals[0] != full.epoch_totals[0]) is differs
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, TimeoutError])
