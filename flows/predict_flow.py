@@ -21,6 +21,7 @@ else:
 import typer
 from prefect import flow
 
+from tasks.core.config import Precision
 from tasks.core.data.inference import prediction_table
 from tasks.core.data.inference.inputs import check_inputs
 from tasks.core.data.inference.prediction_table import Batch
@@ -34,6 +35,7 @@ from tasks.predict import (
     compare,
     decision_sentences,
     pending_batches,
+    precision_sentence,
     predict,
     validate_request,
 )
@@ -49,6 +51,7 @@ def predict_flow(
     threshold: float | None = None,
     no_operating_point: bool = False,
     label_next: int = 0,
+    precision: Precision = Precision.auto,
     workspace: Path | None = None,
 ) -> dict[str, Any]:
     """Classify images with a published model; the predictions are added to a folder of parquet files.
@@ -68,6 +71,9 @@ def predict_flow(
             (--least-recall, --least-precision or --cost of its training).
         label_next: How many images to name that are worth a label next: the model is unsure about them, and
             they are unlike each other. They get a table and a contact sheet in the batch. At most 1000.
+        precision: What the model calculates in. auto: bfloat16, where the processor multiplies in it and the
+            model has proven on its validation images that it predicts as in float32; float32 elsewhere, and
+            with a threshold or an operating point.
         workspace: The workspace with the models: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
 
@@ -77,10 +83,19 @@ def predict_flow(
     """
     open_workspace(workspace)
     request, version = validate_request(
-        images, dataset, model, abstain, threshold, label_next, most_probable=no_operating_point
+        images,
+        dataset,
+        model,
+        abstain,
+        threshold,
+        label_next,
+        most_probable=no_operating_point,
+        precision=precision,
     )
     if request.operating_point:
         console.log.info("decision      %s", " ".join(decision_sentences(version)))
+    if in_bfloat16 := precision_sentence(request, version):
+        console.log.info("precision     %s", in_bfloat16)
     out = out.expanduser().absolute()
     with prediction_table.locked_folder(out):
         batches = [predict_one_batch(batch, version, label_next) for batch in pending_batches(request, out)]
