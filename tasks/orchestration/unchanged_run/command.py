@@ -23,9 +23,9 @@ from tasks.display import artifact_content, console
 from tasks.display.console import log
 from tasks.display.summary import unchanged_summary
 from tasks.orchestration.settings import TrainRunSettings, shown_name
-from tasks.parameters.flow_parameters import parameters_of
 from tasks.orchestration.unchanged_run import eligibility, flow_run
 from tasks.orchestration.unchanged_run.flow_run import FlowRun
+from tasks.parameters.flow_parameters import parameters_of
 
 FLOW = "train-image-classifier"
 SHOWN_ONCE = ("plumbline.registry", "plumbline.metrics")  # loggers whose warnings a process shows once
