@@ -56,6 +56,10 @@ class ArrayReader:
                 if row in wanted_rows:
                     yield DecodedImage(row, decode.resize_and_convert(image, target), self.shape)
 
+    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader.blocks`: one by one."""
+        return self.images(wanted, target)
+
     def files(self, wanted: Sequence[int]) -> Iterator[None]:
         """See `Reader.files`: these images are no files."""
         return (None for _ in wanted)
