@@ -107,7 +107,9 @@ class ArrayReader:
 _latest: dict[tuple[str, ...], ArrayReader] = {}
 
 
-def shared(sha256s: Sequence[str], array_format: ArrayFormat, opened: Callable[[], ArrayReader]) -> ArrayReader:
+def shared(
+    sha256s: Sequence[str], array_format: ArrayFormat, opened: Callable[[], ArrayReader]
+) -> ArrayReader:
     """The reader of archives, which the stages of a process share. The last one is kept.
 
     Args:
