@@ -5,38 +5,51 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast stress check format decoder dashboard bench-training docs clean
+.PHONY: help train predict test test-fast stress check format decoder dashboard bench-training docs clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # pip compiles what it installs to bytecode; without it TensorFlow takes 20 s to import instead of 8.
-$(VENV)/installed: pyproject.toml constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --compile --constraint constraints.txt --editable
+
+$(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) (a few minutes the first time: TensorFlow alone is 570 MB)"
-	$(BIN)/python -m pip install --quiet --compile --constraint constraints.txt --editable '.[dev]'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing what Plumbline needs into $(VENV): 2.9 GB, a few minutes the first time"
+	$(INSTALL) .
 	@touch $@
 
-train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10 --recipe fast"
-	$(BIN)/python flows/train_flow.py $(ARGS)
+# What tests, checks and the documentation need besides.
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing the development tools into $(VENV): 4.0 GB with what Plumbline needs"
+	$(INSTALL) '.[dev]'
+	@touch $@ $(VENV)/installed
 
-test: $(VENV)/installed ## Run all tests but the stress tests (below 10 minutes on 2 cores)
+train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10 --recipe fast"
+	$(BIN)/plumbline train $(ARGS)
+
+predict: $(VENV)/installed ## Classify images; ARGS="new-photos/ --json"
+	@$(BIN)/plumbline predict $(ARGS)
+
+test: $(VENV)/installed-dev ## Run all tests but the stress tests (below 10 minutes on 2 cores)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 10 $(ARGS)
 
-test-fast: $(VENV)/installed ## Run the quick tests (below 1 minute on 2 cores)
+test-fast: $(VENV)/installed-dev ## Run the quick tests (below 1 minute on 2 cores)
 	$(BIN)/python -m pytest -m 'not slow and not stress' --numprocesses 3 --dist loadfile --durations 10 $(ARGS)
 
-stress: $(VENV)/installed ## Run the long randomised stress tests (fuzzing, kills, races)
+stress: $(VENV)/installed-dev ## Run the long randomised stress tests (fuzzing, kills, races)
 	$(BIN)/python -m pytest -m stress --timeout 7200 $(ARGS)
 
-check: $(VENV)/installed ## Lint, format, import and type checks, as CI runs them
+check: $(VENV)/installed-dev ## Lint, format, import and type checks, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
-format: $(VENV)/installed ## Format the code
+format: $(VENV)/installed-dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -49,10 +62,10 @@ dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminal
 	@echo "to have runs appear there: export PREFECT_API_URL=http://127.0.0.1:4200/api"
 	PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 $(BIN)/prefect server start
 
-bench-training: $(VENV)/installed ## Accuracy and cost of each recipe against the textbook script; ARGS=--quick
+bench-training: $(VENV)/installed-dev ## Accuracy and cost of each recipe against the textbook script; ARGS=--quick
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
-docs: $(VENV)/installed ## Build the documentation into site/; a dead link is an error
+docs: $(VENV)/installed-dev ## Build the documentation into site/; a dead link is an error
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python tests/docs/generate.py
 	$(BIN)/zensical build --clean --strict

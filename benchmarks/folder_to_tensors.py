@@ -8,12 +8,12 @@ tensor cache with its tables, statistics and checksums; "compiled" with the opti
 files only), "plumbline" without it. Both must give the same bytes, or the benchmark fails. Keras is
 `keras.utils.image_dataset_from_directory`, one pass over the batches, nothing kept. tf.data is written by
 hand: read_file, decode_jpeg, resize, batch; "tf.data/8" lets decode_jpeg scale photos by 1/8, which the
-author must know to be enough. Pillow is a loop of open, convert, resize (its antialiased bilinear). Bare is
-what no such program can do without: a loop that reads each file once and has libjpeg-turbo decode it
-(simplejpeg, at the DCT scale that Plumbline takes), and does nothing else; it is the bound of what there is to
-gain. They run in turn, `--rounds` times; the table has medians, and the median of the ratios within a round.
-Each runs in a process of its own, on files in the page cache, and counts from after its imports. Peak memory
-is the process's, imports included.
+author must know to be enough. Pillow is a loop of open, convert, resize (its antialiased bilinear). Bare
+is what no such program can do without: a loop that reads each file once and has libjpeg-turbo decode it
+(simplejpeg, at the DCT scale that Plumbline takes), and does nothing else; it is the bound of what there is
+to gain. They run in turn, `--rounds` times; the table has medians, and the median of the ratios within a
+round. Each runs in a process of its own, on files in the page cache, and counts from after its imports. Peak
+memory is the process's, imports included.
 
 The photos are made here, since photos of people can't be shipped: 4000x3000 pixels of noise whose
 amplitude falls with frequency as in natural scenes (1/f, Field 1987), with hard-edged shapes on it, saved

@@ -1,10 +1,14 @@
 """What Plumbline's runs cost beside a bare Prefect flow of five empty tasks, with and without a server.
 
     python benchmarks/overhead.py --runs 5
+    python benchmarks/overhead.py --runs 5 --quick --against ../earlier-checkout
 
 Whole processes, in turn: Prefect's bare flow; a no-op run (nothing changed); a fully cached run; a first run
 of the bundled digits, and the same core functions called directly. Wall and CPU seconds (children included),
 medians. "own" is a first run minus its direct calls: what orchestration costs.
+
+--quick: only a no-op run, a first run, `train --help` and `plumbline models list`. --against: another
+checkout's commands, each beside ours.
 """
 
 import argparse
@@ -80,11 +84,11 @@ class Times:
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    def take(self, command: list[str], environment: dict[str, str]) -> None:
+    def take(self, command: list[str], environment: dict[str, str], root: Path = ROOT) -> None:
         began = time.perf_counter()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - read only if the command fails
         process = subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors
+            command, env=environment, cwd=root, stdout=subprocess.DEVNULL, stderr=errors
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -95,7 +99,7 @@ class Times:
         self.cpu.append(usage.ru_utime + usage.ru_stime)
 
     def __str__(self) -> str:
-        return f"{statistics.median(self.wall):6.1f} s wall  {statistics.median(self.cpu):6.1f} s CPU"
+        return f"{statistics.median(self.wall):6.2f} s wall  {statistics.median(self.cpu):6.2f} s CPU"
 
 
 def measured(scratch: Path, environment: dict[str, str], runs: int) -> dict[str, Times]:
@@ -124,10 +128,33 @@ def measured(scratch: Path, environment: dict[str, str], runs: int) -> dict[str,
     return times
 
 
+def quick(scratch: Path, environment: dict[str, str], runs: int, roots: dict[str, Path]) -> dict[str, Times]:
+    """The commands whose start a user waits for, of each checkout in turn."""
+    commands = {
+        "no-op run": ["flows/train_flow.py", "--epochs", "2", "--workspace", "{kept}"],
+        "first run": ["flows/train_flow.py", "--epochs", "2", "--workspace", "{fresh}"],
+        "train --help": ["flows/train_flow.py", "--help"],
+        "models list": ["-m", "flows", "models", "list", "--workspace", "{kept}"],
+    }
+    times = {f"{name}{mark}": Times() for name in commands for mark in roots}
+    for number in range(runs + 1):
+        for mark, root in roots.items():
+            kept, fresh = (scratch / f"{kind}{len(mark)}" for kind in ("kept", "fresh"))
+            shutil.rmtree(fresh, ignore_errors=True)
+            for name, words in commands.items():
+                command = [sys.executable, *(word.format(kept=kept, fresh=fresh) for word in words)]
+                taken = times[f"{name}{mark}"] if number else Times()  # the first fills caches and workspaces
+                taken.take(command, environment | {"PYTHONPATH": str(root)}, root)
+    return times
+
+
 def show(title: str, times: dict[str, Times]) -> None:
     print(f"\n{title}")
+    width = max(map(len, times))
     for name, taken in times.items():
-        print(f"  {name:<13} {taken}   n = {len(taken.wall)}")
+        print(f"  {name:<{width}} {taken}   n = {len(taken.wall)}")
+    if "direct calls" not in times:
+        return
     middle = {name: statistics.median(taken.wall) for name, taken in times.items()}
     print(f"  {'own':<13} {middle['first run'] - middle['direct calls']:6.1f} s wall")
     print(f"  no-op / bare Prefect: {middle['no-op run'] / middle['bare Prefect']:.2f}")
@@ -138,7 +165,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=5, help="runs of each command")
-    runs = parser.parse_args().runs
+    parser.add_argument("--quick", action="store_true", help="only what a user waits for")
+    parser.add_argument("--against", type=Path, help="another checkout, for --quick")
+    options = parser.parse_args()
+    roots = {"": ROOT} | ({" (other)": options.against.resolve()} if options.against else {})
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     clean |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     with tempfile.TemporaryDirectory() as folder:
@@ -148,10 +178,16 @@ def main() -> None:
             "PREFECT_SERVER_API_PORT": "1",  # a server that happens to run on this machine is not used
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         }
-        show("without a server", measured(scratch, clean | alone, runs))
+
+        def taken(folder: Path, environment: dict[str, str]) -> dict[str, Times]:
+            if options.quick:
+                return quick(folder, environment, options.runs, roots)
+            return measured(folder, environment, options.runs)
+
+        show("without a server", taken(scratch, clean | alone))
         with Service(scratch / "service") as service:
             (scratch / "served").mkdir()
-            show("with a running server", measured(scratch / "served", service.environment, runs))
+            show("with a running server", taken(scratch / "served", service.environment))
 
 
 if __name__ == "__main__":

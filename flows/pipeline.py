@@ -20,12 +20,8 @@ from tasks.core.errors import InterruptedTraining
 from tasks.core.evaluation import decision
 from tasks.core.evaluation.decision import DecisionRequest
 from tasks.core.evaluation.slices import values
-from tasks.core.model.backbones import catalog, weights
-from tasks.core.model.devices import tf_config
-from tasks.core.model.export import export as export_stage
 from tasks.core.model.selection import candidates
 from tasks.core.model.selection import cross_validate as cross_validate_stage
-from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.core.operations import run_lock
 from tasks.core.operations.run_lock import RunOwner
 from tasks.core.registry.source_identity import check_source_identity
@@ -224,27 +220,6 @@ def overfit_check(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
     raw = run.execute(download, settings.source)
     tensors = run.execute(normalize, raw, settings.tensors, settings.runner)
     return finish.finish_overfit_check(run.execute(overfit, tensors, settings.train))
-
-
-def validate(settings: RunSettings) -> None:
-    """Refuse what cannot be done, before anything starts.
-
-    Raises:
-        UsageError: A source, groups, a backbone, an export format, a number of folds or a TF_CONFIG that
-            cannot be used.
-        DataError: `--cost` is a file that cannot be read.
-        ChecksumError: `--weights` is not the published file.
-    """
-    tf_config.this_cluster()
-    resolve.check_source(settings.source)
-    resolve.check_group_by(settings.source, settings.normalize.group_by)
-    decision.check_cost_file(settings.decision)
-    export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
-    catalog.check(settings.embed, settings.train.recipe)
-    if settings.train.weights:
-        weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
-    cross_predict_stage.check_folds(settings.folds)
-    cross_validate_stage.check(settings.cross_validate)
 
 
 def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T | State[None]:

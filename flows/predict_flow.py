@@ -9,26 +9,28 @@ from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from flows.__main__ import main as plumbline
 
-from tasks.core.addresses import concealed
+    plumbline("predict")
+    sys.exit()
+
 from tasks.core.operations import environment
 
-if __name__ == "__main__":
-    environment.open_command("predict")
-else:
-    environment.prepare()
+environment.prepare()
 
-import typer
-from prefect import flow
+from prefect import flow, runtime
 
+from flows.declarations import PREDICT
+from tasks.core.addresses import concealed
 from tasks.core.data.inference import prediction_table
-from tasks.core.data.inference.inputs import check_inputs
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.operations import prefect_server
-from tasks.core.operations.command_line import documented
+from tasks.core.registry import last_published
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage.mirror import open_workspace
 from tasks.display import console, dashboard, server_link
+from tasks.parameters.flow_parameters import with_parameters
+from tasks.parameters.model_settings import PredictSettings
 from tasks.predict import (
     choose_to_label,
     compare,
@@ -39,49 +41,30 @@ from tasks.predict import (
 )
 
 
-@flow(name="predict-images", flow_run_name="{dataset} {model}")
-def predict_flow(
-    images: list[str],
-    dataset: str = "digits",
-    model: str = "champion",
-    out: Path = Path("predictions"),
-    abstain: float | None = None,
-    threshold: float | None = None,
-    no_operating_point: bool = False,
-    label_next: int = 0,
-    workspace: Path | None = None,
-) -> dict[str, Any]:
-    """Classify images with a published model; the predictions are added to a folder of parquet files.
+def run_name() -> str:
+    """The flow run's name in the dashboard."""
+    given = runtime.flow_run.parameters
+    return f"{given['dataset'] or 'the last trained'} {given['model']}"
 
-    Images that this model has already classified are skipped, so the command may be run as often as you like.
-    A run that was killed is resumed. The new images are compared with the model's validation images.
 
-    Args:
-        images: Image files, parquet files of images, folders of either, globs, or addresses (s3://, https://).
-        dataset: The dataset of the model; for a folder of photos, the folder's name.
-        model: A version (v0003) or an alias (champion, previous).
-        out: The folder of parquet files, new or with earlier predictions. Each batch is a folder in it.
-        abstain: Give no answer to images of low confidence, so that the error rate of the answers stays below
-            this rate: 0.01, 0.02, 0.05 or 0.1. The validation images must support a threshold for it.
-        threshold: Instead of --abstain, the confidence, 0 to 1, below which no answer is given.
-        no_operating_point: Predict the most probable class, although the model has an operating point
-            (--least-recall, --least-precision or --cost of its training).
-        label_next: How many images to name that are worth a label next: the model is unsure about them, and
-            they are unlike each other. They get a table and a contact sheet in the batch. At most 1000.
-        workspace: The workspace with the models: a folder, or an address such as s3://bucket/prefix. Default:
-            PLUMBLINE_WORKSPACE, else ./workspace.
-
-    Returns:
-        The numbers of images, of images without an answer and of unreadable images, by name; `drift`, one
-        text per batch; and `out`, the folder.
-    """
-    open_workspace(workspace)
+@flow(name="predict-images", flow_run_name=run_name)
+@with_parameters(PredictSettings, PREDICT.text)
+def predict_flow(settings: PredictSettings) -> dict[str, Any]:
+    """Run the prediction flow; `PREDICT` has its text."""
+    asked, answers, label_next = settings.version, settings.answers, settings.inputs.label_next
+    dataset = last_published.choose(asked.dataset, open_workspace(asked.workspace))
     request, version = validate_request(
-        images, dataset, model, abstain, threshold, label_next, most_probable=no_operating_point
+        list(settings.inputs.images),
+        dataset,
+        asked.model,
+        answers.abstain,
+        answers.threshold,
+        label_next,
+        most_probable=answers.no_operating_point,
     )
     if request.operating_point:
         console.log.info("decision      %s", " ".join(decision_sentences(version)))
-    out = out.expanduser().absolute()
+    out = settings.inputs.out.expanduser().absolute()
     with prediction_table.locked_folder(out):
         batches = [predict_one_batch(batch, version, label_next) for batch in pending_batches(request, out)]
     if not batches:
@@ -115,14 +98,7 @@ def predict_one_batch(batch: Batch, version: ModelVersion, label_next: int = 0) 
 def main(**parameters: Any) -> None:
     """Run the flow; a `PlumblineError` is shown without a traceback."""
     with console.command_context():
-        check_inputs(parameters["images"])
         parameters["images"] = [concealed(path) for path in parameters["images"]]
         prefect_server.wait_until_ready()
         with server_link.surviving():
             predict_flow(**parameters)
-
-
-command = documented(predict_flow.fn, main)
-
-if __name__ == "__main__":
-    typer.run(command)

@@ -13,26 +13,27 @@ from typing import Any
 
 if __name__ == "__main__":  # a bare clone works too, and no other package called `tasks` gets in the way
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from flows.__main__ import main as plumbline
+
+    plumbline("sweep")
+    sys.exit()
 
 from tasks.core.operations import environment
 
-if __name__ == "__main__":
-    environment.open_command("sweep")
-else:
-    environment.prepare()
+environment.prepare()
 
-
-import typer
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun
 
-from flows.pipeline import evaluate_and_promote, exclusive_run, prepare_data, validate
+from flows.declarations import SWEEP
+from flows.pipeline import evaluate_and_promote, exclusive_run, prepare_data
+from flows.validation import validate
 from tasks.core import recipes
 from tasks.core.model.devices import tf_config
 from tasks.core.model.selection.candidates import without_auto
 from tasks.core.operations import prefect_server
-from tasks.core.operations.command_line import documented, options
+from tasks.core.operations.command_line import options
 from tasks.core.registry.source_identity import check_source_identity
 from tasks.core.runs import record
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
@@ -45,18 +46,12 @@ from tasks.embed import embed
 from tasks.feature_audit import feature_audit
 from tasks.orchestration import trials
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import SweepSettings, groups_of, shown_name, with_parameters
+from tasks.orchestration.settings import SweepSettings, shown_name
+from tasks.parameters.flow_parameters import with_parameters
 from tasks.train import train
 from tasks.trial import trial
 
 SWEEP_PARAMETERS = ("vary", "random", "seeds")  # a training's own run does not have them
-EXAMPLES = """
-Examples:
-
-plumbline sweep --dataset cifar10 --vary learning_rate=0.2,0.4,0.8 --seeds 3
-
-plumbline sweep --vary learning_rate=0.05..0.8 --vary epochs=2..8 --random 20 --runner sequence
-"""
 
 
 def run_name() -> str:
@@ -65,16 +60,9 @@ def run_name() -> str:
 
 
 @flow(name="sweep-image-classifier", flow_run_name=run_name, validate_parameters=True)
-@with_parameters(SweepSettings)
+@with_parameters(SweepSettings, SWEEP.text)
 def sweep_flow(settings: SweepSettings) -> dict[str, Any] | State[None]:
-    """Train with several parameters and seeds; the best on the validation images goes on to be evaluated.
-
-    The test images are asked once, for the chosen model. Each training is a finished stage of its own: one
-    that an earlier run or sweep has made is reused, and one that fails stops no other.
-
-    Returns:
-        The summary of the chosen model's run: accuracy, verdict, paths; JSON values.
-    """
+    """Run the sweep flow; `SWEEP` has its text."""
     plan = plan_trials(settings)
     if settings.control.dry_run:
         return {"trials": trial_rows(plan)}
@@ -155,9 +143,3 @@ def main(**parameters: Any) -> None:
                 sweep_flow(**settings.parameters())
         except CancelledRun:
             sys.exit(128 + signal.SIGINT)
-
-
-command = documented(sweep_flow.fn, main, groups=groups_of(SweepSettings), epilog=EXAMPLES)
-
-if __name__ == "__main__":
-    typer.run(command)

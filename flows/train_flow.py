@@ -11,40 +11,32 @@ from typing import Any
 
 if __name__ == "__main__":  # a bare clone works too, and no other package called `tasks` gets in the way
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from flows.__main__ import main as plumbline
+
+    plumbline("train")
+    sys.exit()
 
 from tasks.core.operations import environment
 
-if __name__ == "__main__":
-    environment.open_command("train")
-else:
-    environment.prepare()
+environment.prepare()
 
-import typer
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun
 
-from flows.pipeline import exclusive_run, overfit_check, train_pipeline, validate
+from flows.declarations import TRAIN
+from flows.pipeline import exclusive_run, overfit_check, train_pipeline
+from flows.validation import validate
 from tasks.core.config import RecipeName
 from tasks.core.model.devices import tf_config
 from tasks.core.operations import prefect_server
-from tasks.core.operations.command_line import documented
 from tasks.core.storage.mirror import open_workspace
 from tasks.display import console, server_link
 from tasks.orchestration import follower
 from tasks.orchestration.dry_run import DryRun
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import TrainRunSettings, groups_of, shown_name, with_parameters
-
-EXAMPLES = """
-Examples:
-
-plumbline train
-
-plumbline train --dataset ./photos --image-size 96 --recipe good
-
-plumbline train --dataset cifar10 --dry-run
-"""
+from tasks.orchestration.settings import TrainRunSettings, shown_name
+from tasks.parameters.flow_parameters import with_parameters
 
 
 def run_name() -> str:
@@ -54,16 +46,9 @@ def run_name() -> str:
 
 
 @flow(name="train-image-classifier", flow_run_name=run_name, validate_parameters=True)
-@with_parameters(TrainRunSettings)
+@with_parameters(TrainRunSettings, TRAIN.text)
 def train_flow(settings: TrainRunSettings) -> dict[str, Any] | State[None]:
-    """Turn a dataset of images into an evaluated, versioned image classifier.
-
-    Stages whose data, parameters and code are as in an earlier run are not run again. Everything that is
-    made lies in the workspace: models, metrics tables in parquet, the report.
-
-    Returns:
-        The run's summary: accuracy, verdict, paths, what was reused; JSON values.
-    """
+    """Run the training flow; `TRAIN` has its text."""
     validate(settings)
     if settings.control.dry_run:
         return {"dry_run": dry_run_rows(settings)}
@@ -103,9 +88,3 @@ def main(**parameters: Any) -> None:
                     train_flow(**settings.parameters())
             except CancelledRun:
                 sys.exit(128 + signal.SIGINT)
-
-
-command = documented(train_flow.fn, main, groups=groups_of(TrainRunSettings), epilog=EXAMPLES)
-
-if __name__ == "__main__":
-    typer.run(command)

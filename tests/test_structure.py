@@ -24,7 +24,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 
 def copied(folder: Path) -> Path:
     """A copy of what the contracts read."""
-    for package in ("flows", "tasks"):
+    for package in ("flows", "plumbline", "tasks"):
         for path in (ROOT / package).rglob("*.py"):
             target = folder / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,12 +67,12 @@ def test_every_package_is_declared() -> None:
     """setuptools leaves out an undeclared package without a word."""
     found = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for package in ("flows", "tasks")
+        for package in ("flows", "plumbline", "tasks")
         for path in (ROOT / package).rglob("__init__.py")
     }
     folders = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for package in ("flows", "tasks")
+        for package in ("flows", "plumbline", "tasks")
         for path in (ROOT / package).rglob("*.py")
     }
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found == folders

@@ -116,7 +116,7 @@ class RunnerName(StrEnum):
 # Parameters that change where and when a run happens, and nothing of what comes out.
 NON_OUTPUT_PARAMETERS = (
     *("workspace", "refresh", "if_running", "time_limit", "dry_run", "overfit_batch"),
-    *("runner", "workers", "address", "weights"),
+    *("runner", "workers", "address", "weights", "mlflow"),
 )
 
 

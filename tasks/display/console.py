@@ -9,19 +9,21 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from tasks.core.addresses import without_secrets
 from tasks.core.errors import PlumblineError
 from tasks.core.markup import printable
 from tasks.core.operations import machine_errors
+from tasks.display import fit
 
 # markup=False: names of files and classes are text, also where they have square brackets
 console = Console(highlight=False, soft_wrap=True, markup=False)
 log = logging.getLogger("plumbline")
 MAX_ROWS = 40  # rows of a printed table of predictions
 MAX_WIDTH = 10_000  # characters of a table's line
+STAGE_COLUMN = 14  # where a stage's result begins, below its name
 
 
 class ConsoleHandler(logging.Handler):
@@ -30,7 +32,13 @@ class ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record; warnings and errors in yellow."""
         style = "yellow" if record.levelno >= logging.WARNING else ""
-        console.print(Text(printable(without_secrets(self.format(record))), style=style))
+        text = _fitted(printable(without_secrets(self.format(record))), STAGE_COLUMN)
+        console.print(Text(text, style=style))
+
+
+def show(record: logging.LogRecord) -> None:
+    """Print a record that was logged before the command showed its log."""
+    ConsoleHandler().handle(record)
 
 
 @contextmanager
@@ -108,21 +116,23 @@ def predictions(rows: Sequence[Mapping[str, Any]], total: int) -> None:
         rows: Rows of the prediction table; at most `MAX_ROWS` are printed.
         total: Number of rows of the whole table.
     """
-    table = Table("path", "class", Column("probability", justify="right"), box=None)
+    shown = []
     for row in rows[:MAX_ROWS]:
         answer = row["predicted_class_name"] or (
             f"unreadable: {row['problem']}" if row["problem"] else "no answer"
         )
         path = row["path"] if row["row"] is None else f"{row['path']}#{row['row']}"
-        texts = path, answer, "" if row["problem"] else f"{row['probability']:.1%}"
-        table.add_row(*(Text(printable(text)) for text in texts))
-    console.print(table)
+        probability = "" if row["problem"] else f"{row['probability'] * 100:.1f} %"
+        shown.append({"path": path, "class": answer, "probability": probability})
+    table(shown)
     if total > len(rows):
         console.print(f"... and {total - len(rows):,} more")
 
 
 def table(rows: Sequence[Mapping[str, str]], none: str = "") -> None:
     """Print a table; columns of numbers are right-aligned.
+
+    On a terminal that is too narrow each row becomes lines of name and value, so that no word is broken.
 
     Args:
         rows: The rows, as text by column name. A row may lack a column.
@@ -138,8 +148,11 @@ def table(rows: Sequence[Mapping[str, str]], none: str = "") -> None:
         printed.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
         printed.add_row(*(Text(printable(row.get(name, ""))) for name in names))
-    # The terminal wraps lines that are too wide, so no content is cut off.
     width = console.measure(printed, options=console.options.update(width=MAX_WIDTH)).maximum
+    if console.is_terminal and width > console.width:
+        for line in fit.records([{name: printable(text) for name, text in row.items()} for row in rows]):
+            console.print(Text(fit.wrapped(line, console.width, fit.indent_of(line))))
+        return
     Console(highlight=False, width=max(width, console.width)).print(printed)  # print(width=) only narrows
 
 
@@ -148,4 +161,11 @@ def facts(title: str, values: Mapping[str, str]) -> None:
     console.print(Text(title, style="bold"))
     width = max(map(len, values))
     for name, value in values.items():
-        console.print(Text(f"  {name:<{width}}  {value}"))
+        console.print(Text(_fitted(f"  {name:<{width}}  {value}", width + 4)))
+
+
+def _fitted(text: str, indent: int) -> str:
+    """The text with lines that fit the terminal; as it is where there is none."""
+    if not console.is_terminal:
+        return text
+    return "\n".join(fit.wrapped(line, console.width, indent) for line in text.split("\n"))

@@ -1,6 +1,5 @@
 """What the dashboard shows of a run: artifacts, the history of champions, events for promotion and drift."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,21 +7,18 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.events import emit_event
 
 from tasks.core.data.inference.prediction_table import Batch
-from tasks.core.markup import markdown
 from tasks.core.metrics.drift import Drift
-from tasks.core.registry import registry
 from tasks.core.reports import drift_report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.report import read_classes, read_summary
-from tasks.core.runs import explain
 from tasks.core.stage.handles import Report
 from tasks.core.workspace import Workspace
+from tasks.display import artifact_content
+from tasks.display.artifact_content import Artifact, Stages
 from tasks.display.server_link import tell
 
 PROMOTED = "plumbline.model.promoted"
 DRIFTED = "plumbline.drift.detected"
-
-Stages = Mapping[str, Mapping[str, Any]]  # records of a run's stages, as `Run.stages` returns them
 
 
 def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace: Workspace) -> None:
@@ -39,14 +35,8 @@ def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace:
 
 def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Workspace) -> None:
     """Show the verdict, the stages and the history of champions for a run in which nothing changed."""
-    tell(
-        create_markdown_artifact,
-        f"## {markdown(dataset)}\n\n**{markdown(verdict)}**",
-        key="summary",
-        description=f"summary of {dataset}",
-    )
-    publish_stages(stages)
-    publish_champions(dataset, workspace)
+    for artifact in artifact_content.of_unchanged_run(stages, dataset, verdict, workspace):
+        _publish(artifact)
 
 
 def publish_evaluation(title: str, summary: Mapping[str, str]) -> None:
@@ -62,24 +52,18 @@ def publish_evaluation(title: str, summary: Mapping[str, str]) -> None:
 
 def publish_stages(stages: Stages) -> None:
     """Show which stages ran, and why."""
-    rows: list[dict[str, Any]] = [*explain.stage_rows(stages)]
-    tell(create_table_artifact, rows, key="explain", description="which stages ran, and why")
+    _publish(artifact_content.of_stages(stages))
 
 
 def publish_champions(dataset: str, workspace: Workspace) -> None:
-    """Show the champions of a dataset, the latest first.
+    """Show the champions of a dataset, the latest first."""
+    if artifact := artifact_content.of_champions(dataset, workspace):
+        _publish(artifact)
 
-    Each dataset has its own artifact key, so that the dashboard shows the history of the artifact.
-    """
-    changes = reversed(registry.history(dataset, workspace))
-    rows = [
-        {name: change.get(name, "") for name in ("when", "version", "before", "action", "why", "who")}
-        for change in changes
-        if change["action"] in ("promote", "rollback")
-    ]
-    if rows:
-        key = f"champions-{_artifact_key(dataset)}"
-        tell(create_table_artifact, rows, key=key, description=f"champions of {dataset}")
+
+def _publish(artifact: Artifact) -> None:
+    create = create_markdown_artifact if isinstance(artifact.data, str) else create_table_artifact
+    tell(create, artifact.data, key=artifact.key, description=artifact.description)  # type: ignore[arg-type]
 
 
 def publish_predictions(batch: Batch, counts: Mapping[str, Any], drift: Drift) -> None:
@@ -103,7 +87,7 @@ def publish_predictions(batch: Batch, counts: Mapping[str, Any], drift: Drift) -
     tell(
         create_markdown_artifact,
         drift_report.summary(batch, drift),
-        key=f"drift-{_artifact_key(dataset)}",
+        key=f"drift-{artifact_content.key(dataset)}",
         description=str(drift),
     )
     if drift.drifted:
@@ -144,8 +128,3 @@ def _emit_promoted(dataset: str, inputs: ReportInputs) -> None:
             "verdict": inputs.decision.verdict,
         },
     )
-
-
-def _artifact_key(dataset: str) -> str:
-    """Return `dataset` as an artifact key: Prefect allows lower-case letters, digits and dashes only."""
-    return re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")

@@ -1,11 +1,6 @@
 """Finishes a run: a row in the runs table, artifacts in the dashboard, a summary in the console."""
 
-import logging
-import resource
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from prefect import runtime
@@ -21,15 +16,15 @@ from tasks.core.model.selection.leaderboard import read_leaderboard
 from tasks.core.model.training.overfit_check import MAX_LOSS_SHARE, OverfitResult
 from tasks.core.operations import provenance
 from tasks.core.operations.run_lock import DatasetBusy
-from tasks.core.progress import duration
 from tasks.core.registry import final_models
 from tasks.core.reports.inputs import ReportInputs
-from tasks.core.runs import record
+from tasks.core.runs import record, unchanged
 from tasks.core.runs.unchanged import UnchangedRun
-from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset, Report
 from tasks.display import dashboard
 from tasks.display.console import log
+from tasks.display.mlflow_log import log_to_mlflow
+from tasks.display.summary import log_summary, unchanged_summary
 from tasks.orchestration.run import Run
 
 JUDGING = ("accuracy", "no model", "verdict")  # lines of the summary that judge the model
@@ -53,6 +48,7 @@ def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
         *(row, inputs.tensors, inputs.trained, inputs.evaluation, run.workspace, candidates, leaderboard)
     )
     dashboard.publish_run(run.stages(), inputs, report, run.workspace)
+    log_to_mlflow(run.parameters.get("mlflow", ""), row, inputs, report, run.workspace)
     return _summarize(run, inputs, report)
 
 
@@ -68,14 +64,9 @@ def finish_unchanged(run: Run, raw: RawDataset, last: UnchangedRun) -> dict[str,
         The summary: JSON values by name.
     """
     run.copy_from(last.stages)
-    row = _run_columns(run) | {"verdict": last.verdict, "promoted": False}
-    record.append_unchanged_run(last.row, row, raw.dataset, run.workspace)
+    unchanged.append(run, raw, last, runtime.flow_run.id)
     dashboard.publish_unchanged(run.stages(), raw.dataset, last.verdict, run.workspace)
-    report = run.workspace.root / str(last.row["report"])
-    publish.ensure_local(report.parent)
-    summary = {"verdict": last.verdict, "report": str(report), "reused": _reused(run)}
-    _log_summary(summary)
-    return summary
+    return unchanged_summary(run, last)
 
 
 def finish_overfit_check(result: OverfitResult) -> dict[str, Any]:
@@ -124,7 +115,7 @@ def cancelled() -> State[None]:
 
 def _row(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     facts, decision = run.facts(), inputs.decision
-    return _run_columns(run) | {
+    return run.columns(runtime.flow_run.id) | {
         "recipe": inputs.trained.recipe,
         "parameters": run.parameters,
         "seed": run.parameters["seed"],
@@ -153,18 +144,6 @@ def _size_columns(inputs: ReportInputs) -> dict[str, Any]:
     return columns | {f"cross_validated_{name}": getattr(validated, name) for name in names}
 
 
-def _run_columns(run: Run) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "started": run.started,
-        "wall_seconds": (datetime.now(UTC) - run.started).total_seconds(),
-        "cpu_seconds": time.process_time(),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
-        "stages": run.stages(),
-        "flow_run_id": runtime.flow_run.id,
-    }
-
-
 def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     evaluation, decision = inputs.evaluation, inputs.decision
     test = scores.read_metrics(evaluation)["test"]
@@ -178,7 +157,7 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
         "verdict": f"{decision.version}: {decision.verdict}",
         "model": str(model),
         "report": str(report.directory / "report.html"),
-        "reused": _reused(run),
+        "reused": run.reused(),
     }
     if lines := list(class_curves.decision_lines(evaluation)):
         summary["decision"] = " ".join(lines)
@@ -187,7 +166,7 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
     bad_slices = slice_table.worse(slice_table.read_slices(inputs.evaluation))
     warnings = (() if is_better else JUDGING) + (("slices",) if len(bad_slices) else ())
-    _log_summary(summary, warnings)
+    log_summary(summary, warnings)
     return summary
 
 
@@ -209,16 +188,3 @@ def _all_images(run: Run, inputs: ReportInputs) -> dict[str, str]:
         f" cross-validated ({validated.recipe}, {validated.folds} folds)",
         "final model": f"{path}: {final}",
     }
-
-
-def _reused(run: Run) -> str:
-    reused = [name for name, stage in run.records.items() if stage.state != "ran"]
-    saved = sum(run.records[name].cost.get("wall_seconds") or 0 for name in reused)
-    return f"{', '.join(reused)} (saved {duration(saved)})" if reused else "nothing: every stage ran"
-
-
-def _log_summary(summary: Mapping[str, str], warnings: Sequence[str] = ()) -> None:
-    """Print the summary; the named lines as warnings."""
-    log.info("")
-    for name, text in summary.items():
-        log.log(logging.WARNING if name in warnings else logging.INFO, "%-13s %s", name, text)

@@ -16,6 +16,7 @@ from prefect.serializers import JSONSerializer
 
 from tasks.core.errors import FormatError
 from tasks.core.stage.stages import HANDLES
+from tasks.core.storage import atomic
 
 CLASS, ERROR = "__class__", "__exc_type__"  # Prefect imports and calls what these keys name
 
@@ -37,6 +38,16 @@ class HandleStorage(LocalFileSystem):
         """The content of a record, or a coroutine of it as in `LocalFileSystem`; see `checked`."""
         content: Any = super().read_path(path, **dispatch)
         return _checked_later(content) if inspect.iscoroutine(content) else checked(content)
+
+    async def awrite_path(self, path: str, content: bytes) -> str:
+        """Write a record; see `write_path`."""
+        return self.write_path(path, content)
+
+    def write_path(self, path: str, content: bytes, **dispatch: Any) -> Any:
+        """Write a record whole or not at all: `LocalFileSystem` leaves an empty file on a full disk."""
+        resolved = self._resolve_path(path)
+        atomic.write_bytes(resolved, content)
+        return str(resolved)
 
 
 async def _checked_later(content: Coroutine[Any, Any, bytes]) -> bytes:

@@ -1,22 +1,19 @@
-"""A run: calls each stage, logs one line about it, and records its state and cost."""
+"""A run: calls each stage, logs one line about it, and records its state and cost; see `RunRecord`."""
 
-import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 
-from tasks.core.addresses import without_secrets
 from tasks.core.errors import InterruptedTraining
-from tasks.core.operations import provenance
-from tasks.core.progress import duration
+from tasks.core.operations import first_look, provenance
 from tasks.core.registry.source_identity import ROOT
 from tasks.core.runs import explain
+from tasks.core.runs.run_record import RunRecord, StageRecord, json_value, time_text
 from tasks.core.runs.unchanged import UnchangedRun, find_unchanged_run
 from tasks.core.stage.handles import Handle, RawDataset
 from tasks.core.stage.stages import RefreshName
@@ -27,51 +24,20 @@ from tasks.orchestration.result_storage import HandleStorage
 Output = TypeVar("Output")
 
 
-@dataclass(frozen=True)
-class StageRecord:
-    """What a run records of a stage.
-
-    Args:
-        digest: The digest of the stage's output; empty if the output is not a handle.
-        state: "ran", "cached" (Prefect reused the result), "unchanged" (the stage found its output) or
-            "skipped" (nothing changed since the last run, so the stage was not called).
-        seconds: Wall time in this run.
-        cost: `wall_seconds`, `cpu_seconds`, `peak_memory_mb` when the output was built.
-        why: For a stage that ran, what differs from the dataset's last run.
-    """
-
-    digest: str
-    state: str
-    seconds: float
-    cost: Mapping[str, float | None]
-    why: tuple[str, ...] = ()
-
-
-class Run:
-    """A run: its workspace, its parameters and the records of its stages.
+class Run(RunRecord):
+    """A run that calls its stages as Prefect tasks; see `RunRecord`.
 
     Args:
         workspace: The workspace that the stages read and write.
         parameters: The flow's parameters that were given or have a default.
-
-    Attributes:
-        sweep: The id of the sweep that chose the training; empty if none did.
-        started: Start time, UTC.
-        run_id: Start time and four random hexadecimal digits, such as "20261126-093000-1a2b".
-        records: The stages so far, by name, in the order in which they ran.
     """
 
     def __init__(self, workspace: Workspace, parameters: Mapping[str, Any]) -> None:
-        self.workspace = workspace
-        self.parameters = {name: _json_value(value) for name, value in parameters.items()}
-        self.sweep = ""
-        self.started = datetime.now(UTC)
-        self.run_id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.records: dict[str, StageRecord] = {}
+        super().__init__(workspace, parameters)
         self._refresh = set(parameters.get("refresh") or ())
         self._provenance = provenance.facts()
         self._last: dict[str, dict[str, Any]] = {}
-        self._source_root = ""
+        self._since = first_look.taken(self.started)
 
     def facts(self) -> dict[str, Any]:
         """Return what manifests and the report say about the run; JSON values."""
@@ -81,23 +47,8 @@ class Run:
             "parameters": self.parameters,
             "seed": self.parameters["seed"],
             "stages": self.stages(),
-            ROOT: self._source_root,
+            ROOT: self.source_root,
             **self._provenance,
-        }
-
-    def stages(self) -> dict[str, dict[str, Any]]:
-        """Return, by stage, its digest, state, seconds in this run, cost when it was built, and reasons."""
-        return {
-            name: {
-                "digest": stage.digest,
-                "state": stage.state,
-                "seconds": stage.seconds,
-                "cpu_seconds": stage.cost.get("cpu_seconds"),
-                "made_in_seconds": stage.cost.get("wall_seconds"),
-                "peak_memory_mb": stage.cost.get("peak_memory_mb"),
-                "why": list(stage.why),
-            }
-            for name, stage in self.records.items()
         }
 
     def execute(self, task: Task[..., Output], *arguments: Any, role: str = "", **keywords: Any) -> Output:
@@ -133,12 +84,6 @@ class Run:
         """Return the dataset's last run if nothing changed since, else None; see `find_unchanged_run`."""
         return None if self._refresh else find_unchanged_run(raw, self.parameters, self.workspace)
 
-    def copy_from(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
-        """Copy the stage records of the last run; no stage is called."""
-        for name, stage in stages.items():
-            cost = {"cpu_seconds": stage["cpu_seconds"], "wall_seconds": stage["made_in_seconds"]}
-            self.records.setdefault(name, StageRecord(stage["digest"], "skipped", 0.0, cost))
-
     def adopt_trial(self, parameters: Mapping[str, Any]) -> None:
         """Continue as the run of a sweep's best trial, whose training is finished.
 
@@ -147,7 +92,7 @@ class Run:
         """
         self.sweep = self.run_id
         self._refresh = {name.value for name in RefreshName if self.refreshes(name)} - {"train", "all"}
-        self.parameters |= {name: _json_value(value) for name, value in parameters.items()}
+        self.parameters |= {name: json_value(value) for name, value in parameters.items()}
 
     def refreshes(self, stage: str) -> bool:
         """Whether --refresh requests this stage."""
@@ -159,19 +104,17 @@ class Run:
             log.info("%-13s %s", stage, output)
             return
         manifest = output.manifest
-        is_new = refreshed or datetime.fromisoformat(manifest["created"]) >= self.started.replace(
+        is_new = refreshed or datetime.fromisoformat(manifest["created"]) >= self._since.replace(
             microsecond=0
         )
         state = "cached" if cached else "ran" if is_new else "unchanged"
         if isinstance(output, RawDataset):
-            self._source_root = output.root
+            self.source_root = output.root
             self._last = explain.last_stages(output.dataset, self.workspace)
             self._log_earlier_version()
         why = self._why(stage, output, refreshed) if state == "ran" else ()
         self.records[stage] = StageRecord(output.digest, state, round(seconds, 3), manifest["cost"], why)
-        log.info(
-            "%-13s %-66s %s", stage, output, _time_text(state, seconds, manifest["cost"]["wall_seconds"])
-        )
+        log.info("%-13s %-66s %s", stage, output, time_text(state, seconds, manifest["cost"]["wall_seconds"]))
         if why:
             log.info("%-13s   since %s", "", "; ".join(why))
 
@@ -207,13 +150,3 @@ def _result(task: Task[..., Output], state: State[Output]) -> Output:
             done="its progress is kept; nothing was published",
             todo="start the same run again: it resumes there",
         ) from error
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, list | tuple | set):
-        return [_json_value(item) for item in value]
-    return value if isinstance(value, bool | int | float) else without_secrets(str(value))
-
-
-def _time_text(state: str, seconds: float, cost: float) -> str:
-    return duration(seconds) if state == "ran" else f"{state} (cost {duration(cost)} when made)"

@@ -1,20 +1,15 @@
 """The parameters of the training and sweep flows: groups of `tasks.core.config`, taken together.
 
-A flow is a function of one settings object. `with_parameters` gives it the flat signature that Prefect's
-form, deployments' YAML and the command line show.
+`tasks.parameters.flow_parameters` makes a flow's flat signature from them.
 """
 
-import inspect
-import typing
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
-
-import docstring_parser
-import pydantic
+from typing import Any, ClassVar, Self
 
 from tasks.core import recipes
+from tasks.core.addresses import concealed
 from tasks.core.config import (
     Checked,
     EmbedSettings,
@@ -28,14 +23,12 @@ from tasks.core.config import (
     TrainSettings,
     limited,
 )
-from tasks.core.data.sources.resolve import name_of
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import UsageError
 from tasks.core.stage.stages import RefreshName
+from tasks.parameters.flow_parameters import FlowSettings
 
 THUMBNAIL = 96  # pixels; the largest tensors of runs in which a backbone sees the images themselves
-R = TypeVar("R")
-S = TypeVar("S", bound="RunSettings")
 
 
 @dataclass(frozen=True)
@@ -67,14 +60,22 @@ class TrainControl(RunControl):
             resumes there. Default: none.
         overfit_batch: Only check that the recipe overfits one batch of at most 64 training images;
             takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
+        mlflow: Also log the run to this MLflow server, such as http://127.0.0.1:5000: parameters, metrics,
+            model and report. A problem there is a warning. Default: none.
     """
 
     time_limit: float | None = limited(None, above=0, high=1e6)
     overfit_batch: bool = False
+    mlflow: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse two checks at once."""
+        """Refuse two checks at once, and what is no address of a server."""
         super().__post_init__()
+        if self.mlflow:
+            from tasks.core.runs import mlflow_sink  # with urllib, which few runs need
+
+            mlflow_sink.check_address(self.mlflow)
+            object.__setattr__(self, "mlflow", concealed(self.mlflow))
         if self.dry_run and self.overfit_batch:
             raise UsageError("--dry-run and --overfit-batch exclude each other", todo="leave out one of them")
 
@@ -133,7 +134,7 @@ class SweepRunnerSettings(RunnerSettings):
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(FlowSettings):
     """What the training and sweep flows have in common.
 
     Args:
@@ -147,30 +148,6 @@ class RunSettings:
     publish: PublishSettings = field(default_factory=PublishSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     control: RunControl = field(default_factory=RunControl)
-
-    @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """Sort flat parameters into their groups; absent or None means the default.
-
-        Raises:
-            UsageError: A value is out of its range, two of them exclude each other, or there is no such
-                parameter.
-        """
-        given = {name: value for name, value in parameters.items() if value is not None}
-        unknown = sorted(set(given) - {each.name for each in parameters_of(cls)})
-        if unknown:
-            raise UsageError(f"there is no parameter {', '.join(unknown)}")
-        groups: dict[str, Any] = {}
-        for name, kind in _groups(cls):
-            names = {declared.name for declared in fields(kind)}
-            groups[name] = kind(**{key: _value(value) for key, value in given.items() if key in names})
-        return cls(**groups)
-
-    def parameters(self) -> dict[str, Any]:
-        """The flat parameters that are set or have a default."""
-        groups = [getattr(self, declared.name) for declared in fields(self)]
-        values = {each.name: getattr(group, each.name) for group in groups for each in fields(group)}
-        return {name: value for name, value in values.items() if value not in (None, ())}
 
     @property
     def tensors(self) -> NormalizeSettings:
@@ -219,113 +196,8 @@ class SweepSettings(RunSettings):
     search: SearchSettings = field(default_factory=SearchSettings)
 
 
-@dataclass(frozen=True)
-class FlowParameter:
-    """One parameter of a flow.
-
-    Args:
-        name: Its name.
-        annotation: Its type, with its limits for Prefect's form.
-        default: Its default; None where the recipe or the dataset decides.
-        text: What it means.
-        group: The heading under which `--help` shows it.
-    """
-
-    name: str
-    annotation: Any
-    default: Any
-    text: str
-    group: str
-
-
-def parameters_of(kind: type[RunSettings]) -> list[FlowParameter]:
-    """The flat parameters of a flow's settings, group by group."""
-    return [parameter for _, group in _groups(kind) for parameter in _parameters(group)]
-
-
-def groups_of(kind: type[RunSettings]) -> dict[str, str]:
-    """By parameter, the heading under which `--help` shows it."""
-    return {parameter.name: parameter.group for parameter in parameters_of(kind)}
-
-
-def with_parameters(kind: type[S]) -> Callable[[Callable[[S], R]], Callable[..., R]]:
-    """Decorate a function of one settings object so that it takes each parameter by its name.
-
-    Its signature and the Args of its docstring come from the settings' classes.
-    """
-
-    def decorate(function: Callable[[S], R]) -> Callable[..., R]:
-        parameters = parameters_of(kind)
-        signature = inspect.Signature(
-            [
-                inspect.Parameter(
-                    each.name,
-                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    default=each.default,
-                    annotation=each.annotation,
-                )
-                for each in parameters
-            ],
-            return_annotation=inspect.signature(function).return_annotation,
-        )
-
-        def flow(*arguments: Any, **keywords: Any) -> R:
-            return function(kind.of(signature.bind(*arguments, **keywords).arguments))
-
-        flow.__name__, flow.__qualname__ = function.__name__, function.__qualname__
-        flow.__module__ = function.__module__
-        flow.__signature__ = signature  # type: ignore[attr-defined]
-        flow.__annotations__ = {each.name: each.annotation for each in parameters}
-        flow.__doc__ = _documentation(inspect.getdoc(function) or "", parameters)
-        return flow
-
-    return decorate
-
-
 def shown_name(parameters: Mapping[str, Any]) -> str:
     """The dataset's name in the name of a flow run; nothing is looked up on disk."""
+    from tasks.core.data.sources.resolve import name_of  # it brings pyarrow, which --help needs not
+
     return str(parameters.get("name") or name_of(str(parameters.get("dataset", ""))))
-
-
-def _groups(kind: type[RunSettings]) -> list[tuple[str, type[Checked]]]:
-    hints = typing.get_type_hints(kind)
-    return [(declared.name, hints[declared.name]) for declared in fields(kind)]
-
-
-def _parameters(group: type[Checked]) -> Iterator[FlowParameter]:
-    hints, texts = typing.get_type_hints(group), _texts(group)
-    for declared in fields(group):
-        hint = hints[declared.name]
-        default = None if declared.default in (MISSING, ()) else declared.default
-        yield FlowParameter(
-            declared.name, _annotation(hint, declared), default, texts[declared.name], group.GROUP
-        )
-
-
-def _annotation(hint: Any, declared: "Field[Any]") -> Any:
-    """The type for a form: a list for a tuple, with the limits."""
-    if typing.get_origin(hint) is tuple:
-        return list[typing.get_args(hint)[0]] | None  # type: ignore[misc]
-    if not declared.metadata:
-        return hint
-    limits = declared.metadata
-    return Annotated[hint, pydantic.Field(ge=limits["low"], le=limits["high"], gt=limits["above"])]
-
-
-def _texts(group: type[Checked]) -> dict[str, str]:
-    """What each parameter means, from the Args of the class and the classes that it extends."""
-    texts: dict[str, str] = {}
-    for kind in reversed(group.__mro__):
-        for parameter in docstring_parser.parse(kind.__doc__ or "").params:
-            texts[parameter.arg_name] = " ".join((parameter.description or "").split())
-    return texts
-
-
-def _documentation(text: str, parameters: list[FlowParameter]) -> str:
-    before, separator, after = text.partition("\n\nReturns:")
-    lines = "\n".join(f"    {each.name}: {each.text}" for each in parameters)
-    return f"{before}\n\nArgs:\n{lines}{separator}{after}"
-
-
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -35,18 +35,14 @@ VALUES = {"N": "whole number", "X": "number", "TEXT": "text", "PATH": "path", "N
 
 def plumbline_command() -> Any:
     """The click command of `plumbline`, with all its commands."""
-    app = typer.Typer(add_completion=False)
-    app.callback()(console.plumbline)
-    for add in console.ADDERS.values():
-        add(app)
-    return typer.main.get_command(app)
+    return typer.main.get_command(console.app(tuple(console.ADDERS)))
 
 
 def commands(command: Any, words: tuple[str, ...] = ("plumbline",)) -> list[str]:
     """The sections of a command and of the commands below it."""
     if hasattr(command, "commands"):
         return [part for name, child in command.commands.items() for part in commands(child, (*words, name))]
-    text, _, examples = (command.help or "").partition("Examples:")
+    text, examples = command.help or "", (command.epilog or "").removeprefix("Examples:")
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     usage = " ".join([*words, *map(_argument, arguments), "[OPTIONS]"])
     lines = "\n".join(line.strip() for line in examples.splitlines() if line.strip())

@@ -8,7 +8,7 @@ import pyarrow as pa
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.files import quarantine_table
 from tasks.core.data.tensors import normalize
-from tasks.core.model.inference import predict_batch
+from tasks.core.model.inference import prediction_rows
 from tasks.core.reports import label_next
 from tasks.core.runs import tables
 from tasks.core.stage.stages import PARTS, STAGES
@@ -143,7 +143,7 @@ TREE: dict[str, tuple[str, dict[str, str]]] = {
             "card_notes.md": "your text for the model cards",
         },
     ),
-    "metrics/<table>/dataset=<name>/": ("the metrics tables, one parquet file a run", {}),
+    "metrics/<table>/dataset=<name>/": ("the metrics tables, see below", {}),
     "reports/<digest>/": (
         "the report of a run, a sweep or an evaluation",
         {
@@ -252,13 +252,28 @@ Each of these reads a whole table:
 
 ```python
 pandas.read_parquet("workspace/metrics/runs")
-polars.read_parquet("workspace/metrics/runs/*/*.parquet", hive_partitioning=True)
-duckdb.sql("select dataset, max(test_accuracy) from 'workspace/metrics/runs/*/*.parquet' group by dataset")
+pyarrow.parquet.read_table("workspace/metrics/runs")
+polars.read_parquet("workspace/metrics/runs/*/*.parquet", hive_partitioning=True, missing_columns="insert")
+duckdb.sql("from read_parquet('workspace/metrics/runs/**/*.parquet', union_by_name=true)")
+```
+
+Each reads only the columns and rows that are asked for:
+
+```python
+columns = ["dataset", "test_accuracy"]
+pandas.read_parquet("workspace/metrics/runs", columns=columns, filters=[("seed", "==", 3)])
 ```
 
 The column `dataset` comes from the name of the folder. A table only gains columns; rows of older runs have
 null there. `evaluation` joins the tables `runs`, `epochs`, `classes` and `predictions`,
 and those of `plumbline evaluate` with `evaluations`.
+
+A part of a table has the rows of many runs, up to 1 MB or 1,000 rows. A run adds its rows by replacing the
+last part in one rename, so a reader sees each row once, whenever it reads. Polars opens a file more than
+once: at the very moment of a rename it may say that the file is not parquet; read again then. A reader that
+has listed parts of an earlier version (one for each run) while they are folded may get an error that a file
+is missing, once. In a workspace at an address the store has one object for each run, and the mirror on each
+machine has few parts.
 
 ## Metrics tables
 
@@ -348,7 +363,7 @@ def page() -> str:
         duplicates=columns_of(duplicate_table.SCHEMA, DUPLICATES),
         issues=columns((name, *column) for name, column in ISSUES.items()),
         label_next=columns_of(label_next.SCHEMA, LABEL_NEXT),
-        predictions=columns_of(predict_batch.SCHEMA, PREDICTIONS),
+        predictions=columns_of(prediction_rows.SCHEMA, PREDICTIONS),
     )
     # Versions of pyarrow differ in the name of a list's values.
     return re.sub(r"list<\w+: (\w+)>", r"list of \1", text.replace(" \n", "\n"))

@@ -47,7 +47,7 @@ def blocks(page: Path) -> list[Block]:
 def copy_code(root: Path) -> Path:
     """Copy the code and what its tests share into the new folder `root`."""
     ignored = shutil.ignore_patterns("__pycache__")
-    for folder in ("flows", "tasks", "tests/support"):
+    for folder in ("flows", "plumbline", "tasks", "tests/support"):
         shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
     for name in ("pyproject.toml", "tests/conftest.py"):
         shutil.copy(ROOT / name, root / name)

@@ -39,6 +39,7 @@ def parse(words: list[str], *, whole: bool = True) -> None:
     if whole:
         parsed = command.make_context(command.name, words, parent=context)
         if command.name in SETTINGS:
+            parsed.params.pop("config")
             SETTINGS[command.name].of(parsed.params)  # refuses values out of range, and what excludes another
     else:
         options = {option for parameter in command.params for option in parameter.opts}
@@ -48,6 +49,7 @@ def parse(words: list[str], *, whole: bool = True) -> None:
 def check_command(line: str, *, whole: bool = True) -> None:
     """Refuse a command line that Plumbline's commands, a benchmark or make would refuse."""
     words = shlex.split(line, comments=True)
+    words = words[: words.index(">")] if ">" in words else words
     program = words[0].removeprefix(".venv/bin/")
     if program == "make":
         given = next((word[5:] for word in words[2:] if word.startswith("ARGS=")), "")

@@ -7,6 +7,7 @@ from types import ModuleType
 import duckdb
 import pandas
 import polars
+import pyarrow.parquet
 import pytest
 from pyarrow import parquet
 
@@ -70,20 +71,24 @@ def test_first_run_prints_what_getting_started_shows(plumbline: Plumbline) -> No
     assert version[1] == __version__
 
 
-@pytest.mark.parametrize("library", [pandas, polars, duckdb], ids=lambda library: library.__name__)
+@pytest.mark.parametrize("library", [pandas, pyarrow, polars, duckdb], ids=lambda library: library.__name__)
 def test_one_liners_read_the_metrics_tables(
     library: ModuleType, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for run, accuracy in (("r1", 0.8), ("r2", 0.9)):
-        tables.append("runs", "digits", run, pandas.DataFrame([{"test_accuracy": accuracy}]), workspace)
+        row = pandas.DataFrame([{"test_accuracy": accuracy, "seed": 3}])
+        tables.append("runs", "digits", run, row, workspace)
     monkeypatch.chdir(workspace.root.parent)
     name = library.__name__
     blocks = pages.blocks(ROOT / "docs" / "outputs.md")
-    (line,) = (line for block in blocks for line in block.text.splitlines() if line.startswith(f"{name}."))
-    found = eval(line, {name: library})
-    table = found.df() if library is duckdb else found
-    assert max(table["max(test_accuracy)" if library is duckdb else "test_accuracy"]) == 0.9
-    assert set(table["dataset"]) == {"digits"}
+    lines = [line for block in blocks for line in block.text.splitlines() if line.startswith(f"{name}.")]
+    assert lines
+    for line in lines:
+        found = eval(line, {name: library, "columns": ["dataset", "test_accuracy"]})
+        table = {duckdb: "df", pyarrow: "to_pandas"}.get(library, "")
+        table = getattr(found, table)() if table else found
+        assert sorted(table["test_accuracy"]) == [0.8, 0.9]
+        assert set(table["dataset"]) == {"digits"}
 
 
 def test_generated_pages_are_what_the_generator_writes() -> None:

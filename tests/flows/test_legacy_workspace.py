@@ -87,7 +87,7 @@ def test_legacy_workspace_commands_read_versions_aliases_and_runs(legacy: Plumbl
     listed = commands(legacy, "models", "list")
     assert "v0001" in listed
     assert "kiosk" in listed
-    assert "95.83%" in listed
+    assert "95.83 %" in listed
     shown = commands(legacy, "models", "show", "shapes")
     assert "v0002" in shown
     compared = commands(legacy, "compare", "--columns", "version,recipe,test_accuracy")

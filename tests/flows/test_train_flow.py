@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,20 +56,81 @@ def test_train_digits_with_defaults_runs_every_stage_and_publishes_the_champion(
     assert accuracy_score(test["label"], test["predicted_label"]) == pytest.approx(run["test_accuracy"])
 
 
-def test_train_with_nothing_changed_skips_every_stage_and_imports_no_tensorflow(digits: Plumbline) -> None:
-    output = train_without_tensorflow(digits)
-    assert "v0001 stays; data, parameters and code unchanged" in output
+def test_train_with_nothing_changed_is_recorded_without_prefect(digits: Plumbline) -> None:
+    """With a server as a flow run with its artifacts and lines, without one in the table of runs."""
+    done = digits.train(python=("-X", "importtime"))
+    assert "v0001 stays; data, parameters and code unchanged" in done.stdout, done.stderr
+    # A refused import of pandas is listed too, its parts are not.
+    assert not {"prefect", "pandas.core", "tensorflow"} & imported(done.stderr)
     assert digits.stages() == dict.fromkeys(DEFAULT_STAGES, "skipped") | {"download": "unchanged"}
+    run = digits.runs().iloc[-1]
+    told = digits.query_server(f"/flow_runs/{run['flow_run_id']}")
+    assert (told["state_type"], told["parameters"]["dataset"]) == ("COMPLETED", "digits")
+    only = {"flow_runs": {"id": {"any_": [told["id"]]}}}
+    keys = {artifact["key"] for artifact in digits.query_server("/artifacts/filter", only)}
+    assert keys == {"summary", "explain", "champions-digits"}
+    logs = digits.query_server("/logs/filter", {"logs": {"flow_run_id": {"any_": [told["id"]]}}})
+    assert any("v0001 stays" in line["message"] for line in logs)
 
-    train_without_tensorflow(digits, "--refresh", "report")
+    gone = digits.environment | {"PREFECT_API_URL": "", "PREFECT_SERVER_API_PORT": "1"}
+    output = replace(digits, environment=gone).ok()
+    assert "without a Prefect server" in output
+    rows = digits.runs()
+    assert rows["flow_run_id"].isna().tolist() == [False, False, True]
+    assert rows["evaluation"].nunique() == rows["parameters"].nunique() == 1
+
+
+def test_what_is_not_certainly_unchanged_is_left_to_the_flow(digits: Plumbline) -> None:
+    """Seven cases in one process, and last one in which nothing has changed."""
+    code = (
+        "import fcntl, logging, sys\nfrom pathlib import Path\n"
+        "from tasks.orchestration.unchanged_run.start import finish_if_unchanged\n"
+        "workspace = Path(sys.argv[1])\nlogging.getLogger('plumbline').setLevel(logging.INFO)\n"
+        "def ends(*options): return finish_if_unchanged([*options, '--workspace', str(workspace)])\n"
+        "answers = [ends('--epochs', '3'), ends('--refresh', 'report')]\n"
+        "answers += [ends('--dry-run'), ends('--nonsense')]\n"
+        "lock = workspace / '.running' / 'digits.lock'\n"
+        "with lock.open('r+') as held:\n"
+        "    fcntl.flock(held, fcntl.LOCK_EX)\n    answers.append(ends())\n"
+        'owner = \'{"flow_run_id": "", "name": "", "host": "", "pid": 1, "since": ""}\'\n'
+        "lock.write_text(owner)\nanswers.append(ends())\n"
+        "answers.append(lock.read_text() == owner)\nlock.write_text('')\n"
+        "(file,) = workspace.glob('models/digits/v0001/model.keras')\n"
+        "kept = file.rename(file.with_name('kept'))\nanswers.append(ends())\nkept.rename(file)\n"
+        "import pandas, pyarrow\n"
+        "answers.append(pyarrow.table({'a': [1]}).to_pandas()['a'].tolist() == [1])\n"
+        "print(answers, ends(), flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(digits.workspace)],
+        env=digits.environment | {"PREFECT_API_URL": "", "PREFECT_SERVER_API_PORT": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == f"{[False] * 6 + [True, False, True]} True", done.stdout
+    assert len(digits.runs()) == 2
+
+
+def test_train_with_refresh_reuses_what_it_may_and_imports_no_tensorflow(digits: Plumbline) -> None:
+    done = digits.train("--refresh", "report", python=("-X", "importtime"))
+    assert done.returncode == 0, done.stdout
+    assert {"prefect", "pandas"} <= imported(done.stderr)
+    assert "tensorflow" not in imported(done.stderr)
     assert digits.stages() == dict.fromkeys(DEFAULT_STAGES, "cached") | {
         "download": "unchanged",
         "promote": "ran",
         "report": "ran",
     }
-    assert len(digits.runs()) == 3
+    assert len(digits.runs()) == 2
     models = digits.workspace / "models" / "digits"
     assert list(models.glob("v*")) == [models / "v0001"]
+
+
+def imported(lines: str) -> set[str]:
+    """The modules that a process imported, from what -X importtime wrote."""
+    return {line.rpartition("|")[2].strip() for line in lines.splitlines() if line.startswith("import time")}
 
 
 def test_dry_run_says_which_stages_would_run_and_writes_nothing(digits: Plumbline) -> None:
@@ -86,15 +148,6 @@ def test_dry_run_says_which_stages_would_run_and_writes_nothing(digits: Plumblin
 def planned_actions(output: str) -> dict[str, str]:
     """Returns by stage what a run would do, from the printed table of a dry run."""
     return {line.split()[0]: line.split()[1] for line in output.splitlines()[1:]}
-
-
-def train_without_tensorflow(plumbline: Plumbline, *arguments: object) -> str:
-    """Run a training and check that it imported nothing of TensorFlow. Returns what it printed."""
-    done = plumbline.train(*arguments, python=("-X", "importtime"))
-    assert done.returncode == 0, done.stdout
-    assert "| prefect" in done.stderr.replace("|   ", "| ")  # -X importtime lists imports
-    assert "tensorflow" not in done.stderr
-    return done.stdout
 
 
 def test_published_model_in_plain_keras_gives_the_predictions_table(

@@ -1,6 +1,8 @@
 """Records of results in a shared workspace: those of handles are read, and no other one is obeyed."""
 
 import json
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from prefect.results import ResultRecord, ResultStore
 from prefect.serializers import JSONSerializer, PickleSerializer
 
 from tasks.core.errors import FormatError
+from tasks.core.operations.doctor import diagnostics
 from tasks.core.stage import publish
 from tasks.core.stage.handle import Handle
 from tasks.core.stage.handles import Audit
@@ -55,6 +58,32 @@ def test_record_of_a_handle_is_read(workspace: Workspace) -> None:
     assert a_store(workspace).read(KEY).result == Audit(
         f"audits/{INGREDIENTS.digest}", INGREDIENTS.digest, ()
     )
+
+
+def test_record_of_a_failed_task_is_no_damage_and_is_not_read(workspace: Workspace) -> None:
+    a_store(workspace).write(OSError(28, "No space left on device"), "ab12")
+    assert [finding.found for finding in diagnostics.check_files(workspace) if finding.fix] == []
+    with pytest.raises(FormatError, match="no handle"):
+        a_store(workspace).read("ab12")
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="the limit is POSIX's")
+def test_record_that_does_not_fit_leaves_nothing(workspace: Workspace) -> None:
+    """A limit on the size of files stands for a full disk: the write begins, and fails."""
+    record(workspace)
+    before = (workspace.results / KEY).read_bytes()
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, allowed[1]))
+    try:
+        for key in (KEY, "another"):
+            with pytest.raises(OSError, match="too large"):
+                a_store(workspace).result_storage.write_path(key, before)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [path.name for path in workspace.results.iterdir()] == [KEY]
+    assert (workspace.results / KEY).read_bytes() == before
 
 
 def test_pickle_in_a_record_is_not_run(workspace: Workspace, tmp_path: Path) -> None:

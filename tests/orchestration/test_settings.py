@@ -1,15 +1,13 @@
 """The flows' parameters: declared once, shown alike by the command line and by Prefect's form."""
 
-import re
-
 import pytest
-from typer.testing import CliRunner
 
 from flows import sweep_flow, train_flow
 from tasks.core.config import NormalizeSettings, PromotePolicy, RecipeName, TrainSettings
 from tasks.core.errors import UsageError
 from tasks.core.operations.command_line import TRI_STATE
-from tasks.orchestration.settings import SweepSettings, TrainRunSettings, parameters_of
+from tasks.orchestration.settings import SweepSettings, TrainRunSettings
+from tasks.parameters.flow_parameters import parameters_of
 
 FLOWS = {TrainRunSettings: train_flow, SweepSettings: sweep_flow}
 
@@ -82,22 +80,6 @@ def test_form_shows_limits() -> None:
     form = train_flow.train_flow.parameters.model_dump()["properties"]
     assert form["image_size"]["anyOf"][0] == {"type": "integer", "minimum": 8, "maximum": 512}
     assert form["epochs"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 10_000}
-
-
-@pytest.mark.parametrize("kind", FLOWS, ids=lambda kind: kind.__name__)
-def test_help_at_80_columns_cuts_nothing_off(kind: type[TrainRunSettings | SweepSettings]) -> None:
-    import typer
-
-    app = typer.Typer()
-    app.command()(FLOWS[kind].command)
-    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text
-    words = re.sub(r"[^a-z0-9]+", "", text.lower())
-    for parameter in parameters_of(kind):
-        assert f"--{parameter.name.replace('_', '-')}" in text
-        assert parameter.group in text
-    assert "peaklearningrate" in words
 
 
 def test_tri_state_flags_are_those_without_a_default() -> None:

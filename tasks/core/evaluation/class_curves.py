@@ -13,16 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.evaluation.decision import DecisionRequest
-from tasks.core.metrics import classification, intervals
+from tasks.core.metrics import blocks, classification, intervals
+from tasks.core.metrics.intervals import Ints
 from tasks.core.metrics.thresholds import curves, operating_point
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
+from tasks.core.metrics.thresholds.ranking import Ranking
 from tasks.core.stage.handles import Evaluation
 
 CURVES = "curves.json"
 POINTS = "operating_points.parquet"
 POINT = "operating_point.json"
 MOST_PROBABLE, AT_POINT = "most probable class", "operating point"
-MANY = 50  # of more classes, only some have curves and rates, and intervals of their average precision
+MANY = 50  # of more classes, only some have curves and rates
+COLUMN_BYTES = 1 << 24  # of probabilities that are sorted at a time
 LOWEST = 10  # of many classes, those with the lowest areas have them, beside the named ones
 
 
@@ -65,24 +68,38 @@ def class_curves(
     """
     labels_read = [positive] if positive is not None and len(classes) == 2 else list(range(len(classes)))
     many = len(labels_read) > MANY
-    rows = []
-    for label in labels_read:
-        truth, scores = labels == label, probabilities[:, label].astype(np.float64)
-        rows.append(
-            {
-                "label": label,
-                "class_name": classes[label],
-                "images": int(truth.sum()),
-                "roc_auc": curves.roc_auc(truth, scores).record(),
-                "average_precision": curves.average_precision(truth, scores, 0).record(),
-            }
-        )
+    rankings = dict(zip(labels_read, _rankings(labels, probabilities, labels_read), strict=True))
+    rows = [
+        {
+            "label": label,
+            "class_name": classes[label],
+            "images": ranked.positive,
+            "roc_auc": curves.roc_auc(ranked).record(),
+            "average_precision": curves.average_precision(ranked).record(),
+        }
+        for label, ranked in rankings.items()
+    ]
     shown = _shown(rows, request, positive) if many else labels_read
     for row in rows:
         if row["label"] in shown:
-            truth, scores = labels == row["label"], probabilities[:, row["label"]].astype(np.float64)
-            row |= _curves_of(truth, scores, len(shown))
+            row |= _curves_of(rankings[row["label"]])
     return {"positive": "" if positive is None else classes[positive], "many": many, "classes": rows}
+
+
+def _rankings(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating], read: list[int]
+) -> Iterator[Ranking]:
+    """The order of the images by the probability of each class, a few columns in memory at a time."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(probabilities.shape[1] + 1))
+    step = max(1, COLUMN_BYTES // (len(labels) * probabilities.itemsize))
+    for first in range(0, len(read), step):
+        block = read[first : first + step]
+        columns = np.empty((len(block), len(labels)), probabilities.dtype)
+        for part in blocks.rows(probabilities):
+            columns[:, part] = probabilities[part, block[0] : block[-1] + 1].T
+        for label, column in zip(block, columns, strict=True):
+            yield Ranking.of(order[starts[label] : starts[label + 1]], column)
 
 
 def _shown(rows: list[dict[str, Any]], request: DecisionRequest, positive: int | None) -> list[int]:
@@ -94,13 +111,10 @@ def _shown(rows: list[dict[str, Any]], request: DecisionRequest, positive: int |
     return [*asked, *(row["label"] for row in lowest)]
 
 
-def _curves_of(truth: NDArray[np.bool_], scores: NDArray[np.float64], shown: int) -> dict[str, Any]:
-    resamples = max(curves.MIN_RESAMPLES, curves.MAX_RESAMPLES // shown) if shown > 1 else None
-    both = bool(truth.any() and not truth.all())
+def _curves_of(ranked: Ranking) -> dict[str, Any]:
     return {
-        "average_precision": curves.average_precision(truth, scores, resamples).record(),
-        "roc": curves.roc(truth, scores).tolist() if both else [],
-        "precision_recall": curves.precision_recall(truth, scores).tolist() if truth.any() else [],
+        "roc": curves.roc(ranked).tolist() if ranked.positive and ranked.negative else [],
+        "precision_recall": curves.precision_recall(ranked).tolist() if ranked.positive else [],
     }
 
 
@@ -126,6 +140,7 @@ def rates_table(
     point: OperatingPoint | None,
     record: dict[str, Any],
     request: DecisionRequest,
+    most_probable: Ints | None = None,
 ) -> pd.DataFrame:
     """Sensitivity, specificity and predictive values on the test images.
 
@@ -135,11 +150,14 @@ def rates_table(
         point: The operating point; None if the most probable class is predicted.
         record: The result of `class_curves`: the classes with curves have rows.
         request: The promises, the costs, and the prevalence, which is that of the positive class.
+        most_probable: int64 (N,), the most probable classes, if they are known already.
 
     Returns:
         Columns of the table `operating_points` but run_id and evaluation, one row per class and decision.
     """
-    decisions = {MOST_PROBABLE: classification.predicted_classes(probabilities)}
+    if most_probable is None:
+        most_probable = classification.predicted_classes(probabilities)
+    decisions = {MOST_PROBABLE: most_probable}
     if point is not None:
         decisions[AT_POINT] = point.decide(probabilities)
     shown = [row for row in record["classes"] if "roc" in row]

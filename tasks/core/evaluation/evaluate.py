@@ -51,6 +51,11 @@ class Scored:
         """The predicted classes, int64 (N,), 0..C-1."""
         if self.operating_point is not None:
             return self.operating_point.decide(self.probabilities)
+        return self.most_probable
+
+    @cached_property
+    def most_probable(self) -> NDArray[np.int64]:
+        """The most probable classes, int64 (N,), 0..C-1."""
         return classification.predicted_classes(self.probabilities)
 
     @cached_property
@@ -194,7 +199,8 @@ def _write(
         slice_table.write(staging, slice_table.slice_table(*arrays, attributes, classes))
     test, val = splits["test"], splits["val"]
     calibration_facts = calibration.calibrate(
-        val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups
+        *(val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups),
+        most_probable=(val.most_probable, test.most_probable),
     )
     (staging / scores.CALIBRATION).write_text(json.dumps(calibration_facts))
     np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(classes)))
@@ -221,7 +227,9 @@ def _baseline_record(splits: Mapping[str, Scored], tensors: TensorCache) -> dict
         for split, scored in splits.items()
     }
     test, names = splits["test"], tensors.classes  # a train image has one of these
-    record["test"]["baseline"] = baseline.compare(test.labels, test.probabilities, counts, names, test.groups)
+    record["test"]["baseline"] = baseline.compare(
+        test.labels, test.probabilities, counts, names, test.groups, most_probable=test.most_probable
+    )
     return record
 
 
@@ -236,7 +244,7 @@ def _write_curves(
     positive = request.positive_label(tensors.classes, open_split(tensors, "train").labels)
     arrays = test.labels, test.probabilities
     record = class_curves.class_curves(*arrays, tensors.classes, request, positive)
-    table = class_curves.rates_table(*arrays, chosen.point, record, request)
+    table = class_curves.rates_table(*arrays, chosen.point, record, request, test.most_probable)
     asked = chosen.record() if request.promises or request.costs else None
     class_curves.write(staging, record, table, asked)
     return class_curves.class_columns(record)

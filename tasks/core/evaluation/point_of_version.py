@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.core.errors import UsageError
-from tasks.core.evaluation import class_curves
 from tasks.core.stage.handles import Evaluation, ModelVersion
 
 NAME = "operating_point"  # among the facts of a version
@@ -12,6 +11,8 @@ NAME = "operating_point"  # among the facts of a version
 
 def facts(evaluation: Evaluation) -> dict[str, Any]:
     """For a version: the rule, what is proven, and what it gives on test; empty without a request."""
+    from tasks.core.evaluation import class_curves  # it brings pandas, which the registry does not need
+
     chosen = class_curves.read_point(evaluation)
     if chosen is None:
         return {}
@@ -22,6 +23,8 @@ def facts(evaluation: Evaluation) -> dict[str, Any]:
 
 def is_kept(evaluation: Evaluation) -> bool:
     """Whether val proves everything that was promised; true if nothing was."""
+    from tasks.core.evaluation import class_curves
+
     return bool((class_curves.read_point(evaluation) or {}).get("kept", True))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.metrics import calibration_error, classification, cluster, intervals
+from tasks.core.metrics import blocks, calibration_error, classification, cluster, intervals
 from tasks.core.metrics.calibration_error import BINS, CalibrationError
 from tasks.core.metrics.classification import Estimate
 from tasks.core.metrics.intervals import Floats, Ints
@@ -97,9 +97,10 @@ def brier(
         probabilities: Floats (N, C), 0..1.
         groups: int64 (N,), which images belong together; None if each is by itself.
     """
-    distances = probabilities.astype(np.float64)
-    distances[np.arange(len(labels)), labels] -= 1
-    squares = (distances**2).sum(axis=1)
+    squares = 1 - 2 * classification.label_probabilities(labels, probabilities).astype(np.float64)
+    for part in blocks.rows(probabilities):
+        block = probabilities[part].astype(np.float64)
+        squares[part] += np.einsum("nc,nc->n", block, block)
     return classification.mean(squares, 2.0, groups)
 
 
@@ -113,7 +114,10 @@ def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.float
     Returns:
         0.05..20; 1 leaves the probabilities unchanged.
     """
-    return fit(labels, np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY)))
+    logits = np.empty(probabilities.shape, np.float32)
+    for part in blocks.rows(probabilities):
+        np.log(np.maximum(probabilities[part], MIN_PROBABILITY), out=logits[part], casting="same_kind")
+    return fit(labels, logits)
 
 
 def tempered(probabilities: NDArray[np.floating], temperature: float) -> Floats:
@@ -132,6 +136,30 @@ def tempered(probabilities: NDArray[np.floating], temperature: float) -> Floats:
     return np.asarray(softmax(logits / temperature, axis=1), np.float64)
 
 
+def figures_at(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating], temperature: float
+) -> tuple[Floats, Floats]:
+    """Confidence and log loss of each image at another temperature, to 1e-5.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+        temperature: Divisor of the logits, above 0.
+
+    Returns:
+        float64 (N,) each.
+    """
+    confidence, of_label = np.empty(len(labels)), np.empty(len(labels))
+    for part in blocks.rows(probabilities):
+        logits = np.log(np.maximum(probabilities[part], MIN_PROBABILITY))
+        logits -= logits.max(axis=1, keepdims=True)
+        powers = np.exp(logits / logits.dtype.type(temperature))
+        total = powers.sum(axis=1, dtype=np.float64)
+        confidence[part] = 1 / total
+        of_label[part] = classification.label_probabilities(labels[part], powers) / total
+    return confidence, classification.losses_of(of_label)
+
+
 def calibrate(
     val_labels: NDArray[np.integer],
     val_probabilities: NDArray[np.floating],
@@ -139,6 +167,8 @@ def calibrate(
     probabilities: NDArray[np.floating],
     val_groups: Ints | None = None,
     groups: Ints | None = None,
+    *,
+    most_probable: tuple[Ints, Ints] | None = None,
 ) -> dict[str, Any]:
     """All calibration figures of a model; fitted and chosen on val, measured on test.
 
@@ -149,6 +179,7 @@ def calibrate(
         probabilities: Floats (N, C) of the test images.
         val_groups: int64 (M,), which validation images belong together; None if each is by itself.
         groups: int64 (N,), the same of the test images.
+        most_probable: int64 (M,) and (N,), the most probable classes of val and test, if they are known.
 
     Returns:
         JSON values: ece and brier (estimates); ece_plain and calibration_p_value (see `CalibrationError`);
@@ -156,11 +187,16 @@ def calibrate(
         reliability (one row per bin); risk_coverage (points of the curve); aurc (area under the curve);
         abstention (one row per error rate in `TARGETS`).
     """
-    correct = classification.predicted_classes(probabilities) == labels
-    confidence = confidences(probabilities)
-    val_correct = classification.predicted_classes(val_probabilities) == val_labels
+    both = val_probabilities, probabilities
+    val_predicted, predicted = most_probable or map(classification.predicted_classes, both)
+    correct, val_correct = predicted == labels, val_predicted == val_labels
+    confidence, val_confidence = (
+        classification.label_probabilities(chosen, told).astype(np.float64)
+        for chosen, told in ((predicted, probabilities), (val_predicted, val_probabilities))
+    )
     temperature = fit_temperature(val_labels, val_probabilities)
-    scaled = tempered(probabilities, temperature)
+    scaled, losses = figures_at(labels, probabilities, temperature)
+    bounds = selective.error_bounds(val_correct, val_confidence, val_groups)
     error = expected_error(correct, confidence, groups)
     coverage, risk = selective.risk_coverage(correct, confidence)
     points = np.unique(np.linspace(0, len(risk) - 1, POINTS).astype(int))
@@ -171,8 +207,8 @@ def calibrate(
         "brier": brier(labels, probabilities, groups).record(),
         "temperature": temperature,
         "tempered": {
-            "ece": expected_error(correct, confidences(scaled), groups).estimate.record(),
-            "log_loss": float(classification.log_losses(labels, scaled).mean()),
+            "ece": expected_error(correct, scaled, groups).estimate.record(),
+            "log_loss": float(losses.mean()),
         },
         "reliability": reliability(correct, confidence, groups=groups),
         "risk_coverage": [[float(coverage[i]), float(risk[i])] for i in points],
@@ -181,7 +217,7 @@ def calibrate(
             asdict(
                 selective.abstention(
                     target,
-                    selective.abstain_at(val_correct, confidences(val_probabilities), target, val_groups),
+                    selective.lowest_proven(bounds, target),
                     correct,
                     confidence,
                     groups,

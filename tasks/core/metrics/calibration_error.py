@@ -109,9 +109,9 @@ def of_groups(
     number = _numbers(confidence, bins)
     gaps = correct.astype(np.float64) - confidence
     plain = float(np.abs(np.bincount(number, weights=gaps)).sum() / len(gaps))
-    in_bins = (np.where(number == each, gaps, 0.0) for each in range(number.max() + 1))
-    columns = [*(cluster.totals(groups, column) for column in in_bins), cluster.sizes_of(groups)]
-    drawn = cluster.resampled_sums(np.stack(columns, axis=1))
+    codes, used = np.unique(groups, return_inverse=True)[1], int(number.max()) + 1
+    sums = np.bincount(codes * used + number, gaps, (codes.max() + 1) * used).reshape(-1, used)
+    drawn = cluster.resampled_sums(np.column_stack([sums, np.bincount(codes)]))
     errors = np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1]
     low, high = (max(0.0, 2 * plain - float(end)) for end in intervals.percentiles(errors)[::-1])
     value = float(np.clip(2 * plain - errors.mean(), low, high))

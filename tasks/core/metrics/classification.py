@@ -7,17 +7,18 @@ follow scikit-learn's definitions. Among classes with equal probabilities, the l
 predicted.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.errors import DataError
-from tasks.core.metrics import cluster, intervals, table_intervals
+from tasks.core.metrics import blocks, cluster, intervals, left_out, table_intervals
 from tasks.core.metrics.intervals import Floats, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOP = 5
 # A probability of 0 for the true class would have an infinite loss. scikit-learn clips at the same value for
@@ -66,9 +67,7 @@ def check(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> N
         problem = "no image"
     elif labels.min() < 0 or labels.max() >= probabilities.shape[1]:
         problem = f"labels {labels.min()}..{labels.max()} for {probabilities.shape[1]} classes"
-    elif (
-        not np.allclose(probabilities.sum(axis=1, dtype=np.float64), 1, atol=1e-3) or probabilities.min() < 0
-    ):
+    elif not all(_are_distributions(probabilities[part]) for part in blocks.rows(probabilities)):
         problem = "rows that are not probabilities: negative, not a number, or not adding up to 1"
     if problem:
         raise DataError(
@@ -76,6 +75,12 @@ def check(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> N
             expected="labels (N,) and probabilities (N, C), N > 0",
             found=problem,
         )
+
+
+def _are_distributions(probabilities: NDArray[np.floating]) -> bool:
+    """Whether all rows are; NaN is none."""
+    totals = probabilities.sum(axis=1, dtype=np.float64)
+    return bool(np.all(np.abs(totals - 1) <= 1e-3) and probabilities.min() >= 0)
 
 
 def predicted_classes(probabilities: NDArray[np.floating]) -> Ints:
@@ -103,10 +108,21 @@ def in_top(
     Returns:
         bool (N,).
     """
-    label_probability = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)
-    lower_number = np.arange(probabilities.shape[1]) < labels[:, None]
-    ahead = (probabilities > label_probability) | ((probabilities == label_probability) & lower_number)
-    return np.asarray(ahead.sum(axis=1) < k)
+    of_label, ahead = label_probabilities(labels, probabilities), np.empty(len(labels), np.int64)
+    for part in blocks.rows(probabilities):
+        block, own = probabilities[part], of_label[part, None]
+        ahead[part] = np.count_nonzero(block > own, axis=1)
+        tied = np.flatnonzero(np.count_nonzero(block == own, axis=1) > 1)
+        lower_number = np.arange(block.shape[1]) < labels[part][tied, None]
+        ahead[part][tied] += np.count_nonzero((block[tied] == own[tied]) & lower_number, axis=1)
+    return np.asarray(ahead < k)
+
+
+def label_probabilities(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """The probability of each image's label, floats (N,)."""
+    return np.asarray(probabilities[np.arange(len(labels)), labels])
 
 
 def log_losses(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Floats:
@@ -119,7 +135,11 @@ def log_losses(labels: NDArray[np.integer], probabilities: NDArray[np.floating])
     Returns:
         float64 (N,), 0..15.9.
     """
-    label_probability = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
+    return losses_of(label_probabilities(labels, probabilities))
+
+
+def losses_of(label_probability: NDArray[np.floating]) -> Floats:
+    """Cross-entropy of the probabilities of labels, as in `log_losses`."""
     return -np.log(np.clip(label_probability.astype(np.float64), FLOOR, 1.0))
 
 
@@ -153,10 +173,8 @@ def confusion(labels: NDArray[np.integer], predicted: NDArray[np.integer], class
     Returns:
         int64 (classes, classes).
     """
-    # Imported here: scikit-learn takes 0.5 s, and a reused stage needs none of it.
-    from sklearn.metrics import confusion_matrix
-
-    return np.asarray(confusion_matrix(labels, predicted, labels=np.arange(classes)), np.int64)
+    cells = np.asarray(labels, np.int64) * classes + predicted
+    return np.bincount(cells, minlength=classes**2).astype(np.int64).reshape(classes, classes)
 
 
 def f1_of(matrices: Ints) -> Floats:
@@ -219,7 +237,7 @@ def per_class(
     predicted: NDArray[np.integer],
     classes: tuple[str, ...],
     groups: Ints | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Metrics of each class; one row per class, in class order.
 
     Args:
@@ -235,13 +253,9 @@ def per_class(
     """
     matrix = confusion(labels, predicted, len(classes))
     support, predicted_count = matrix.sum(axis=1), matrix.sum(axis=0)
-    recall_ends = _class_rates(labels, predicted, len(classes), groups)
-    precision_ends = _class_rates(predicted, labels, len(classes), groups)
-    f1_ends = (
-        table_intervals.of_f1(matrix)
-        if groups is None
-        else _table_ends(labels, predicted, len(classes), groups, f1_of)
-    )
+    recall_ends, precision_ends, f1_ends = _class_ends(labels, predicted, matrix, groups)
+    import pandas as pd  # imported here: it takes 0.4 s, and readers of the registry can spare it
+
     return pd.DataFrame(
         {
             "label": np.arange(len(classes), dtype=np.int32),
@@ -267,31 +281,18 @@ def _ratio(numerator: Ints, denominator: Ints) -> Floats:
         return np.asarray(numerator / denominator, np.float64)
 
 
-def _class_rates(
-    of: NDArray[np.integer], others: NDArray[np.integer], classes: int, groups: Ints | None
-) -> tuple[Floats, Floats]:
-    """Intervals of the share of equal values among the images with each value in `of`, float64 (classes,)."""
+def _class_ends(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], matrix: Ints, groups: Ints | None
+) -> tuple[tuple[Floats, Floats], ...]:
+    """Intervals of recall, precision and F1 of each class, float64 (C,) each."""
     if groups is None:
-        table = confusion(of, others, classes)
-        return intervals.clopper_pearson(np.diagonal(table), table.sum(axis=1))
-    members = (of == label for label in range(classes))
-    ends = np.array([cluster.rate(of[rows] == others[rows], groups[rows]) for rows in members])
-    return ends[:, 0], ends[:, 1]
-
-
-def _table_ends(
-    labels: NDArray[np.integer],
-    predicted: NDArray[np.integer],
-    classes: int,
-    groups: Ints | None,
-    statistic: Callable[[Ints], Floats],
-) -> tuple[Floats, Floats]:
-    """Intervals of a statistic of the confusion matrix, float64 (K,) each."""
-    if groups is None:
-        matrix = confusion(labels, predicted, classes)
-        return intervals.percentiles(intervals.bootstrap_table(matrix, statistic))
-    cells = labels.astype(np.int64) * classes + predicted
-    return cluster.table_interval(groups, cells, (classes, classes), statistic)
+        hits = np.diagonal(matrix)
+        recall, precision = (intervals.clopper_pearson(hits, matrix.sum(axis=axis)) for axis in (1, 0))
+        return recall, precision, table_intervals.of_f1(matrix)
+    by_label = left_out.ClassCounts.of(labels, predicted, groups, len(matrix))
+    by_prediction = replace(by_label, labels=by_label.predicted, predicted=by_label.labels)
+    ends = left_out.of_recall(by_label), left_out.of_recall(by_prediction)
+    return *ends, left_out.of_f1(by_label)
 
 
 def _rate(correct: NDArray[np.bool_], groups: Ints | None = None) -> Estimate:
@@ -316,7 +317,7 @@ def _matrix_metrics(
     if groups is None:
         ends = table_intervals.of_macro_f1(matrix), table_intervals.of_balanced_accuracy(matrix)
     else:
-        low, high = _table_ends(labels, predicted, classes, groups, _macro)
+        low, high = left_out.of_means(left_out.ClassCounts.of(labels, predicted, groups, classes))
         ends = (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
     method = "classes" if groups is None else "cluster"
     return {name: Estimate(values[i], *ends[i], method) for i, name in enumerate(names)}

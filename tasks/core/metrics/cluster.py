@@ -9,7 +9,7 @@ McCaffrey, Survey Methodology 28 (2002), use them; the exact distribution of the
 Tritchler, "On obtaining permutation distributions in polynomial time", JASA 78 (1983).
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from tasks.core.metrics import intervals
 from tasks.core.metrics.intervals import BLOCK, LEVEL, Floats, Ints
 
+ROUNDING = 1e-12  # differences below are none
+MANY = 1000  # groups; the sums of more that are drawn at random are normal
 FEW = 6  # groups that differ; with fewer, no choice of signs is rarer than 1 in 32, so 2.5 % is out of reach
 
 
@@ -78,7 +80,7 @@ def effective_size(hits: Floats, sizes: Floats) -> float:
     """
     share, count = hits.sum() / sizes.sum(), sizes.sum()
     variance = mean_variance(hits, sizes)
-    if variance < 1e-12:  # rounding
+    if variance < ROUNDING:
         return float(count**2 / np.square(sizes).sum())
     return float(np.clip(share * (1 - share) / variance, 1, count))
 
@@ -98,10 +100,15 @@ def rate(correct: NDArray[np.bool_], groups: Ints, level: float = LEVEL) -> tupl
     if np.isinf(z):
         return 0.0, 1.0
     share, n = hits.sum() / sizes.sum(), effective_size(hits, sizes)
+    low, high = wilson_ends(share, n, z)
+    return float(low), float(high)
+
+
+def wilson_ends(share: Any, n: Any, z: Any) -> tuple[Floats, Floats]:
+    """Wilson's interval of shares at effective sizes n and quantiles z, float64 of any one shape."""
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half_width = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low = 0.0 if share == 0 else centre - half_width
-    return float(low), 1.0 if share == 1 else float(centre + half_width)
+    return np.where(share == 0, 0.0, centre - half_width), np.where(share == 1, 1.0, centre + half_width)
 
 
 def mean(values: Floats, groups: Ints) -> tuple[float, float]:
@@ -135,43 +142,37 @@ def difference(sums: Floats, sizes: Floats, level: float = LEVEL) -> tuple[float
     return float(max(-1.0, centre - half_width)), float(min(1.0, centre + half_width))
 
 
-def table_interval(
-    groups: Ints, cells: Ints, shape: tuple[int, ...], statistic: Callable[[Ints], Floats]
-) -> tuple[Floats, Floats]:
-    """Intervals of statistics of a contingency table, by the jackknife over groups.
+def jackknife(values: Floats, left_out: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+    """Intervals of figures from what they are without each group.
 
     Args:
-        groups: int64 (N,).
-        cells: int64 (N,), the cell of each image in the flattened table.
-        shape: Of the table, such as (C, C).
-        statistic: Function from int64 (B, *shape) to float64 (B, K), values up to 1.
+        values: float64 (K,), up to 1.
+        left_out: float64 (G, K), the same without each group.
+        sizes: float64 (G,), images of each group.
 
     Returns:
-        Lower and upper ends, float64 (K,), up to 1, from 0 for values above 0. A statistic that a single
-        group decides has 0 and 1.
+        Lower and upper ends, float64 (K,), up to 1, from 0 for values above 0. A figure that a single group
+        decides has 0 and 1.
     """
-    _, codes = np.unique(groups, return_inverse=True)
-    count, size = int(codes.max()) + 1, int(np.prod(shape))
-    table = np.bincount(cells, minlength=size)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(count + 1))
-    step, blocks = max(1, BLOCK // size), []
-    for first in range(0, count, step):
-        last = min(first + step, count)
-        members = order[starts[first] : starts[last]]
-        tables = np.repeat(table[None], last - first, axis=0)
-        np.subtract.at(tables, (codes[members] - first, cells[members]), 1)
-        blocks.append(statistic(tables.reshape(-1, *shape)))
-    return _jackknife(statistic(table.reshape(1, *shape))[0], np.concatenate(blocks), sizes_of(groups))
+    differences = left_out - values
+    touching = (np.abs(differences) > ROUNDING).sum(axis=0)
+    return ends(values, np.square(differences).sum(axis=0), touching, sizes)
 
 
-def _jackknife(values: Floats, left_out: Floats, sizes: Floats) -> tuple[Floats, Floats]:
-    """Intervals from the values (K,) and their values without each group (G, K)."""
+def ends(values: Floats, squares: Floats, touching: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+    """The intervals of `jackknife`, from sums over the groups.
+
+    Args:
+        values: float64 (K,), up to 1.
+        squares: float64 (K,), the squared differences that leaving a group out makes, summed; NaN where one
+            leaves nothing to measure on.
+        touching: Numbers (K,), how many groups make a difference.
+        sizes: float64 (G,), images of each group.
+    """
     from scipy.special import stdtrit
 
     count = len(sizes)
-    spread = np.sqrt((count - 1) / count * np.square(left_out - values).sum(axis=0))
-    touching = (np.abs(left_out - values) > 1e-12).sum(axis=0)
+    spread = np.sqrt((count - 1) / count * squares)
     freedom = np.maximum(1, np.minimum(degrees(sizes), touching - 1))
     half_width = stdtrit(freedom, 0.5 + LEVEL / 2) * spread
     # NaN: without one group there is no image left to measure on. No spread: nothing is known of it.
@@ -184,19 +185,23 @@ def _jackknife(values: Floats, left_out: Floats, sizes: Floats) -> tuple[Floats,
 def resampled_sums(sums: Floats, resamples: int = intervals.RESAMPLES, seed: int = intervals.SEED) -> Floats:
     """Totals of groups drawn with replacement (the cluster bootstrap), float64 (resamples, K).
 
+    Of more than `MANY` groups, the totals are drawn from the normal distribution that they then have.
+
     Args:
         sums: float64 (G, K), K sums of each group.
         resamples: Number of resamples.
         seed: Seed of the random generator.
     """
     generator, count = np.random.default_rng(seed), len(sums)
-    step, shares = max(1, BLOCK // count), np.full(count, 1 / count)
-    return np.concatenate(
-        [
-            generator.multinomial(count, shares, size=min(step, resamples - start)) @ sums
-            for start in range(0, resamples, step)
-        ]
-    )
+    if count > MANY:
+        spread = count * np.cov(sums.T, bias=True)
+        return generator.multivariate_normal(sums.sum(axis=0), spread, resamples, method="eigh")
+    step, blocks = max(1, BLOCK // count), []
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = generator.integers(0, count, (size, count)) + count * np.arange(size)[:, None]
+        blocks.append(np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count) @ sums)
+    return np.concatenate(blocks)
 
 
 def flip_p_value(differences: Floats) -> float:

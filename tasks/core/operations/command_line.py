@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import EnumType
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ def documented(
     run: Callable[..., Any],
     arguments: Collection[str] = (),
     groups: Mapping[str, str] | None = None,
-    epilog: str = "",
+    more: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Return a Typer command that has the signature of `function` and calls `run`.
 
@@ -32,16 +32,15 @@ def documented(
         run: Is called with the parameters as keywords.
         arguments: Parameters with a default that become arguments.
         groups: The heading in `--help`, by parameter.
-        epilog: Text below the description, such as examples.
+        more: A function like `function` whose parameters are added: options of the command alone.
     """
+    functions = [function, more] if more else [function]
     text = docstring_parser.parse(inspect.getdoc(function) or "")
-    helps = {parameter.arg_name: parameter.description for parameter in text.params}
-    hints = inspect.get_annotations(function, eval_str=True)
+    helps, hints, declared = _parameters_of(functions)
 
     def command(**parameters: Any) -> Any:
         return run(**parameters)
 
-    signature = inspect.signature(function)
     annotated = {
         name: Annotated[
             hints[name],
@@ -49,19 +48,39 @@ def documented(
                 parameter, hints[name], helps[name], name in arguments, (groups or {}).get(name)
             ),
         ]
-        for name, parameter in signature.parameters.items()
+        for name, parameter in declared.items()
     }
     command.__annotations__ = annotated
-    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
             parameter.replace(annotation=annotated[name], kind=inspect.Parameter.KEYWORD_ONLY)
-            for name, parameter in signature.parameters.items()
+            for name, parameter in declared.items()
         ],
         return_annotation=None,
     )
-    parts = [text.short_description, _unwrapped(text.long_description), epilog.strip()]
+    parts = [text.short_description, _unwrapped(text.long_description)]
     command.__doc__ = "\n\n".join(filter(None, parts))
     return command
+
+
+def _parameters_of(
+    functions: Iterable[Callable[..., Any]],
+) -> tuple[dict[str, str | None], dict[str, Any], dict[str, inspect.Parameter]]:
+    """Texts, types and parameters of several functions, by name."""
+    helps: dict[str, str | None] = {}
+    hints: dict[str, Any] = {}
+    declared: dict[str, inspect.Parameter] = {}
+    for function in functions:
+        params = docstring_parser.parse(inspect.getdoc(function) or "").params
+        helps |= {parameter.arg_name: parameter.description for parameter in params}
+        hints |= inspect.get_annotations(function, eval_str=True)
+        declared |= inspect.signature(function).parameters
+    return helps, hints, declared
+
+
+def examples(lines: Sequence[str]) -> str:
+    """Command lines as the end of a command's help, one a line."""
+    return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)]) if lines else ""
 
 
 def _unwrapped(text: str | None) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 
 from tasks.core import __version__
 from tasks.core.errors import PlumblineError
@@ -62,6 +63,8 @@ def prepare_command() -> None:
     """
     prepare()
     _default(CONSOLE)
+    # matplotlib says so of pictures of hundreds of classes; they are drawn all the same.
+    warnings.filterwarnings("ignore", message="constrained_layout not applied")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 

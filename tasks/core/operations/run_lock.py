@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -80,6 +80,34 @@ def exclusive_run(
             yield killed
         finally:
             _write(descriptor, b"")
+
+
+@contextmanager
+def undisturbed(dataset: str, workspace: Workspace) -> Iterator[Callable[[RunOwner], None] | None]:
+    """Hold the dataset's run lock during the block if no run holds it and none was killed.
+
+    Args:
+        dataset: The name under which its models are stored.
+        workspace: The workspace whose runs exclude each other.
+
+    Yields:
+        A function that notes the owner of the lock until the end of the block; None if the lock is not held.
+    """
+    with lock.opened(workspace.root / ".running" / f"{dataset}.lock") as descriptor:
+        if not lock.try_lock(descriptor) or _read(descriptor):
+            yield None
+            return
+        noted: list[RunOwner] = []
+
+        def note(owner: RunOwner) -> None:
+            noted.append(owner)
+            _write(descriptor, json.dumps(asdict(owner)).encode())
+
+        try:
+            yield note
+        finally:
+            if noted:
+                _write(descriptor, b"")
 
 
 def active_runs(workspace: Workspace) -> Iterator[tuple[str, RunOwner, bool]]:

@@ -88,7 +88,7 @@ def _figures(directory: Path) -> dict[str, str]:
     facts = manifest["facts"]
     return {
         "published": manifest["created"][:16].replace("T", " "),
-        "test accuracy": f"{facts['metrics']['accuracy']['value']:.2%}",
+        "test accuracy": f"{facts['metrics']['accuracy']['value'] * 100:.2f} %",
         "95 % interval": _interval(facts["metrics"]["accuracy"], percent=True),
         "recipe": str(facts.get("parameters", {}).get("recipe", "")),
         "size": f"{sum(entry['bytes'] for entry in manifest['files'].values()) / 1e6:.1f} MB",
@@ -119,14 +119,14 @@ def _all_images(facts: Mapping[str, Any]) -> dict[str, str]:
         f"all_images/model.keras ({final['recipe']}), trained on {final['images']:,} images, test images too"
     )
     if score:
-        text += f"; cross-validated {score['accuracy']:.2%} ({_interval(score, percent=True)})"
+        text += f"; cross-validated {score['accuracy'] * 100:.2f} % ({_interval(score, percent=True)})"
     return {"all images": text}
 
 
 def _abstention(thresholds: list[Mapping[str, Any]]) -> dict[str, str]:
     return {
-        f"{row['max_error']:.0%} errors": f"answer from confidence {row['threshold']:.3f} on: "
-        f"{row['coverage']:.1%} of the test images"
+        f"{row['max_error'] * 100:.0f} % errors": f"answer from confidence {row['threshold']:.3f} on: "
+        f"{row['coverage'] * 100:.1f} % of the test images"
         for row in thresholds
         if row["threshold"] is not None
     }

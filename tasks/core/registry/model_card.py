@@ -12,7 +12,6 @@ from typing import Any
 
 from tasks.core.config import Fit
 from tasks.core.markup import markdown
-from tasks.core.metrics.comparison import baseline
 
 NOTES = "card_notes.md"
 MARK = "*to be written by hand*"
@@ -108,6 +107,8 @@ def _calibration(facts: Mapping[str, Any]) -> str:
 
 def _shares(facts: Mapping[str, Any]) -> str:
     """What the probabilities are for, and the answers without a model beside it."""
+    from tasks.core.metrics.comparison import baseline  # it brings pandas; `plumbline models` needs none
+
     told = baseline.sentence(facts["metrics"])
     return f"for classes as frequent as among the train images. The model is {told}" if told else ""
 
@@ -164,8 +165,8 @@ def _decision(point: Mapping[str, Any] | None) -> list[str]:
 
 def _abstention(thresholds: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        f"- Errors below {row['max_error']:.0%}: answer from confidence {row['threshold']:.3f} on; "
-        f"{row['coverage']:.1%} of the test images are answered."
+        f"- Errors below {row['max_error'] * 100:.0f} %: answer from confidence {row['threshold']:.3f} on; "
+        f"{row['coverage'] * 100:.1f} % of the test images are answered."
         for row in thresholds
         if row["threshold"] is not None
     ]

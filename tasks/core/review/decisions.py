@@ -232,7 +232,7 @@ def controls_text(rows: Sequence[Row]) -> str:
     low, high = intervals.wilson(np.array(wrong), np.array(len(controls)))
     return (
         f"{wrong} of {len(controls)} random images on no list had a wrong label "
-        f"({wrong / len(controls):.1%}, 95 % interval {low:.1%} to {high:.1%})"
+        f"({wrong / len(controls) * 100:.1f} %, 95 % interval {low * 100:.1f} % to {high * 100:.1f} %)"
     )
 
 

@@ -18,8 +18,9 @@ Run = Mapping[str, Any]  # a row of the runs table, or a part of it: stages (JSO
 
 def runs_on(tensors: TensorCache, workspace: Workspace) -> list[Run]:
     """The rows of the dataset's runs on these tensors, the newest first."""
-    runs = tables.read("runs", workspace, tensors.dataset)
-    same = runs[runs["tensors"] == tensors.digest].sort_values("started", ascending=False)
+    of_tensors = [("tensors", "==", tensors.digest)]
+    same = tables.read("runs", workspace, tensors.dataset, filters=of_tensors)
+    same = same.sort_values("started", ascending=False)
     return [dict(row) for row in same.to_dict("records")]
 
 

@@ -116,7 +116,7 @@ def find_run(run: str, dataset: str | None, workspace: Workspace) -> PastRun:
     if dataset is not None and run == "last":
         runs = tables.read("runs", workspace, dataset).sort_values("started")
         if runs.empty:
-            known = ", ".join(sorted(set(tables.read("runs", workspace)["dataset"])))
+            known = ", ".join(sorted(set(tables.read("runs", workspace, columns=["dataset"])["dataset"])))
             raise UsageError(
                 f"there is no run of {dataset}", expected=f"a dataset with runs: {known or 'none yet'}"
             )

@@ -1,5 +1,6 @@
 """Compares runs: expands the JSON columns of the table of runs, selects, sorts, writes and plots rows."""
 
+import difflib
 import json
 import operator
 import re
@@ -222,10 +223,16 @@ def _value(column: "pd.Series[Any]", text: str) -> Any:
 
 
 def _check_column(table: pd.DataFrame, name: str) -> None:
-    if name not in table:
-        raise UsageError(
-            f"there is no column {name}", expected=f"one of {', '.join(map(str, table.columns))}"
-        )
+    if name in table:
+        return
+    names = [str(column) for column in table.columns]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    dotted = "stages.train.cpu_seconds and others with a dot (`plumbline compare --columns all`)"
+    raise UsageError(
+        f"there is no column {name}",
+        expected=", ".join(column for column in names if "." not in column) + f"; {dotted}",
+        todo=f"did you mean {' or '.join(near)}?" if near else "",
+    )
 
 
 def _text(value: Any) -> str:

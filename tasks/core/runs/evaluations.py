@@ -12,7 +12,7 @@ import pandas as pd
 
 from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.published import against_run
-from tasks.core.runs import record, tables
+from tasks.core.runs import record, tables, unfinished
 from tasks.core.runs.columns.evaluation_columns import SPLIT
 from tasks.core.stage.evaluation_set import EvaluationSet
 from tasks.core.stage.handles import Evaluation, ModelVersion
@@ -36,7 +36,8 @@ def append_evaluation(
         workspace: The workspace with the metrics tables.
     """
     run_id, dataset = row["run_id"], version.dataset
-    recorded = tables.read("evaluations", workspace, dataset)
+    own_row = pd.DataFrame([_with_json(dict(row) | _columns(version, images, evaluation))])
+    recorded = tables.read("evaluations", workspace, dataset, ["evaluation", "version"])
     if not (recorded["evaluation"].eq(evaluation.digest) & recorded["version"].eq(version.version)).any():
         parts = {
             "classes": evaluate.read_classes(evaluation),
@@ -45,11 +46,14 @@ def append_evaluation(
                 version=version.version
             ),
         }
-        for table, frame in parts.items():
-            frame = frame.assign(split=SPLIT, evaluation=evaluation.digest)
-            tables.append(table, dataset, run_id, frame, workspace)
-    columns = dict(row) | _columns(version, images, evaluation)
-    tables.append("evaluations", dataset, run_id, pd.DataFrame([_with_json(columns)]), workspace)
+        begun = f"{evaluation.digest}-{version.version}"
+        with unfinished.completing(begun, run_id, workspace) as writer:
+            for table, frame in parts.items():
+                frame = frame.assign(split=SPLIT, evaluation=evaluation.digest)
+                tables.append(table, dataset, writer, frame, workspace)
+            tables.append("evaluations", dataset, run_id, own_row, workspace)
+    else:
+        tables.append("evaluations", dataset, run_id, own_row, workspace)
 
 
 def _columns(version: ModelVersion, images: EvaluationSet, evaluation: Evaluation) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.data.files import listing
 from tasks.core.errors import FormatError, UsageError
@@ -15,13 +13,16 @@ from tasks.core.stage.stages import DOWNLOAD, PREDICT
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 OUTPUT_CHANGED = "output changed"
 DETAILED = ("files changed", "predictions changed")  # replaced by more detailed phrases
 
 
 def last_stages(dataset: str, workspace: Workspace) -> dict[str, dict[str, Any]]:
     """The stage records of the dataset's latest run, as in the runs table; empty before the first run."""
-    runs = tables.read("runs", workspace, dataset)
+    runs = tables.read("runs", workspace, dataset, ["started", "stages"])
     if runs.empty:
         return {}
     return dict(json.loads(order.by_start(runs).iloc[-1]["stages"]))
@@ -140,7 +141,7 @@ def _between(name: str, before: str, after: str, workspace: Workspace) -> list[s
     return reasons(name, before, record, workspace)
 
 
-def run_of(run: str, workspace: Workspace) -> pd.Series:
+def run_of(run: str, workspace: Workspace) -> "pd.Series":
     """The row of a run in the runs table.
 
     Args:

@@ -12,7 +12,7 @@ from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.slices.slice_table import read_slices
 from tasks.core.metrics import classification
-from tasks.core.runs import tables
+from tasks.core.runs import tables, unfinished
 from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
 
@@ -43,10 +43,11 @@ def append_run(
         leaderboard: Columns of `leaderboard`, of the cross-validation; None if there was none.
     """
     run_id, dataset = row["run_id"], tensors.dataset
+    runs_row = _runs_row(row, tensors, trained, evaluation)
     if leaderboard is not None and not _is_recorded(leaderboard, dataset, workspace):
         frame = leaderboard.assign(evaluation=evaluation.digest)
         tables.append("leaderboard", dataset, run_id, frame, workspace)
-    recorded = tables.read("runs", workspace, dataset)["evaluation"]
+    recorded = tables.read("runs", workspace, dataset, ["evaluation"])["evaluation"]
     if evaluation.digest not in set(recorded):
         parts = {
             "epochs": history(trained).assign(training=trained.digest),
@@ -56,13 +57,16 @@ def append_run(
         }
         parts |= {} if candidates is None else {"candidates": candidates}
         parts |= {"slices": found} if len(found := read_slices(evaluation)) else {}
-        for table, frame in parts.items():
-            tables.append(table, dataset, run_id, frame.assign(evaluation=evaluation.digest), workspace)
-    tables.append("runs", dataset, run_id, _runs_row(row, tensors, trained, evaluation), workspace)
+        with unfinished.completing(evaluation.digest, run_id, workspace) as writer:
+            for table, frame in parts.items():
+                tables.append(table, dataset, writer, frame.assign(evaluation=evaluation.digest), workspace)
+            tables.append("runs", dataset, run_id, runs_row, workspace)
+    else:
+        tables.append("runs", dataset, run_id, runs_row, workspace)
 
 
 def _is_recorded(leaderboard: pd.DataFrame, dataset: str, workspace: Workspace) -> bool:
-    recorded = tables.read("leaderboard", workspace, dataset)["cross_validation"]
+    recorded = tables.read("leaderboard", workspace, dataset, ["cross_validation"])["cross_validation"]
     return bool(leaderboard["cross_validation"].isin(recorded).all())
 
 
@@ -78,27 +82,12 @@ def append_trials(
         sweep: The id of the sweep; the epochs of trial 3 get the run id <sweep>-t3.
         workspace: The workspace with the metrics tables.
     """
-    recorded = set(tables.read("epochs", workspace, dataset)["training"])
+    recorded = set(tables.read("epochs", workspace, dataset, ["training"])["training"])
     for number, trained in models.items():
         if trained.digest not in recorded:
             frame = history(trained).assign(training=trained.digest, sweep=sweep)
             tables.append("epochs", dataset, f"{sweep}-t{number}", frame, workspace)
     tables.append("trials", dataset, sweep, trials, workspace)
-
-
-def append_unchanged_run(
-    last: Mapping[str, Any], changed: Mapping[str, Any], dataset: str, workspace: Workspace
-) -> None:
-    """Write the row of a run in which nothing has changed since the last run.
-
-    Args:
-        last: The row of the last run.
-        changed: The columns that differ in this run, with run_id.
-        dataset: Name of the dataset.
-        workspace: The workspace with the metrics tables.
-    """
-    row = _with_json({name: value for name, value in last.items() if name != "dataset"} | dict(changed))
-    tables.append("runs", dataset, changed["run_id"], pd.DataFrame([row]), workspace)
 
 
 def history(trained: TrainedModel) -> pd.DataFrame:

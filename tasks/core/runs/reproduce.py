@@ -177,8 +177,8 @@ def _predictions(run: Mapping[str, Any], workspace: Workspace) -> pd.DataFrame:
     Raises:
         FormatError: There are no such rows.
     """
-    table = tables.read("predictions", workspace)
-    predictions = table[(table["evaluation"] == run["evaluation"]) & (table["split"] == "test")]
+    of_run = [("evaluation", "==", run["evaluation"]), ("split", "==", "test")]
+    predictions = tables.read("predictions", workspace, filters=of_run)
     if predictions.empty:
         raise FormatError(
             f"the predictions of run {run['run_id']} do not exist any more",

@@ -1,34 +1,37 @@
 """The metrics tables.
 
 They are runs, epochs, classes, operating_points, slices, predictions, candidates, leaderboard, trials and
-evaluations. Each run writes one immutable parquet part:
+evaluations. A part of a table has the rows of the runs of a dataset, up to 1 MB or 1,000 rows:
 
-    metrics/runs/dataset=cifar10/<run id>.parquet
+    metrics/runs/dataset=cifar10/<first run id>.parquet
 
-In a workspace at an address the store has the same files; each object is complete or absent. Any tool for
-hive-partitioned parquet can read a table; the column `dataset` comes from the name of the folder. `SCHEMAS`
-has the columns with their meaning. A schema only gains columns; older parts have null in them.
+A run replaces the last part by one with its rows added (`table_files.filling`), so that the number of parts
+hardly grows with that of the runs. In a workspace at an address the store has one object for each run; each
+is complete or absent. Any tool for hive-partitioned parquet can read a table; the column `dataset` comes
+from the name of the folder. `SCHEMAS` has the columns with their meaning. A schema only gains columns; older
+parts have null in them.
 """
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from tasks.core.data.files.parquet_part import is_readable
 from tasks.core.errors import UsageError
-from tasks.core.runs import table_parts, tables_v1
 from tasks.core.runs.columns import evaluation_columns, operating_points, slice_columns
+from tasks.core.runs.table_files import filling, folding, parts, stored, upgrading
 from tasks.core.storage import lock, mirror
 from tasks.core.workspace import Workspace
 
-VERSION = 2  # version 1 has other names for some columns, see `tables_v1`
-# Readers take the columns from the first file, which may be an old part. This file has no rows and all
-# columns, and its name sorts before "dataset=...".
-COLUMNS_FILE = "00-columns.parquet"
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRIES = 5  # readings of a table whose folder is exchanged meanwhile
 UTC = pa.timestamp("us", tz="UTC")
 
 
@@ -36,7 +39,7 @@ def _schema(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
     fields = [
         pa.field(name, data_type, metadata={"meaning": meaning}) for name, data_type, meaning in columns
     ]
-    return pa.schema(fields, metadata={"plumbline_schema": str(VERSION)})
+    return pa.schema(fields, metadata={upgrading.SCHEMA_VERSION: str(upgrading.VERSION)})
 
 
 _RUN = ("run_id", pa.string(), "the run that wrote the row")
@@ -124,7 +127,7 @@ SCHEMAS = {
         ("roc_auc_low", pa.float64(), "lower end of its 95 % interval (DeLong)"),
         ("roc_auc_high", pa.float64(), "upper end"),
         ("average_precision", pa.float64(), "of test: area under the precision-recall curve, 0..1"),
-        ("average_precision_low", pa.float64(), "lower end of its 95 % interval (stratified bootstrap)"),
+        ("average_precision_low", pa.float64(), "lower end of its 95 % interval (influence, logit scale)"),
         ("average_precision_high", pa.float64(), "upper end"),
     ),
     "operating_points": _schema(_RUN, _EVALUATION, *operating_points.COLUMNS),
@@ -212,43 +215,65 @@ SCHEMAS = {
 }
 
 
-def append(table: str, dataset: str, run_id: str, frame: pd.DataFrame, workspace: Workspace) -> Path:
-    """Write a run's part of a table atomically. A part never changes afterwards.
+def append(table: str, dataset: str, run_id: str, frame: "pd.DataFrame", workspace: Workspace) -> Path:
+    """Add a run's rows to a table atomically. The rows of a run never change afterwards.
 
     Args:
         table: Name of a table in `SCHEMAS`.
         dataset: Name of the dataset.
-        run_id: Name of the part, and the value of its column `run_id`.
+        run_id: The value of the column `run_id`, and the name of a new part.
         frame: Columns of the table; missing columns become null.
         workspace: The workspace with the metrics tables.
 
     Returns:
-        The path of the part.
+        The path of the part with the rows.
 
     Raises:
         UsageError: The table does not have a column, a column cannot hold a value, the run id cannot be a
-            file name, or this run has a part with other content already.
+            file name, or this run has other rows already.
     """
+    return append_rows(table, dataset, run_id, _as_table(table, frame.assign(run_id=run_id)), workspace)
+
+
+def append_rows(table: str, dataset: str, run_id: str, content: pa.Table, workspace: Workspace) -> Path:
+    """Do as `append` with rows that have the table's schema; pandas is not imported."""
     if not run_id or Path(run_id).name != run_id or run_id.startswith((".", "_")):
         raise UsageError("a run id must be usable as a file name", found=repr(run_id))
-    content = _as_table(table, frame.assign(run_id=run_id))
-    part = _folder(table, dataset, workspace) / f"{run_id}.parquet"
-    folder = workspace.metrics / table
+    folder, of_dataset = workspace.metrics / table, _folder(table, dataset, workspace)
     with lock.exclusive(folder / ".lock"):
-        changed = _upgrade(table, folder) + _write_columns(folder, SCHEMAS[table])
-        if part.exists() and not table_parts.damaged(folder, [part]):
-            _must_equal(part, content)
+        of_dataset.mkdir(exist_ok=True)
+        upgrading.modernize(table, folder, SCHEMAS[table])
+        parts.list_new(folder)
+        part = filling.part_of(run_id, of_dataset, folder)
+        if part is None:
+            part = filling.add(content, of_dataset, folder, run_id)
+            folding.fold(of_dataset, folder, SCHEMAS[table])
         else:
-            table_parts.write(part, content)
-            changed.append(part)
-        table_parts.list_new(folder, changed)
-        if remote := mirror.of_workspace(workspace):  # also parts that a killed run did not upload
-            remote.push_files(folder, "*.parquet", again=changed)
+            _must_equal(part, run_id, content)
+        if remote := mirror.of_workspace(workspace):  # also runs that a killed run did not upload
+            stored.push(remote, folder, of_dataset, SCHEMAS[table])
     return part
 
 
-def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.DataFrame:
-    """The rows of a table, with the column `dataset` first.
+def read(
+    table: str,
+    workspace: Workspace,
+    dataset: str | None = None,
+    columns: Sequence[str] | None = None,
+    filters: Sequence[tuple[str, str, Any]] | None = None,
+) -> "pd.DataFrame":
+    """The rows of a table as a data frame; see `read_rows`."""
+    return read_rows(table, workspace, dataset, columns, filters).to_pandas()
+
+
+def read_rows(
+    table: str,
+    workspace: Workspace,
+    dataset: str | None = None,
+    columns: Sequence[str] | None = None,
+    filters: Sequence[tuple[str, str, Any]] | None = None,
+) -> pa.Table:
+    """The rows of a table, with the column `dataset` first. pandas is not imported.
 
     Columns that are newer than a part are null in its rows. A table without parts is empty. Parts that
     Plumbline 0.1.0 wrote are rewritten first, with the present column names. A damaged part is left out, with
@@ -258,27 +283,29 @@ def read(table: str, workspace: Workspace, dataset: str | None = None) -> pd.Dat
         table: Name of a table in `SCHEMAS`.
         workspace: The workspace with the tables.
         dataset: Only the rows of this dataset; None reads all.
+        columns: Only these columns, in this order; None reads all.
+        filters: Only the rows for which all of these hold, such as `("evaluation", "==", digest)`; as those
+            of `pandas.read_parquet`.
     """
-    schema = SCHEMAS[table]
     folder = workspace.metrics / table
     folder.mkdir(parents=True, exist_ok=True)
     remote = mirror.of_workspace(workspace)
-    if remote or _version(folder / COLUMNS_FILE) == 1:
+    if remote or upgrading.is_version_1(folder):
         with lock.exclusive(folder / ".lock"):
+            upgrading.modernize(table, folder, SCHEMAS[table])
             if remote:
-                remote.pull_files(
-                    folder if dataset is None else _folder(table, dataset, workspace), ".parquet"
+                below = folder if dataset is None else _folder(table, dataset, workspace)
+                stored.pull(
+                    remote, folder, below, lambda rows: upgrading.converted(table, rows, SCHEMAS[table])
                 )
-            table_parts.list_new(folder, _upgrade(table, folder))
-    parts = ds.dataset(
-        folder,
-        schema=schema.insert(0, pa.field("dataset", pa.string())),
-        format="parquet",
-        partitioning=ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive"),
-        exclude_invalid_files=False,
-    )
-    condition = None if dataset is None else ds.field("dataset") == dataset
-    return table_parts.read(parts, folder, condition).to_pandas()
+    conditions = ([] if dataset is None else [("dataset", "==", dataset)]) + list(filters or ())
+    condition = pq.filters_to_expression(conditions) if conditions else None
+    for attempt in range(TRIES):
+        try:
+            return parts.read(_parts(table, folder), folder, condition, columns)
+        except FileNotFoundError:  # a part was folded after the folder was listed
+            time.sleep(0.05 * attempt)
+    return parts.read(_parts(table, folder), folder, condition, columns)
 
 
 def columns_markdown(table: str) -> str:
@@ -294,7 +321,7 @@ def _folder(table: str, dataset: str, workspace: Workspace) -> Path:
     return workspace.metrics / table / f"dataset={quote(dataset, safe=' ')}"
 
 
-def _as_table(table: str, frame: pd.DataFrame) -> pa.Table:
+def _as_table(table: str, frame: "pd.DataFrame") -> pa.Table:
     schema = SCHEMAS[table]
     unknown = sorted(set(frame.columns) - set(schema.names))
     if unknown:
@@ -308,7 +335,7 @@ def _as_table(table: str, frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _column(field: pa.Field, frame: pd.DataFrame) -> pa.Array:
+def _column(field: pa.Field, frame: "pd.DataFrame") -> pa.Array:
     if field.name not in frame:
         return pa.nulls(len(frame), field.type)
     try:
@@ -322,42 +349,20 @@ def _column(field: pa.Field, frame: pd.DataFrame) -> pa.Array:
         ) from error
 
 
-def _must_equal(part: Path, content: pa.Table) -> None:
-    if not pq.read_table(part, partitioning=None).equals(content):
+def _must_equal(part: Path, run_id: str, content: pa.Table) -> None:
+    if not filling.rows_of(run_id, part, content.schema).equals(content):
         raise UsageError(
-            f"{part} exists already with other content",
-            expected="a run id that was not used before: parts are never changed",
+            f"the run {run_id} is in {part} already with other content",
+            expected="a run id that was not used before: the rows of a run are never changed",
             done="nothing was written",
         )
 
 
-def _write_columns(folder: Path, schema: pa.Schema) -> list[Path]:
-    """Write the file with all columns if it is missing or old. Returns the written files."""
-    path = folder / COLUMNS_FILE
-    damaged = path.exists() and table_parts.damaged(folder, [path])
-    if path.exists() and not damaged and pq.read_schema(path).equals(schema, check_metadata=True):
-        return []
-    table_parts.write(path, schema.empty_table())
-    return [path]
-
-
-def _upgrade(table: str, folder: Path) -> list[Path]:
-    """Rewrite parts of version 1, and the file with all columns last; returns the written files.
-
-    The caller holds the lock. The next call completes an upgrade that was killed.
-    """
-    if _version(folder / COLUMNS_FILE) != 1:
-        return []
-    old = [path for path in sorted(folder.glob("dataset=*/*.parquet")) if _version(path) == 1]
-    for path in old:
-        table_parts.write(
-            path, tables_v1.upgraded(table, pq.read_table(path, partitioning=None), SCHEMAS[table])
-        )
-    return old + _write_columns(folder, SCHEMAS[table])
-
-
-def _version(path: Path) -> int:
-    """The schema version of a part; the present version if the file does not exist or is damaged."""
-    if not path.exists() or not is_readable(path):
-        return VERSION
-    return int((pq.read_schema(path).metadata or {}).get(b"plumbline_schema", VERSION))
+def _parts(table: str, folder: Path) -> ds.Dataset:
+    return ds.dataset(
+        folder,
+        schema=SCHEMAS[table].insert(0, pa.field("dataset", pa.string())),
+        format="parquet",
+        partitioning=ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive"),
+        exclude_invalid_files=False,
+    )

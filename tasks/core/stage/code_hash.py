@@ -1,10 +1,11 @@
 """Hashes of the code that decides a stage's output: the `tasks.core` modules it uses, up to a boundary."""
 
-import ast
 import hashlib
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from tasks.core.stage import syntax_cache
 
 PACKAGE = "tasks.core"
 # The boundary: modules and packages that decide no byte of an output, so that a change of them makes no
@@ -42,7 +43,6 @@ NOT_INGREDIENTS = (
     *(f"model.backbones.{name}" for name in ("catalog", "declaration", "user_file", "weights")),
     "model.features.feature_store",  # how features are kept
 )
-LOGGERS = {"log", "logging"}
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = {".py", ".j2", ".css", ".html"}
 
@@ -62,6 +62,7 @@ def hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
         The first 16 hexadecimal digits of the SHA-256 by module, such as "data.tensors.normalize".
     """
     trees = {name: tree for module in modules for name, tree in _reach(module, root).items()}
+    syntax_cache.keep()
     return {name.removeprefix(f"{PACKAGE}."): trees[name] for name in sorted(trees)}
 
 
@@ -93,9 +94,9 @@ def _reach(module: str, root: Path) -> dict[str, str]:
 
 @cache  # a dozen stages reach the same modules
 def _read(module: str, root: Path) -> tuple[str, list[str]]:
-    tree = _without_prose(ast.parse(_file(module, root).read_text(encoding="utf-8")))
-    imported = [name for name in _imports(tree) if _is_module(name, root) and is_ingredient(name)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], imported
+    digest, imported = syntax_cache.read(_file(module, root).read_text(encoding="utf-8"))
+    names = [name for name in imported if name.startswith(PACKAGE + ".")]
+    return digest, [name for name in names if _is_module(name, root) and is_ingredient(name)]
 
 
 def is_ingredient(module: str) -> bool:
@@ -108,47 +109,9 @@ def is_ingredient(module: str) -> bool:
     return not any(relative == name or relative.startswith(f"{name}.") for name in NOT_INGREDIENTS)
 
 
-def _imports(tree: ast.Module) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.startswith(PACKAGE + ".")]
-
-
 def _file(module: str, root: Path) -> Path:
     return root.joinpath(*module.split(".")).with_suffix(".py")
 
 
 def _is_module(name: str, root: Path) -> bool:
     return _file(name, root).is_file()
-
-
-def _without_prose(tree: ast.Module) -> ast.Module:
-    """Remove docstrings, log calls and imports for type checkers from a tree."""
-    for node in ast.walk(tree):
-        for name in ("body", "orelse", "finalbody"):
-            statements = getattr(node, name, None)
-            if isinstance(statements, list):
-                setattr(node, name, [statement for statement in statements if not _is_prose(statement)])
-    return tree
-
-
-def _is_prose(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.If):
-        return ast.unparse(statement.test).removeprefix("typing.") == "TYPE_CHECKING"
-    if isinstance(statement, ast.Assign):
-        return ast.unparse(statement.value).startswith("logging.getLogger(")
-    if isinstance(statement, ast.Import):
-        return [alias.name for alias in statement.names] == ["logging"]
-    if not isinstance(statement, ast.Expr):
-        return False
-    value = statement.value
-    return isinstance(value, ast.Constant) or (
-        isinstance(value, ast.Call)
-        and isinstance(value.func, ast.Attribute)
-        and isinstance(value.func.value, ast.Name)
-        and value.func.value.id in LOGGERS
-    )

@@ -151,7 +151,7 @@ class Selection(Handle):
 
     def __str__(self) -> str:
         interval = f"{self.low * 100:.1f} to {self.high * 100:.1f}"
-        return f"{self.recipe}: {self.accuracy:.1%} ({interval}) of {self.images:,} unseen images"
+        return f"{self.recipe}: {self.accuracy * 100:.1f} % ({interval}) of {self.images:,} unseen images"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class CrossValidation(Handle):
 
     def __str__(self) -> str:
         interval = f"{self.low * 100:.1f} to {self.high * 100:.1f}"
-        return f"{self.recipe}: {self.accuracy:.1%} ({interval}) of all {self.images:,} images"
+        return f"{self.recipe}: {self.accuracy * 100:.1f} % ({interval}) of all {self.images:,} images"
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,8 @@ class TrainedModel(Model):
         epochs = f", {round(self.epochs, 2):g} epoch{'s' * (self.epochs != 1)}" if self.epochs else ""
         replicas = f" on {self.replicas} replicas" if self.replicas > 1 else ""
         device = f" on {self.device}" if self.device != "CPU" else ""
-        return f"{self.recipe}{epochs}{replicas}{device}, val accuracy {self.val_accuracy:.2%}{resumed}"
+        accuracy = f"val accuracy {self.val_accuracy * 100:.2f} %"
+        return f"{self.recipe}{epochs}{replicas}{device}, {accuracy}{resumed}"
 
 
 @dataclass(frozen=True)
@@ -380,7 +381,8 @@ class Evaluation(Handle):
         self.check_also(self.predictions)  # which later stages read, too
 
     def __str__(self) -> str:
-        return f"test accuracy {self.accuracy:.2%} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
+        accuracy = f"test accuracy {self.accuracy * 100:.2f} %"
+        return f"{accuracy} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
 
 
 @dataclass(frozen=True)

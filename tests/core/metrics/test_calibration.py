@@ -164,3 +164,11 @@ def test_calibrate_result_is_strict_json() -> None:
     json.loads(json.dumps(result), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert [row["max_error"] for row in result["abstention"]] == list(calibration.TARGETS)
     assert result["aurc"] < result["risk_coverage"][-1][1]
+
+
+def test_figures_at_a_temperature_are_those_of_the_tempered_probabilities() -> None:
+    labels, probabilities = draw_predictions(5, 300)
+    confidence, losses = calibration.figures_at(labels, probabilities, 2.5)
+    scaled = calibration.tempered(probabilities, 2.5)
+    np.testing.assert_allclose(confidence, scaled.max(axis=1), rtol=1e-5)
+    assert losses.mean() == pytest.approx(reference.log_loss(labels, scaled), rel=1e-5)

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.core.errors import UsageError
 from tasks.core.runs import tables
+from tasks.core.runs.table_files import parts
 from tasks.core.workspace import Workspace
 
 
@@ -133,19 +134,19 @@ def test_read_leaves_out_a_damaged_part_and_names_it(
     workspace: Workspace, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
-    tables.append("runs", "digits", "r2", row(test_accuracy=0.8), workspace)
+    tables.append("runs", "photos", "r2", row(test_accuracy=0.8), workspace)
     content = first.read_bytes()
     flipped = bytes([*content[:50], content[50] ^ 1, *content[51:]])
     first.write_bytes(flipped if damage == "flip" else content[: len(content) // 2])
     assert tables.read("runs", workspace)["run_id"].tolist() == ["r2"]
     assert f"{first} is damaged" in caplog.text
     tables.append("runs", "digits", "r3", row(test_accuracy=0.7), workspace)
-    assert tables.read("runs", workspace)["run_id"].tolist() == ["r2", "r3"]
+    assert tables.read("runs", workspace)["run_id"].tolist() == ["r3", "r2"]
 
 
 def test_damaged_file_of_all_columns_is_written_again(workspace: Workspace) -> None:
     tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
-    path = workspace.metrics / "runs" / tables.COLUMNS_FILE
+    path = workspace.metrics / "runs" / "dataset=digits" / parts.COLUMNS_FILE
     path.write_bytes(path.read_bytes()[:100])
     assert tables.read("runs", workspace)["run_id"].tolist() == ["r1"]
     tables.append("runs", "digits", "r2", row(test_accuracy=0.8), workspace)

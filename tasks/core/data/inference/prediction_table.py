@@ -207,7 +207,7 @@ def pending_batches(
         if batch.request != request:
             batch.finish({"left": len(batch.missing)})
     continued = [batch for batch in unfinished if batch.request == request]
-    new_batch = _create_batch(
+    new_batch = create_batch(
         out, request, _new_chunks(chunks, _answered_keys(out, request), unique=len(request.inputs) == 1), part
     )
     return continued + ([new_batch] if new_batch else [])
@@ -257,10 +257,10 @@ def _new_chunks(
             seen.add(key)
 
 
-def _create_batch(
+def create_batch(
     out: Path, request: PredictionRequest, chunks: Iterator[tuple[InputChunk, int]], part: int
 ) -> Batch | None:
-    """A new batch of these chunks; None if there are none."""
+    """A new batch of these chunks, with their keys; None if there are none. The table's lock must be held."""
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
     final = out / f"batch={name}"
     with atomic.staging_directory(final) as staging:

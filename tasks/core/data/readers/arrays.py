@@ -1,10 +1,12 @@
 """A reader for sources that store images as arrays, and the bundled digits."""
 
+import gzip
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -22,8 +24,10 @@ from tasks.core.data.readers.base import (
     ImageIndex,
     ImageRef,
 )
+from tasks.core.errors import UsageError
 from tasks.core.workspace import Workspace
 
+DIGITS = Path("datasets/data/digits.csv.gz")  # inside scikit-learn
 BLOCK = 256  # images in memory at a time
 
 
@@ -131,8 +135,22 @@ def open_digits(_: Mapping[str, Path], array_format: ArrayFormat) -> ArrayReader
 
 def _digits() -> Iterator[Block]:
     """The 1,797 handwritten digits inside scikit-learn (8x8, 17 grey levels, from UCI's optdigits)."""
-    from sklearn.datasets import load_digits  # imported late: it takes half a second
+    # Its file is read instead of calling `sklearn.datasets.load_digits`, whose import takes 1 CPU-s.
+    with gzip.open(digits_file(), "rt", encoding="ascii") as file:
+        rows = np.loadtxt(file, dtype=np.int32, delimiter=",")  # 64 pixels, 0..16, and the label
+    images = np.rint(rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)[..., None]
+    yield Block("digits", "", images, rows[:, -1])
 
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    yield Block("digits", "", images, bunch.target.astype(np.int32))
+
+def digits_file() -> Path:
+    """The file of the digits; scikit-learn is not imported.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
+    module_spec = find_spec("sklearn")
+    if module_spec is None or module_spec.origin is None:
+        raise UsageError(
+            "scikit-learn, which has the digits, is not installed", todo="pip install scikit-learn"
+        )
+    return Path(module_spec.origin).parent / DIGITS

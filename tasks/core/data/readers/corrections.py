@@ -71,7 +71,7 @@ def read(path: Path) -> tuple[Correction, ...]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [_as_text(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"the corrections {path} cannot be read", found=str(error)) from error
     columns = set(rows[0]) if rows else set()
     class_column = next((name for name in CLASS_COLUMNS if name in columns), "")

@@ -8,7 +8,6 @@ has in it. The digest depends on the paths below the root, the content, the spli
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,11 @@ from tasks.core.data import file_types
 from tasks.core.data.files import file_stats, listing, quarantine_table
 from tasks.core.data.files.file_hashes import Hashes
 from tasks.core.data.files.listing import ListedFile
-from tasks.core.data.readers import corrections, factory
+from tasks.core.data.readers import arrays, corrections, factory
 from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.factory import FILE_FORMATS
-from tasks.core.data.sources import archives, remote_copies, resolve, unpacked_tar
+from tasks.core.data.sources import archives, resolve, unpacked_tar
 from tasks.core.data.sources.catalog import DatasetSpec
-from tasks.core.errors import UsageError
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import UNUSED_FILES, RawDataset
 from tasks.core.stage.stages import DOWNLOAD
@@ -34,7 +32,6 @@ from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
 
-DIGITS = Path("datasets/data/digits.csv.gz")  # inside scikit-learn
 DIGITS_IMAGES = 1797
 LISTING = 2  # an ingredient; increase it when the meaning of a listing changes
 
@@ -68,6 +65,8 @@ def acquire(
 def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:
     resolved, name = resolve.resolve(source.dataset), resolve.dataset_name(source)
     if isinstance(resolved, str):
+        from tasks.core.data.sources import remote_copies  # fsspec and httpx take 0.3 s to import
+
         copies = remote_copies.mirror(resolved, workspace, refresh, progress)
         return _from_files(copies.path, name, copies.format_name, workspace, refresh, progress, copies.unused)
     if isinstance(resolved, Path):
@@ -139,12 +138,7 @@ def _hashed(hashes: Hashes, stats: pa.Table, progress: Progress) -> pa.Table:
 
 
 def _bundled(dataset: DatasetSpec, name: str, workspace: Workspace) -> RawDataset:
-    module_spec = find_spec("sklearn")
-    if module_spec is None or module_spec.origin is None:
-        raise UsageError(
-            "scikit-learn, which has the digits, is not installed", todo="pip install scikit-learn"
-        )
-    path = Path(module_spec.origin).parent / DIGITS
+    path = arrays.digits_file()
     files = listing.table([ListedFile(path.name, path.stat().st_size, hashing.sha256_file(path))])
     return _publish(
         name,

@@ -9,7 +9,6 @@ from pathlib import Path
 from tasks.core.config import SourceSettings
 from tasks.core.data.files import file_stats
 from tasks.core.data.files.file_hashes import Hashes
-from tasks.core.data.sources import download
 from tasks.core.data.sources.catalog import DatasetSpec, RemoteFile
 from tasks.core.errors import ChecksumError
 from tasks.core.progress import Progress
@@ -87,6 +86,8 @@ def _downloaded(remote_file: RemoteFile, workspace: Workspace, refresh: bool, pr
         if sha256 != remote_file.sha256:
             log.warning("%s was changed; downloading it again", path)
             path.unlink()
+    from tasks.core.data.sources import download  # httpx takes 0.15 s to import
+
     download.fetch(remote_file, path, progress=progress)
     return path
 

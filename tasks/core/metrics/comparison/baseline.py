@@ -40,7 +40,7 @@ def baselines(
         ends, method = (float(low), float(high)), "wilson"
     else:
         ends, method = cluster.rate(correct, groups), "cluster"
-    losses = classification.log_losses(labels, _constant(train_counts, len(labels)))
+    losses = _constant_losses(labels, train_counts)
     return {
         "majority_accuracy": Estimate(float(correct.mean()), *ends, method),
         "prior_log_loss": classification.mean(losses, MOST_LOSS, groups),
@@ -60,6 +60,8 @@ def compare(
     train_counts: Ints,
     classes: tuple[str, ...],
     groups: Ints | None = None,
+    *,
+    most_probable: Ints | None = None,
 ) -> dict[str, Any]:
     """The model's gains over both answers, with 95 % intervals, as JSON values.
 
@@ -69,17 +71,20 @@ def compare(
         train_counts: int64 (C,), see `baselines`.
         classes: Names of the C classes.
         groups: int64 (N,), which images belong together; None if each is by itself.
+        most_probable: int64 (N,), the most probable classes, if they are known already.
 
     Returns:
         class_name, the commonest class; accuracy, that of the most probable classes; accuracy_gain and
         log_loss_gain, estimates; answer: "better", "open" (not proven), "below" (one of the two gains is) or
         "worse" (that is proven).
     """
-    constant, majority = _constant(train_counts, len(labels)), int(train_counts.argmax())
-    correct = classification.predicted_classes(probabilities) == labels
+    majority = int(train_counts.argmax())
+    if most_probable is None:
+        most_probable = classification.predicted_classes(probabilities)
+    correct = most_probable == labels
     outcome = paired.compare_outcomes(correct, labels == majority, groups)
     accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
-    saved = classification.log_losses(labels, constant) - classification.log_losses(labels, probabilities)
+    saved = _constant_losses(labels, train_counts) - classification.log_losses(labels, probabilities)
     gains = accuracy_gain, _mean_gain(saved, groups)
     return {
         "class_name": classes[majority],
@@ -147,9 +152,9 @@ def sentence(test: Mapping[str, Any]) -> str:
     )
 
 
-def _constant(train_counts: Ints, images: int) -> NDArray[np.float64]:
-    """The classes' shares as the probabilities of every image, float64 (images, C)."""
-    return np.tile(train_counts / train_counts.sum(), (images, 1))
+def _constant_losses(labels: NDArray[np.integer], train_counts: Ints) -> Floats:
+    """Log loss of each image if the classes' shares are its probabilities, float64 (N,)."""
+    return classification.losses_of((train_counts / train_counts.sum())[labels])
 
 
 def _percent(share: float) -> str:

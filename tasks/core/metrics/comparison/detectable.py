@@ -7,6 +7,7 @@ share of images that exactly one of the two models predicts correctly.
 """
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -117,19 +118,23 @@ def power(difference: float, discordant: float, images: int) -> float:
     """
     from scipy.stats import binom
 
-    counts, least = _numbers(discordant, images)
+    counts, least, probability = _numbers(discordant, images)
     better = (1 + difference / discordant) / 2 if discordant else 0.5
     found = binom.sf(least - 1, counts, better)
-    return float((binom.pmf(counts, images, discordant) * found).sum())
+    return float((probability * found).sum())
 
 
-def _numbers(discordant: float, images: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Numbers of discordant images, and for each how many must favour one model for p < 0.05."""
+@lru_cache(2)  # a search asks for many differences at one discordant share
+def _numbers(
+    discordant: float, images: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Numbers of discordant images, for each how many must favour one model for p < 0.05, and its chance."""
     from scipy.stats import binom
 
     centre, spread = images * discordant, DEVIATIONS * np.sqrt(images * discordant) + DEVIATIONS
     counts = np.arange(max(0, int(centre - spread)), min(images, int(centre + spread)) + 1)
-    return counts, binom.isf(ALPHA / 2, counts, 0.5) + 1  # P(X >= least) <= 2.5 %
+    least = binom.isf(ALPHA / 2, counts, 0.5) + 1  # P(X >= least) <= 2.5 %
+    return counts, least, binom.pmf(counts, images, discordant)
 
 
 def _detectable(discordant: float, images: int, independent: float, *, assumed: bool) -> Detectable:
@@ -146,6 +151,8 @@ def _least_difference(level: float, discordant: float, images: int) -> float | N
     low, high = 0.0, 1.0
     if not is_found(high):
         return None
+    if 0 < discordant < 1 and is_found(discordant):  # no larger difference need be tried
+        high = discordant
     for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (low, middle) if is_found(middle) else (middle, high)

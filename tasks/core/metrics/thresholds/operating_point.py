@@ -170,12 +170,8 @@ def clopper_pearson(hits: int, count: int, level: float = intervals.LEVEL) -> tu
         count: Number of trials.
         level: The confidence, 0..1.
     """
-    from scipy.stats import binomtest
-
-    if not count:
-        return float("nan"), float("nan")
-    ends = binomtest(hits, count).proportion_ci(level, "exact")
-    return float(ends.low), float(ends.high)
+    low, high = intervals.clopper_pearson(np.asarray(hits), np.asarray(count), level)
+    return float(low), float(high)
 
 
 def rates(

@@ -17,10 +17,10 @@ from tasks.core.config import Fit
 from tasks.core.data import threads
 from tasks.core.data.inference.images import ImageBatch, image_batches
 from tasks.core.data.inference.prediction_table import Batch
-from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.model.inference import predictor, profile
 from tasks.core.model.inference.drift_sample import DriftSample
 from tasks.core.model.inference.label_candidates import LabelCandidates
+from tasks.core.model.inference.prediction_rows import SCHEMA, prediction_rows
 from tasks.core.progress import Progress, ProgressMeter, ignore_progress
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage import atomic
@@ -29,21 +29,6 @@ PREFETCHED = 4  # image batches that are decoded ahead of the model
 ROW_GROUP = 4096  # rows that are buffered until they are written as a row group
 # Columns with few distinct values, or with long runs of one value.
 DICTIONARY_COLUMNS = ["path", "predicted_label", "predicted_class_name", "problem", "model", "decision"]
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("row", pa.int64()),  # row of the parquet file; null for an image file
-        ("predicted_label", pa.int32()),  # null if the model abstained or the image is unreadable
-        ("predicted_class_name", pa.string()),  # null in the same rows
-        ("probability", pa.float32()),  # of the predicted class; if the model abstained, of the most probable
-        ("probabilities", pa.list_(pa.float32())),  # in the order of the model's classes
-        ("abstained", pa.bool_()),
-        ("problem", pa.string()),  # why the image is unreadable; otherwise null
-        ("model", pa.string()),  # version of the model
-        ("decision", pa.string()),  # "operating point" or "most probable class"
-    ]
-)
-
 Floats = NDArray[np.float32]
 
 
@@ -80,6 +65,25 @@ def predict(
         else:
             writer.add(part, images, *loaded.forward(images.images))
             meter.step(len(images))
+
+
+def write_predicted(
+    batch: Batch, model: ModelVersion, images: ImageBatch, probabilities: Floats, embeddings: Floats
+) -> None:
+    """Write the only part of a batch whose images were predicted elsewhere, and its sample.
+
+    Args:
+        batch: A batch of one part.
+        model: The version that predicted the images.
+        images: All images of the batch.
+        probabilities: float32 (N, classes).
+        embeddings: float32 (N, D).
+    """
+    projection = profile.of_version(model)
+    sample = None if projection is None else DriftSample(batch, projection)
+    writer = _PartWriter(batch, model.version, tuple(model.manifest["facts"]["classes"]), sample)
+    writer.add(0, images, probabilities, embeddings)
+    writer.finish(0)
 
 
 def _images(
@@ -143,25 +147,9 @@ class _PartWriter:
         self.buffer = _RowBuffer()
 
     def _table(self, buffer: "_RowBuffer", probabilities: Floats) -> pa.Table:
-        readable = np.array([problem is None for problem in buffer.problems], bool)
-        point = self.batch.request.operating_point
-        decided = OperatingPoint.of(point).decide(probabilities) if point else probabilities.argmax(1)
-        confidence = probabilities[np.arange(len(decided)), decided]
-        abstained = readable & (confidence < (self.batch.request.threshold or 0))
-        predicted = pa.array(decided.astype(np.int32), mask=~readable | abstained)
-        columns = {
-            "path": pa.array(buffer.paths, pa.string()),
-            "row": pa.array(buffer.rows, pa.int64()),
-            "predicted_label": predicted,
-            "predicted_class_name": self.class_names.take(predicted),
-            "probability": pa.array(confidence, mask=~readable),
-            "probabilities": _lists(probabilities, readable),
-            "abstained": pa.array(abstained),
-            "problem": pa.array(buffer.problems, pa.string()),
-            "model": pa.repeat(self.version, len(decided)),
-            "decision": pa.repeat("operating point" if point else "most probable class", len(decided)),
-        }
-        return pa.table(columns, SCHEMA)
+        return prediction_rows(
+            self.batch.request, self.class_names, buffer.paths, buffer.rows, buffer.problems, probabilities
+        )
 
 
 @dataclass
@@ -179,10 +167,3 @@ class _RowBuffer:
         self.rows += images.rows
         self.problems += images.problems
         self.probabilities.append(probabilities)
-
-
-def _lists(values: Floats, valid: NDArray[np.bool_]) -> pa.ListArray:
-    """Each row of `values`, float32 (N, C), as a list; null where `valid`, bool (N,), is false."""
-    ends = np.cumsum(np.append(0, valid * values.shape[1])).astype(np.int32)
-    offsets = pa.array(ends, mask=np.append(~valid, False))
-    return pa.ListArray.from_arrays(offsets, pa.array(values[valid].ravel()))

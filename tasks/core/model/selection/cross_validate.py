@@ -247,4 +247,5 @@ def _predictions(
 def _text(row: Mapping[str, Any]) -> str:
     interval = f"{row['low'] * 100:.1f} to {row['high'] * 100:.1f}"
     seconds = f"{row['cpu_seconds']:.0f} CPU-s"
-    return f"{row['recipe']:<9} {row['accuracy']:.1%} ({interval}) of all {row['images']:,} images, {seconds}"
+    accuracy = f"{row['accuracy'] * 100:.1f} % ({interval})"
+    return f"{row['recipe']:<9} {accuracy} of all {row['images']:,} images, {seconds}"

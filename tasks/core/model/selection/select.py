@@ -167,6 +167,5 @@ def _text(row: Mapping[str, Any]) -> str:
         return f"{row['recipe']:<9} not compared: it needs about {minutes:.0f} min, see --budget"
     interval = f"{row['low'] * 100:.1f} to {row['high'] * 100:.1f}"
     seconds = f"{row['cpu_seconds']:.0f} CPU-s"
-    return (
-        f"{row['recipe']:<9} {row['accuracy']:.1%} ({interval}) of {row['images']:,} unseen images, {seconds}"
-    )
+    accuracy = f"{row['accuracy'] * 100:.1f} % ({interval})"
+    return f"{row['recipe']:<9} {accuracy} of {row['images']:,} unseen images, {seconds}"

@@ -88,6 +88,11 @@ def test_read_invalid_file_is_refused(tmp_path: Path, text: str, words: str) -> 
         corrections.read(write_csv(tmp_path, text))
 
 
+def test_read_file_with_a_huge_field_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        corrections.read(write_csv(tmp_path, "path,class_name\ncat/1.png," + "x" * 200_000))
+
+
 def test_read_missing_file_raises_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.csv cannot be read"):
         corrections.read(tmp_path / "nowhere.csv")

@@ -83,7 +83,7 @@ def test_trained_model_names_its_device(tensors: Make, workspace: Workspace) -> 
     assert model.device == device.name()
     facts = {"replicas": 2, "device": "NVIDIA H200", "val_accuracy": 0.8}
     text = str(TrainedModel.unchecked(**model.as_dict() | facts))
-    assert text == "flash, 0.5 epochs on 2 replicas on NVIDIA H200, val accuracy 80.00%"
+    assert text == "flash, 0.5 epochs on 2 replicas on NVIDIA H200, val accuracy 80.00 %"
 
 
 def test_train_with_given_precision_uses_it(tensors: Make, workspace: Workspace) -> None:

@@ -92,6 +92,20 @@ def test_export_with_all_formats_certifies_them(model_and_tensors, exported) -> 
             assert entry["accuracy"] == entry["expected_accuracy"]
 
 
+def test_export_saved_model_has_the_signature_that_tensorflow_serving_calls(
+    model_and_tensors, exported
+) -> None:
+    """docs/serve.md names the signature, its input and its output."""
+    saved = tf.saved_model.load(str(exported.directory / "saved_model"))
+    signature = saved.signatures["serving_default"]
+    _, named = signature.structured_input_signature
+    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in named.items()} == {
+        "images": (tf.uint8, [None, 8, 8, 3])
+    }
+    outputs = signature(images=tf.constant(images(model_and_tensors)))
+    np.testing.assert_allclose(outputs["output_0"].numpy(), expected(model_and_tensors), atol=1e-5)
+
+
 def test_export_onnx_in_onnxruntime_gives_same_probabilities(model_and_tensors, exported) -> None:
     session = onnxruntime.InferenceSession(exported.directory / "model.onnx")
     (session_input,) = session.get_inputs()

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -54,10 +55,15 @@ def test_reduced_large_images_equals_pillows_box_filter(side: int) -> None:
     np.testing.assert_allclose(descriptors.reduced(image[None])[0], expected, atol=1)
 
 
-@pytest.mark.parametrize("perturbation", COPIES)
+@lru_cache
+def learned_from_scenes(channels: int) -> LearnedDistance:
+    return LearnedDistance.learn(scenes(600, seed=0, channels=channels))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("perturbation", COPIES)
 def test_learned_radius_contains_copies_of_unseen_images(perturbation: str, channels: int) -> None:
-    learned = LearnedDistance.learn(scenes(600, seed=0, channels=channels))
+    learned = learned_from_scenes(channels)
     images = scenes(300, seed=1, channels=channels)
     copies = np.stack([COPIES[perturbation](image) for image in images])
     to_copies = learned.distance(descriptors.describe(images), descriptors.describe(copies))
@@ -80,7 +86,7 @@ def test_pixel_tolerance_of_drawings_is_smaller_than_of_photos() -> None:
     ]
     digits = np.stack(large)[..., None]
     learned = LearnedDistance.learn(digits[:1000])
-    assert learned.pixel_tolerance < 0.003 < LearnedDistance.learn(scenes(200)).pixel_tolerance
+    assert learned.pixel_tolerance < 0.003 < learned_from_scenes(3).pixel_tolerance
     pairs = neighbours.within(learned.project(descriptors.describe(digits)), learned.radius)
     assert len(pairs.a) > 500
     difference = 1 - alignment.correlation(
@@ -114,6 +120,25 @@ def test_within_pairs_equal_scipys(monkeypatch: pytest.MonkeyPatch, rows: int, c
     )
     np.testing.assert_allclose(pairs.distance, expected[pairs.a, pairs.b], atol=1e-3)
     assert (np.diff(pairs.distance) >= 0).all()
+
+
+def test_within_many_images_finds_the_pairs_of_neighbouring_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3,000 points of 30 clusters and a near copy of each, mirrored or not, against the exact search."""
+    generator = np.random.default_rng(0)
+    centres = 4 * generator.normal(size=(30, 12))
+    points = centres[generator.integers(0, 30, 3000)] + generator.normal(size=(3000, 12))
+    copies = points + 0.05 * generator.normal(size=points.shape)
+    copies[::2, 8:] *= -1
+    even, odd = np.split(np.concatenate([points, copies]).astype(np.float32), [8], axis=1)
+    exact = neighbours.within(Features(even, odd), 0.5)
+    monkeypatch.setattr(neighbours, "FEWEST", 1000)
+    found = neighbours.within(Features(even, odd), 0.5)
+    expected, pairs = (set(zip(some.a.tolist(), some.b.tolist(), strict=True)) for some in (exact, found))
+    assert len(pairs) == len(found.a)
+    assert pairs <= expected
+    assert len(pairs) >= 0.999 * len(expected) > 2900
+    again = neighbours.within(Features(even, odd), 0.5)
+    np.testing.assert_array_equal(found.distance, again.distance)
 
 
 def test_within_too_many_pairs_keeps_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:

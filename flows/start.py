@@ -1,0 +1,154 @@
+"""The start of a flow's command: a look at its options, then a server, and only then Prefect.
+
+What this look refuses is answered within a second, and before a server starts.
+"""
+
+import importlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tasks.core.operations import environment, prefect_server
+from tasks.display import console
+from tasks.orchestration.settings import RunSettings, SweepSettings, TrainRunSettings
+from tasks.parameters.model_settings import EvaluateSettings, PredictSettings
+
+
+def options(config: Path | None = None) -> None:
+    """Options of every flow's command that are no parameters of the flow.
+
+    Args:
+        config: A .toml or .yaml file with options of this command (`plumbline config show` prints one). Those
+            on the command line win.
+    """
+
+
+def predict_options(config: Path | None = None, json: bool = False) -> None:
+    """Options of `plumbline predict` that are no parameters of the flow.
+
+    Args:
+        config: A .toml or .yaml file with options of this command (`plumbline config show` prints one). Those
+            on the command line win.
+        json: Print the rows as JSON, and nothing else; messages go to stderr. Without --out nothing is kept.
+    """
+
+
+def start(name: str, /, **parameters: Any) -> None:
+    """Look at the options, start a server, import Prefect, and run the flow.
+
+    Args:
+        name: The flow's command.
+        **parameters: Its parameters, and `options`.
+    """
+    del parameters["config"]  # its options are among the parameters
+    if parameters.pop("json", False):
+        print_json(parameters)
+        return
+    run(name, parameters)
+
+
+def run(name: str, parameters: dict[str, Any]) -> None:
+    """Run a flow after a look at its parameters."""
+    environment.prepare_command()
+    if name == "train" and _repeats_the_last_run(parameters):
+        return
+    with console.command_context():
+        parameters |= LOOKS[name](parameters)
+    environment.open_command(name)
+    importlib.import_module(f"flows.{name}_flow").main(**parameters)
+
+
+def _repeats_the_last_run(parameters: dict[str, Any]) -> bool:
+    from tasks.orchestration.unchanged_run.start import finish_if_unchanged
+
+    return finish_if_unchanged(parameters)
+
+
+def in_process(name: str, parameters: dict[str, Any]) -> Any:
+    """Run a flow for a caller in Python, and return its result; errors are raised.
+
+    Args:
+        name: The flow's command.
+        parameters: Its parameters; those that are absent have their default.
+    """
+    environment.prepare()
+    parameters = parameters | LOOKS[name](parameters)
+    prefect_server.start()
+    module = importlib.import_module(f"flows.{name}_flow")
+    prefect_server.wait_until_ready()
+    return getattr(module, f"{name}_flow")(**parameters)
+
+
+def print_json(parameters: dict[str, Any]) -> None:
+    """Predict, and print the rows as JSON to stdout."""
+    with tempfile.TemporaryDirectory(prefix="plumbline-predict-") as folder:
+        if "out" not in typed_options():
+            parameters["out"] = Path(folder) / "predictions"
+        with redirect_stdout(sys.stderr):
+            run("predict", parameters)
+        rows = _rows(parameters)
+    print(json.dumps(rows, indent=1, ensure_ascii=False))
+
+
+def typed_options() -> set[str]:
+    """Names of the options of this process, also those of its --config file."""
+    return {word.partition("=")[0].removeprefix("--") for word in sys.argv if word.startswith("--")}
+
+
+def _rows(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    from tasks.core.data.inference.json_rows import json_rows
+    from tasks.core.registry import registry
+    from tasks.core.storage.mirror import open_existing
+
+    workspace = open_existing(parameters["workspace"])
+    version = registry.resolve(parameters["dataset"], parameters["model"], workspace)
+    return json_rows(parameters["out"], version.manifest["facts"]["classes"])
+
+
+def _look_at_training(kind: type[RunSettings], parameters: dict[str, Any]) -> dict[str, Any]:
+    settings = kind.of(parameters)
+    from flows.validation import validate  # after the ranges: it brings pyarrow and pandas
+
+    validate(settings)
+    return {}
+
+
+def _look_at_prediction(parameters: dict[str, Any]) -> dict[str, Any]:
+    from tasks.core.data.inference.inputs import check_inputs
+
+    PredictSettings.of(parameters)
+    check_inputs(parameters["images"])
+    return _version(parameters)
+
+
+def _look_at_evaluation(parameters: dict[str, Any]) -> dict[str, Any]:
+    from tasks.core.config import SourceSettings
+    from tasks.core.data.sources import resolve
+
+    EvaluateSettings.of(parameters)
+    resolve.check_source(SourceSettings(dataset=parameters["data"], corrections=parameters["corrections"]))
+    return _version(parameters)
+
+
+def _version(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The dataset of the model; the model must be there."""
+    from tasks.core.registry import last_published, registry
+    from tasks.core.storage.mirror import open_existing
+
+    workspace = open_existing(parameters["workspace"])
+    dataset = last_published.choose(parameters["dataset"], workspace)
+    registry.resolve(dataset, parameters["model"], workspace)
+    return {"dataset": dataset}
+
+
+LOOKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "train": partial(_look_at_training, TrainRunSettings),
+    "sweep": partial(_look_at_training, SweepSettings),
+    "predict": _look_at_prediction,
+    "evaluate": _look_at_evaluation,
+}

@@ -1,0 +1,34 @@
+"""What the training and sweep flows refuse before anything starts; nothing here imports Prefect."""
+
+from tasks.core.data.readers import corrections
+from tasks.core.data.sources import resolve
+from tasks.core.evaluation import decision
+from tasks.core.model.backbones import catalog, weights
+from tasks.core.model.devices import tf_config
+from tasks.core.model.export import export as export_stage
+from tasks.core.model.selection import cross_validate as cross_validate_stage
+from tasks.core.model.training import cross_predict as cross_predict_stage
+from tasks.orchestration.settings import RunSettings
+
+
+def validate(settings: RunSettings) -> None:
+    """Refuse what cannot be done, before anything starts.
+
+    Raises:
+        UsageError: A source, corrections, groups, a backbone, an export format, a number of folds or a
+            TF_CONFIG that cannot be used.
+        DataError: `--cost` is a file that cannot be read.
+        ChecksumError: `--weights` is not the published file.
+    """
+    tf_config.this_cluster()
+    resolve.check_source(settings.source)
+    resolve.check_group_by(settings.source, settings.normalize.group_by)
+    if settings.source.corrections:
+        corrections.read(settings.source.corrections)
+    decision.check_cost_file(settings.decision)
+    export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
+    catalog.check(settings.embed, settings.train.recipe)
+    if settings.train.weights:
+        weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
+    cross_predict_stage.check_folds(settings.folds)
+    cross_validate_stage.check(settings.cross_validate)

@@ -1,0 +1,147 @@
+"""A workspace as an object. Prefect, pandas and TensorFlow are imported by the calls that need them."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core import platforms
+from tasks.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace: models, tables and reports.
+
+    Args:
+        location: An absolute path, or an address such as "s3://bucket/prefix".
+    """
+
+    location: str
+
+    @classmethod
+    def open(cls, location: str | Path | None = None) -> "Workspace":
+        """Open a workspace; a folder is created when something is written to it.
+
+        Args:
+            location: A folder, or an address such as "s3://bucket/prefix". By default the value of
+                PLUMBLINE_WORKSPACE, else "workspace".
+
+        Raises:
+            UsageError: The address cannot be used, or this is native Windows.
+        """
+        platforms.check()
+        from tasks.core.workspace import Workspace as Files
+
+        opened = Files.open(location)
+        return cls(opened.address or str(opened.root))
+
+    def train(self, dataset: str | Path = "digits", **options: Any) -> dict[str, Any]:
+        """Train, evaluate and publish a model, as `plumbline train` does.
+
+        Args:
+            dataset: A folder of images, a known dataset, or what else --dataset takes.
+            **options: The options of `plumbline train`, with underscores: recipe="probe", epochs=3.
+
+        Returns:
+            The run's summary: accuracy, verdict, paths, what was reused.
+
+        Raises:
+            UsageError: An option that cannot be used.
+            PlumblineError: What the command would print as an error.
+        """
+        from flows import start
+
+        parameters = {"dataset": str(dataset), "workspace": Path(self.location), **options}
+        return dict(start.in_process("train", parameters))
+
+    def table(self, name: str, dataset: str | None = None) -> "pd.DataFrame":
+        """Read a metrics table.
+
+        Args:
+            name: "runs", "epochs", "classes", "predictions", or another one of docs/outputs.md.
+            dataset: Only the rows of this dataset.
+
+        Returns:
+            One row per run, epoch, ...; docs/outputs.md has the columns.
+
+        Raises:
+            UsageError: There is no such table yet.
+        """
+        import pandas as pd
+
+        folder = self._files().metrics / name
+        if not folder.is_dir():
+            there = sorted(path.name for path in folder.parent.glob("[a-z]*") if path.is_dir())
+            raise UsageError(f"no table {name}", expected=", ".join(there) or "a workspace with a run")
+        filters = [("dataset", "==", dataset)] if dataset else None
+        return pd.read_parquet(folder, filters=filters)
+
+    def models(self, dataset: str | None = None) -> "pd.DataFrame":
+        """List the published models: dataset, version, aliases, test accuracy, file.
+
+        Args:
+            dataset: Only the models of this dataset.
+
+        Returns:
+            One row per version; `model` is the path of `model.keras`, which `keras.models.load_model` loads.
+        """
+        import pandas as pd
+
+        from tasks.core.registry import registry
+
+        files = self._files()
+        names = [dataset] if dataset else registry.datasets(files)
+        rows = []
+        for name in names:
+            aliases = registry.aliases(name, files)
+            for version in registry.versions(name, files):
+                held = sorted(alias for alias, number in aliases.items() if number == version.version)
+                accuracy = version.manifest["facts"]["metrics"]["accuracy"]
+                rows.append(
+                    {
+                        "dataset": name,
+                        "version": version.version,
+                        "aliases": held,
+                        "test_accuracy": accuracy["value"],
+                        "test_accuracy_low": accuracy["low"],
+                        "test_accuracy_high": accuracy["high"],
+                        "model": str(version.directory / registry.MODEL),
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def predict(
+        self, images: str | Path | Sequence[str | Path], dataset: str | None = None, **options: Any
+    ) -> "pd.DataFrame":
+        """Classify images with a published model, as `plumbline predict` does.
+
+        Args:
+            images: Image files, parquet files of images, folders of either, globs, or addresses.
+            dataset: The dataset of the model. By default the one whose model was published last.
+            **options: The options of `plumbline predict`, such as model="v0003", abstain=0.05, out="rows".
+                Without out nothing is kept.
+
+        Returns:
+            One row per image; docs/predict-and-drift.md has the columns. With out, all rows of
+            that folder.
+        """
+        import pandas as pd
+
+        from flows import start
+
+        listed = [images] if isinstance(images, str | Path) else list(images)
+        with tempfile.TemporaryDirectory(prefix="plumbline-predict-") as folder:
+            parameters = {"images": [str(path) for path in listed], "dataset": dataset, "model": "champion"}
+            parameters |= {"workspace": Path(self.location), "out": Path(folder) / "rows"} | options
+            start.in_process("predict", parameters)
+            return pd.read_parquet(parameters["out"])
+
+    def _files(self) -> Any:
+        from tasks.core.storage.mirror import open_workspace
+
+        return open_workspace(self.location)

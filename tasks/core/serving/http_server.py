@@ -1,0 +1,201 @@
+"""Runs the application: the address, the host names that it answers to, slow clients, and a clean end."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Collection, Iterable
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import h11
+import uvicorn
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tasks.core.errors import UsageError
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+CONNECTIONS = 1000  # open at the same time; uvicorn answers further requests with 503
+IDLE_SECONDS = 15  # until a connection between two requests is closed
+STOP_SECONDS = 30  # for requests in progress, when the server is told to stop
+POLICY = (
+    "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """ASGI middleware: refuses other host names and origins, and adds the headers of `HEADERS`.
+
+    A page of another site could reach a server on this machine by a name that it lets point here (DNS
+    rebinding), and could send forms to it.
+
+    Args:
+        app: The application.
+        hosts: Host names that are answered; empty for all.
+    """
+
+    def __init__(self, app: Any, hosts: Collection[str]) -> None:
+        self.app, self.hosts = app, frozenset(hosts)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        headers = Headers(scope=scope)
+        if reason := self._refusal(scope["method"], headers):
+            refused = JSONResponse({"error": reason}, HTTPStatus.FORBIDDEN, {"Connection": "close"})
+            await refused(scope, receive, send_with_headers)
+        else:
+            await self.app(scope, receive, send_with_headers)
+
+    def _refusal(self, method: str, headers: Headers) -> str:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self.hosts and _host_name(f"//{host}") not in self.hosts:
+            return "for another host; --allowed-host names further ones"
+        if method != "GET" and origin is not None and urlsplit(origin).netloc != host:
+            return "from a page of another site"
+        return ""
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 with a time limit for a request's header; uvicorn has none."""
+
+    header_seconds = 20.0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first header."""
+        super().connection_made(transport)
+        self._expect_header()
+
+    def data_received(self, data: bytes) -> None:
+        """Take data; a header that is complete, or one that begins, sets the clock."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._forget_deadline()
+        elif self._deadline is None and self.conn.trailing_data[0]:
+            self._expect_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _expect_header(self) -> None:
+        self._deadline = self.loop.call_later(self.header_seconds, self._close)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def hosts_of(host: str, allowed: Iterable[str] | None) -> frozenset[str]:
+    """The host names that are answered; empty for all.
+
+    Args:
+        host: The address that the server listens on.
+        allowed: Further names.
+    """
+    named = frozenset(allowed or ())
+    if is_local(host):
+        return named | {*LOCAL, host}
+    return named
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches the address.
+
+    >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that a port that is not free is known before the model is loaded.
+
+    Args:
+        host: An address of this machine, or its name.
+        port: The port; 0 for a free one.
+
+    Raises:
+        UsageError: They cannot be used.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=512)
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"{host}:{port} cannot be used",
+            expected="an address of this machine, and a free port from 1024 to 65535; 0 takes a free one",
+            found=str(error),
+            done="nothing was started",
+            todo="choose another --port",
+        ) from error
+
+
+def create_server(app: Any, hosts: Collection[str], header_seconds: float) -> uvicorn.Server:
+    """The server of an application.
+
+    Args:
+        app: The application.
+        hosts: Host names that are answered; empty for all.
+        header_seconds: Time limit of a request's header.
+    """
+    protocol = type("LimitedProtocol", (Protocol,), {"header_seconds": header_seconds})
+    config = uvicorn.Config(
+        Guard(app, hosts),
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in progress are answered first."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises the signal again when it has ended
+    server.run([listening])
+
+
+def _host_name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,133 @@
+"""Writes the answers of requests to a folder of predictions, as `plumbline predict` writes its own.
+
+Rows are collected and written as one batch, which appears with all its rows: a kill loses the rows since the
+last batch, and never leaves a part of one. With the images kept, too, the paths of the rows are their files.
+"""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.data.inference import prediction_table
+from tasks.core.data.inference.images import ImageBatch
+from tasks.core.data.inference.inputs import IMAGE, InputChunk
+from tasks.core.serving.bodies import Upload
+from tasks.core.serving.served_model import DecodedUpload, ServedModel
+from tasks.core.storage import atomic
+
+Floats = NDArray[np.float32]
+ROWS = 4096  # rows that are written at once, at most
+IMAGES = "images"  # folder of kept images
+PREFIX = "request://"  # begins the path of an image that is not kept
+
+
+@dataclass(frozen=True)
+class _Answer:
+    model: ServedModel
+    image: DecodedUpload
+    bytes: int
+    probabilities: Floats
+    embedding: Floats
+
+
+class Recorder:
+    """Collects rows until they are written.
+
+    Args:
+        out: The folder, new or with earlier predictions.
+        keep_images: Whether the encoded images are written to `out/images`, named by their SHA-256.
+    """
+
+    def __init__(self, out: Path, keep_images: bool = False) -> None:
+        self.out, self.keep_images = out, keep_images
+        self._answers: list[_Answer] = []
+        self._collecting, self._writing = threading.Lock(), threading.Lock()
+
+    def add(
+        self,
+        model: ServedModel,
+        uploads: Sequence[Upload],
+        images: Sequence[DecodedUpload],
+        probabilities: Floats,
+        embeddings: Floats,
+    ) -> None:
+        """Add the answers of a request.
+
+        Args:
+            model: Who answered.
+            uploads: N encoded images.
+            images: The same, decoded.
+            probabilities: float32 (N, classes).
+            embeddings: float32 (N, D).
+        """
+        answers = [
+            _Answer(model, replace(image, name=self._path(upload)), len(upload.content), *scores)
+            for upload, image, *scores in zip(uploads, images, probabilities, embeddings, strict=True)
+        ]
+        with self._collecting:
+            self._answers += answers
+            is_full = len(self._answers) >= ROWS
+        if is_full:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was collected; one batch for each version that answered."""
+        with self._writing:
+            with self._collecting:
+                answers, self._answers = self._answers, []
+            try:
+                for version in dict.fromkeys(answer.model.version for answer in answers):
+                    self._write([answer for answer in answers if answer.model.version == version])
+            except OSError:  # such as a full disk: the next attempt has these rows, too
+                with self._collecting:
+                    self._answers = [*answers, *self._answers][-ROWS:]
+                raise
+
+    def _path(self, upload: Upload) -> str:
+        name = hashlib.sha256(upload.content).hexdigest()
+        if not self.keep_images:
+            return f"{PREFIX}{name}"
+        path = self.out / IMAGES / f"{name}{_suffix(upload.content)}"
+        if not path.exists():
+            atomic.write_bytes(path, upload.content)
+        return str(path)
+
+    def _write(self, answers: Sequence[_Answer]) -> None:
+        from tasks.core.model.inference import predict_batch
+
+        model = answers[0].model
+        now = datetime.now(UTC).isoformat()
+        chunks = (InputChunk(each.image.name, IMAGE, 1, each.bytes, now) for each in answers)
+        images = _image_batch(answers, model.version.shape)
+        probabilities = np.stack([each.probabilities for each in answers])
+        embeddings = np.stack([each.embedding for each in answers])
+        with prediction_table.locked_folder(self.out):
+            keyed = ((chunk, chunk.key) for chunk in chunks)
+            batch = prediction_table.create_batch(self.out, model.request, keyed, len(answers))
+            if batch is not None:  # a batch of one row or more
+                predict_batch.write_predicted(batch, model.version, images, probabilities, embeddings)
+                batch.finish(batch.counts())
+
+
+def _image_batch(answers: Sequence[_Answer], shape: tuple[int, int, int]) -> ImageBatch:
+    batch = ImageBatch.empty(len(answers), shape)
+    for number, answer in enumerate(answers):
+        if answer.image.pixels is not None:
+            batch.images[number] = answer.image.pixels
+        batch.sizes[number] = answer.image.size
+        batch.paths.append(answer.image.name)
+        batch.rows.append(None)
+        batch.problems.append(answer.image.problem)
+    return batch
+
+
+def _suffix(content: bytes) -> str:
+    """The suffix of an image's format; ".bin" of one that is not known."""
+    starts = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp", b"RIFF": ".webp"}
+    return next((suffix for start, suffix in starts.items() if content.startswith(start)), ".bin")

@@ -1,0 +1,168 @@
+"""What the parameters of a flow are: fields of settings classes, each declared and described once.
+
+A flow is a function of one settings object. `with_parameters` gives it the flat signature that Prefect's
+form, deployments' YAML and the command line show.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Annotated, Any, Self, TypeVar
+
+import docstring_parser
+import pydantic
+
+from tasks.core.config import Checked
+from tasks.core.errors import UsageError
+
+R = TypeVar("R")
+S = TypeVar("S", bound="FlowSettings")
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """The parameters of a flow, in groups: each field is a `Checked` class."""
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
+        """Sort flat parameters into their groups; absent or None means the default.
+
+        Raises:
+            UsageError: A value is out of its range, two of them exclude each other, or there is no such
+                parameter.
+        """
+        given = {name: value for name, value in parameters.items() if value is not None}
+        unknown = sorted(set(given) - {each.name for each in parameters_of(cls)})
+        if unknown:
+            raise UsageError(f"there is no parameter {', '.join(unknown)}")
+        groups: dict[str, Any] = {}
+        for name, kind in _groups(cls):
+            names = {declared.name for declared in fields(kind)}
+            groups[name] = kind(**{key: _value(value) for key, value in given.items() if key in names})
+        return cls(**groups)
+
+    def parameters(self) -> dict[str, Any]:
+        """The flat parameters that are set or have a default."""
+        groups = [getattr(self, declared.name) for declared in fields(self)]
+        values = {each.name: getattr(group, each.name) for group in groups for each in fields(group)}
+        return {name: value for name, value in values.items() if value not in (None, ())}
+
+
+@dataclass(frozen=True)
+class FlowParameter:
+    """One parameter of a flow.
+
+    Args:
+        name: Its name.
+        annotation: Its type, with its limits for Prefect's form.
+        default: Its default; None where the recipe or the dataset decides, `inspect.Parameter.empty` if
+            it must be given.
+        text: What it means.
+        group: The heading under which `--help` shows it.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    text: str
+    group: str
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is inspect.Parameter.empty
+
+
+def parameters_of(kind: type[FlowSettings]) -> list[FlowParameter]:
+    """The flat parameters of a flow's settings, group by group."""
+    return [parameter for _, group in _groups(kind) for parameter in _parameters(group)]
+
+
+def groups_of(kind: type[FlowSettings]) -> dict[str, str]:
+    """By parameter, the heading under which `--help` shows it."""
+    return {parameter.name: parameter.group for parameter in parameters_of(kind)}
+
+
+def with_parameters(kind: type[S], text: str = "") -> Callable[[Callable[[S], R]], Callable[..., R]]:
+    """Decorate a function of one settings object so that it takes each parameter by its name.
+
+    Its signature and the Args of its docstring come from the settings' classes.
+
+    Args:
+        kind: The settings.
+        text: What the docstring says above its Args and below; by default that of the function.
+    """
+
+    def decorate(function: Callable[[S], R]) -> Callable[..., R]:
+        parameters = parameters_of(kind)
+        signature = inspect.Signature(
+            [
+                inspect.Parameter(
+                    each.name,
+                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                    default=each.default,
+                    annotation=each.annotation,
+                )
+                for each in parameters
+            ],
+            return_annotation=inspect.signature(function).return_annotation,
+        )
+
+        def flow(*arguments: Any, **keywords: Any) -> R:
+            return function(kind.of(signature.bind(*arguments, **keywords).arguments))
+
+        flow.__name__, flow.__qualname__ = function.__name__, function.__qualname__
+        flow.__module__ = function.__module__
+        flow.__signature__ = signature  # type: ignore[attr-defined]
+        flow.__annotations__ = {each.name: each.annotation for each in parameters}
+        flow.__doc__ = _documentation(text or inspect.getdoc(function) or "", parameters)
+        return flow
+
+    return decorate
+
+
+def _groups(kind: type[FlowSettings]) -> list[tuple[str, type[Checked]]]:
+    hints = typing.get_type_hints(kind)
+    return [(declared.name, hints[declared.name]) for declared in fields(kind)]
+
+
+def _parameters(group: type[Checked]) -> Iterator[FlowParameter]:
+    hints, texts = typing.get_type_hints(group), _texts(group)
+    for declared in fields(group):
+        hint = hints[declared.name]
+        default = None if declared.default == () else declared.default
+        annotation = _annotation(hint, declared)
+        if default is MISSING:
+            default = inspect.Parameter.empty
+        yield FlowParameter(declared.name, annotation, default, texts[declared.name], group.GROUP)
+
+
+def _annotation(hint: Any, declared: "Field[Any]") -> Any:
+    """The type for a form: a list for a tuple, with the limits."""
+    if typing.get_origin(hint) is tuple:
+        values: Any = list[typing.get_args(hint)[0]]  # type: ignore[misc]
+        return values if declared.default is MISSING else values | None
+    if not declared.metadata:
+        return hint
+    limits = declared.metadata
+    return Annotated[hint, pydantic.Field(ge=limits["low"], le=limits["high"], gt=limits["above"])]
+
+
+def _texts(group: type[Checked]) -> dict[str, str]:
+    """What each parameter means, from the Args of the class and the classes that it extends."""
+    texts: dict[str, str] = {}
+    for kind in reversed(group.__mro__):
+        for parameter in docstring_parser.parse(kind.__doc__ or "").params:
+            texts[parameter.arg_name] = " ".join((parameter.description or "").split())
+    return texts
+
+
+def _documentation(text: str, parameters: list[FlowParameter]) -> str:
+    before, separator, after = text.partition("\n\nReturns:")
+    lines = "\n".join(f"    {each.name}: {each.text}" for each in parameters)
+    return f"{before}\n\nArgs:\n{lines}{separator}{after}"
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

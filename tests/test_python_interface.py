@@ -1,0 +1,51 @@
+"""`import plumbline`: the page docs/python.md as it stands, in one process with a real server."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import plumbline
+from tasks.core.errors import UsageError
+from tests.docs import pages
+from tests.support.run_cli import ROOT, Plumbline, photo
+
+PAGE = ROOT / "docs" / "python.md"
+
+
+def test_import_brings_no_large_library() -> None:
+    code = "import sys, plumbline; print({'prefect', 'pandas', 'tensorflow', 'typer'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLUMBLINE_WORKSPACE", str(tmp_path))
+    workspace = plumbline.open(tmp_path / "ws")
+    assert workspace.location == str(tmp_path / "ws")
+    assert workspace.models().empty
+    with pytest.raises(UsageError, match="no table runs"):
+        workspace.table("runs")
+    with pytest.raises(UsageError, match="there is no parameter epoch"):
+        workspace.train(epoch=3)
+
+
+@pytest.mark.stress  # 20 CPU-seconds
+def test_blocks_of_the_page_run_in_their_order(plumbline: Plumbline, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    photo(0, 1).convert("L").resize((8, 8)).save(tmp_path / "new" / "a.png")
+    code = "\n".join(block.text for block in pages.blocks(PAGE) if block.language == "python")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | plumbline.environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "% (95 % interval" in done.stdout
+    assert "[champion]" in done.stdout
+    assert "new/a.png" in done.stdout
