@@ -16,6 +16,7 @@ from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issu
 from tasks.core.markup import markdown
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.metrics.classification import predicted_classes
+from tasks.core.metrics.declared import declarations
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
 from tasks.core.registry.promotion import error_budget
@@ -35,15 +36,6 @@ from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
-METRIC_NAMES = {  # other metrics are shown under their key
-    "accuracy": "accuracy",
-    "top5_accuracy": "top-5 accuracy",
-    "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced accuracy",
-    "log_loss": "log loss",
-    "majority_accuracy": "accuracy of the commonest class",
-    "prior_log_loss": "log loss of the classes' shares",
-}
 
 
 def content(inputs: ReportInputs) -> dict[str, Any]:
@@ -57,8 +49,9 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "evaluation": inputs.evaluation,
         "verdict": verdict(inputs),
         "metrics": metrics,
-        "metric_names": metric_names(metrics["test"]),
+        "figures": declarations.figures(metrics["test"]),
         "baselines": baselines.section(inputs),
+        "champion_scores": inputs.decision.evidence.get("champion_scores") or {},
         "test_size": all_images.test_size_text(inputs),
         "all_images": all_images.all_images(inputs),
         "cross_validated": recipes.cross_validated(inputs),
@@ -84,22 +77,6 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "lineage": lineage(inputs),
         "command": command(inputs.parameters),
         "facts": inputs.facts,
-    }
-
-
-def metric_names(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The display name of each metric, in the order of `metrics.json`.
-
-    Args:
-        metrics: The metrics of a split; other entries, such as the number of images, are skipped.
-
-    >>> metric_names({"images": 9, "macro_f1": {"value": 0.5}, "new_metric": {"value": 0.5}})
-    {'macro_f1': 'macro-F1', 'new_metric': 'new metric'}
-    """
-    return {
-        key: METRIC_NAMES.get(key, key.replace("_", " "))
-        for key, metric in metrics.items()
-        if isinstance(metric, Mapping) and "value" in metric
     }
 
 
@@ -271,8 +248,8 @@ def summary(content: Mapping[str, Any]) -> str:
     """
     test = content["metrics"]["test"]
     rows = [
-        f"| {name} | {figure(test[key], key)} | {interval(test[key], key)} |"
-        for key, name in content["metric_names"].items()
+        f"| {name.title} | {figure(test[key], key)} | {interval(test[key], key)} |"
+        for key, name in content["figures"].items()
     ]
     table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
     confusions = "\n".join(
@@ -325,16 +302,11 @@ def points(difference: float | None) -> str:
 
 
 def figure(metric: Mapping[str, Any], key: str) -> str:
-    """A metric's value as text: accuracies in per cent, other metrics with four decimals."""
-    return _value_text(metric["value"], key)
+    """A metric's value as text, in its declared unit."""
+    return declarations.figure_of(key).text(metric["value"])
 
 
 def interval(metric: Mapping[str, Any], key: str) -> str:
     """A metric's interval as text, in the format of `figure`."""
-    return f"{_value_text(metric['low'], key)} to {_value_text(metric['high'], key)}"
-
-
-def _value_text(value: float | None, key: str) -> str:
-    if value is None:
-        return "–"
-    return f"{value * 100:.2f}{NO_BREAK_SPACE}%" if key.endswith("accuracy") else f"{value:.4f}"
+    declared = declarations.figure_of(key)
+    return f"{declared.text(metric['low'])} to {declared.text(metric['high'])}"
