@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,15 @@ from tasks.core.reports.sections import (
     all_images,
     baselines,
     class_reading,
+    data_pictures,
+    key_findings,
     leaks,
+    learning,
     mistakes,
+    next_steps,
     recipes,
 )
 from tasks.core.reports.sections import slices as slice_section
-from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
@@ -42,7 +45,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
     """The values for `report.html.j2`, by name."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     metrics = scores.read_metrics(inputs.evaluation)
-    return {
+    values = {
         "dataset": inputs.tensors.dataset,
         "tensors": inputs.tensors,
         "trained": inputs.trained,
@@ -57,7 +60,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "cross_validated": recipes.cross_validated(inputs),
         "candidates": recipes.candidates(inputs),
         "backbone": inputs.trained.manifest["facts"].get("backbone"),
-        "curves": curves(inputs),
+        "learning": learning.learning(inputs),
         "calibration": calibration(inputs),
         "matrix": matrix(inputs),
         "confusions": mistakes.confusions(scored, inputs.tensors.classes),
@@ -77,6 +80,10 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "lineage": lineage(inputs),
         "command": command(inputs.parameters),
         "facts": inputs.facts,
+    }
+    return values | {
+        "findings_in_words": key_findings.key_findings(inputs, values),
+        "data_pictures": data_pictures.data_pictures(inputs, values["classes"]),
     }
 
 
@@ -116,17 +123,6 @@ def _is_worse(evidence: Mapping[str, Any]) -> bool:
     if costs := evidence.get("costs"):
         return bool(costs["low"] > 0)
     return bool(evidence.get("paired") and evidence["paired"]["high"] < 0)
-
-
-def curves(inputs: ReportInputs) -> list[str]:
-    """The learning curves as SVG, for the metrics that the training history has."""
-    history = record.history(inputs.trained)
-    if len(history) < 2:
-        return []
-    metrics = [
-        name for name in ("accuracy", "loss") if {f"train_{name}", f"val_{name}"} & set(history.columns)
-    ]
-    return [plots.learning_curve(history, name) for name in metrics]
 
 
 def calibration(inputs: ReportInputs) -> dict[str, Any]:
@@ -261,11 +257,19 @@ def summary(content: Mapping[str, Any]) -> str:
         [
             f"## {markdown(content['dataset'])} {content['verdict']['version']}",
             f"**{markdown(content['verdict']['text'])}**",
+            markdown(" ".join(content["findings_in_words"]["sentences"])),
+            *_steps(content["findings_in_words"]["steps"]),
             table,
             confusions,
             f"![confusion matrix]({content['matrix']['picture']})" + content["matrix"]["legend"],
         ]
     )
+
+
+def _steps(steps: Sequence[next_steps.Step]) -> list[str]:
+    """The steps as markdown: a numbered list with commands."""
+    lines = [f"{i}. {markdown(step.text)}\n   `{step.command}`" for i, step in enumerate(steps, 1)]
+    return ["Most worth doing now:\n\n" + "\n".join(lines)] if lines else []
 
 
 def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -191,7 +191,7 @@ def test_report_many_classes_show_the_matrix_as_a_picture(fake) -> None:
 @pytest.mark.parametrize("shape", [(8, 8, 1), (200, 120, 3)])
 def test_report_grey_and_large_images_have_pictures(fake, shape) -> None:
     text = html(fake.with_fields(shape=shape, images=60), inputs(fake.with_fields(shape=shape, images=60)))
-    assert text.count("data:image/png") > 5
+    assert text.count("data:image/") > 5
     assert len(text) < 1_500_000
 
 
