@@ -51,8 +51,8 @@ CASES = {
     "explain": ("ws", ("flows/__main__.py", "explain")),
     "review": ("out", ("flows/__main__.py", "review", "--page", "out/page.html")),
 }
-# These need not write there: what is in results is Prefect's cache, and a run goes on without it.
-READS = ("predict", "doctor", "compare", "models show", "explain", "results")
+# These need not write there: there is nothing to fix, and a run goes on without Prefect's cache in results.
+READS = ("predict", "doctor", "compare", "models show", "explain", "results", "doctor --fix")
 
 
 @contextmanager
