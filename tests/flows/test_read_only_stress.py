@@ -37,7 +37,7 @@ CASES = {
     "PREFECT_HOME": ("prefect", TRAIN),
     "sweep": (
         "ws/training",
-        ("flows/sweep_flow.py", *FLASH, "--vary", "batch_size=32,64", "--runner", "sequence"),
+        ("flows/sweep_flow.py", *FLASH, "--vary", "batch_size=16,32", "--runner", "sequence"),
     ),
     "predictions": ("out", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
     "predict": ("ws", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
