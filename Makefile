@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train predict test test-fast stress check format dashboard bench-training docs clean
+.PHONY: help train predict test test-fast stress check format decoder dashboard bench bench-training docs clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -28,6 +28,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) '.[dev]'
 	@touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(VENV)/installed-dev
+	$(INSTALL) '.[docs]'
+	@touch $@
+
 train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10 --recipe fast"
 	$(BIN)/plumbline train $(ARGS)
 
@@ -43,7 +47,7 @@ test-fast: $(VENV)/installed-dev ## Run the quick tests (below 1 minute on 2 cor
 stress: $(VENV)/installed-dev ## Run the long randomised stress tests (fuzzing, kills, races)
 	$(BIN)/python -m pytest -m stress --timeout 7200 $(ARGS)
 
-check: $(VENV)/installed-dev ## Lint, format, import and type checks, as CI runs them
+check: $(VENV)/installed-dev docs ## Lint, format, import and type checks, and the site, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
@@ -53,17 +57,22 @@ format: $(VENV)/installed-dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+decoder: $(VENV)/installed ## Build the optional decoder of small JPEGs (needs cc and libjpeg-turbo's headers)
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -c 'from tasks.core.data.block_decoder import library; print(library.load() or "not built")'
+
 dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminals: see its first lines
 	@echo "dashboard: http://127.0.0.1:4200"
 	@echo "to have runs appear there: export PREFECT_API_URL=http://127.0.0.1:4200/api"
 	PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 $(BIN)/prefect server start
 
+bench: $(VENV)/installed-dev ## The quick form of the benchmarks: a JSON and a page in benchmarks/out
+	$(BIN)/python benchmarks/all.py $(ARGS)
+
 bench-training: $(VENV)/installed-dev ## Accuracy and cost of each recipe against the textbook script; ARGS=--quick
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
-docs: $(VENV)/installed-dev ## Build the documentation into site/; a dead link is an error
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/python tests/docs/generate.py
+docs: $(VENV)/installed-docs ## Build the documentation into site/; a dead link is an error
 	$(BIN)/zensical build --clean --strict
 
 clean: ## Remove the virtual environment and caches (never the workspace)

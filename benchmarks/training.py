@@ -38,6 +38,7 @@ TEXTBOOK = "textbook script"
 GIVEN = dict(os.environ)
 QUICK = ["flash", "fast"]
 USUAL = ["textbook", "flash", "fast", "good"]
+LABELS = {TEXTBOOK: f"{TEXTBOOK} (`model.fit`, batch 32, 10 epochs)", "fast": "`fast` (the default)"}
 
 
 def main() -> None:
@@ -58,6 +59,8 @@ def main() -> None:
             runs[name].append(measured(cache, name, seed, options.precision))
             print(f"  {name}, seed {seed}: {runs[name][-1]}", file=sys.stderr, flush=True)
     table(runs)
+    if options.result:
+        keep(runs, options.result)
 
 
 def parsed() -> argparse.Namespace:
@@ -75,6 +78,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each recipe")
     parser.add_argument("--workspace", help="where the tensor cache is made")
+    parser.add_argument("--result", type=Path, help="benchmarks/results/FILE.json, whose rows are replaced")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -176,6 +180,21 @@ def table(runs: dict[str, list[dict[str, float]]]) -> None:
             f"| {imports:.1f} | {wall:.0f} s | {peak:,.0f} MB |"
         )
     print("\nCPU-seconds, imports, wall and peak memory: medians. Accuracy: mean and deviation over seeds.")
+
+
+def keep(runs: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Write the rows that README and docs/benchmarks.md quote; `tests/docs/generate.py` puts them there."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    rival, rows = median(run["cpu"] for run in runs[TEXTBOOK]), []
+    for name, results in runs.items():
+        accuracies = [100 * run["accuracy"] for run in results]
+        spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+        cpu, wall, peak = (median(run[key] for run in results) for key in ("cpu", "wall", "peak"))
+        cells = [f"{mean(accuracies):.2f}{spread} %", f"{cpu:.1f}", f"{rival / cpu:.2f}", f"{wall:.0f} s"]
+        rows.append([LABELS.get(name, f"`{name}`"), *cells, f"{peak:,.0f} MB"])
+    device = f"{os.cpu_count()} cores, {processor()}, TensorFlow {version('tensorflow')}"
+    result |= {"device": device, "n": len(runs[TEXTBOOK]), "rows": rows}
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

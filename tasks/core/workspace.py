@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.core.addresses import concealed
+from tasks.core.addresses import concealed, is_readable
 from tasks.core.errors import UsageError
 
 VARIABLE = "PLUMBLINE_WORKSPACE"
@@ -20,7 +20,7 @@ DEFAULT = "workspace"
 # One slash is enough, since pathlib joins two into one. A scheme has two or more letters, a drive only one.
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
 
-NO_BUCKET = re.compile(r"[a-z][a-z0-9+.-]+:/*$")
+NO_BUCKET = re.compile(r"[a-z][a-z0-9+.-]+:/*")
 
 
 @dataclass(frozen=True)
@@ -58,27 +58,19 @@ class Workspace:
         """Return the workspace of a folder or an address without making it the active one.
 
         Raises:
-            UsageError: It is an address without a bucket.
+            UsageError: It is an address without a bucket, one that cannot be taken apart or one with a
+                secret, or it begins with `~` and a user who does not exist.
         """
-        match = ADDRESS.fullmatch(str(location))
-        if match is None and NO_BUCKET.match(str(location)):
-            raise UsageError(
-                f"{location} is not the address of a workspace",
-                expected="an address such as s3://bucket/prefix, or a folder",
-                found="nothing behind the scheme (is a variable empty?)",
-                done="nothing was started",
-            )
+        text = str(location)
+        if NO_BUCKET.fullmatch(text):
+            raise _not_an_address(text, "nothing behind the scheme (is a variable empty?)")
+        match = ADDRESS.fullmatch(text)
         if match is None:
-            return cls(Path(location).expanduser().resolve())
-        if concealed(match[0]) != match[0]:
-            raise UsageError(
-                "the address of a workspace has a password or a key in it",
-                expected="an address such as s3://bucket/prefix, which is shown and stored as it is",
-                found=match[0],
-                done="nothing was started",
-                todo="give keys as the object store's own settings, such as AWS_ACCESS_KEY_ID",
-            )
+            return cls(expanded(location).resolve())
         address = f"{match[1]}://{match[2].rstrip('/')}"
+        if not is_readable(address):
+            raise _not_an_address(text, "an address that cannot be taken apart (its brackets or its port)")
+        _refuse_secrets(text)
         return cls(mirrors() / folder_name(address), address)
 
     def relative(self, path: Path) -> str:
@@ -106,15 +98,52 @@ class Workspace:
         return self.root / "results"
 
 
+def _not_an_address(location: str, found: str) -> UsageError:
+    return UsageError(
+        f"{location} is not the address of a workspace",
+        expected="an address such as s3://bucket/prefix, or a folder",
+        found=found,
+        done="nothing was started",
+    )
+
+
+def _refuse_secrets(address: str) -> None:
+    if concealed(address) != address:
+        raise UsageError(
+            "the address of a workspace has a password or a key in it",
+            expected="an address such as s3://bucket/prefix, which is shown and stored as it is",
+            found=address,
+            done="nothing was started",
+            todo="give keys as the object store's own settings, such as AWS_ACCESS_KEY_ID",
+        )
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder in place of `~` or `~user`.
+
+    Raises:
+        UsageError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"there is no home folder for {path}",
+            expected="a path, ~/path, or ~user/path with a user of this machine",
+            found=f"no user {Path(path).parts[0].removeprefix('~') or 'with a home folder'}",
+            done="nothing was started",
+        ) from error
+
+
 def mirrors() -> Path:
     """Return the folder of this machine's mirrors: PLUMBLINE_MIRROR, else the machine's cache folder."""
-    return Path(os.environ.get(MIRRORS) or cache()).expanduser().resolve()
+    return expanded(os.environ.get(MIRRORS) or cache()).resolve()
 
 
 def cache() -> Path:
     """Return the folder that this machine's workspaces share: PLUMBLINE_CACHE, else in the user's cache."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "plumbline"
-    return Path(os.environ.get(CACHE) or default).expanduser().resolve()
+    return expanded(os.environ.get(CACHE) or default).resolve()
 
 
 def folder_name(address: str) -> str:

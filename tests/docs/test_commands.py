@@ -108,3 +108,9 @@ def test_a_wrong_command_is_noticed() -> None:
     ):
         with pytest.raises(Exception):  # noqa: B017, PT011 - click's errors, or an assertion
             check_command(line)
+
+
+def test_many_commands_are_checked() -> None:
+    """A fence that is written differently must not drop out of these tests silently."""
+    lines = [line for page in pages.PAGES for line in command_lines(page) if SHELL.match(line)]
+    assert len(lines) >= 120

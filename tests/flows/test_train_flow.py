@@ -68,7 +68,7 @@ def test_train_with_nothing_changed_is_recorded_without_prefect(digits: Plumblin
     assert (told["state_type"], told["parameters"]["dataset"]) == ("COMPLETED", "digits")
     only = {"flow_runs": {"id": {"any_": [told["id"]]}}}
     keys = {artifact["key"] for artifact in digits.query_server("/artifacts/filter", only)}
-    assert keys == {"summary", "explain", "champions-digits"}
+    assert keys == {"summary-digits", "explain-digits", "champions-digits"}
     logs = digits.query_server("/logs/filter", {"logs": {"flow_run_id": {"any_": [told["id"]]}}})
     assert any("v0001 stays" in line["message"] for line in logs)
 
@@ -86,9 +86,9 @@ def test_what_is_not_certainly_unchanged_is_left_to_the_flow(digits: Plumbline) 
         "import fcntl, logging, sys\nfrom pathlib import Path\n"
         "from tasks.orchestration.unchanged_run.start import finish_if_unchanged\n"
         "workspace = Path(sys.argv[1])\nlogging.getLogger('plumbline').setLevel(logging.INFO)\n"
-        "def ends(*options): return finish_if_unchanged([*options, '--workspace', str(workspace)])\n"
-        "answers = [ends('--epochs', '3'), ends('--refresh', 'report')]\n"
-        "answers += [ends('--dry-run'), ends('--nonsense')]\n"
+        "def ends(**given): return finish_if_unchanged({'workspace': workspace} | given)\n"
+        "answers = [ends(epochs=3), ends(refresh=['report'])]\n"
+        "answers += [ends(dry_run=True), ends(recipe='nonsense')]\n"
         "lock = workspace / '.running' / 'digits.lock'\n"
         "with lock.open('r+') as held:\n"
         "    fcntl.flock(held, fcntl.LOCK_EX)\n    answers.append(ends())\n"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.markup import in_pictures
-from tasks.core.model.training import augmentation
+from tasks.core.model.training.batches import augmentation
 from tasks.core.reports import plots
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.plots import FAINT, FIRST, SECOND
