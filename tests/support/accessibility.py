@@ -2,7 +2,8 @@
 
 axe-core is not part of the project: `npm install axe-core` in any folder, and name its file in PLUMBLINE_AXE.
 
-    PLUMBLINE_AXE=node_modules/axe-core/axe.min.js python -m tests.support.accessibility workspace/reports/*/*.html
+    export PLUMBLINE_AXE=node_modules/axe-core/axe.min.js
+    python -m tests.support.accessibility workspace/reports/*/*.html
 """
 
 import json

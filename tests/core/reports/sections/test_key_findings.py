@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from tasks.core.evaluation import evaluate
 from tasks.core.metrics.comparison import detectable
 from tasks.core.reports import content, report
 from tasks.core.reports.sections import next_steps
-from tasks.core.reports.sections.next_steps import LEAST, SHOWN
+from tasks.core.reports.sections.next_steps import SHOWN
 from tests.core.reports.test_report import inputs
 
 CLASSES = [
@@ -61,12 +62,17 @@ def test_test_set_that_proves_nothing_comes_first(fake) -> None:
     assert len(steps) == SHOWN
 
 
-def test_nothing_below_the_least_share_is_a_step(fake) -> None:
+def test_step_below_the_least_share_is_shown_only_alone(fake) -> None:
+    """The recall of ant costs 0.001 x 100 / 400 of the images, the leaks 0.1."""
     equal = [row | {"recall": 0.9} for row in CLASSES]
+    ant = [CLASSES[0] | {"recall": 0.899}, *equal[1:]]
     found = detectable.Detectable(400, 400, 0.1, True, 0.03, 0.05)
-    steps = next_steps.next_steps(inputs(fake), equal, [], found)
-    assert all(step.stake >= LEAST for step in steps)
-    assert not any("Add images of" in step.text for step in steps)
+    run = replace(inputs(fake), label_issues=None)
+    assert next_steps.next_steps(run, equal, [], found) == []
+    (alone,) = next_steps.next_steps(run, ant, [], found)
+    assert alone.stake == pytest.approx(0.00025)
+    (leaks,) = next_steps.next_steps(run, ant, LEAKS, found)
+    assert "--drop-leaks" in leaks.command
 
 
 @pytest.mark.parametrize(("difference", "discordant"), [(0.02, 0.1), (0.005, 0.05), (0.05, 0.05)])
