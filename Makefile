@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train predict test test-fast stress check format dashboard bench bench-training docs clean
+.PHONY: help train predict test test-fast stress check format decoder dashboard bench bench-training docs clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -56,6 +56,10 @@ check: $(VENV)/installed-dev docs ## Lint, format, import and type checks, and t
 format: $(VENV)/installed-dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+decoder: $(VENV)/installed ## Build the optional decoder of small JPEGs (needs cc and libjpeg-turbo's headers)
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -c 'from tasks.core.data.block_decoder import library; print(library.load() or "not built")'
 
 dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminals: see its first lines
 	@echo "dashboard: http://127.0.0.1:4200"

@@ -4,12 +4,16 @@
     python benchmarks/folder_to_tensors.py --photos 2000
 
 Plumbline's time is that of a first run: look at the folder, hash every file, decode, split, write the
-tensor cache with its tables, statistics and checksums. Keras is
-`keras.utils.image_dataset_from_directory`, one pass over the batches, nothing kept. Pillow is a loop of
-open, convert, resize (its antialiased bilinear). Bare is what no such program can do without: a loop that
-reads each file once and has libjpeg-turbo decode it (simplejpeg, at the DCT scale that Plumbline takes), and
-does nothing else; it is the bound of what there is to gain. Each runs in a process of its own, on files in
-the page cache, and counts from after its imports. Peak memory is the process's, imports included.
+tensor cache with its tables, statistics and checksums; "compiled" with the optional decoder in C (small JPEG
+files only), "plumbline" without it. Both must give the same bytes, or the benchmark fails. Keras is
+`keras.utils.image_dataset_from_directory`, one pass over the batches, nothing kept. tf.data is written by
+hand: read_file, decode_jpeg, resize, batch; "tf.data/8" lets decode_jpeg scale photos by 1/8, which the
+author must know to be enough. Pillow is a loop of open, convert, resize (its antialiased bilinear). Bare
+is what no such program can do without: a loop that reads each file once and has libjpeg-turbo decode it
+(simplejpeg, at the DCT scale that Plumbline takes), and does nothing else; it is the bound of what there is
+to gain. They run in turn, `--rounds` times; the table has medians, and the median of the ratios within a
+round. Each runs in a process of its own, on files in the page cache, and counts from after its imports. Peak
+memory is the process's, imports included.
 
 The photos are made here, since photos of people can't be shipped: 4000x3000 pixels of noise whose
 amplitude falls with frequency as in natural scenes (1/f, Field 1987), with hard-edged shapes on it, saved
@@ -18,6 +22,7 @@ are made (1.5 s each) and hard-linked to the number asked for.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -26,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +40,8 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH = 3000, 4000
-CONTENDERS = ("plumbline", "keras", "pillow", "bare")
+CONTENDERS = ("compiled", "plumbline", "keras", "tf.data", "bare")
+PHOTO_CONTENDERS = ("plumbline", "keras", "tf.data", "tf.data/8", "bare")
 
 
 def main() -> None:
@@ -45,6 +51,8 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=0, help="how many photos to decode")
     parser.add_argument("--distinct", type=int, default=24, help="how many different photos to make")
     parser.add_argument("--photo-size", type=int, default=224, help="tensor size for --photos")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each runs")
+    parser.add_argument("--pillow", action="store_true", help="Pillow, too, which is slow")
     parser.add_argument(
         "--scratch", type=Path, help="where copies and workspaces go; default: a temporary one"
     )
@@ -56,15 +64,15 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         if options.folder:
-            small_images(options.folder.resolve(), options.size, Path(scratch))
+            small_images(options, Path(scratch))
         if options.photos:
-            large_photos(options.photos, options.distinct, options.photo_size, Path(scratch))
+            large_photos(options, Path(scratch))
 
 
-def small_images(folder: Path, size: int, scratch: Path) -> None:
-    copy = scratch / "images"
-    shutil.copytree(folder, copy)
-    race(f"{folder} at {size}x{size}", copy, size)
+def small_images(options: argparse.Namespace, scratch: Path) -> None:
+    copy, size = scratch / "images", options.size
+    shutil.copytree(options.folder.resolve(), copy)
+    race(f"{options.folder} at {size}x{size}", copy, size, options, CONTENDERS)
     tenth = scratch / "tenth"
     for path in sorted(copy.rglob("*.*"))[::10]:
         target = tenth / path.relative_to(copy)
@@ -82,8 +90,8 @@ def small_images(folder: Path, size: int, scratch: Path) -> None:
     )
 
 
-def large_photos(count: int, distinct: int, size: int, scratch: Path) -> None:
-    folder = scratch / "photos"
+def large_photos(options: argparse.Namespace, scratch: Path) -> None:
+    folder, count, distinct = scratch / "photos", options.photos, options.distinct
     begin = time.monotonic()
     sizes = []
     for number in range(min(count, distinct)):
@@ -98,7 +106,8 @@ def large_photos(count: int, distinct: int, size: int, scratch: Path) -> None:
         f" {np.mean(sizes) / 1e6:.1f} MB each ({min(sizes) / 1e6:.1f}-{max(sizes) / 1e6:.1f}),"
         f" linked to {count:,}"
     )
-    race(f"{count:,} photos at {size}x{size}", folder, size)
+    size = options.photo_size
+    race(f"{count:,} photos at {size}x{size}", folder, size, options, PHOTO_CONTENDERS)
 
 
 def photo(seed: int) -> Image.Image:
@@ -124,24 +133,42 @@ def photo(seed: int) -> Image.Image:
     return image
 
 
-def race(title: str, folder: Path, size: int) -> None:
-    print(f"\n{title}", flush=True)
-    results = {contender: start(contender, folder, size) for contender in CONTENDERS}
-    ours = results["plumbline"]["images"] / results["plumbline"]["cpu"]
-    for contender, result in results.items():
-        rate = result["images"] / result["cpu"]
-        ratio = f"  Plumbline is {ours / rate:.1f}x" if contender != "plumbline" else ""
+def race(
+    title: str, folder: Path, size: int, options: argparse.Namespace, contenders: tuple[str, ...]
+) -> None:
+    print(f"\n{title}, medians of {options.rounds} rounds in turn", flush=True)
+    names = (*contenders, "pillow") if options.pillow else contenders
+    rounds = [{name: start(name, folder, size) for name in names} for _ in range(options.rounds)]
+    digests = {done[name]["digest"] for done in rounds for name in names if "digest" in done[name]}
+    if len(digests) != 1:
+        sys.exit(f"the tensors differ: {digests}")
+    for name in names:
+        results = [done[name] for done in rounds]
         print(
-            f"  {contender:<10}{result['wall']:7.1f} s wall {result['cpu']:7.1f} s CPU"
-            f"  {result['images'] / result['wall']:8,.0f} images/s {rate:8,.0f} images/CPU-s"
-            f"  {result['memory']:5.0f} MB{ratio}"
+            f"  {name:<10}{middle(result['images'] / result['cpu'] for result in results):8,.0f} images/CPU-s"
+            f" {middle(result['images'] / result['wall'] for result in results):8,.0f} images/s"
+            f" {middle(result['memory'] for result in results):6.0f} MB"
+            f"   of Keras: {versus_keras(rounds, name, 'cpu')} a CPU-s,"
+            f" {versus_keras(rounds, name, 'wall')} by the clock",
+            flush=True,
         )
 
 
-def start(contender: str, folder: Path, size: int) -> dict[str, float]:
+def versus_keras(rounds: list[dict[str, dict[str, Any]]], name: str, measure: str) -> str:
+    ratios = sorted(done["keras"][measure] / done[name][measure] for done in rounds)
+    return f"{middle(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+
+
+def middle(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
+
+
+def start(contender: str, folder: Path, size: int) -> dict[str, Any]:
     """Run a contender in a process of its own."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     environment["PYTHONPATH"] = str(ROOT)
+    if contender == "plumbline":
+        environment["PLUMBLINE_DECODER"] = "off"
     command = [sys.executable, __file__, "--run", contender, str(folder), str(size)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -172,7 +199,20 @@ def cpu_seconds() -> float:
 
 def plumbline(folder: Path, size: int) -> dict[str, Any]:
     run = prepared(folder, size)
-    return measured(run)
+    result = measured(run)
+    written = sorted(folder.parent.glob("*/tensors/*/*.npy"))
+    contents = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in written)
+    for workspace in {path.parents[2] for path in written}:
+        shutil.rmtree(workspace)
+    return {**result, "digest": hashlib.sha256(contents).hexdigest()[:16]}
+
+
+def compiled(folder: Path, size: int) -> dict[str, Any]:
+    from tasks.core.data.block_decoder import library
+
+    if library.load() is None:
+        sys.exit("there is no compiled decoder: install with a C compiler and libjpeg-turbo's headers")
+    return plumbline(folder, size)
 
 
 def grown(folder: Path, size: int) -> dict[str, Any]:
@@ -223,6 +263,26 @@ def keras(folder: Path, size: int) -> dict[str, Any]:
     return measured(run)
 
 
+def tf_data(ratio: int) -> Callable[[Path, int], dict[str, Any]]:
+    """Hand-written tf.data; `ratio` is that of decode_jpeg."""
+
+    def contender(folder: Path, size: int) -> dict[str, Any]:
+        import tensorflow as tf
+
+        def load(path: Any) -> Any:
+            image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3, ratio=ratio)
+            return tf.cast(tf.image.resize(image, (size, size)), tf.uint8)
+
+        def run() -> int:
+            paths = sorted(entry.path for entry in files_below(folder))
+            dataset = tf.data.Dataset.from_tensor_slices(paths).map(load, tf.data.AUTOTUNE)
+            return sum(len(images) for images in dataset.batch(256 if size <= 64 else 32).prefetch(2))
+
+        return measured(run)
+
+    return contender
+
+
 def pillow(folder: Path, size: int) -> dict[str, Any]:
     def run() -> int:
         paths = sorted(path for path in folder.rglob("*.*") if path.is_file())
@@ -262,7 +322,10 @@ def files_below(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
             yield entry
 
 
-RUNS = {"plumbline": plumbline, "grown": grown, "keras": keras, "pillow": pillow, "bare": bare}
+RUNS = {
+    **{"plumbline": plumbline, "compiled": compiled, "grown": grown, "keras": keras, "pillow": pillow},
+    **{"tf.data": tf_data(1), "tf.data/8": tf_data(8), "bare": bare},
+}
 
 if __name__ == "__main__":
     main()

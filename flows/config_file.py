@@ -1,6 +1,7 @@
 """`--config run.toml`: options of a command in a TOML or YAML file. The command line wins over the file."""
 
 import difflib
+import reprlib
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from tasks.parameters.flow_parameters import FlowParameter, parameters_of
 
 OPTION = "--config"
 YAML = (".yaml", ".yml")
+LONGEST = 1024  # bits of a whole number; a float has no more
 
 
 def expanded(command: str, arguments: Sequence[str]) -> list[str]:
@@ -52,7 +54,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         text = path.expanduser().read_text(encoding="utf-8")
         values = _parsed(text, path.suffix.lower())
-    except (OSError, ValueError) as error:  # ValueError: neither UTF-8, TOML nor YAML
+    # ValueError: neither UTF-8, TOML nor YAML. RuntimeError: an unknown user after "~", or lists too deep.
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"{OPTION} {path} cannot be read", expected=expected, found=str(error)) from error
     if not isinstance(values, dict):
         raise UsageError(
@@ -113,12 +116,20 @@ def _check_kind(parameter: FlowParameter, value: Any, path: Path) -> None:
     if all(isinstance(item, bool) if is_switch else _is_scalar(item) for item in items):
         return
     raise UsageError(
-        f"{OPTION} {path}: {parameter.name} cannot be read", expected=expected, found=repr(value)
+        f"{OPTION} {path}: {parameter.name} cannot be read", expected=expected, found=_shortened(value)
     )
 
 
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    is_huge = isinstance(value, int) and value.bit_length() > LONGEST
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and not is_huge
+
+
+def _shortened(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of too many digits"
 
 
 def _without_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -127,8 +138,8 @@ def _without_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     for word in words:
         if word.startswith(f"{OPTION}="):
             path = Path(word.removeprefix(f"{OPTION}="))
-        elif word == OPTION and (following := next(words, "")):
-            path = Path(following)
+        elif word == OPTION and (following := next(words, None)) is not None:
+            path = Path(following)  # an empty one is a folder, and refused
         else:
             others.append(word)
     return path, others

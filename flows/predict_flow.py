@@ -28,6 +28,7 @@ from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage.mirror import open_workspace
+from tasks.core.workspace import expanded
 from tasks.display import console, dashboard, server_link
 from tasks.parameters.flow_parameters import with_parameters
 from tasks.parameters.model_settings import PredictSettings
@@ -64,7 +65,7 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     )
     if request.operating_point:
         console.log.info("decision      %s", " ".join(decision_sentences(version)))
-    out = settings.inputs.out.expanduser().absolute()
+    out = expanded(settings.inputs.out).absolute()
     with prediction_table.locked_folder(out):
         batches = [predict_one_batch(batch, version, label_next) for batch in pending_batches(request, out)]
     if not batches:

@@ -11,7 +11,7 @@ from tasks.core.operations import environment
 from tasks.core.registry import registry
 from tasks.core.serving.settings import Limits
 from tasks.core.storage.mirror import open_existing
-from tasks.core.workspace import Workspace
+from tasks.core.workspace import Workspace, expanded
 from tasks.display import console
 
 
@@ -81,7 +81,7 @@ def serve(
 
     listening = http_server.listen(host, port)
     options = DecisionOptions(abstain, threshold, no_operating_point)
-    recorder = Recorder(record.expanduser().absolute(), record_images) if record else None
+    recorder = Recorder(expanded(record).absolute(), record_images) if record else None
     service = app.Service(
         FollowedModel(name, version, options, opened),
         limits,

@@ -6,7 +6,7 @@ for `whole`, in this process only. So the same address with a new signature is t
 """
 
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]+:/{1,3}(?:(?!::)[^\s"'<>])+""")
 ACCOUNT_SCHEMES = ("abfs", "abfss", "az", "wasb", "wasbs", "github")  # what is before "@" is no user
@@ -71,6 +71,19 @@ def concealed(address: str) -> str:
 def whole(address: str) -> str:
     """The address with the secrets that this process was given; itself if there are none."""
     return _whole.get(address, address)
+
+
+def is_readable(address: str) -> bool:
+    """Whether an address can be taken apart; not so with an open bracket, or a port of http that is none.
+
+    >>> is_readable("zip://a::s3://bucket/b"), is_readable("http://[host/"), is_readable("http://host:99999/")
+    (True, False, False)
+    """
+    try:
+        parts = urlsplit(address)
+        return parts.scheme not in ("http", "https") or parts.port != -1  # reading the port checks it
+    except ValueError:
+        return False
 
 
 def without_secrets(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from tasks.core.config import Checked, limited
 from tasks.core.errors import UsageError
+from tasks.core.workspace import expanded
 
 NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 PAIR_OF_COSTS = re.compile(rf"(?:fn={NUMBER},fp={NUMBER}|fp={NUMBER},fn={NUMBER})")
@@ -83,7 +84,7 @@ class DecisionSettings(Checked):
     @property
     def cost_file(self) -> Path | None:
         """The CSV file with the costs, if there is one."""
-        return Path(self.cost).expanduser() if self.cost and self.pair_of_costs() is None else None
+        return expanded(self.cost) if self.cost and self.pair_of_costs() is None else None
 
 
 def _promise(measure: str, text: str) -> tuple[str, float]:

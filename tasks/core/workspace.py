@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.core.addresses import concealed
+from tasks.core.addresses import concealed, is_readable
 from tasks.core.errors import UsageError
 
 VARIABLE = "PLUMBLINE_WORKSPACE"
@@ -58,7 +58,7 @@ class Workspace:
         """Return the workspace of a folder or an address without making it the active one.
 
         Raises:
-            UsageError: It is an address without a bucket.
+            UsageError: It is an address without a bucket, or begins with `~` and a user who does not exist.
         """
         match = ADDRESS.fullmatch(str(location))
         if match is None and NO_BUCKET.match(str(location)):
@@ -69,7 +69,14 @@ class Workspace:
                 done="nothing was started",
             )
         if match is None:
-            return cls(Path(location).expanduser().resolve())
+            return cls(expanded(location).resolve())
+        if not is_readable(match[0]):
+            raise UsageError(
+                f"{location} is not the address of a workspace",
+                expected="an address such as s3://bucket/prefix, or a folder",
+                found="an address that cannot be taken apart (its brackets or its port)",
+                done="nothing was started",
+            )
         if concealed(match[0]) != match[0]:
             raise UsageError(
                 "the address of a workspace has a password or a key in it",
@@ -106,15 +113,32 @@ class Workspace:
         return self.root / "results"
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder in place of `~` or `~user`.
+
+    Raises:
+        UsageError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"there is no home folder for {path}",
+            expected="a path, ~/path, or ~user/path with a user of this machine",
+            found=f"no user {Path(path).parts[0].removeprefix('~') or 'with a home folder'}",
+            done="nothing was started",
+        ) from error
+
+
 def mirrors() -> Path:
     """Return the folder of this machine's mirrors: PLUMBLINE_MIRROR, else the machine's cache folder."""
-    return Path(os.environ.get(MIRRORS) or cache()).expanduser().resolve()
+    return expanded(os.environ.get(MIRRORS) or cache()).resolve()
 
 
 def cache() -> Path:
     """Return the folder that this machine's workspaces share: PLUMBLINE_CACHE, else in the user's cache."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "plumbline"
-    return Path(os.environ.get(CACHE) or default).expanduser().resolve()
+    return expanded(os.environ.get(CACHE) or default).resolve()
 
 
 def folder_name(address: str) -> str:

@@ -41,7 +41,7 @@ class HandleStorage(LocalFileSystem):
 
     async def awrite_path(self, path: str, content: bytes) -> str:
         """Write a record; see `write_path`."""
-        return self.write_path(path, content)
+        return str(self.write_path(path, content))
 
     def write_path(self, path: str, content: bytes, **dispatch: Any) -> Any:
         """Write a record whole or not at all: `LocalFileSystem` leaves an empty file on a full disk."""

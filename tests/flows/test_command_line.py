@@ -153,6 +153,8 @@ def test_yaml_is_taken_too(tmp_path: Path) -> None:
         ("epochs = true", "expected  one value"),
         ("[train]\nepochs = 2", "is no option of train"),
         ("epochs", "cannot be read"),
+        ("epochs = " + "[" * 5_000, "cannot be read"),
+        ("epochs = 0x" + "f" * 6_000, "a number of too many digits"),
         ('images = ["a.jpg"]', "is no option of train"),
     ],
 )
@@ -162,6 +164,12 @@ def test_wrong_files_are_refused_with_a_way_out(tmp_path: Path, text: str, messa
     with pytest.raises(UsageError) as refused:
         config_file.expanded("train", ["--config", str(path)])
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["", "~nobody-of-that-name/run.toml", "gone.toml"])
+def test_config_that_names_no_file_is_refused(path: str) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        config_file.expanded("train", ["--config", path, "--dry-run"])
 
 
 @pytest.mark.parametrize("command", FLOWS)

@@ -4,16 +4,21 @@
 
 Each command line has hostile values: empty, huge, markup, control characters, paths that lead elsewhere. The
 commands run in this process. `train` and `sweep` get `--dry-run`; the bodies of `predict` and `evaluate` run
-without Prefect. PLUMBLINE_ARGUMENTS gives another number than 10,000.
+without Prefect, and `predict --json` ends at the server that is not there. `serve` never finds its dataset.
+Files of --config have hostile options. PLUMBLINE_ARGUMENTS gives another number than 10,000,
+PLUMBLINE_ARGUMENTS_SEED other lines.
 """
 
 import collections
+import json
 import os
 import random
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from enum import EnumType
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +27,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows import evaluate_flow, predict_flow
-from flows.__main__ import ADDERS
-from tasks.core.operations import early_check
+from flows import config_file, evaluate_flow, predict_flow, start
+from flows.__main__ import ADDERS, FLOWS
+from tasks.core.errors import PlumblineError
+from tasks.core.markup import printable
 from tasks.core.operations.command_line import documented
 from tasks.core.runs import tables
 from tasks.core.workspace import VARIABLE, Workspace
@@ -34,10 +40,11 @@ from tests.support.fake_outputs import FakeOutputs
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(0)]
 COUNT = int(os.environ.get("PLUMBLINE_ARGUMENTS", "10000"))
-LONGEST = 20  # seconds of a command; a longer one hangs
+SEED = int(os.environ.get("PLUMBLINE_ARGUMENTS_SEED", "0"))
+LONGEST = 60  # seconds of a command; a longer one hangs
 CODES = {0, 1, 2}
 DRY = ("train", "sweep")
-SLOW = ("doctor", "compare", "explain", "evaluate", "predict")
+SLOW = ("doctor", "compare", "explain", "evaluate", "predict", "serve")
 HOSTILE = (
     *("", " ", "  \t", "-", "--", "-1", "0", "1", "-0", "1e999", "-1e999", "nan", "inf", "1_000", "0x10"),
     *(str(10**30), str(-(10**30)), "1e-320", "0.5", "1.5", "2.0000000001", "\u0664\u0662", "1,5", "1e3"),
@@ -47,6 +54,13 @@ HOSTILE = (
     *("/nowhere", "/nowhere/at/all", "missing", "missing/", "file", "file/x", "folder", "*.jpg", "**", "[a-"),
     *("x" * 255, "x" * 256, "x" * 5000, "/".join("y" * 200 for _ in range(30)), "\u00e9" * 200),
     *("s3://", "s3:///", "s3:", "file://", "file:///etc", "http://", "http:///x", "ftp://x/y", "://", "gs:"),
+    *(
+        "http://[x",
+        "http://x:99999999",
+        "http://ann:pw@x:1/?sig=abcdefgh12",
+        "http://x y",
+        "https://\u00e9.x",
+    ),
     *("\x1b[31mred", "\x07", "a\nb", "a\rb", "\x7f", "\u202eabc", "\u200b", "\ufeff", "\udcff", "a\udc80b"),
     *("\u732b", "e\u0301", "\u00e9", "\U0001f98a", "\u0130", "\u00df", "CON", "nul", "a:b", "v0001", "v0000"),
     *("v9999999999", "v1", "V0001", "champion", "previous", "last", "all", "none", "None", "true", "null"),
@@ -71,6 +85,11 @@ NUMBERS = (
 )
 
 
+CONFIGS = tuple(
+    f"../../config/{name}" for name in ("a.toml", "a.yaml", "deep.toml", "deep.yaml", "huge.yaml")
+)
+
+
 def application() -> typer.Typer:
     """All commands; those that are Prefect flows as the plain functions that Prefect would call."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -78,9 +97,20 @@ def application() -> typer.Typer:
     for name, add in ADDERS.items():
         if name not in ("predict", "evaluate"):
             add(app)
-    for name, flow in (("predict", predict_flow.predict_flow), ("evaluate", evaluate_flow.evaluate_flow)):
-        app.command(name)(documented(flow.fn, console.as_command(flow.fn)))
+    for name, body, more in (
+        ("predict", predict_flow.predict_flow.fn, start.predict_options),
+        ("evaluate", evaluate_flow.evaluate_flow.fn, start.options),
+    ):
+        app.command(name)(documented(body, partial(without_prefect, name, body), more=more))
     return app
+
+
+def without_prefect(name: str, body: Callable[..., Any], /, **parameters: Any) -> None:
+    """Do as `start.start`, without a server and without Prefect."""
+    if parameters.get("json"):
+        start.start(name, **parameters)
+    wanted = {key: value for key, value in parameters.items() if key not in ("config", "json")}
+    console.as_command(lambda: body(**wanted | start.LOOKS[name](wanted)))()
 
 
 @pytest.fixture
@@ -100,6 +130,7 @@ def place(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, str(root / "home"))
     monkeypatch.setenv(VARIABLE, str(root / "ws"))
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setattr(sys, "argv", ["plumbline"])  # `start` looks there for what was typed
     return root
 
 
@@ -122,10 +153,26 @@ def commands(app: typer.Typer) -> dict[tuple[str, ...], Any]:
     return found
 
 
+def write_configs(folder: Path, options: list[Any], generator: random.Random) -> None:
+    """Write files of options, one in TOML and one in YAML, with the same hostile values; and odd ones."""
+    folder.mkdir(exist_ok=True)
+    chosen = generator.sample(options, k=min(len(options), generator.randint(1, 3)))
+    values = [(option.name, value_for(option, generator)) for option in chosen]
+    texts = [(name, value if generator.random() < 0.3 else json.dumps(value)) for name, value in values]
+    write = partial(Path.write_text, encoding="utf-8", errors="surrogateescape")
+    write(folder / "a.toml", "".join(f"{name} = {text}\n" for name, text in texts))
+    write(folder / "a.yaml", "".join(f"{name}: {text}\n" for name, text in texts))
+    write(folder / "deep.toml", "epochs = " + "[" * 5000)
+    write(folder / "deep.yaml", "epochs: " + "[" * 5000)
+    write(folder / "huge.yaml", "epochs: 0x" + "f" * 6000)
+
+
 def value_for(option: Any, generator: random.Random) -> str:
     """A value; mostly one that the option's type takes, so that it gets past the parser."""
     if generator.random() < 0.3:
         return generator.choice(HOSTILE)
+    if option.name == "config":
+        return generator.choice(CONFIGS)
     kind = option.type_descriptor.annotation
     pools: dict[Any, tuple[str, ...]] = {int: WHOLE, float: NUMBERS}
     choices = tuple(map(str, kind)) if isinstance(kind, EnumType) else ()
@@ -143,10 +190,14 @@ def command_lines(app: typer.Typer, generator: random.Random) -> Iterator[list[s
             if parameter.param_type_name == "argument" and generator.random() < 0.95:
                 line.append(generator.choice(("animals", "v0001", generator.choice(HOSTILE))))
         options = [each for each in command.params if each.param_type_name == "option"]
+        if any(option.name == "config" for option in options):
+            write_configs(Path("../../config"), options, generator)
         for option in generator.sample(options, k=min(len(options), generator.randint(1, 4))):
             if option.name not in ("yes", "help", "workspace") or generator.random() < 0.2:
                 line.append(generator.choice((*option.opts, *option.secondary_opts)))
                 line += [] if option.is_flag else [value_for(option, generator)]
+        if words[0] == "serve":  # the last --dataset counts
+            line += ["--dataset", generator.choice([text for text in HOSTILE if text != "animals"])]
         if words[0] in ("review", "reproduce"):  # with good arguments they would serve, and train
             line.insert(len(words), generator.choice([text for text in HOSTILE if text != "last"]))
         if generator.random() < 0.05:
@@ -156,8 +207,14 @@ def command_lines(app: typer.Typer, generator: random.Random) -> Iterator[list[s
 
 def run(app: typer.Typer, line: list[str]) -> tuple[int, str, BaseException | None]:
     """The exit code, what was printed, and what was raised."""
-    if line[0] in DRY and (error := early_check.refusal(line[0], ["plumbline", *line])):
-        return error.exit_code, f"error: {error}", None
+    try:
+        if line[0] in FLOWS:
+            line = [line[0], *config_file.expanded(line[0], line[1:])]
+    except PlumblineError as error:
+        return error.exit_code, f"error: {printable(str(error))}", None
+    except Exception as error:
+        return 1, "", error
+    sys.argv[1:] = line
     workspace = os.environ[VARIABLE]
     signal.signal(signal.SIGALRM, _hangs)
     signal.alarm(LONGEST)
@@ -188,7 +245,7 @@ def faults(code: int, text: str, raised: BaseException | None, unchanged: bool) 
 
 
 def test_no_generated_command_line_ends_badly(place: Path) -> None:
-    app, generator = application(), random.Random(0)
+    app, generator = application(), random.Random(SEED)
     around = place.parent  # `..` must not change either
     kept = around.with_name("kept")
     shutil.copytree(around, kept)

@@ -16,7 +16,8 @@ pytestmark = [
     pytest.mark.timeout(0),
     pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root"),
 ]
-TRAIN = ("flows/train_flow.py", "--epochs", "2", "--promote", "always")
+FLASH = ("--recipe", "flash", "--epochs", "1")
+TRAIN = ("flows/train_flow.py", *FLASH, "--seed", "7", "--promote", "always")
 MODELS = ("flows/__main__.py", "models")
 DOCTOR = ("flows/__main__.py", "doctor", "--min-free-gb", "0")
 CASES = {
@@ -33,7 +34,7 @@ CASES = {
     "results": ("ws/results", TRAIN),
     "tensors": ("ws/tensors", (*TRAIN, "--val-fraction", "0.2")),
     "PREFECT_HOME": ("prefect", TRAIN),
-    "sweep": ("ws/training", ("flows/sweep_flow.py", "--vary", "epochs=1,2", "--runner", "sequence")),
+    "sweep": ("ws/training", ("flows/sweep_flow.py", *FLASH, "--vary", "seed=0,1", "--runner", "sequence")),
     "predictions": ("out", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
     "predict": ("ws", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
     "doctor": ("ws", DOCTOR),
@@ -64,7 +65,7 @@ def read_only(place: Path) -> Iterator[None]:
 def finished(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the workspace of one run, photos, and a folder for outputs."""
     folder = tmp_path_factory.mktemp("finished")
-    Plumbline(server, folder / "ws").ok("--epochs", "1")
+    Plumbline(server, folder / "ws").ok(*FLASH)
     write_photos(folder / "photos")
     for name in ("out", "prefect"):
         (folder / name).mkdir()

@@ -43,7 +43,8 @@ class Plumbline:
         """Run a script of the code to its end; `python` are options of the interpreter."""
         return subprocess.run(
             [sys.executable, *python, str(self.root / script), *map(str, arguments)],
-            env=self.environment,
+            env=self.environment
+            | {"PYTHONPATH": str(self.root)},  # an installed Plumbline may be another one
             cwd=self.workspace.parent,
             capture_output=True,
             text=True,

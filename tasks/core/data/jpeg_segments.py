@@ -9,6 +9,8 @@ from collections.abc import Iterator
 HARMLESS = re.compile(
     r"extraneous bytes before marker|Invalid SOS parameters|unknown JFIF revision|bad ICC marker"
 )
+EXIF = b"Exif\0\0"
+SEARCHED = 1 << 16  # bytes of a file that is searched faster than its segments are walked
 APP1, DRI, SOS = 0xE1, 0xDD, 0xDA
 SEQUENTIAL = (0xC0, 0xC1)  # frames of a single scan, mostly
 RESTARTS = re.compile(rb"\xff[\xd0-\xd7]")
@@ -31,7 +33,9 @@ def segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 def has_exif(content: bytes) -> bool:
     """Whether a segment is EXIF, wherever it stands: extended XMP of more than 64 kB may come before it."""
-    return any(marker == APP1 and body.startswith(b"Exif\0\0") for marker, body in segments(content))
+    if len(content) < SEARCHED and EXIF not in content:
+        return False
+    return any(marker == APP1 and body.startswith(EXIF) for marker, body in segments(content))
 
 
 def lacks_rows(content: bytes) -> bool:

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from tasks.core.addresses import is_readable
 from tasks.core.errors import PlumblineError, UsageError
 from tasks.core.review import page
 from tasks.core.review.decisions import Decision, DecisionFiles, controls_text, counts_text
@@ -214,7 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_host(self) -> None:
         hosts = self.headers.get_all("Host") or []
-        if len(hosts) != 1 or urlsplit(f"//{hosts[0]}").hostname not in HOSTS:
+        host = f"//{hosts[0]}" if len(hosts) == 1 else ""
+        if not is_readable(host) or urlsplit(host).hostname not in HOSTS:
             raise Refused(HTTPStatus.FORBIDDEN, "for another host")
 
     def _name(self) -> str:

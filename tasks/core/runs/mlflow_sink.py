@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from tasks.core.addresses import is_readable
 from tasks.core.errors import NetworkError, UsageError
 
 TIMEOUT = 30  # seconds without an answer
@@ -58,9 +59,9 @@ def check_address(address: str) -> None:
     """Refuse what cannot be the address of a server.
 
     Raises:
-        UsageError: It does not begin with http:// or https://, or has no host.
+        UsageError: It does not begin with http:// or https://, has no host, or a port that is none.
     """
-    parts = urlsplit(address)
+    parts = urlsplit(address if is_readable(address) else "")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
             "--mlflow takes the address of a server",

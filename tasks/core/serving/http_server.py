@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tasks.core.addresses import is_readable
 from tasks.core.errors import UsageError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -72,7 +73,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.hosts and _host_name(f"//{host}") not in self.hosts:
             return "for another host; --allowed-host names further ones"
-        if method != "GET" and origin is not None and urlsplit(origin).netloc != host:
+        if method != "GET" and origin is not None and _net_location(origin) != host:
             return "from a page of another site"
         return ""
 
@@ -194,8 +195,9 @@ def serve(server: uvicorn.Server, listening: socket.socket) -> None:
     server.run([listening])
 
 
+def _net_location(address: str) -> str | None:
+    return urlsplit(address).netloc if is_readable(address) else None
+
+
 def _host_name(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
+    return (urlsplit(address).hostname or "") if is_readable(address) else ""

@@ -34,7 +34,8 @@ NOT_INGREDIENTS = (
     *("data.loader.originals", "model.inference.frozen"),
     # Modules of recipes that start from a backbone, named by `training.train.ingredients`.
     *("model.transfer", "model.features.maps"),
-    "data.threads",  # changes speed, not the results or their order
+    # Change speed, not the results or their order.
+    *("data.threads", "data.block_decoder"),
     # Where TensorFlow runs, and when it is stopped.
     *(f"model.devices.{name}" for name in ("gpu", "runtime", "signals", "tf_config")),
     "model.training.log",  # messages during training

@@ -94,7 +94,9 @@ def test_run_is_on_a_real_server_with_all_that_was_logged(server: str, tmp_path:
     assert second.split("/runs/")[0] == page.split("/runs/")[0]  # the same experiment
 
 
-@pytest.mark.parametrize("address", ["localhost:5000", "ftp://host", "http://", "./mlruns", "databricks"])
+@pytest.mark.parametrize(
+    "address", ["localhost:5000", "ftp://host", "http://", "./mlruns", "http://[x", "http://x:99999"]
+)
 def test_what_is_no_address_of_a_server_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="takes the address of a server"):
         mlflow_sink.check_address(address)

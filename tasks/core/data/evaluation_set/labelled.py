@@ -266,7 +266,7 @@ class _Build:
 def _in_order(numbers: Numbers, index: ImageIndex) -> Numbers:
     """The images in the order of tensors, which follows from their content; the path breaks ties."""
     ids, paths = index.image_id.take(numbers).to_pylist(), index.path.take(numbers).to_pylist()
-    keys = [(splits.order_key(image_id), image_id, path) for image_id, path in zip(ids, paths, strict=True)]
+    keys = list(zip(splits.fractions(splits.ORDER_SALT, ids).tolist(), ids, paths, strict=True))
     return numbers[sorted(range(len(numbers)), key=keys.__getitem__)]
 
 

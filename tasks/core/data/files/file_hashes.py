@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.data import threads
+from tasks.core.data.block_decoder import library
 from tasks.core.data.files import file_stats
 from tasks.core.errors import DataError
 from tasks.core.progress import Progress, ignore_progress
@@ -84,9 +85,9 @@ class Hashes:
         mean_size = files["bytes"].to_numpy()[unknown].sum() / max(1, len(unknown))
         self._contents = self._opened() if self._opened and len(unknown) else None
         batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-        for batch, digests in zip(
-            batches, threads.map_threaded(self._read, batches, size=mean_size), strict=True
-        ):
+        self._decoder = None if self._contents or mean_size >= threads.MIN_THREADED_BYTES else library.load()
+        size = threads.MIN_THREADED_BYTES if self._decoder else mean_size
+        for batch, digests in zip(batches, threads.map_threaded(self._read, batches, size=size), strict=True):
             hashes[batch] = digests
             self.read += len(batch)
             progress(self.read, len(unknown), "hashing")
@@ -110,7 +111,9 @@ class Hashes:
         listed = zip(files["path"].to_pylist(), files["bytes"].to_pylist(), strict=True)
         if self._contents:
             return [hashlib.sha256(self._contents(path, size)).hexdigest() for path, size in listed]
-        return [_sha256(f"{root}/{path}" if path else root, size) for path, size in listed]
+        found = [(f"{root}/{path}" if path else root, size) for path, size in listed]
+        done = self._decoder.sha256_of_files(found) if self._decoder else [""] * len(found)
+        return [digest or _sha256(*file) for digest, file in zip(done, found, strict=True)]
 
     def remember(self) -> None:
         """Write the hashes that will still be valid next time to the cache."""

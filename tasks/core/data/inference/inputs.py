@@ -21,6 +21,7 @@ from tasks.core.data import file_types
 from tasks.core.data.readers import parquet, parquet_schema
 from tasks.core.data.sources import remote
 from tasks.core.errors import UsageError
+from tasks.core.workspace import expanded
 
 PARQUET = ".parquet"
 ROWS = 4096  # of a parquet file in a chunk; a part of the output has complete chunks
@@ -77,7 +78,13 @@ def check_inputs(paths: Sequence[str]) -> None:
             raise UsageError(
                 "an input is empty", expected="a file, a folder, a glob or an address (is a variable empty?)"
             )
-        if not is_address(path) and not set(path) & set(MAGIC) and not Path(path).expanduser().exists():
+        if is_address(path) and not addresses.is_readable(path):
+            raise UsageError(
+                f"{path} cannot be read",
+                expected="image or parquet files, folders of them, globs or addresses",
+                found="an address that cannot be taken apart (its brackets or its port)",
+            )
+        if not is_address(path) and not set(path) & set(MAGIC) and not expanded(path).exists():
             raise UsageError(
                 f"{path} does not exist",
                 expected="image or parquet files, folders of them, globs or addresses",
@@ -110,7 +117,7 @@ def list_inputs(paths: Sequence[str], on_unused: OnUnused = ignore_unused) -> It
 
 def absolute_path(path: str) -> str:
     """The path as it is stored: absolute, with links kept. Of an address the secrets are left out."""
-    return addresses.concealed(path) if is_address(path) else os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - keeps links
+    return addresses.concealed(path) if is_address(path) else os.path.abspath(expanded(path))  # noqa: PTH100 - keeps links
 
 
 def _rows(file: InputFile) -> Iterator[InputChunk]:

@@ -107,6 +107,21 @@ class DecodedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedBlock:
+    """Consecutive images of what was wanted.
+
+    Args:
+        rows: int64 (n,); their numbers.
+        images: uint8 (n, H, W, C).
+        originals: int32 (n, 3); `original` of each, as returned by `decode.decode`.
+    """
+
+    rows: NDArray[np.int64]
+    images: Pixels
+    originals: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeFailure:
     """An image that could not be read, and the reason."""
 
@@ -118,6 +133,9 @@ class DecodeFailure:
         """The bits that its grey values need, if it was not read since the target has fewer; else 0."""
         match = TOO_MANY_BITS.match(self.reason)
         return int(match[1]) if match else 0
+
+
+Decoded = DecodedImage | DecodedBlock | DecodeFailure
 
 
 class Reader(Protocol):
@@ -153,6 +171,10 @@ class Reader(Protocol):
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """Decode the images with the numbers `wanted`, which are ascending unless `random_access` is true."""
+        ...
+
+    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
+        """As `images`, and in the same order, where some images may come as a block."""
         ...
 
     def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
@@ -192,6 +214,10 @@ class WrappedReader:
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """See `Reader`."""
         return self.reader.images(wanted, target)
+
+    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
+        """See `Reader`."""
+        return self.reader.blocks(wanted, target)
 
     def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
         """See `Reader`."""

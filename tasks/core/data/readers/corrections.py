@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from tasks.core.data.decode import Target
 from tasks.core.data.readers.base import (
     UNLABELLED,
+    Decoded,
     DecodedImage,
     DecodeFailure,
     ImageIndex,
@@ -196,6 +197,10 @@ class RelabelledReader(WrappedReader):
             return rows
         columns = (rows.image_id.take(self._kept), rows.path.take(self._kept))
         return ImageIndex(*columns, rows.split[self._kept], rows.label[self._kept])
+
+    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
+        """See `Reader.blocks`; one by one where images are left out."""
+        return self.reader.blocks(wanted, target) if self._kept is None else self.images(wanted, target)
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """See `Reader.images`."""

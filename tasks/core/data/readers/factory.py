@@ -1,6 +1,6 @@
 """Which reader opens which format. To add a format, add a module here and a row to `READERS`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -143,17 +143,20 @@ def open_raw(raw: RawDataset) -> Reader:
     return RelabelledReader.of(_source_reader(raw), raw)
 
 
-def open_archive(name: str, files: Mapping[str, Path], array_format: ArrayFormat) -> ArrayReader:
+def open_archive(
+    name: str, files: Mapping[str, Path], sha256s: Sequence[str], array_format: ArrayFormat
+) -> ArrayReader:
     """The reader of a catalog dataset's archives before they are listed.
 
     Args:
         name: The format, such as "cifar".
         files: The archives by their official names.
+        sha256s: Of the archives.
         array_format: What the dataset's images are like.
     """
     file_format = READERS[name]
     assert isinstance(file_format, ArchiveFormat)  # noqa: S101 - the catalog declares archive formats only
-    return file_format.open(files, array_format)
+    return arrays.shared(sha256s, array_format, lambda: file_format.open(files, array_format))
 
 
 def modules(raw: RawDataset) -> tuple[str, ...]:
@@ -199,4 +202,5 @@ def _source_reader(raw: RawDataset) -> Reader:
         return file_format.open(root, files)
     parameters: dict[str, Any] = raw.manifest["ingredients"]["parameters"]
     names = {Path(path).name: root / path for path in files["path"].to_pylist()}
-    return file_format.open(names, ArrayFormat.of_json(parameters["array_format"]))
+    array_format = ArrayFormat.of_json(parameters["array_format"])
+    return open_archive(raw.format, names, files["sha256"].to_pylist(), array_format)

@@ -13,12 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.data import file_types, threads
+from tasks.core.data.block_decoder import blocks, library
+from tasks.core.data.block_decoder.blocks import Run
+from tasks.core.data.block_decoder.library import Library
 from tasks.core.data.decode import Target
 from tasks.core.data.files import file_stats, listing, quarantine_table
 from tasks.core.data.files.class_names import check_classes, layout_error, ordered
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.readers import base
-from tasks.core.data.readers.base import DecodedImage, DecodeFailure, ImageIndex
+from tasks.core.data.readers.base import Decoded, DecodedBlock, DecodedImage, DecodeFailure, ImageIndex
 from tasks.core.data.readers.split_folders import LAYOUTS, TopFolder, find_splits
 from tasks.core.data.split_names import split_of
 from tasks.core.errors import ArchiveError, DataError
@@ -260,6 +263,36 @@ class ImageFolderReader:
         """See `Reader.images`. A file that was changed or removed becomes a `DecodeFailure`."""
         size = self._bytes[wanted].sum() / max(1, len(wanted))
         return threads.map_threaded(partial(self._image, target), self._listed(wanted), size=size)
+
+    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
+        """See `Reader.blocks`: small files in a folder by the compiled decoder, if there is one."""
+        decoder = library.load() if self._folder and self.random_access else None
+        if decoder is None:
+            yield from self.images(wanted, target)
+            return
+        parts = (wanted[start : start + blocks.BLOCK] for start in range(0, len(wanted), blocks.BLOCK))
+        work = partial(self._block, decoder, target)
+        for block in threads.map_threaded(work, parts, size=threads.MIN_THREADED_BYTES):
+            yield from block
+
+    def _block(self, decoder: Library, target: Target, wanted: Sequence[int]) -> list[Decoded]:
+        listed = list(self._listed(wanted))
+        paths = [os.fsencode(f"{self._folder}/{path}") for _, path, _, _ in listed]
+        hashes = bytes.fromhex("".join(sha256 for _, _, _, sha256 in listed))
+        rows = np.array(wanted, np.int64)
+        return [
+            DecodedBlock(rows[item.first :][: len(item.images)], item.images, item.originals)
+            if isinstance(item, Run)
+            else item
+            for item in blocks.decoded(
+                decoder,
+                paths,
+                target,
+                self._bytes[rows],
+                hashes,
+                lambda number: self._image(target, listed[number]),
+            )
+        ]
 
     def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
         """See `Reader.files`. A file on disk is not read as a whole."""

@@ -229,6 +229,10 @@ class ParquetReader:
             )
             start += parquet_file.count
 
+    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
+        """See `Reader.blocks`: one by one."""
+        return self.images(wanted, target)
+
     def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
         """See `Reader.files`."""
         start = 0

@@ -172,7 +172,8 @@ def _from_archive(
 
     def count() -> dict[str, Any]:
         paths = {archive.kept.name: archive.path for archive in verified}
-        reader = factory.open_archive(dataset.format, paths, dataset.array_format)
+        sha256s = [archive.sha256 for archive in verified]
+        reader = factory.open_archive(dataset.format, paths, sha256s, dataset.array_format)
         return {"images": reader.count(), "official": all(archive.official for archive in verified)}
 
     root = workspace.relative(workspace.downloads)

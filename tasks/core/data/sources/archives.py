@@ -13,7 +13,7 @@ from tasks.core.data.sources.catalog import DatasetSpec, RemoteFile
 from tasks.core.errors import ChecksumError
 from tasks.core.progress import Progress
 from tasks.core.storage import atomic, hashing
-from tasks.core.workspace import Workspace
+from tasks.core.workspace import Workspace, expanded
 
 log = logging.getLogger("plumbline.data")
 
@@ -45,7 +45,7 @@ def ensure_available(
         NetworkError: The download failed; another attempt may succeed.
     """
     if source.archive is not None:
-        path = source.archive.expanduser().resolve()
+        path = expanded(source.archive).resolve()
         return _given(dataset, path, source.archive_sha256, workspace, refresh)
     return [
         VerifiedArchive(

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from tasks.core.addresses import is_readable
 from tasks.core.config import SourceSettings
 from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources import dataset_names
 from tasks.core.data.sources.catalog import DATASETS, DatasetSpec
 from tasks.core.errors import UsageError
+from tasks.core.workspace import expanded
 
 EXPECTED = (
     "a folder with <class>/* or {train,val,test}/<class>/*, a .zip or .tar of one, a CSV of path and label, "
@@ -33,8 +35,9 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
         return DATASETS[dataset]
     scheme, separator, rest = dataset.partition("://")
     if separator and scheme != "file":
+        _check_readable(dataset)
         return dataset
-    path = Path(rest if separator else dataset).expanduser()
+    path = expanded(rest if separator else dataset)
     if path.is_dir() or (path.is_file() and format_of(path.name)):
         return path.resolve()
     if "/" in dataset or path.exists():
@@ -52,6 +55,16 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
         done="nothing was started",
         todo=f"did you mean {' or '.join(close)}?" if close else "",
     )
+
+
+def _check_readable(address: str) -> None:
+    if not is_readable(address):
+        raise UsageError(
+            f"No images can be read from {address}",
+            expected=EXPECTED,
+            found="an address that cannot be taken apart (its brackets or its port)",
+            done="nothing was started",
+        )
 
 
 def detect_format(path: Path) -> str:
@@ -142,7 +155,7 @@ def check_source(source: SourceSettings) -> None:
             if isinstance(resolved, DatasetSpec)
             else "your own data",
         )
-    _check_archive(resolved, source.archive.expanduser())
+    _check_archive(resolved, expanded(source.archive))
     if source.archive_sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", source.archive_sha256):
         raise UsageError(
             "--archive-sha256 is not a SHA-256",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
 from tasks.core.data.readers import factory
-from tasks.core.data.readers.base import DecodedImage, DecodeFailure, Reader, WrappedReader
+from tasks.core.data.readers.base import Decoded, DecodedImage, DecodeFailure, Reader, WrappedReader
 from tasks.core.errors import FormatError
 from tasks.core.stage.handles import RawDataset
 from tasks.core.storage import atomic
@@ -108,6 +108,11 @@ class DistributedReader(WrappedReader):
             portions = list(self._portions(wanted, target, self.workspace.relative(folder)))
             for portion in self.work(portions):
                 yield from _collect(portion, self.workspace)
+
+    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
+        """See `Reader.blocks`. Workers give images one by one."""
+        one_portion = len(wanted) <= self.size
+        return self.reader.blocks(wanted, target) if one_portion else self.images(wanted, target)
 
     def _portions(self, wanted: Sequence[int], target: Target, folder: str) -> Iterator[Portion]:
         for number, start in enumerate(range(0, len(wanted), self.size)):

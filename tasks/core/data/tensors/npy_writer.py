@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 BLOCK = 1 << 23  # bytes per read when rows are moved
+DIRECT = 1 << 16  # bytes from which a block is written as it is, uncopied
 MAX_PENDING = 1 << 20  # bytes of rows that wait to be written
 PIXELS = 1 << 18  # pixels in memory at a time
 MODES = {1: "L", 3: "RGB"}  # Pillow's mode by number of channels
@@ -42,6 +43,11 @@ class RowFile:
         """Write one image, or several consecutive ones (N, ...), starting at `row`."""
         if image.shape[-len(self.shape) :] != self.shape or image.dtype != np.uint8:
             raise ValueError(f"{image.dtype} {image.shape} in rows of uint8 {self.shape}")
+        if image.nbytes >= DIRECT:
+            self._flush()
+            os.pwrite(self._file, np.ascontiguousarray(image).data, self.start + row * self.bytes)
+            self._first = self._next = row + image.size // self.bytes
+            return
         if row != self._next or (self._next - self._first) * self.bytes >= MAX_PENDING:
             self._flush()
             self._first = self._next = row

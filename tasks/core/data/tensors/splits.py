@@ -11,7 +11,7 @@ moves towards train only.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,7 +28,8 @@ from tasks.core.data.tensors import split_floor
 from tasks.core.data.tensors.cache import SPLITS
 
 TEST_FRACTION = 0.2  # share of test images of a source without a test split
-TEST_SALT = "plumbline test"
+TEST_SALT, VAL_SALT = "plumbline test", "plumbline val"
+ORDER_SALT = "plumbline order"  # a fixed order that is random as to class; image id and path break ties
 
 
 def fraction(salt: str, image_id: str) -> float:
@@ -38,31 +39,35 @@ def fraction(salt: str, image_id: str) -> float:
         salt: Different salts give independent numbers for one image.
         image_id: The SHA-256 of the image's content.
     """
-    digest = hashlib.sha256(f"{salt}:{image_id}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48  # exact in float64
+    return float(fractions(salt, [image_id])[0])
 
 
-def choose_split(image_id: str, split: str, source_splits: frozenset[str], val_fraction: float) -> str:
-    """The split of an image, if its class is not a small one.
+def fractions(salt: str, image_ids: Sequence[str]) -> NDArray[np.float64]:
+    """`fraction` of each, float64 (n,): the first 48 bits of a SHA-256, which float64 has exactly."""
+    prefix, sha256 = f"{salt}:".encode(), hashlib.sha256
+    digests = b"".join([sha256(prefix + image_id.encode()).digest() for image_id in image_ids])
+    return (np.frombuffer(digests, ">u8")[::4] >> 16) / 2.0**48
+
+
+def choose_splits(
+    image_ids: Sequence[str], split: NDArray[np.str_], source_splits: frozenset[str], val_fraction: float
+) -> NDArray[np.int8]:
+    """The splits of images whose class is not a small one, int8 (n,), as indices into `SPLITS`.
 
     Args:
-        image_id: The SHA-256 of its content, or what names its group.
-        split: Its split in the source; "" if the source has no splits.
+        image_ids: The SHA-256 of the content of each, or what names its group.
+        split: str (n,); the split of each in the source; "" if the source has no splits.
         source_splits: The splits that the source has.
         val_fraction: Share of the train images that become validation images if the source has no val split.
     """
-    if split in ("val", "test"):
-        return split
-    if "test" not in source_splits and fraction(TEST_SALT, image_id) < TEST_FRACTION:
-        return "test"
-    if "val" not in source_splits and fraction("plumbline val", image_id) < val_fraction:
-        return "val"
-    return "train"
-
-
-def order_key(image_id: str) -> float:
-    """Sort key for a fixed order that is random with respect to class; image id and path break ties."""
-    return fraction("plumbline order", image_id)
+    chosen = np.full(len(image_ids), split_floor.TRAIN, np.int8)
+    if "val" not in source_splits and val_fraction:
+        chosen[fractions(VAL_SALT, image_ids) < val_fraction] = split_floor.VAL
+    if "test" not in source_splits:
+        chosen[fractions(TEST_SALT, image_ids) < TEST_FRACTION] = split_floor.TEST
+    chosen[split == "val"] = split_floor.VAL
+    chosen[split == "test"] = split_floor.TEST
+    return chosen
 
 
 Numbers = NDArray[np.int64]
@@ -112,17 +117,12 @@ class Splits:
 def _assign(index: ImageIndex, val_fraction: float) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Each image's split, as an index into `SPLITS`, and its sort key."""
     source_splits = frozenset(np.unique(index.split).tolist())
-    split_numbers = {name: number for number, name in enumerate(SPLITS)}
     split, order = np.empty(len(index), np.int8), np.empty(len(index), np.float64)
     for start in range(0, len(index), BATCH):
         batch = slice(start, start + BATCH)
         image_ids = index.image_id[batch].to_pylist()
-        given_splits = index.split[batch].tolist()
-        split[batch] = [
-            split_numbers[choose_split(*pair, source_splits, val_fraction)]
-            for pair in zip(image_ids, given_splits, strict=True)
-        ]
-        order[batch] = list(map(order_key, image_ids))
+        split[batch] = choose_splits(image_ids, index.split[batch], source_splits, val_fraction)
+        order[batch] = fractions(ORDER_SALT, image_ids)
     joined = None
     if index.group is not None:
         joined = joined_groups.join(index)
@@ -143,11 +143,9 @@ def _split_of_groups(
 ) -> NDArray[np.int8]:
     """The splits by the groups' names; an image stays in the val or test split of the source."""
     own = pc.dictionary_encode(joined.own.combine_chunks())
-    by_name = [
-        SPLITS.index(choose_split(name, "", source_splits, val_fraction))
-        for name in own.dictionary.to_pylist()
-    ]
-    of_image = np.array(by_name, np.int8)[own.indices.to_numpy()]
+    names = own.dictionary.to_pylist()
+    of_name = choose_splits(names, np.full(len(names), ""), source_splits, val_fraction)
+    of_image = of_name[own.indices.to_numpy()]
     codes = unit_codes(joined.unit)
     of_unit = np.full(codes.max(initial=-1) + 1, len(SPLITS), np.int8)
     np.minimum.at(of_unit, codes, of_image)  # train, val, test: the first of them that one would be in

@@ -42,7 +42,7 @@ def declare(path: str) -> Backbone:
     Raises:
         UsageError: There is no such file, or it cannot be used as a backbone.
     """
-    file = Path(path).expanduser().resolve()
+    file = workspace.expanded(path).resolve()
     if not file.is_file():
         raise UsageError(f"there is no backbone {path}", expected="the path of a Keras model file")
     stat = file.stat()

@@ -11,7 +11,8 @@ import pytest
 from tasks.core.data.grouping import joined_groups
 from tasks.core.data.grouping.pattern import pattern_groups
 from tasks.core.data.readers.base import ImageIndex, ImageRef
-from tasks.core.data.tensors.splits import Splits, choose_split
+from tasks.core.data.tensors.splits import Splits
+from tests.support.single_splits import split_of
 
 PATIENT = re.compile(r"(p\d+)_\d+")
 Places = dict[str, str]  # path -> split
@@ -98,15 +99,15 @@ def test_groups_that_share_an_image_are_one_and_move_towards_train_only() -> Non
     assert joined.group.to_pylist() == ["p1"] * 5 + ["p4", "p1"]
     assert joined.names == (("p1", "p2", "p3"),)
     found = places(index_of(images))
-    single = [choose_split(f"group {name}", "", frozenset({""}), 0.1) for name in ("p1", "p2", "p3")]
-    single.append(choose_split(image_id("y"), "", frozenset({""}), 0.1))
+    single = [split_of(f"group {name}", 0.1) for name in ("p1", "p2", "p3")]
+    single.append(split_of(image_id("y"), 0.1))
     expected = next(split for split in ("train", "val", "test") if split in single)
     assert {found[path] for path, _, _ in images if "p4" not in path} == {expected}
 
 
 def test_floor_moves_whole_groups_or_none() -> None:
     """Every class of five patients or more that are all train by their names, at two images each."""
-    names = [n for n in range(400) if choose_split(f"group p{n}", "", frozenset({""}), 0.1) == "train"][:60]
+    names = [n for n in range(400) if split_of(f"group p{n}", 0.1) == "train"][:60]
     lacking = 0
     for start in range(0, 60, 6):
         six = names[start : start + 6]

@@ -15,9 +15,10 @@ from tasks.core.data.readers.base import UNLABELLED, ImageIndex, ImageRef
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.split_floor import MIN_IMAGES
-from tasks.core.data.tensors.splits import Splits, choose_split
+from tasks.core.data.tensors.splits import Splits
 from tasks.core.workspace import Workspace
 from tests.support.sample_files import photos
+from tests.support.single_splits import split_of
 
 Classes = dict[int, list[int]]  # label -> contents, as numbers; the same number again is an exact copy
 CONTENTS = st.integers(0, 2**31)
@@ -102,7 +103,7 @@ def test_split_floor_exact_copies_share_a_split(contents: list[int], data: st.Da
 
 def test_split_floor_takes_the_ends_of_the_train_images() -> None:
     """Five images that all are train by themselves: the ranks are the first 48 bits of a hash."""
-    contents = [n for n in range(100) if choose_split(image_id(n), "", frozenset({""}), 0.1) == "train"][:5]
+    contents = [n for n in range(100) if split_of(image_id(n), 0.1) == "train"][:5]
     rank = {n: hashlib.sha256(f"plumbline test:{image_id(n)}".encode()).hexdigest()[:12] for n in contents}
     expected = ["train"] * 5
     expected[contents.index(min(contents, key=rank.__getitem__))] = "test"
@@ -111,12 +112,12 @@ def test_split_floor_takes_the_ends_of_the_train_images() -> None:
 
 
 def test_split_floor_copies_make_no_class_large() -> None:
-    contents = [n for n in range(100) if choose_split(image_id(n), "", frozenset({""}), 0.1) == "train"][:4]
+    contents = [n for n in range(100) if split_of(image_id(n), 0.1) == "train"][:4]
     assert set(assigned({0: contents * 3}).values()) == {"train"}
 
 
 def test_split_floor_source_with_splits_of_its_own_keeps_them() -> None:
-    contents = [n for n in range(100) if choose_split(image_id(n), "", frozenset({""}), 0.1) == "train"][:9]
+    contents = [n for n in range(100) if split_of(image_id(n), 0.1) == "train"][:9]
     assert set(assigned({0: contents}, 0.0, "train").values()) <= {"train", "test"}
     assert "val" not in assigned({0: contents}, 0.0).values()  # nobody asked for val images
 
@@ -136,7 +137,7 @@ def test_split_floor_source_without_val_gets_one_val_image_a_class() -> None:
 
 
 def test_split_floor_images_without_a_label_stay() -> None:
-    contents = [n for n in range(100) if choose_split(image_id(n), "", frozenset({""}), 0.1) == "train"][:9]
+    contents = [n for n in range(100) if split_of(image_id(n), 0.1) == "train"][:9]
     assert set(assigned({UNLABELLED: contents}).values()) == {"train"}
 
 
@@ -157,7 +158,7 @@ def test_split_floor_adds_only_what_small_classes_lack() -> None:
     }
     splits = assigned(classes)
     for label, contents in classes.items():
-        alone = [choose_split(image_id(content), "", frozenset({""}), 0.1) for content in contents]
+        alone = [split_of(image_id(content), 0.1) for content in contents]
         floored = [splits[f"{label}/{position}"] for position in range(len(contents))]
         changes = sorted(new for old, new in zip(alone, floored, strict=True) if old != new)
         assert changes == sorted({"val", "test"} - set(alone))[: alone.count("train")]

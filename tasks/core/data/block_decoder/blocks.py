@@ -1,0 +1,114 @@
+"""Decodes blocks of images with the compiled decoder. What it leaves is decoded by the caller.
+
+A block is a few hundred images. Blocks are done in threads, which do not wait for each other, since the
+interpreter's lock is free while a block is read, hashed and decoded.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.config import Fit
+from tasks.core.data import decode, decode_memory
+from tasks.core.data.block_decoder.library import Library, TargetSize
+from tasks.core.data.decode import Pixels, Target
+
+BLOCK = 256  # images; 4 ms of decoding
+ARENA = 1 << 22  # bytes of pixels at a time
+CHANNELS = slice(3)
+Original = tuple[int, int, int]
+Rest = TypeVar("Rest")
+
+
+class Run:
+    """Consecutive images of a block that have the target's shape.
+
+    Args:
+        first: Position of the first one in the block.
+        images: uint8 (n, H, W, C).
+        originals: int32 (n, 3); original height, width and channels.
+    """
+
+    __slots__ = ("first", "images", "originals")
+
+    def __init__(self, first: int, images: Pixels, originals: NDArray[np.int32]) -> None:
+        self.first, self.images, self.originals = first, images, originals
+
+
+def decoded(
+    library: Library,
+    contents: Sequence[bytes],
+    target: Target,
+    sizes: NDArray[np.int64],
+    expected: bytes | None,
+    rest: Callable[[int], Rest],
+) -> Iterator[Run | Rest]:
+    """Decode a block, in its order.
+
+    Args:
+        library: The compiled decoder.
+        contents: Encoded images; the absolute paths of their files if `expected` is given.
+        target: Wanted size and channels.
+        sizes: int64 (n,), bytes of each.
+        expected: The SHA-256 that each file must have, 32 bytes each.
+        rest: Decodes an image that the compiled decoder left, by its position.
+
+    Yields:
+        Runs of images, and what `rest` returned.
+    """
+    start, size = 0, _target_size(target)
+    while start < len(contents):
+        arena = np.empty(ARENA, np.uint8)
+        digests = expected[32 * start :] if expected else None
+        results = library.decode(list(contents[start:]), sizes[start:], size, arena, digests)
+        yield from _runs(results, arena, target, start, rest)
+        start += len(results)
+
+
+def _target_size(target: Target) -> TargetSize:
+    height, width = target.size or (0, 0)
+    is_pad = int(target.fit is Fit.pad)
+    return TargetSize(height, width, is_pad, decode_memory.SMALL, decode.MIN_SIDE, decode.OVERSAMPLE)
+
+
+def _runs(
+    results: NDArray[np.void], arena: Pixels, target: Target, start: int, rest: Callable[[int], Rest]
+) -> Iterator[Run | Rest]:
+    shape = (*target.size, target.channels) if target.size else (0, 0, 0)
+    fits = results["status"] == 1
+    for name, side in zip(("height", "width", "channels"), shape, strict=True):
+        fits &= results[name] == side
+    bounds = np.flatnonzero(np.diff(fits)) + 1
+    for members in np.split(np.arange(len(results)), bounds):
+        if fits[members[0]]:
+            yield _run(results[members], arena, shape, start + int(members[0]))
+            continue
+        for position in members.tolist():
+            result = results[position]
+            yield (
+                _converted(result, arena, target, start + position)
+                if result["status"]
+                else rest(start + position)
+            )
+
+
+def _originals(results: NDArray[np.void]) -> NDArray[np.int32]:
+    names = ("original_height", "original_width", "channels")
+    return np.stack([results[name] for name in names], 1)
+
+
+def _run(results: NDArray[np.void], arena: Pixels, shape: tuple[int, ...], first: int) -> Run:
+    offset, count = int(results["offset"][0]), len(results) * int(np.prod(shape))
+    return Run(first, arena[offset : offset + count].reshape(-1, *shape), _originals(results))
+
+
+def _converted(result: np.void, arena: Pixels, target: Target, position: int) -> Run:
+    shape = tuple(int(result[name]) for name in ("height", "width", "channels"))
+    offset = int(result["offset"])
+    pixels = arena[offset : offset + int(np.prod(shape))].reshape(shape)
+    originals = _originals(np.array([result], result.dtype))
+    height, width = originals[0, :2].tolist()
+    image = decode.resize_and_convert(pixels, target, (height, width))
+    return Run(position, image[None], originals)

@@ -1,0 +1,219 @@
+/* Reads, hashes and decodes blocks of small JPEG files; loaded by library.py with ctypes.
+
+   It only does what cannot go wrong: a file with any fault, warning, EXIF, unusual sampling or colour space is
+   marked REST, and Python does it from the start. So every message and every odd file has one implementation.
+   ctypes releases the interpreter's lock while a function runs. No function keeps state. */
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jpeglib.h>
+
+#ifndef LIBJPEG_TURBO_VERSION
+#error "libjpeg-turbo is needed: other libraries give other pixels"
+#endif
+
+#define ABI 1 /* raise it when an argument changes; library.py has the same number */
+#define REST 0
+#define DONE 1
+#define DIGEST 32
+#define APP1 (JPEG_APP0 + 1)
+#define APP2 (JPEG_APP0 + 2)
+#define HEAD 11 /* bytes of these segments that are looked at */
+
+typedef unsigned char *(*sha256_function)(const unsigned char *, size_t, unsigned char *);
+
+typedef struct {
+    int32_t height, width;        /* that images are scaled to later; 0: none is scaled */
+    int32_t is_pad;               /* 1: only the longer side is scaled to it */
+    int32_t max_pixels, min_side; /* images beyond these are REST */
+    double oversample;            /* pixels that DCT scaling leaves for each pixel of height and width */
+} target_t;
+
+typedef struct {
+    int32_t status, height, width, channels; /* of the pixels in the arena */
+    int32_t original_height, original_width;
+    int64_t offset; /* of the pixels in the arena */
+} result_t;
+
+typedef struct {
+    struct jpeg_error_mgr base;
+    jmp_buf escape;
+} error_t;
+
+static void leave(j_common_ptr info) { longjmp(((error_t *)info->err)->escape, 1); }
+
+/* A warning: libjpeg goes on, the caller does not. */
+static void note(j_common_ptr info, int level) {
+    if (level < 0) leave(info);
+}
+
+static void say_nothing(j_common_ptr info) { (void)info; }
+
+static int begins_with(jpeg_saved_marker_ptr marker, int code, const char *text, size_t bytes) {
+    return marker->marker == code && marker->data_length >= bytes && !memcmp(marker->data, text, bytes);
+}
+
+/* EXIF may turn the image. simplejpeg refuses a colour profile that is not complete. */
+static int has_exif_or_profile(j_decompress_ptr info) {
+    for (jpeg_saved_marker_ptr marker = info->marker_list; marker; marker = marker->next)
+        if (begins_with(marker, APP1, "Exif\0\0", 6) || begins_with(marker, APP2, "ICC_PROFILE", 11)) return 1;
+    return 0;
+}
+
+/* The samplings that TurboJPEG has a name for: 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1; and any of grey. */
+static int is_usual(j_decompress_ptr info) {
+    if (info->data_precision != 8 || info->arith_code) return 0;
+    if (info->jpeg_color_space == JCS_GRAYSCALE) return info->num_components == 1;
+    if (info->num_components != 3) return 0;
+    if (info->jpeg_color_space != JCS_YCbCr && info->jpeg_color_space != JCS_RGB) return 0;
+    for (int part = 1; part < 3; part++)
+        if (info->comp_info[part].h_samp_factor != 1 || info->comp_info[part].v_samp_factor != 1) return 0;
+    int across = info->comp_info[0].h_samp_factor, down = info->comp_info[0].v_samp_factor;
+    return (across <= 2 && down <= 2) || (across == 4 && down == 1);
+}
+
+static int64_t scaled(int64_t size, int eighths) { return (size * eighths + 7) / 8; }
+
+/* A side of a whole image that is scaled into the target: rounded, at least 1; decode.padded_size. */
+static int64_t padded(int64_t side, int64_t other, int64_t new_other) {
+    int64_t rounded = (2 * side * new_other + other) / (2 * other);
+    return rounded > 1 ? rounded : 1;
+}
+
+static int64_t rounded_up(double value) { return (int64_t)value + ((int64_t)value < value); }
+
+/* The smallest of 1/8, 1/4, 3/8, 1/2 that leaves enough, else 8/8: simplejpeg's choice with min_factor=2. */
+static int eighths_of(int64_t height, int64_t width, const target_t *target) {
+    int64_t least_height = target->height, least_width = target->width;
+    if (!least_height) return 8;
+    if (target->is_pad && height * least_width <= width * least_height)
+        least_height = padded(height, width, least_width);
+    else if (target->is_pad)
+        least_width = padded(width, height, least_height);
+    least_height = rounded_up(least_height * target->oversample);
+    least_width = rounded_up(least_width * target->oversample);
+    for (int eighths = 1; eighths <= 4; eighths++)
+        if (scaled(height, eighths) >= least_height && scaled(width, eighths) >= least_width) return eighths;
+    return 8;
+}
+
+/* Bytes written at `pixels`; 0 if the file is REST; -1 if there is no room. */
+static int64_t decode(const unsigned char *content, size_t size, const target_t *target, unsigned char *pixels,
+                      int64_t room, result_t *result) {
+    struct jpeg_decompress_struct info = {0};
+    error_t errors;
+    volatile int64_t written = 0;
+    if (size < 4 || content[0] != 0xFF || content[1] != 0xD8) return 0;
+    info.err = jpeg_std_error(&errors.base);
+    errors.base.error_exit = leave;
+    errors.base.emit_message = note;
+    errors.base.output_message = say_nothing;
+    if (setjmp(errors.escape)) {
+        jpeg_destroy_decompress(&info);
+        return 0;
+    }
+    jpeg_create_decompress(&info);
+    jpeg_mem_src(&info, content, size);
+    jpeg_save_markers(&info, APP1, HEAD);
+    jpeg_save_markers(&info, APP2, HEAD);
+    jpeg_read_header(&info, TRUE);
+    int height = info.image_height, width = info.image_width;
+    if ((int64_t)height * width <= target->max_pixels && height >= target->min_side &&
+        width >= target->min_side && is_usual(&info) && !has_exif_or_profile(&info)) {
+        int is_grey = info.jpeg_color_space == JCS_GRAYSCALE;
+        info.out_color_space = is_grey ? JCS_GRAYSCALE : JCS_RGB;
+        info.dct_method = JDCT_ISLOW;
+        info.scale_num = eighths_of(height, width, target);
+        info.scale_denom = 8;
+        jpeg_calc_output_dimensions(&info);
+        int64_t stride = (int64_t)info.output_width * (is_grey ? 1 : 3), all = stride * info.output_height;
+        if (all > room) {
+            written = -1;
+        } else {
+            jpeg_start_decompress(&info);
+            while (info.output_scanline < info.output_height) {
+                JSAMPROW rows[16];
+                for (int row = 0; row < 16; row++) rows[row] = pixels + stride * (info.output_scanline + row);
+                JDIMENSION left = info.output_height - info.output_scanline;
+                jpeg_read_scanlines(&info, rows, left < 16 ? left : 16);
+            }
+            jpeg_finish_decompress(&info);
+            *result = (result_t){DONE, info.output_height, info.output_width, is_grey ? 1 : 3, height, width, 0};
+            written = all;
+        }
+    }
+    jpeg_destroy_decompress(&info);
+    return written;
+}
+
+/* Reads a file whose size is known. Returns 0 if it has another size, or cannot be read. */
+static int read_file(const char *path, unsigned char *content, size_t size) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    size_t have = 0;
+    ssize_t got;
+    while ((got = read(file, content + have, size + 1 - have)) > 0) {
+        have += got;
+        if (have >= size) break;
+    }
+    close(file);
+    return got > 0 && have == size;
+}
+
+int32_t plumbline_abi(void) { return ABI; }
+
+/* SHA-256 of files of known size. A file that cannot be read, or has another size, is REST.
+   digests: count x 32 bytes. Returns 0 if there is no memory. */
+int32_t plumbline_hash_files(int32_t count, const char **paths, const int64_t *sizes, sha256_function sha256,
+                             unsigned char *digests, unsigned char *status) {
+    size_t largest = 0;
+    for (int32_t i = 0; i < count; i++) largest = (size_t)sizes[i] > largest ? (size_t)sizes[i] : largest;
+    unsigned char *content = malloc(largest + 1);
+    if (!content) return 0;
+    for (int32_t i = 0; i < count; i++) {
+        status[i] = read_file(paths[i], content, sizes[i]) ? DONE : REST;
+        if (status[i] == DONE) sha256(content, sizes[i], digests + (size_t)DIGEST * i);
+    }
+    free(content);
+    return 1;
+}
+
+/* Decodes as many of the images as the arena has room for.
+
+   contents: the encoded images, or the paths of their files if `expected` is given: the SHA-256 of each,
+   count x 32 bytes. A file with another one is REST. Returns how many images were gone through. */
+int32_t plumbline_decode(int32_t count, const char **contents, const int64_t *sizes,
+                         const unsigned char *expected, sha256_function sha256, const target_t *target,
+                         unsigned char *arena, int64_t arena_bytes, result_t *results) {
+    size_t largest = 0;
+    for (int32_t i = 0; i < count; i++) largest = (size_t)sizes[i] > largest ? (size_t)sizes[i] : largest;
+    unsigned char *buffer = expected ? malloc(largest + 1) : NULL;
+    int64_t used = 0;
+    for (int32_t i = 0; i < count; i++) {
+        unsigned char digest[DIGEST];
+        const unsigned char *content = (const unsigned char *)contents[i];
+        results[i] = (result_t){0};
+        results[i].status = REST;
+        if (expected) {
+            if (!buffer || !read_file(contents[i], buffer, sizes[i])) continue;
+            sha256(buffer, sizes[i], digest);
+            if (memcmp(digest, expected + (size_t)DIGEST * i, DIGEST)) continue;
+            content = buffer;
+        }
+        int64_t written = decode(content, sizes[i], target, arena + used, arena_bytes - used, &results[i]);
+        if (written < 0 && used) {
+            free(buffer);
+            return i;
+        }
+        results[i].offset = used;
+        used += written > 0 ? written : 0;
+    }
+    free(buffer);
+    return count;
+}

@@ -1,0 +1,219 @@
+"""The compiled decoder gives the bytes and messages of the decoder in Python, and is refused if it cannot."""
+
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tasks.core.config import Fit, NormalizeSettings, SourceSettings
+from tasks.core.data import decode
+from tasks.core.data.block_decoder import blocks, library
+from tasks.core.data.block_decoder.library import Library
+from tasks.core.data.decode import Target
+from tasks.core.data.sources import acquire
+from tasks.core.data.tensors import normalize
+from tasks.core.errors import DecodeError
+from tasks.core.workspace import Workspace
+from tests.support.sample_files import encoded, noise, put, smooth
+
+ROOT = Path(__file__).resolve().parents[4]
+SOURCE = "tasks/core/data/block_decoder/decoder.c"
+FLAT = encoded(smooth(40, 56), "JPEG", quality=90)
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[decode.ORIENTATION] = orientation
+    return tags
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return FLAT[:2] + bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body + FLAT[2:]
+
+
+def huge() -> bytes:
+    """A small file whose header says 60,000 x 60,000 pixels."""
+    place = FLAT.index(b"\xff\xc0") + 5
+    return FLAT[:place] + (60_000).to_bytes(2, "big") * 2 + FLAT[place + 4 :]
+
+
+def many_sizes() -> dict[str, bytes]:
+    sizes = [(32, 32), (31, 33), (97, 64), (64, 97), (150, 150), (95, 193), (400, 260), (33, 300), (5, 4)]
+    return {f"{h}x{w}": encoded(noise(h, h, w), "JPEG", quality=70) for h, w in sizes}
+
+
+IMAGES = {
+    **many_sizes(),
+    **{f"sampling {n}": encoded(noise(n, 50, 70), "JPEG", subsampling=n) for n in (0, 1, 2)},
+    "grey": encoded(noise(1, 32, 32, 1), "JPEG"),
+    "large grey": encoded(noise(2, 130, 90, 1), "JPEG"),
+    "progressive": encoded(noise(3), "JPEG", progressive=True),
+    "CMYK": encoded(Image.fromarray(noise(4)).convert("CMYK"), "JPEG"),
+    "RGB inside": encoded(noise(5), "JPEG", keep_rgb=True),
+    "restart markers": encoded(noise(6, 64, 64), "JPEG", restart_marker_blocks=2),
+    "rotated": encoded(noise(7, 40, 60), "JPEG", exif=exif(6)),
+    "upright EXIF": encoded(noise(8), "JPEG", exif=exif(1)),
+    "1x1": encoded(noise(9, 1, 1), "JPEG"),
+    "3x50": encoded(noise(9, 3, 50), "JPEG"),
+    "huge header": huge(),
+    "truncated": encoded(noise(10, 64, 64), "JPEG")[:-900],
+    "no end": FLAT[:-2],
+    "bytes behind the end": FLAT + b"MotionPhoto" * 9,
+    "JFIF 3": FLAT.replace(b"JFIF\0\x01", b"JFIF\0\x03", 1),
+    "profile not complete": segment(0xE2, b"ICC_PROFILE\0\x01\x03xxxxxxxxxx"),
+    "profile": encoded(noise(11), "JPEG", icc_profile=b"x" * 500),
+    "XMP": segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>"),
+    "stray bytes": FLAT.replace(b"\xff\xdb", b"\0\1\2\xff\xdb", 1),
+    "header only": FLAT[:20],
+    "PNG": encoded(noise(12)),
+    "text": b"no image",
+    "empty": b"",
+}
+TARGETS = [
+    *(Target((32, 32), channels, fit) for channels in (1, 3) for fit in Fit),
+    *(Target(size, 3, fit) for size in ((20, 48), (64, 64)) for fit in Fit),
+    Target(None, 3),
+]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library, built as `pip install` does it, but not into the source."""
+    folder = tmp_path_factory.mktemp("build")
+    put(folder / SOURCE, (ROOT / SOURCE).read_bytes())
+    shutil.copyfile(ROOT / "setup.py", folder / "setup.py")
+    command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = list((folder / SOURCE).parent.glob("_decoder*.so"))
+    if not found:
+        pytest.skip(f"no C compiler, or no headers of libjpeg-turbo: {(done.stderr or done.stdout)[-300:]}")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def decoder(built: Path) -> Library:
+    found = Library(built)
+    if fault := found.fault():
+        pytest.skip(f"this machine's libjpeg cannot be used: {fault}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    library.load.cache_clear()
+    yield
+    library.load.cache_clear()
+
+
+def alone(content: bytes, target: Target) -> tuple[object, ...]:
+    """Pixels and original as bytes, or the reason."""
+    try:
+        image, original = decode.decode(content, target)
+    except DecodeError as error:
+        return ("refused", error.summary)
+    return image.shape, image.tobytes(), original
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_blocks_have_the_bytes_of_decode(decoder: Library, target: Target) -> None:
+    contents, left = list(IMAGES.values()), []
+    sizes = np.array([len(content) for content in contents], np.int64)
+
+    def rest(position: int) -> tuple[object, ...]:
+        left.append(list(IMAGES)[position])
+        return alone(contents[position], target)
+
+    found: list[tuple[object, ...]] = []
+    for item in blocks.decoded(decoder, contents, target, sizes, None, rest):
+        if isinstance(item, tuple):
+            found.append(item)
+            continue
+        assert item.first == len(found)
+        rows = zip(item.images, item.originals.tolist(), strict=True)
+        found += [(image.shape, image.tobytes(), tuple(original)) for image, original in rows]
+    assert found == [alone(content, target) for content in contents]
+    faulty = {"CMYK", "rotated", "1x1", "3x50", "huge header", "truncated", "no end", "JFIF 3", "PNG", "text"}
+    assert faulty <= set(left)
+    assert not {"32x32", "progressive", "grey", "restart markers", "150x150"} & set(left)
+
+
+def test_arena_that_is_full_goes_on_with_the_next(decoder: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "ARENA", 3 * 32 * 32 * 3 + 100)
+    contents = [encoded(noise(seed), "JPEG") for seed in range(10)]
+    contents[4] = encoded(noise(4, 94, 94), "JPEG", quality=50)  # larger than the arena
+    sizes, target = np.array([len(content) for content in contents], np.int64), Target((32, 32), 3)
+    rest = blocks.decoded(decoder, contents, target, sizes, None, lambda position: position)
+    found = [item if isinstance(item, int) else (item.first, len(item.images)) for item in rest]
+    assert found == [(0, 3), (3, 1), 4, (5, 3), (8, 2)]
+
+
+def folder_of(images: dict[str, bytes], root: Path) -> Path:
+    for number, (name, content) in enumerate(images.items()):
+        put(root / "ab"[number % 2] / f"{name}.jpg", content)
+    return root
+
+
+def outputs(root: Path, workspace: Workspace, damaged: Path) -> dict[str, object]:
+    handle = acquire.acquire(SourceSettings(str(root)), workspace, refresh=True)
+    kept = damaged.read_bytes()
+    put(damaged, kept[:-1] + b"x")  # after it was listed
+    settings = NormalizeSettings(image_size=32, max_quarantine=1.0)
+    cache = normalize.normalize(handle, settings, workspace, refresh=True)
+    put(damaged, kept)
+    table = pq.read_table(cache.directory / "quarantine.parquet").to_pylist()
+    arrays = {path.name: path.read_bytes() for path in sorted(cache.directory.glob("*.npy"))}
+    return {"quarantine": table, **arrays}
+
+
+def test_folder_gives_the_same_tensors_and_quarantine_with_and_without(
+    decoder: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {f"plain {seed}": encoded(noise(seed), "JPEG") for seed in range(100, 130)}
+    root = folder_of({**IMAGES, **plain}, tmp_path / "images")
+    workspace, damaged = Workspace.open(tmp_path / "workspace"), root / "a" / "plain 101.jpg"
+    damaged = next(root.rglob("plain 101.jpg"))
+    found = {}
+    for value in (library.OFF, str(decoder.path)):
+        monkeypatch.setenv(library.VARIABLE, value)
+        library.load.cache_clear()
+        assert (library.load() is None) == (value == library.OFF)
+        found[value] = outputs(root, workspace, damaged)
+    without, compiled = found.values()
+    assert without["quarantine"] == compiled["quarantine"]
+    reasons = {row["path"].rpartition("/")[2]: row["reason"] for row in without["quarantine"]}  # type: ignore[attr-defined]
+    assert reasons["plain 101.jpg"] == "changed after it was listed"
+    assert without == compiled
+
+
+def test_hashes_are_those_of_hashlib(decoder: Library, tmp_path: Path) -> None:
+    import hashlib
+
+    files = [put(tmp_path / f"é {size}", b"x" * size) for size in (0, 1, 64, 5000)]
+    listed = [(str(path), path.stat().st_size) for path in files] + [(str(tmp_path / "none"), 3)]
+    listed.append((str(files[2]), 63))  # grew after it was listed
+    expected = ["", *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files[1:]), "", ""]
+    assert decoder.sha256_of_files(listed) == expected
+
+
+def test_library_that_gives_other_bytes_is_not_used(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another build, whose DCT is the fast one: its pixels differ by a level here and there."""
+    source = put(tmp_path / "decoder.c", (ROOT / SOURCE).read_bytes().replace(b"JDCT_ISLOW", b"JDCT_IFAST"))
+    other = tmp_path / "other.so"
+    command = ["cc", "-shared", "-fPIC", "-o", str(other), str(source), "-ljpeg"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no cc")
+    for path, message in ((other, "its pixels differ"), (tmp_path / "none.so", "none.so")):
+        monkeypatch.setenv(library.VARIABLE, str(path))
+        library.load.cache_clear()
+        with caplog.at_level(logging.WARNING):
+            assert library.load() is None
+        assert message in caplog.text
