@@ -4,9 +4,9 @@ python benchmarks/embed_speed.py              # 256 random photos, three rounds,
 python benchmarks/embed_speed.py --rounds 5
 
 The same network and the same decoded photos in one process, in rounds: each way runs once in each round, so
-that a noisy machine disturbs all of them. `embed` has batches of its own size. Printed are the medians, a
-second of wall time and of CPU time, and the ratio to the better rival. onnxruntime uses as many threads as the
-machine has cores.
+that a noisy machine disturbs all of them. `embed` has batches of its own size. Printed are the medians,
+a second of wall time and of CPU time, and the ratio to the better rival. onnxruntime uses as many threads as
+the machine has cores.
 """
 
 import argparse
