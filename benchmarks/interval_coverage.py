@@ -24,6 +24,7 @@ from scipy.special import softmax
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core.metrics import calibration, calibration_error, classification, intervals
+from tasks.core.metrics.declared import declarations
 
 RESAMPLES, MOST_BEFORE = 1000, 2000
 METRICS = (
@@ -87,7 +88,7 @@ def simulated(images: int = 200_000, classes: int = 10) -> Population:
 def after(population: Population, rows: NDArray[Any], chances: NDArray[Any]) -> Iterator[tuple[str, Ends]]:
     """The intervals of one test set as an evaluation gives them."""
     labels, probabilities = population.labels[rows], population.probabilities[rows]
-    for name, estimate in classification.score(labels, probabilities).items():
+    for name, estimate in declarations.score(labels, probabilities).items():
         yield name, (estimate.low, estimate.high)
     names = tuple(map(str, range(probabilities.shape[1])))
     table = classification.per_class(labels, probabilities.argmax(axis=1), names)

@@ -1,7 +1,7 @@
 """Batch prediction at scale: images per second from parquet and from a folder, memory, kills.
 
 python benchmarks/predict_scale.py --folder cifar10/test --workspace workspace --dataset cifar10
-    [--images 200000] [--kills 4] [--only-kills]
+    [--images 200000] [--kills 4] [--only-kills] [--precision auto | float32 | bfloat16]
 
 The images of a folder are repeated into parquet shards and into a folder of hard links. Each measurement is
 a process of its own. The rival is `keras.Model.predict` on an array of the same images, decoded, in memory:
@@ -9,6 +9,9 @@ with Keras' own batch size and with ours, the faster counts. Its clock starts af
 has worked once; ours starts there, too, and covers listing, reading, decoding, predicting, writing, comparing
 with the profile, and loading the model again. Kills are SIGKILL at random moments, each followed by a
 restart; then every row is accounted for, and the parts are held against those of an undisturbed run.
+
+Rates are measured in float32, and in bfloat16 where the model's certificate allows it. The difference of the
+answers of both is printed. The killed runs calculate in `--precision`.
 """
 
 import argparse
@@ -32,10 +35,13 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tasks.core.config import Precision
 from tasks.core.data import file_types
 from tasks.core.data.inference import inputs, prediction_table
 from tasks.core.data.inference.images import image_batches
 from tasks.core.data.inference.prediction_table import PredictionRequest
+from tasks.core.model.devices import bfloat16_certificate
+from tasks.core.model.inference import profile
 from tasks.core.registry import registry
 from tasks.core.reports import drift_report
 from tasks.core.stage.handles import ModelVersion
@@ -66,11 +72,17 @@ def links(files: list[Path], count: int, folder: Path) -> None:
             shutil.copyfile(file, target)
 
 
-def predict(version: ModelVersion, place: Path, out: Path) -> int:
+def chosen(version: ModelVersion, asked: Precision) -> Precision:
+    """What the flow would calculate in."""
+    return bfloat16_certificate.choose(version.directory / profile.FOLDER, asked, proven=False)
+
+
+def predict(version: ModelVersion, place: Path, out: Path, precision: Precision) -> int:
     """What the flow does, without Prefect; the number of images."""
     from tasks.core.model.inference import predict_batch
 
-    asking = PredictionRequest(version.dataset, version.version, version.model_sha256, (str(place),))
+    model = (version.dataset, version.version, version.model_sha256)
+    asking = PredictionRequest(*model, (str(place),), precision=str(precision))
     total = 0
     with prediction_table.locked_folder(out):
         for batch in prediction_table.pending_batches(out, asking, inputs.list_inputs(asking.inputs)):
@@ -118,18 +130,21 @@ def case(given: argparse.Namespace) -> list[dict[str, Any]]:
     version = registry.resolve(given.dataset, given.model, Workspace.active())
     if given.case == "keras":
         return keras_predict(version, given.place, given.images)
+    precision = chosen(version, given.precision)
     if not given.cold:
         from tasks.core.model.inference import predictor
 
-        scorer = predictor.load(version.directory / "model.keras")
+        scorer = predictor.load(version.directory / "model.keras", precision)
         shape = version.manifest["facts"]["shape"]
         scorer.score(np.zeros((WARM * scorer.size, *shape), np.uint8))
-    return [timed(given.case, lambda: predict(version, given.place, given.out))]
+    name = f"{given.case}, {precision}"
+    return [timed(name, lambda: predict(version, given.place, given.out, precision))]
 
 
 def command(given: argparse.Namespace, name: str, place: Path, out: Path, *more: str) -> list[str]:
     command = [sys.executable, __file__, "--case", name, "--place", place, "--out", out, *more]
     command += ["--workspace", given.workspace, "--dataset", given.dataset, "--model", given.model]
+    command += ["--precision", given.precision]
     return [*map(str, command), "--images", str(given.images)]
 
 
@@ -197,6 +212,7 @@ def main() -> None:
     for hidden in ("--case", "--place", "--out"):
         kind = str if hidden == "--case" else Path
         parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", type=Precision, default=Precision.auto, choices=Precision)
     parser.add_argument("--cold", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case:
@@ -223,8 +239,31 @@ def rates(given: argparse.Namespace, files: list[Path], here: Path) -> float:
     links(files, given.images, here / "folder")
     base = max(show(result) for result in child(given, "keras", here / "parquet", here))
     show(*child(given, "parquet, few", here / "few", here / "out-few"))
-    show(*child(given, "folder", here / "folder", here / "out-folder"), base)
+    for precision in precisions(given):
+        asked = argparse.Namespace(**vars(given) | {"precision": precision})
+        show(*child(asked, "folder", here / "folder", here / f"out-folder-{precision}"), base)
+    if len(precisions(given)) == 2:
+        print(differences(here / "out-folder-float32", here / "out-folder-bfloat16"))
     return base
+
+
+def precisions(given: argparse.Namespace) -> list[Precision]:
+    Workspace.open(given.workspace)
+    version = registry.resolve(given.dataset, given.model, Workspace.active())
+    return sorted({Precision.float32, chosen(version, given.precision)}, reverse=True)
+
+
+def differences(one: Path, other: Path) -> str:
+    """How two tables of the same images differ."""
+    columns = ["path", "predicted_label", "probabilities"]
+    tables = [pq.read_table(out, columns=columns).sort_by("path") for out in (one, other)]
+    labels = [table["predicted_label"].to_numpy() for table in tables]
+    values = [np.stack(table["probabilities"].to_numpy()) for table in tables]
+    difference = np.abs(values[0] - values[1])
+    return (
+        f"the same class in {np.mean(labels[0] == labels[1]):.2%} of {len(labels[0]):,}, "
+        f"probabilities differ by {difference.mean():.4f} on average, by {difference.max():.3f} at most"
+    )
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from tasks.predict import (
     compare,
     decision_sentences,
     pending_batches,
+    precision_sentence,
     predict,
     validate_request,
 )
@@ -62,9 +63,12 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
         answers.threshold,
         label_next,
         most_probable=answers.no_operating_point,
+        precision=answers.precision,
     )
     if request.operating_point:
         console.log.info("decision      %s", " ".join(decision_sentences(version)))
+    if in_bfloat16 := precision_sentence(request, version):
+        console.log.info("precision     %s", in_bfloat16)
     out = expanded(settings.inputs.out).absolute()
     with prediction_table.locked_folder(out):
         batches = [predict_one_batch(batch, version, label_next) for batch in pending_batches(request, out)]

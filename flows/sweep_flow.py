@@ -89,7 +89,7 @@ def sweep_pipeline(run: Run, settings: SweepSettings, plan: list[Trial], command
     models = {result.trial.number: result.trained for result in results if result.trained}
     record.append_trials(table, models, tensors.dataset, run.run_id, run.workspace)
     reported = report.write_sweep_report(table, tensors, facts, run.workspace)
-    trials.show(reported)
+    trials.show(reported, tensors.dataset)
     chosen = plan[ranking.best_trial(table) - 1].settings
     run.adopt_trial(space.parameters(chosen))
     trained = run.execute(train, tensors, chosen, inputs.audit, features, raw)

@@ -82,7 +82,7 @@ class Workspace:
         return pd.read_parquet(folder, filters=filters)
 
     def models(self, dataset: str | None = None) -> "pd.DataFrame":
-        """List the published models: dataset, version, aliases, test accuracy, file.
+        """List the published models: dataset, version, aliases, test metrics, file.
 
         Args:
             dataset: Only the models of this dataset.
@@ -92,6 +92,7 @@ class Workspace:
         """
         import pandas as pd
 
+        from tasks.core.metrics.declared import declarations
         from tasks.core.registry import registry
 
         files = self._files()
@@ -101,15 +102,12 @@ class Workspace:
             aliases = registry.aliases(name, files)
             for version in registry.versions(name, files):
                 held = sorted(alias for alias, number in aliases.items() if number == version.version)
-                accuracy = version.manifest["facts"]["metrics"]["accuracy"]
                 rows.append(
                     {
                         "dataset": name,
                         "version": version.version,
                         "aliases": held,
-                        "test_accuracy": accuracy["value"],
-                        "test_accuracy_low": accuracy["low"],
-                        "test_accuracy_high": accuracy["high"],
+                        **declarations.row(version.manifest["facts"]["metrics"], "test_"),
                         "model": str(version.directory / registry.MODEL),
                     }
                 )

@@ -6,12 +6,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from tasks.core.config import Precision
 from tasks.core.data.inference import inputs, prediction_table
 from tasks.core.data.inference.prediction_table import Batch, PredictionRequest
 from tasks.core.data.inference.unused_files import UnusedFiles
 from tasks.core.evaluation import abstention, point_of_version
 from tasks.core.metrics.drift import Drift
-from tasks.core.model.inference import predict_batch
+from tasks.core.model.devices import bfloat16_certificate
+from tasks.core.model.inference import predict_batch, profile
 from tasks.core.registry import registry
 from tasks.core.reports import drift_report, label_next
 from tasks.core.stage.handles import ModelVersion
@@ -29,6 +31,7 @@ def validate_request(
     to_label: int = 0,
     *,
     most_probable: bool = False,
+    precision: Precision = Precision.auto,
 ) -> tuple[PredictionRequest, ModelVersion]:
     """Resolve the inputs, the model and the threshold, before anything starts.
 
@@ -40,6 +43,7 @@ def validate_request(
         threshold: The confidence below which no answer is given; None for none.
         to_label: How many images to label are wanted.
         most_probable: Whether the model's operating point is left out.
+        precision: What to calculate in.
 
     Raises:
         UsageError: An input that is not there, or a threshold or a number of images that cannot be had.
@@ -53,8 +57,10 @@ def validate_request(
     )
     lowest = abstention.threshold(version, abstain, threshold)
     absolute = tuple(inputs.absolute_path(path) for path in paths)
+    proven = lowest is not None or point is not None
+    chosen = bfloat16_certificate.choose(version.directory / profile.FOLDER, precision, proven=proven)
     return PredictionRequest(
-        version.dataset, version.version, version.model_sha256, absolute, lowest, point
+        version.dataset, version.version, version.model_sha256, absolute, lowest, point, str(chosen)
     ), version
 
 
@@ -103,6 +109,14 @@ def pending_batches(request: PredictionRequest, out: Path) -> list[Batch]:
     batches = prediction_table.pending_batches(out, request, chunks)
     unused.write(out)
     return batches
+
+
+def precision_sentence(request: PredictionRequest, version: ModelVersion) -> str:
+    """Why a request may be answered in bfloat16; empty in float32."""
+    certificate = bfloat16_certificate.read(version.directory / profile.FOLDER)
+    if request.precision == Precision.float32 or certificate is None:
+        return ""
+    return f"{request.precision}; {bfloat16_certificate.sentence(certificate)}"
 
 
 def decision_sentences(version: ModelVersion) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def is_readable(address: str) -> bool:
     (True, False, False)
     """
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(_split(address)[0])  # a password may have any sign in it
         return parts.scheme not in ("http", "https") or parts.port != -1  # reading the port checks it
     except ValueError:
         return False

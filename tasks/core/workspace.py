@@ -20,7 +20,7 @@ DEFAULT = "workspace"
 # One slash is enough, since pathlib joins two into one. A scheme has two or more letters, a drive only one.
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
 
-NO_BUCKET = re.compile(r"[a-z][a-z0-9+.-]+:/*$")
+NO_BUCKET = re.compile(r"[a-z][a-z0-9+.-]+:/*")
 
 
 @dataclass(frozen=True)
@@ -58,34 +58,19 @@ class Workspace:
         """Return the workspace of a folder or an address without making it the active one.
 
         Raises:
-            UsageError: It is an address without a bucket, or begins with `~` and a user who does not exist.
+            UsageError: It is an address without a bucket, one that cannot be taken apart or one with a
+                secret, or it begins with `~` and a user who does not exist.
         """
-        match = ADDRESS.fullmatch(str(location))
-        if match is None and NO_BUCKET.match(str(location)):
-            raise UsageError(
-                f"{location} is not the address of a workspace",
-                expected="an address such as s3://bucket/prefix, or a folder",
-                found="nothing behind the scheme (is a variable empty?)",
-                done="nothing was started",
-            )
+        text = str(location)
+        if NO_BUCKET.fullmatch(text):
+            raise _not_an_address(text, "nothing behind the scheme (is a variable empty?)")
+        match = ADDRESS.fullmatch(text)
         if match is None:
             return cls(expanded(location).resolve())
-        if not is_readable(match[0]):
-            raise UsageError(
-                f"{location} is not the address of a workspace",
-                expected="an address such as s3://bucket/prefix, or a folder",
-                found="an address that cannot be taken apart (its brackets or its port)",
-                done="nothing was started",
-            )
-        if concealed(match[0]) != match[0]:
-            raise UsageError(
-                "the address of a workspace has a password or a key in it",
-                expected="an address such as s3://bucket/prefix, which is shown and stored as it is",
-                found=match[0],
-                done="nothing was started",
-                todo="give keys as the object store's own settings, such as AWS_ACCESS_KEY_ID",
-            )
         address = f"{match[1]}://{match[2].rstrip('/')}"
+        if not is_readable(address):
+            raise _not_an_address(text, "an address that cannot be taken apart (its brackets or its port)")
+        _refuse_secrets(text)
         return cls(mirrors() / folder_name(address), address)
 
     def relative(self, path: Path) -> str:
@@ -111,6 +96,26 @@ class Workspace:
     def results(self) -> Path:
         """The task results that Prefect stores: handles as JSON."""
         return self.root / "results"
+
+
+def _not_an_address(location: str, found: str) -> UsageError:
+    return UsageError(
+        f"{location} is not the address of a workspace",
+        expected="an address such as s3://bucket/prefix, or a folder",
+        found=found,
+        done="nothing was started",
+    )
+
+
+def _refuse_secrets(address: str) -> None:
+    if concealed(address) != address:
+        raise UsageError(
+            "the address of a workspace has a password or a key in it",
+            expected="an address such as s3://bucket/prefix, which is shown and stored as it is",
+            found=address,
+            done="nothing was started",
+            todo="give keys as the object store's own settings, such as AWS_ACCESS_KEY_ID",
+        )
 
 
 def expanded(path: str | Path) -> Path:

@@ -1,16 +1,18 @@
 """What the dashboard shows of a run: artifacts, the history of champions, events for promotion and drift."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.markup import markdown
 from tasks.core.metrics.drift import Drift
 from tasks.core.reports import drift_report
 from tasks.core.reports.inputs import ReportInputs
-from tasks.core.reports.report import read_classes, read_summary
+from tasks.core.reports.report import PAGE, read_classes, read_summary
 from tasks.core.stage.handles import Report
 from tasks.core.workspace import Workspace
 from tasks.display import artifact_content
@@ -22,37 +24,57 @@ DRIFTED = "plumbline.drift.detected"
 
 
 def publish_run(stages: Stages, inputs: ReportInputs, report: Report, workspace: Workspace) -> None:
-    """Show a summary of the report, why each stage ran, and the history of champions."""
-    dataset = inputs.tensors.dataset
-    tell(create_markdown_artifact, read_summary(report), key="summary", description=f"summary of {dataset}")
-    tell(create_table_artifact, read_classes(report), key="classes", description="test images by class")
-    tell(create_link_artifact, (report.directory / "report.html").as_uri(), "report.html", key="report")
-    publish_stages(stages)
+    """Show the report's first screen, why each stage ran, and the history of champions."""
+    dataset, version = inputs.tensors.dataset, inputs.decision.version
+    page = report.directory / PAGE
+    _publish(artifact_content.of_summary(dataset, version, read_summary(report), page))
+    _publish(artifact_content.of_classes(dataset, version, read_classes(report)))
+    if address := artifact_content.report_address(page):
+        described = f"{markdown(dataset)} {version}: the report, at `plumbline serve`"
+        key = artifact_content.key("report", dataset)
+        tell(create_link_artifact, address, "the report", key=key, description=described)
+    publish_stages(stages, dataset)
     publish_champions(dataset, workspace)
     if inputs.decision.promoted:
         _emit_promoted(dataset, inputs)
 
 
-def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Workspace) -> None:
+def publish_unchanged(stages: Stages, dataset: str, verdict: str, workspace: Workspace, report: Path) -> None:
     """Show the verdict, the stages and the history of champions for a run in which nothing changed."""
-    for artifact in artifact_content.of_unchanged_run(stages, dataset, verdict, workspace):
+    for artifact in artifact_content.of_unchanged_run(stages, dataset, verdict, workspace, report):
         _publish(artifact)
 
 
-def publish_evaluation(title: str, summary: Mapping[str, str]) -> None:
+def publish_evaluation(title: str, dataset: str, summary: Mapping[str, str]) -> None:
     """Show what an evaluation of a published version gave.
 
     Args:
         title: The version and the images.
+        dataset: The version's dataset.
         summary: The results in words, by name.
     """
     lines = "\n".join(f"- **{name}**: {text}" for name, text in summary.items())
-    create_markdown_artifact(f"## {title}\n\n{lines}", key="evaluation", description=title)
+    key = artifact_content.key("evaluation", dataset)
+    _publish(Artifact(key, f"## {markdown(title)}\n\n{lines}", f"evaluation of {markdown(title)}"))
 
 
-def publish_stages(stages: Stages) -> None:
+def publish_sweep(dataset: str, trials: Sequence[Mapping[str, Any]], summary: str) -> None:
+    """Show the trials of a sweep.
+
+    Args:
+        dataset: Its dataset.
+        trials: A row for each trial.
+        summary: Markdown, with the plot in it.
+    """
+    name = markdown(dataset)
+    rows = [dict(row) for row in trials]
+    _publish(Artifact(artifact_content.key("trials", dataset), rows, f"{name}: the trials of the sweep"))
+    _publish(Artifact(artifact_content.key("sweep", dataset), summary, f"{name}: summary of the sweep"))
+
+
+def publish_stages(stages: Stages, dataset: str) -> None:
     """Show which stages ran, and why."""
-    _publish(artifact_content.of_stages(stages))
+    _publish(artifact_content.of_stages(stages, dataset))
 
 
 def publish_champions(dataset: str, workspace: Workspace) -> None:
@@ -77,19 +99,11 @@ def publish_predictions(batch: Batch, counts: Mapping[str, Any], drift: Drift) -
         drift: The comparison.
     """
     rows = [{"class": name, "images": count} for name, count in counts["classes"].items()]
-    tell(
-        create_table_artifact,
-        rows,
-        key="predicted",
-        description=f"{counts['images']:,} images by predicted class",
-    )
     dataset = batch.request.dataset
-    tell(
-        create_markdown_artifact,
-        drift_report.summary(batch, drift),
-        key=f"drift-{artifact_content.key(dataset)}",
-        description=str(drift),
-    )
+    described = f"{markdown(dataset)} {batch.request.version}: {counts['images']:,} images by predicted class"
+    _publish(Artifact(artifact_content.key("predicted", dataset), rows, described))
+    summary = drift_report.summary(batch, drift)
+    _publish(Artifact(artifact_content.key("drift", dataset), summary, markdown(str(drift))))
     if drift.drifted:
         _emit_drifted(batch, drift)
 

@@ -7,6 +7,7 @@ from typing import Any
 from tasks.core.addresses import whole, without_secrets
 from tasks.core.errors import PlumblineError
 from tasks.core.evaluation import scores
+from tasks.core.metrics.declared import declarations
 from tasks.core.operations import provenance
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import mlflow_sink, record
@@ -15,7 +16,6 @@ from tasks.core.workspace import Workspace
 from tasks.display.console import log
 
 COLUMNS = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
-FIGURES = ("accuracy", "macro_f1", "log_loss")
 
 
 def log_to_mlflow(
@@ -64,11 +64,9 @@ def _figures(inputs: ReportInputs) -> dict[str, float | None]:
     """The figures of val and test with their intervals."""
     splits = scores.read_metrics(inputs.evaluation)
     return {
-        f"{split}_{name}{end}": splits[split][name].get(key)
+        name: value
         for split in ("val", "test")
-        for name in FIGURES
-        if name in splits[split]
-        for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+        for name, value in declarations.row(splits[split], f"{split}_").items()
     }
 
 

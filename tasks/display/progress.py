@@ -19,10 +19,11 @@ UPDATE_INTERVAL = 2.0  # seconds between updates of the artifact; each is one re
 def task_progress(stage: str) -> Iterator[Progress]:
     """Yield a `Progress` callback that shows the progress of a Prefect task.
 
-    The artifact is created by the first report after `UPDATE_INTERVAL`, so a short task has none.
+    The artifact is created by the first report after `UPDATE_INTERVAL`, so a short task has none. It has no
+    key, since progress has no history beyond its run.
 
     Args:
-        stage: The name of the stage, for the bar and the artifact's key.
+        stage: The name of the stage, for the bar and the artifact's description.
     """
     with console.progress_bar() as bar:
         row = bar.add_task(stage, total=None, note="")
@@ -39,22 +40,17 @@ def task_progress(stage: str) -> Iterator[Progress]:
             if artifact is None:
                 artifact = _create(stage, percent, note)
             else:
-                tell(update_progress_artifact, artifact, percent, note or None)
+                tell(update_progress_artifact, artifact, percent, _description(stage, note))
 
         yield report
         if artifact is not None:
-            tell(update_progress_artifact, artifact, 100.0, "done")
-
-
-def artifact_key(stage: str) -> str:
-    """The key of a stage's artifact; Prefect takes lowercase letters, digits and dashes.
-
-    >>> artifact_key("cross_predict")
-    'cross-predict-progress'
-    """
-    return f"{stage.replace('_', '-')}-progress"
+            tell(update_progress_artifact, artifact, 100.0, _description(stage, "done"))
 
 
 def _create(stage: str, percent: float, note: str) -> UUID | None:
-    created = tell(create_progress_artifact, percent, key=artifact_key(stage), description=note or stage)
+    created = tell(create_progress_artifact, percent, description=_description(stage, note))
     return cast(UUID | None, created)  # it returns a coroutine to async callers only
+
+
+def _description(stage: str, note: str) -> str:
+    return f"{stage}: {note}" if note else stage

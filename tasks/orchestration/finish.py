@@ -65,7 +65,8 @@ def finish_unchanged(run: Run, raw: RawDataset, last: UnchangedRun) -> dict[str,
     """
     run.copy_from(last.stages)
     unchanged.append(run, raw, last, runtime.flow_run.id)
-    dashboard.publish_unchanged(run.stages(), raw.dataset, last.verdict, run.workspace)
+    report = run.workspace.root / str(last.row["report"])
+    dashboard.publish_unchanged(run.stages(), raw.dataset, last.verdict, run.workspace, report)
     return unchanged_summary(run, last)
 
 

@@ -38,8 +38,9 @@ def finish(run: Run, raw: RawDataset, inputs: EvaluationInputs, report: Report) 
         "model": f"{version.dataset} {version.version}; the registry is as it was",
         "report": str(report.directory / evaluation_report.PAGE),
     }
-    dashboard.publish_evaluation(f"{version.dataset} {version.version} on {raw.dataset}", summary)
-    dashboard.publish_stages(run.stages())
+    title = f"{version.dataset} {version.version} on {raw.dataset}"
+    dashboard.publish_evaluation(title, version.dataset, summary)
+    dashboard.publish_stages(run.stages(), version.dataset)
     log.info("")
     for remark in inputs.images.remarks():
         log.warning("%-13s %s", "images", remark)

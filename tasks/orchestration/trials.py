@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import Task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.core.config import RunnerName, RunnerSettings
 from tasks.core.errors import PlumblineError
@@ -17,10 +16,9 @@ from tasks.core.sweep import report as report_module
 from tasks.core.sweep.ranking import TrialResult
 from tasks.core.sweep.report import leaderboard_rows, trial_rows
 from tasks.core.sweep.space import Trial
-from tasks.display import console
+from tasks.display import console, dashboard
 from tasks.display.console import log
 from tasks.display.progress import task_progress
-from tasks.display.server_link import tell
 from tasks.orchestration import task_runners
 from tasks.orchestration.run import Run
 
@@ -75,17 +73,10 @@ def run_trials(
     return [results[candidate.number] for candidate in trials]
 
 
-def show(report: SweepReport) -> None:
+def show(report: SweepReport, dataset: str) -> None:
     """Show the leaderboard on the console, and the trials with their plot in the dashboard."""
     console.table(leaderboard_rows(report))
-    rows: list[dict[str, Any]] = [*trial_rows(report)]
-    tell(create_table_artifact, rows, key="trials", description="the trials of the sweep")
-    tell(
-        create_markdown_artifact,
-        report_module.summary(report),
-        key="sweep",
-        description="summary of the sweep",
-    )
+    dashboard.publish_sweep(dataset, trial_rows(report), report_module.summary(report))
 
 
 def summary_entry(report: SweepReport) -> dict[str, str]:

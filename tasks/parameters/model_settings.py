@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.core.config import Checked, limited
+from tasks.core.config import Checked, Precision, limited
 from tasks.parameters.flow_parameters import FlowSettings
 
 
@@ -56,6 +56,9 @@ class AnswerSettings(Checked):
         threshold: Instead of --abstain, the confidence, 0 to 1, below which no answer is given.
         no_operating_point: Predict the most probable class, although the model has an operating point
             (--least-recall, --least-precision or --cost of its training).
+        precision: What the model calculates in. auto: bfloat16, where the processor multiplies in it and the
+            model has proven on its validation images that it predicts as in float32; float32 elsewhere, and
+            with a threshold or an operating point.
     """
 
     GROUP: ClassVar[str] = "Answers"
@@ -63,6 +66,7 @@ class AnswerSettings(Checked):
     abstain: float | None = None
     threshold: float | None = None
     no_operating_point: bool = False
+    precision: Precision = Precision.auto
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,10 @@
+from collections.abc import Callable
+
 import pytest
 
 from tasks.core import addresses
+from tasks.core.data.inference import inputs
+from tasks.core.data.sources import resolve
 from tasks.core.errors import UsageError
 from tasks.core.workspace import Workspace
 
@@ -57,3 +61,10 @@ def test_workspace_address_with_a_password_is_refused() -> None:
     with pytest.raises(UsageError, match="password or a key") as error:
         Workspace.at("s3://AKIA:hush-hush@bucket/prefix")
     assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["http://[x", "http://x:99999/a.zip", "~nobody-of-that-name/x"])
+@pytest.mark.parametrize("use", [Workspace.at, resolve.resolve, lambda text: inputs.check_inputs([text])])
+def test_what_cannot_be_taken_apart_is_refused(use: Callable[[str], object], text: str) -> None:
+    with pytest.raises(UsageError):
+        use(text)

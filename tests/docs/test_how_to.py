@@ -33,7 +33,7 @@ TOUCHED = {
     "backbone": {"tasks/core/model/backbones/catalog.py"},
     "dataset": {CATALOG},
     "input-format": {FACTORY, "tasks/core/data/readers/npz.py"},
-    "metric": {"tasks/core/metrics/classification.py"},
+    "metric": {"tasks/core/metrics/declared/declarations.py"},
     "recipe": {"tasks/core/config.py", "tasks/core/recipes.py"},
     "stage": {
         "flows/pipeline.py",
@@ -141,7 +141,7 @@ def test_code_of_the_how_tos_passes_the_checks_and_its_own_tests(copy: Path) -> 
     run_python(copy, "-m", "ruff", "format", "--check", "--no-cache", *files)
     run_python(copy, "-m", "ruff", "check", "--no-cache", *files)
     run_python(copy, "-c", LINT_IMPORTS, "--no-cache")
-    assert "5 passed" in run_python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/core")
+    assert "6 passed" in run_python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/core")
 
 
 def test_dataset_how_to_downloads_and_normalizes(copy: Path, tmp_path: Path) -> None:
@@ -225,9 +225,19 @@ def test_metric_how_to_shows_the_metric_in_every_place(tiny_run: TinyRun) -> Non
     assert kappa["value"] == pytest.approx(cohen_kappa_score(test["label"], test["predicted_label"]))
     assert kappa["low"] <= kappa["value"] <= kappa["high"]
     page = html.unescape(tiny_run.file("reports/*/report.html").read_text())
-    assert "kappa" in page
+    assert "Cohen's kappa" in page
     assert f"{kappa['value']:.4f}" in page
-    assert "| kappa |" in tiny_run.file("models/digits/v0001/model_card.md").read_text()
+    assert "| Cohen's kappa |" in tiny_run.file("models/digits/v0001/model_card.md").read_text()
+    row = tiny_run.plumbline.runs().iloc[-1]
+    assert [row[f"test_kappa{end}"] for end in ("", "_low", "_high")] == [
+        kappa[name] for name in ("value", "low", "high")
+    ]
+    assert "Cohen's kappa" in tiny_run.file("reports/*/summary.md").read_text()
+    compared = run_python(
+        tiny_run.plumbline.workspace.parent / "code",
+        *("-m", "flows", "compare", "--workspace", tiny_run.plumbline.workspace),
+    )
+    assert "test_kappa" in compared
 
 
 def append(path: Path, text: str) -> None:

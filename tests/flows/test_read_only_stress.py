@@ -34,7 +34,10 @@ CASES = {
     "results": ("ws/results", TRAIN),
     "tensors": ("ws/tensors", (*TRAIN, "--val-fraction", "0.2")),
     "PREFECT_HOME": ("prefect", TRAIN),
-    "sweep": ("ws/training", ("flows/sweep_flow.py", *FLASH, "--vary", "seed=0,1", "--runner", "sequence")),
+    "sweep": (
+        "ws/training",
+        ("flows/sweep_flow.py", *FLASH, "--vary", "batch_size=32,64", "--runner", "sequence"),
+    ),
     "predictions": ("out", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
     "predict": ("ws", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
     "doctor": ("ws", DOCTOR),

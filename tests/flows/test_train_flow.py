@@ -68,7 +68,7 @@ def test_train_with_nothing_changed_is_recorded_without_prefect(digits: Plumblin
     assert (told["state_type"], told["parameters"]["dataset"]) == ("COMPLETED", "digits")
     only = {"flow_runs": {"id": {"any_": [told["id"]]}}}
     keys = {artifact["key"] for artifact in digits.query_server("/artifacts/filter", only)}
-    assert keys == {"summary", "explain", "champions-digits"}
+    assert keys == {"summary-digits", "explain-digits", "champions-digits"}
     logs = digits.query_server("/logs/filter", {"logs": {"flow_run_id": {"any_": [told["id"]]}}})
     assert any("v0001 stays" in line["message"] for line in logs)
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate
-from tasks.core.metrics import classification
 from tasks.core.stage import publish
 from tasks.core.stage.handles import (
     Audit,
@@ -172,8 +171,7 @@ class FakeOutputs:
         predictions, tensors = self.predictions(name, skill, seed), self.tensors()
         digest = evaluate.ingredients(predictions, tensors).digest
         directory = EVALUATE.directory(digest, self.workspace)
-        # The metrics are part of the key, because a test may replace them.
-        cached = Path(_EVALUATIONS.name) / f"{digest}-{classification.score.__qualname__}"
+        cached = Path(_EVALUATIONS.name) / digest
         if cached.exists() and not directory.exists():
             shutil.copytree(cached, directory)
         evaluation = evaluate.evaluate(predictions, tensors, self.workspace)

@@ -19,6 +19,7 @@ from tasks.core.evaluation.decision import ChosenPoint, DecisionRequest
 from tasks.core.evaluation.slices import slice_table, values
 from tasks.core.metrics import calibration, classification
 from tasks.core.metrics.comparison import baseline, detectable
+from tasks.core.metrics.declared import declarations
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.stage.handles import Evaluation, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -171,7 +172,7 @@ def _write(
     chosen = decision.choose(request, val.labels, val.probabilities, tensors.classes)
     splits = {split: replace(scored, operating_point=chosen.point) for split, scored in splits.items()}
     estimates_of = {
-        split: classification.score(
+        split: declarations.score(
             scored.labels, scored.probabilities, groups=scored.groups, predicted=scored.predicted
         )
         for split, scored in splits.items()

@@ -20,7 +20,6 @@ from tasks.core.metrics.intervals import Floats, Ints
 if TYPE_CHECKING:
     import pandas as pd
 
-TOP = 5
 # A probability of 0 for the true class would have an infinite loss. scikit-learn clips at the same value for
 # float32, the type of a model's output.
 FLOOR = float(np.finfo(np.float32).eps)
@@ -95,9 +94,7 @@ def predicted_classes(probabilities: NDArray[np.floating]) -> Ints:
     return np.asarray(probabilities.argmax(axis=1), np.int64)
 
 
-def in_top(
-    labels: NDArray[np.integer], probabilities: NDArray[np.floating], k: int = TOP
-) -> NDArray[np.bool_]:
+def in_top(labels: NDArray[np.integer], probabilities: NDArray[np.floating], k: int = 5) -> NDArray[np.bool_]:
     """Whether the label is among the k most probable classes; the lower class number wins a tie.
 
     Args:
@@ -180,49 +177,17 @@ def confusion(labels: NDArray[np.integer], predicted: NDArray[np.integer], class
 def f1_of(matrices: Ints) -> Floats:
     """F1 of each class: float64 (..., C) from confusion matrices int64 (..., C, C); NaN where 0/0."""
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
-    return _ratio(2 * hits, matrices.sum(axis=-1) + matrices.sum(axis=-2))
+    return ratio(2 * hits, matrices.sum(axis=-1) + matrices.sum(axis=-2))
 
 
 def recall_of(matrices: Ints) -> Floats:
     """Recall of each class: float64 (..., C) from confusion matrices int64 (..., C, C); NaN where 0/0."""
-    return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-1))
+    return ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-1))
 
 
 def precision_of(matrices: Ints) -> Floats:
     """Precision of each class: float64 (..., C) from confusion matrices int64 (..., C, C); NaN where 0/0."""
-    return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-2))
-
-
-def score(
-    labels: NDArray[np.integer],
-    probabilities: NDArray[np.floating],
-    groups: Ints | None = None,
-    predicted: NDArray[np.integer] | None = None,
-) -> dict[str, Estimate]:
-    """Every metric of a split with its interval.
-
-    Args:
-        labels: Integers (N,), 0..C-1.
-        probabilities: Floats (N, C), 0..1; each row adds up to 1.
-        groups: int64 (N,), which images belong together; None if each is by itself.
-        predicted: Integers (N,), the decisions; None for the most probable class.
-
-    Returns:
-        By name: accuracy, top5_accuracy (only for more than 5 classes), macro_f1, balanced_accuracy,
-        log_loss.
-
-    Raises:
-        DataError: `check` refuses the labels or the probabilities.
-    """
-    check(labels, probabilities)
-    decided = predicted_classes(probabilities) if predicted is None else np.asarray(predicted, np.int64)
-    correct = decided == labels
-    scores = {"accuracy": _rate(correct, groups)}
-    if probabilities.shape[1] > TOP:
-        scores["top5_accuracy"] = _rate(in_top(labels, probabilities), groups)
-    scores |= _matrix_metrics(labels, decided, probabilities.shape[1], groups)
-    scores["log_loss"] = mean(log_losses(labels, probabilities), -float(np.log(FLOOR)), groups)
-    return scores
+    return ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-2))
 
 
 def mean(values: Floats, most: float, groups: Ints | None = None) -> Estimate:
@@ -275,7 +240,7 @@ def per_class(
     )
 
 
-def _ratio(numerator: Ints, denominator: Ints) -> Floats:
+def ratio(numerator: Ints, denominator: Ints) -> Floats:
     """Elementwise ratio, float64; NaN where 0/0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(numerator / denominator, np.float64)
@@ -293,31 +258,3 @@ def _class_ends(
     by_prediction = replace(by_label, labels=by_label.predicted, predicted=by_label.labels)
     ends = left_out.of_recall(by_label), left_out.of_recall(by_prediction)
     return *ends, left_out.of_f1(by_label)
-
-
-def _rate(correct: NDArray[np.bool_], groups: Ints | None = None) -> Estimate:
-    """The share of true values with its interval."""
-    if groups is not None:
-        return Estimate(float(np.mean(correct)), *cluster.rate(correct, groups), "cluster")
-    low, high = intervals.clopper_pearson(np.asarray(correct.sum()), np.asarray(len(correct)))
-    return Estimate(float(np.mean(correct)), float(low), float(high), "exact")
-
-
-def _macro(matrices: Ints) -> Floats:
-    """Macro-F1 and balanced accuracy, float64 (K, 2); both are defined for every matrix with a count."""
-    return np.stack([np.nanmean(f1_of(matrices), axis=-1), np.nanmean(recall_of(matrices), axis=-1)], axis=-1)
-
-
-def _matrix_metrics(
-    labels: NDArray[np.integer], predicted: Ints, classes: int, groups: Ints | None
-) -> dict[str, Estimate]:
-    """Macro-F1 and balanced accuracy with their intervals."""
-    matrix = confusion(labels, predicted, classes)
-    values, names = _macro(matrix[None])[0].tolist(), ("macro_f1", "balanced_accuracy")
-    if groups is None:
-        ends = table_intervals.of_macro_f1(matrix), table_intervals.of_balanced_accuracy(matrix)
-    else:
-        low, high = left_out.of_means(left_out.ClassCounts.of(labels, predicted, groups, classes))
-        ends = (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
-    method = "classes" if groups is None else "cluster"
-    return {name: Estimate(values[i], *ends[i], method) for i, name in enumerate(names)}

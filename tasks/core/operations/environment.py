@@ -53,7 +53,13 @@ TENSORFLOW = {
 def prepare() -> None:
     """Set the defaults for a flow in any process, and the level of the `plumbline` loggers to INFO."""
     _default(PREFECT | RAY | TENSORFLOW)
-    logging.getLogger("plumbline").setLevel(logging.INFO)
+    log = logging.getLogger("plumbline")
+    log.setLevel(logging.INFO)
+    # A worker imports Prefect before the flow, so Prefect has read its list of extra loggers without ours.
+    # Its logger `prefect.extra` has the handlers for them; it has none where Prefect is imported later.
+    if "plumbline" in os.environ["PREFECT_LOGGING_EXTRA_LOGGERS"].split(","):
+        for handler in logging.getLogger("prefect.extra").handlers:
+            log.addHandler(handler)  # the same handler twice is once
 
 
 def prepare_command() -> None:

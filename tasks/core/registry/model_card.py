@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.core.config import Fit
 from tasks.core.markup import markdown
+from tasks.core.metrics.declared import declarations
 
 NOTES = "card_notes.md"
 MARK = "*to be written by hand*"
@@ -142,7 +143,7 @@ def _compared(profile: Mapping[str, Any]) -> str:
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
     rows = [
-        f"| {name.replace('_', ' ')} | {_figure(metric['value'])} "
+        f"| {declarations.figure_of(name).title} | {_figure(metric['value'])} "
         f"| {_figure(metric['low'])} to {_figure(metric['high'])} | {metric['method']} |"
         for name, metric in metrics.items()
         if isinstance(metric, Mapping) and "method" in metric

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issu
 from tasks.core.markup import markdown
 from tasks.core.metrics.calibration import confidences, expected_error, tempered
 from tasks.core.metrics.classification import predicted_classes
+from tasks.core.metrics.declared import declarations
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
 from tasks.core.registry.promotion import error_budget
@@ -26,45 +27,40 @@ from tasks.core.reports.sections import (
     all_images,
     baselines,
     class_reading,
+    data_pictures,
+    key_findings,
     leaks,
+    learning,
     mistakes,
+    next_steps,
     recipes,
 )
 from tasks.core.reports.sections import slices as slice_section
-from tasks.core.runs import record
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
-METRIC_NAMES = {  # other metrics are shown under their key
-    "accuracy": "accuracy",
-    "top5_accuracy": "top-5 accuracy",
-    "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced accuracy",
-    "log_loss": "log loss",
-    "majority_accuracy": "accuracy of the commonest class",
-    "prior_log_loss": "log loss of the classes' shares",
-}
 
 
 def content(inputs: ReportInputs) -> dict[str, Any]:
     """The values for `report.html.j2`, by name."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
     metrics = scores.read_metrics(inputs.evaluation)
-    return {
+    values = {
         "dataset": inputs.tensors.dataset,
         "tensors": inputs.tensors,
         "trained": inputs.trained,
         "evaluation": inputs.evaluation,
         "verdict": verdict(inputs),
         "metrics": metrics,
-        "metric_names": metric_names(metrics["test"]),
+        "figures": declarations.figures(metrics["test"]),
         "baselines": baselines.section(inputs),
+        "champion_scores": inputs.decision.evidence.get("champion_scores") or {},
         "test_size": all_images.test_size_text(inputs),
         "all_images": all_images.all_images(inputs),
         "cross_validated": recipes.cross_validated(inputs),
         "candidates": recipes.candidates(inputs),
         "backbone": inputs.trained.manifest["facts"].get("backbone"),
-        "curves": curves(inputs),
+        "learning": learning.learning(inputs),
         "calibration": calibration(inputs),
         "matrix": matrix(inputs),
         "confusions": mistakes.confusions(scored, inputs.tensors.classes),
@@ -85,21 +81,9 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "command": command(inputs.parameters),
         "facts": inputs.facts,
     }
-
-
-def metric_names(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The display name of each metric, in the order of `metrics.json`.
-
-    Args:
-        metrics: The metrics of a split; other entries, such as the number of images, are skipped.
-
-    >>> metric_names({"images": 9, "macro_f1": {"value": 0.5}, "new_metric": {"value": 0.5}})
-    {'macro_f1': 'macro-F1', 'new_metric': 'new metric'}
-    """
-    return {
-        key: METRIC_NAMES.get(key, key.replace("_", " "))
-        for key, metric in metrics.items()
-        if isinstance(metric, Mapping) and "value" in metric
+    return values | {
+        "findings_in_words": key_findings.key_findings(inputs, values),
+        "data_pictures": data_pictures.data_pictures(inputs, values["classes"]),
     }
 
 
@@ -139,17 +123,6 @@ def _is_worse(evidence: Mapping[str, Any]) -> bool:
     if costs := evidence.get("costs"):
         return bool(costs["low"] > 0)
     return bool(evidence.get("paired") and evidence["paired"]["high"] < 0)
-
-
-def curves(inputs: ReportInputs) -> list[str]:
-    """The learning curves as SVG, for the metrics that the training history has."""
-    history = record.history(inputs.trained)
-    if len(history) < 2:
-        return []
-    metrics = [
-        name for name in ("accuracy", "loss") if {f"train_{name}", f"val_{name}"} & set(history.columns)
-    ]
-    return [plots.learning_curve(history, name) for name in metrics]
 
 
 def calibration(inputs: ReportInputs) -> dict[str, Any]:
@@ -271,8 +244,8 @@ def summary(content: Mapping[str, Any]) -> str:
     """
     test = content["metrics"]["test"]
     rows = [
-        f"| {name} | {figure(test[key], key)} | {interval(test[key], key)} |"
-        for key, name in content["metric_names"].items()
+        f"| {name.title} | {figure(test[key], key)} | {interval(test[key], key)} |"
+        for key, name in content["figures"].items()
     ]
     table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
     confusions = "\n".join(
@@ -284,11 +257,19 @@ def summary(content: Mapping[str, Any]) -> str:
         [
             f"## {markdown(content['dataset'])} {content['verdict']['version']}",
             f"**{markdown(content['verdict']['text'])}**",
+            markdown(" ".join(content["findings_in_words"]["sentences"])),
+            *_steps(content["findings_in_words"]["steps"]),
             table,
             confusions,
             f"![confusion matrix]({content['matrix']['picture']})" + content["matrix"]["legend"],
         ]
     )
+
+
+def _steps(steps: Sequence[next_steps.Step]) -> list[str]:
+    """The steps as markdown: a numbered list with commands."""
+    lines = [f"{i}. {markdown(step.text)}\n   `{step.command}`" for i, step in enumerate(steps, 1)]
+    return ["Most worth doing now:\n\n" + "\n".join(lines)] if lines else []
 
 
 def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -325,16 +306,11 @@ def points(difference: float | None) -> str:
 
 
 def figure(metric: Mapping[str, Any], key: str) -> str:
-    """A metric's value as text: accuracies in per cent, other metrics with four decimals."""
-    return _value_text(metric["value"], key)
+    """A metric's value as text, in its declared unit."""
+    return declarations.figure_of(key).text(metric["value"])
 
 
 def interval(metric: Mapping[str, Any], key: str) -> str:
     """A metric's interval as text, in the format of `figure`."""
-    return f"{_value_text(metric['low'], key)} to {_value_text(metric['high'], key)}"
-
-
-def _value_text(value: float | None, key: str) -> str:
-    if value is None:
-        return "–"
-    return f"{value * 100:.2f}{NO_BREAK_SPACE}%" if key.endswith("accuracy") else f"{value:.4f}"
+    declared = declarations.figure_of(key)
+    return f"{declared.text(metric['low'])} to {declared.text(metric['high'])}"

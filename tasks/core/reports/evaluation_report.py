@@ -12,6 +12,7 @@ from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.published import against_run
 from tasks.core.metrics.comparison import detectable
 from tasks.core.metrics.comparison.detectable import Detectable
+from tasks.core.metrics.declared import declarations
 from tasks.core.operations.command_line import options
 from tasks.core.reports.render import render, template_digests
 from tasks.core.stage.evaluation_set import EvaluationSet
@@ -136,7 +137,7 @@ def _values(inputs: EvaluationInputs) -> dict[str, Any]:
         "images": inputs.images,
         "evaluation": inputs.evaluation,
         "metrics": metrics,
-        "metric_names": content.metric_names(metrics),
+        "figures": declarations.figures(metrics),
         "count": count_text(metrics),
         "summary": summary(inputs),
         "remarks": inputs.images.remarks(),

@@ -5,6 +5,7 @@ the page defines the colours. Text stays text: it uses the page's font, and it c
 """
 
 import base64
+import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -69,11 +70,12 @@ def learning_curve(epochs: pd.DataFrame, metric: str) -> str:
         axes = figure.subplots()
         _curve(axes, epochs, f"train_{metric}", "train", FIRST)
         _curve(axes, epochs, f"val_{metric}", "val", SECOND)
-        axes.set(xlabel="epoch", title=metric)
+        axes.set(xlabel="epoch", title=f"{metric} over the epochs")
+        axes.set_ylabel("loss, nats" if metric == "loss" else f"{metric}, 0..1")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
 
-    return svg(f"learning-{metric}", draw, HALF)
+    return svg(f"learning-{metric}", draw, HALF, f"{metric} of train and val over the epochs")
 
 
 def difference(value: float, low: float, high: float, margin: float = 0.0) -> str:
@@ -101,7 +103,7 @@ def difference(value: float, low: float, high: float, margin: float = 0.0) -> st
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
 
-    return svg("difference", draw, (5, 1.2))
+    return svg("difference", draw, (5, 1.2), _spoken(value, low, high))
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
@@ -120,10 +122,15 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
         axes.errorbar(
             confidence, accuracy, yerr=np.abs(errors), fmt="o-", color=FIRST, ecolor=FIRST, elinewidth=1
         )
-        axes.set(title="accuracy against confidence", xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02))
+        axes.set(
+            title="reliability diagram",
+            xlabel="confidence, 0..1",
+            ylabel="share that is correct, 0..1",
+            xlim=(0, 1.02),
+        )
         axes.set_ylim(0, 1.02)
 
-    return svg("reliability", draw, HALF)
+    return svg("reliability", draw, HALF, "reliability diagram: accuracy against confidence")
 
 
 def risk_coverage(points: Sequence[Sequence[float]], thresholds: Sequence[Mapping[str, Any]]) -> str:
@@ -141,10 +148,12 @@ def risk_coverage(points: Sequence[Sequence[float]], thresholds: Sequence[Mappin
         for row in thresholds:
             if row["error"] is not None:
                 axes.plot(100 * row["coverage"], 100 * row["error"], "o", color=SECOND, markersize=6)
-        axes.set(title="error against coverage", xlabel="answered, %", ylabel="wrong, %")
+        axes.set(
+            title="risk-coverage curve", xlabel="coverage: answered, %", ylabel="risk: wrong among these, %"
+        )
         axes.set(xlim=(0, 101), ylim=(0, None))
 
-    return svg("risk", draw, HALF)
+    return svg("risk", draw, HALF, "risk-coverage curve: error among the answered images")
 
 
 def confusion_png(matrix: NDArray[np.int64], classes: tuple[str, ...]) -> str:
@@ -185,13 +194,19 @@ def data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
+def _spoken(value: float, low: float, high: float) -> str:
+    ends = f"{low * 100:+.1f} to {high * 100:+.1f}"
+    return f"difference {value * 100:+.1f} points of accuracy, 95 % interval {ends}"
+
+
+def svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float], label: str = "") -> str:
     """Draw a figure and return its SVG element.
 
     Args:
         name: Prefix of the ids in the SVG: the ids of several figures on one page must differ.
         draw: Draws on the empty figure that it is called with.
         size: Width and height in inches.
+        label: What a screen reader says; the name without one.
     """
     with mpl.rc_context(STYLE | MATPLOTLIB):
         figure = Figure(figsize=size, layout="constrained")
@@ -199,7 +214,7 @@ def svg(name: str, draw: Callable[[Figure], None], size: tuple[float, float]) ->
         content = io.StringIO()
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = content.getvalue()
-    return _themed(text[text.index("<svg") :], name)
+    return _themed(text[text.index("<svg") :], name, label or name)
 
 
 def _curve(axes: Axes, epochs: pd.DataFrame, column: str, label: str, colour: str) -> None:
@@ -209,13 +224,14 @@ def _curve(axes: Axes, epochs: pd.DataFrame, column: str, label: str, colour: st
         axes.plot(points["epoch"], points[column], color=colour, label=label, marker=marker, markersize=4)
 
 
-def _themed(text: str, name: str) -> str:
+def _themed(text: str, name: str, label: str) -> str:
     """The SVG with the page's font, unique ids, no fixed size, and CSS variables as colours."""
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;]*; ?", "", text)
+    name = name.replace(" ", "-")
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = text.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     return text

@@ -19,7 +19,9 @@ log = logging.getLogger("plumbline.results")
 
 PARTS = (
     *("report.html.j2", "error_budget.html.j2", "class_reading.html.j2", "activation_maps.html.j2"),
-    *("cross_validation.html.j2", "slices.html.j2", "macros.html.j2", "report.css"),
+    *("cross_validation.html.j2", "slices.html.j2", "baselines.html.j2", "key_findings.html.j2"),
+    "data_pictures.html.j2",
+    *("macros.html.j2", "report.css"),
 )
 PAGE = "report.html"
 REVIEW = "review.html"

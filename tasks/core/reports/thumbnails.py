@@ -1,5 +1,6 @@
 """Images of the tensors as small PNGs for the report."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,21 +14,57 @@ from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.reports.plots import data_uri
 from tasks.core.stage.handles import TensorCache
 
-MAX_SIDE = 96  # pixels; 48 pictures then take less than 1 MB
+MAX_SIDE = 96  # pixels
+LARGEST_PNG = 48  # pixels; larger pictures are JPEGs, a fifth of the size
+QUALITY = 82
+TILE = 64  # pixels of an image in a mosaic
 
 
 def thumbnail(image: NDArray[np.uint8]) -> str:
-    """An image as a PNG in a data URI, reduced to at most `MAX_SIDE` pixels and never enlarged.
+    """An image as a PNG or a JPEG in a data URI, reduced to at most `MAX_SIDE` pixels and never enlarged.
 
     Args:
         image: uint8 (H, W, C), C = 1, 3 or 4.
     """
+    return encoded(_reduced(image, MAX_SIDE))
+
+
+def mosaic(images: Sequence[NDArray[np.uint8]], columns: int) -> str:
+    """Images side by side as one picture in a data URI; small ones are enlarged by whole numbers.
+
+    Args:
+        images: uint8 (H, W, C) each, of one shape; at least one.
+        columns: Images in a row.
+    """
+    pictures = [_reduced(np.asarray(image), TILE) for image in images]
+    width, height = pictures[0].size
+    scale = max(1, TILE // max(width, height))
+    columns, rows = min(columns, len(pictures)), -(-len(pictures) // columns)
+    gap = 2
+    size = columns * (width * scale + gap) - gap, rows * (height * scale + gap) - gap
+    whole = Image.new("RGB", size, "white")
+    for number, picture in enumerate(pictures):
+        tile = picture.convert("RGB").resize((width * scale, height * scale), Image.Resampling.NEAREST)
+        row, column = divmod(number, columns)
+        whole.paste(tile, (column * (width * scale + gap), row * (height * scale + gap)))
+    return encoded(whole, as_png=max(width, height) <= TILE // 2)
+
+
+def _reduced(image: NDArray[np.uint8], side: int) -> Image.Image:
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    if max(picture.size) > MAX_SIDE:
-        picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    if max(picture.size) > side:
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return picture
+
+
+def encoded(picture: Image.Image, *, as_png: bool | None = None) -> str:
+    """A picture in a data URI: a PNG where it is small or has transparent parts, a JPEG otherwise."""
     content = io.BytesIO()
-    picture.save(content, format="png", optimize=True)
-    return data_uri(content.getvalue())
+    if as_png if as_png is not None else max(picture.size) <= LARGEST_PNG or picture.mode == "RGBA":
+        picture.save(content, format="png", optimize=True)
+        return data_uri(content.getvalue())
+    picture.convert("RGB").save(content, format="jpeg", quality=QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 DISAGREEMENTS = 18

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tasks.core import markup
 from tasks.core.errors import UsageError
+from tasks.core.metrics.declared.declarations import METRICS
 from tasks.core.runs import tables
 from tasks.core.storage import atomic
 from tasks.core.workspace import Workspace
@@ -25,11 +26,8 @@ DEFAULT_COLUMNS = (
     "seed",
     "version",
     "promoted",
-    "test_accuracy",
-    "test_accuracy_low",
-    "test_accuracy_high",
-    "test_macro_f1",
-    "test_log_loss",
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
+    *(name for metric in METRICS if (name := f"test_{metric.key}") != "test_accuracy"),
     COST,
 )
 CONDITION = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*")
@@ -89,13 +87,17 @@ def columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
     Args:
         table: As `runs` returns it.
         names: Column names separated by commas; None means `DEFAULT_COLUMNS`, "all" means every column.
+            Of the default columns, those of metrics that no run has are left out.
 
     Raises:
         UsageError: A column is unknown.
     """
     if names == "all":
         return table
-    selected = list(DEFAULT_COLUMNS) if names is None else [name.strip() for name in names.split(",")]
+    if names is None:
+        unused = {f"test_{metric.key}" for metric in METRICS if table[f"test_{metric.key}"].isna().all()}
+        return table[[name for name in DEFAULT_COLUMNS if len(table) == 0 or name not in unused]]
+    selected = [name.strip() for name in names.split(",")]
     for name in selected:
         _check_column(table, name)
     return table[selected]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.published import against_run
+from tasks.core.metrics.declared import declarations
 from tasks.core.runs import record, tables, unfinished
 from tasks.core.runs.columns.evaluation_columns import SPLIT
 from tasks.core.stage.evaluation_set import EvaluationSet
@@ -74,12 +75,7 @@ def _columns(version: ModelVersion, images: EvaluationSet, evaluation: Evaluatio
         "own_test_images": images.own_test,
         "shared_group_images": images.shared_groups,
         "not_checked": images.not_checked or None,
-        "accuracy": evaluation.accuracy,
-        "accuracy_low": metrics["accuracy"]["low"],
-        "accuracy_high": metrics["accuracy"]["high"],
-        "balanced_accuracy": metrics["balanced_accuracy"]["value"],
-        "macro_f1": evaluation.macro_f1,
-        "log_loss": evaluation.log_loss,
+        **declarations.row(metrics),
         "calibration_error": scores.read_calibration(evaluation)["ece"]["value"],
         "own_accuracy": (against_run.own_accuracy(version) or {}).get("value"),
     }

@@ -12,6 +12,7 @@ from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.slices.slice_table import read_slices
 from tasks.core.metrics import classification
+from tasks.core.metrics.declared import declarations
 from tasks.core.runs import tables, unfinished
 from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
@@ -130,18 +131,13 @@ def split_predictions(evaluation: Evaluation, tensors: TensorCache, split: str) 
 def _runs_row(
     row: Mapping[str, Any], tensors: TensorCache, trained: TrainedModel, evaluation: Evaluation
 ) -> pd.DataFrame:
-    accuracy = scores.read_metrics(evaluation)["test"]["accuracy"]
     made_on = trained.manifest["facts"]
     columns = dict(row) | {
         "evaluation": evaluation.digest,
         "tensors": tensors.digest,
         "training": trained.digest,
         "test_images": evaluation.images,
-        "test_accuracy": evaluation.accuracy,
-        "test_accuracy_low": accuracy["low"],
-        "test_accuracy_high": accuracy["high"],
-        "test_macro_f1": evaluation.macro_f1,
-        "test_log_loss": evaluation.log_loss,
+        **declarations.row(scores.read_metrics(evaluation)["test"], "test_"),
         "precision": trained.precision,
         "threads": made_on.get("threads"),
         "processor": made_on.get("processor"),

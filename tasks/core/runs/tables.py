@@ -23,6 +23,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tasks.core.errors import UsageError
+from tasks.core.metrics.declared import declarations
 from tasks.core.runs.columns import evaluation_columns, operating_points, slice_columns
 from tasks.core.runs.table_files import filling, folding, parts, stored, upgrading
 from tasks.core.storage import lock, mirror
@@ -56,11 +57,7 @@ SCHEMAS = {
         ("tensors", pa.string(), "digest of the tensors"),
         ("training", pa.string(), "digest of the training"),
         ("test_images", pa.int64(), "number of test images"),
-        ("test_accuracy", pa.float64(), "test accuracy, 0..1"),
-        ("test_accuracy_low", pa.float64(), "lower end of its 95 % interval (Clopper-Pearson)"),
-        ("test_accuracy_high", pa.float64(), "upper end of its 95 % interval (Clopper-Pearson)"),
-        ("test_macro_f1", pa.float64(), "test macro-F1, 0..1"),
-        ("test_log_loss", pa.float64(), "test log loss, nats"),
+        *((name, pa.float64(), f"test: {meaning}") for name, meaning in declarations.columns("test_")),
         (
             "detectable_difference",
             pa.float64(),

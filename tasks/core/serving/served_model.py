@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.core.config import Fit
+from tasks.core.config import Fit, Precision
 from tasks.core.data import decode
 from tasks.core.data.decode import Target
 from tasks.core.data.inference.pixel_count import check_pixels
 from tasks.core.data.inference.prediction_table import PredictionRequest
 from tasks.core.errors import DecodeError
 from tasks.core.evaluation import abstention, point_of_version
+from tasks.core.model.devices import bfloat16_certificate
 from tasks.core.model.inference.online_predictor import OnlinePredictor
 from tasks.core.registry import registry
 from tasks.core.serving.bodies import Upload
@@ -152,5 +153,8 @@ def load(dataset: str, name: str, options: DecisionOptions, workspace: Workspace
     given = options.threshold if options.abstain is None else options.abstain
     point = point_of_version.to_apply(version, most_probable=options.most_probable, abstains=given)
     lowest = abstention.threshold(version, options.abstain, options.threshold)
-    request = PredictionRequest(version.dataset, version.version, version.model_sha256, (), lowest, point)
-    return ServedModel(version, online_predictor.load(version.directory / registry.MODEL), request)
+    proven, folder = lowest is not None or point is not None, version.directory / registry.PROFILE
+    precision = bfloat16_certificate.choose(folder, Precision.auto, proven=proven)
+    model = (version.dataset, version.version, version.model_sha256)
+    request = PredictionRequest(*model, (), lowest, point, str(precision))
+    return ServedModel(version, online_predictor.load(version.directory / registry.MODEL, precision), request)

@@ -143,7 +143,10 @@ def _finish(repetition: Repetition, messages: Sequence[logging.LogRecord]) -> No
     unchanged_summary(run, last)
     if told is None:
         return
-    artifacts = artifact_content.of_unchanged_run(run.stages(), raw.dataset, last.verdict, run.workspace)
+    report = run.workspace.root / str(last.row["report"])
+    artifacts = artifact_content.of_unchanged_run(
+        run.stages(), raw.dataset, last.verdict, run.workspace, report
+    )
     try:
         told.finish(messages, artifacts)
     except OSError as error:

@@ -7,6 +7,7 @@ from sklearn import metrics as reference
 
 from tasks.core.errors import DataError
 from tasks.core.metrics import classification
+from tasks.core.metrics.declared import declarations
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -47,7 +48,7 @@ CASES = {
 def test_score_matches_scikit_learn(name: str) -> None:
     labels, probabilities = CASES[name]
     predicted = probabilities.argmax(axis=1)
-    scores = classification.score(labels, probabilities)
+    scores = declarations.score(labels, probabilities)
     assert scores["accuracy"].value == pytest.approx(reference.accuracy_score(labels, predicted))
     assert scores["macro_f1"].value == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
     assert scores["balanced_accuracy"].value == pytest.approx(
@@ -67,12 +68,12 @@ def test_score_top5_matches_scikit_learn(name: str) -> None:
     labels, probabilities = CASES[name]
     all_classes = np.arange(probabilities.shape[1])
     expected = reference.top_k_accuracy_score(labels, probabilities, k=5, labels=all_classes)
-    assert classification.score(labels, probabilities)["top5_accuracy"].value == pytest.approx(expected)
+    assert declarations.score(labels, probabilities)["top5_accuracy"].value == pytest.approx(expected)
 
 
 def test_score_top5_is_left_out_with_five_classes() -> None:
-    assert "top5_accuracy" not in classification.score(*draw_predictions(0, 20, 5))
-    assert "top5_accuracy" in classification.score(*draw_predictions(0, 20, 6))
+    assert "top5_accuracy" not in declarations.score(*draw_predictions(0, 20, 5))
+    assert "top5_accuracy" in declarations.score(*draw_predictions(0, 20, 6))
 
 
 def test_predicted_classes_equal_probabilities_give_the_lower_class() -> None:
@@ -133,7 +134,7 @@ def test_confusion_matches_scikit_learn_for_all_classes() -> None:
 )
 def test_score_invalid_predictions_raise(labels: NDArray, probabilities: NDArray, found: str) -> None:
     with pytest.raises(DataError, match="cannot be scored") as error:
-        classification.score(labels, probabilities)
+        declarations.score(labels, probabilities)
     assert found in str(error.value)
 
 

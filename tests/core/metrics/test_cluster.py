@@ -8,6 +8,7 @@ from scipy import stats
 
 from tasks.core.metrics import calibration, classification, cluster
 from tasks.core.metrics.comparison import paired
+from tasks.core.metrics.declared import declarations
 
 
 def test_flip_p_value_is_that_of_all_choices_of_signs() -> None:
@@ -55,8 +56,8 @@ def test_score_and_classes_with_groups_are_wider_than_without() -> None:
     logits = np.repeat(generator.normal(size=(40, 7)), 20, axis=0) + 0.1 * generator.normal(size=(800, 7))
     logits[np.arange(800), labels] += 1.5
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    alone = classification.score(labels, probabilities)
-    together = classification.score(labels, probabilities, groups=groups)
+    alone = declarations.score(labels, probabilities)
+    together = declarations.score(labels, probabilities, groups=groups)
     for name, estimate in together.items():
         assert estimate.value == alone[name].value
         assert estimate.method == "cluster"

@@ -7,6 +7,7 @@ import pytest
 
 from tasks.core.metrics import calibration, calibration_error, classification
 from tasks.core.metrics.comparison import paired
+from tasks.core.metrics.declared import declarations
 
 IMAGES = 400  # unless a test says otherwise
 CLASSES = 5
@@ -43,7 +44,7 @@ def coverage(
 def scores(labels, probabilities):
     return {
         name: (estimate.low, estimate.high)
-        for name, estimate in classification.score(labels, probabilities).items()
+        for name, estimate in declarations.score(labels, probabilities).items()
     }
 
 

@@ -57,6 +57,8 @@ class PredictionRequest:
         inputs: What to read, as `inputs.absolute_path` gives it.
         threshold: The model abstains below this confidence; None if it never abstains.
         operating_point: The record of the operating point that decides; None for the most probable class.
+        precision: What the model calculates in, "float32" or "bfloat16". Images that it has answered in one
+            are not predicted again in the other.
     """
 
     dataset: str
@@ -65,6 +67,7 @@ class PredictionRequest:
     inputs: tuple[str, ...]
     threshold: float | None = None
     operating_point: Mapping[str, Any] | None = None
+    precision: str = "float32"
 
     @property
     def answers(self) -> tuple[str, float | None, Mapping[str, Any] | None]:

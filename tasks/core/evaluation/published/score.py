@@ -17,6 +17,7 @@ from tasks.core.evaluation.evaluate import Scored, read_scored
 from tasks.core.evaluation.published.question import Question
 from tasks.core.metrics import calibration, classification
 from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.declared import declarations
 from tasks.core.metrics.thresholds import selective
 from tasks.core.stage.evaluation_set import EvaluationSet
 from tasks.core.stage.handles import Evaluation, Predictions
@@ -65,7 +66,7 @@ def _write(
     staging: Path, predictions: Predictions, images: EvaluationSet, question: Question
 ) -> dict[str, Any]:
     scored = replace(read_scored(predictions, images, SPLIT), operating_point=question.point)
-    estimates = classification.score(
+    estimates = declarations.score(
         scored.labels, scored.probabilities, groups=scored.groups, predicted=scored.predicted
     )
     record: dict[str, Any] = {"images": len(scored.labels)}

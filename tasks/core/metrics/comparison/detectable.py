@@ -137,6 +137,24 @@ def _numbers(
     return counts, least, binom.pmf(counts, images, discordant)
 
 
+def images_for(difference: float, discordant: float) -> int:
+    """How many test images find a difference of two models in 80 % of cases, by Connor's approximation.
+
+    Args:
+        difference: Real difference of the accuracies, 0..1, above 0.
+        discordant: Share of images that exactly one of the two models predicts correctly, 0..1.
+
+    Returns:
+        The number with two significant digits.
+    """
+    from scipy.special import ndtri
+
+    share = max(discordant, difference)
+    deviations = ndtri(1 - ALPHA / 2) * share**0.5 + ndtri(LEVELS[1]) * (share - difference**2) ** 0.5
+    needed = (deviations / difference) ** 2
+    return round(float(f"{needed:.1e}"))
+
+
 def _detectable(discordant: float, images: int, independent: float, *, assumed: bool) -> Detectable:
     half, most = (_least_difference(level, discordant, max(round(independent), 1)) for level in LEVELS)
     return Detectable(images, independent, discordant, assumed, half, most)

@@ -93,9 +93,9 @@ def initializers(seed: int) -> InitializerFactory:
     return lambda: keras.initializers.GlorotUniform(seed=generator.randint(1, int(1e9)))
 
 
-def chain(layers: list[keras.layers.Layer], shape: tuple[int, ...]) -> keras.Model:
-    """A model that applies the layers in order to uint8 images of this shape (H, W, C)."""
-    inputs = keras.Input(shape, dtype="uint8", name="images")
+def chain(layers: list[keras.layers.Layer], shape: tuple[int, ...], dtype: str = "uint8") -> keras.Model:
+    """A model that applies the layers in order to images of this type and shape (H, W, C)."""
+    inputs = keras.Input(shape, dtype=dtype, name="images")
     outputs = inputs
     for layer in layers:
         outputs = layer(outputs)

@@ -12,21 +12,18 @@ gradient of a max pool, and the same seed must give the same bytes, as it does o
 import logging
 import platform
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from tasks.core.config import Precision
-from tasks.core.model.devices import gpu, replicas, tf_config
+from tasks.core.model.devices import gpu, processor, replicas, tf_config
 from tasks.core.model.devices.replicas import SingleDevice
 
 log = logging.getLogger("plumbline.train")
 
 BFLOAT16 = (8, 0)  # compute capability (Ampere) from which NVIDIA GPUs calculate in bfloat16
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # names in /proc/cpuinfo
-KERNEL_FLAGS = BFLOAT16_FLAGS | {"avx2", "avx512f", "avx512_vnni", "amx_tile", "avx512_fp16"}
-CPUINFO = Path("/proc/cpuinfo")
+KERNEL_FLAGS = processor.BFLOAT16_FLAGS | {"avx2", "avx512f", "avx512_vnni", "amx_tile", "avx512_fp16"}
 FULL = "float32"
 MIXED = "mixed_bfloat16"
 
@@ -45,7 +42,7 @@ def policy(precision: Precision = Precision.auto) -> str:
         return MIXED if precision == Precision.bfloat16 else FULL
     if tf.config.list_physical_devices("GPU"):
         return MIXED if tuple(_gpu().get("compute_capability", (0, 0))) >= BFLOAT16 else FULL
-    return MIXED if not tf_config.this_cluster() and _cpu_flags() & BFLOAT16_FLAGS else FULL
+    return MIXED if not tf_config.this_cluster() and processor.flags() & processor.BFLOAT16_FLAGS else FULL
 
 
 def name() -> str:
@@ -57,18 +54,12 @@ def kind() -> str:
     """What decides the bits of a calculation: the GPU, or the instructions that oneDNN chooses kernels by."""
     if tf.config.list_physical_devices("GPU"):
         return name()
-    return " ".join([platform.machine(), *sorted(_cpu_flags() & KERNEL_FLAGS)])
+    return " ".join([platform.machine(), *sorted(processor.flags() & KERNEL_FLAGS)])
 
 
 def _gpu() -> dict[str, Any]:
     """TensorFlow's details of the first GPU."""
     return dict(tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]))
-
-
-def _cpu_flags() -> set[str]:
-    """Feature flags of the processor, on Linux and x86; empty on other systems."""
-    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 @cache

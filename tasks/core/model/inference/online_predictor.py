@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.config import Precision
 from tasks.core.model.devices import runtime
 from tasks.core.model.inference.predictor import LOGITS
 
@@ -48,17 +49,26 @@ class OnlinePredictor:
         import tensorflow as tf
 
         probabilities, embeddings = self.compiled(tf.constant(images))
-        return probabilities.numpy(), embeddings.numpy()
+        return probabilities.numpy(), embeddings.numpy().astype(np.float32, copy=False)
 
 
-def load(path: Path) -> OnlinePredictor:
-    """Load a published `model.keras`, and run it once, so that the first request does not wait."""
+def load(path: Path, precision: Precision = Precision.float32) -> OnlinePredictor:
+    """Load a published `model.keras`, and run it once, so that the first request does not wait.
+
+    Args:
+        path: The file.
+        precision: As for `predictor.load`.
+    """
     with runtime.suppress_stderr():
         import keras
         import tensorflow as tf
 
+        from tasks.core.model.architectures import bfloat16_model
+
     model = keras.models.load_model(path)
     with_embedding = keras.Model(model.inputs, [model.outputs[0], model.get_layer(LOGITS).input])
+    if precision is Precision.bfloat16:
+        with_embedding = bfloat16_model.in_bfloat16(with_embedding)
     images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     compiled = tf.function(
         lambda batch: with_embedding(batch, training=False), input_signature=[images], autograph=False

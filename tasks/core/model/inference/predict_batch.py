@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.config import Fit
+from tasks.core.config import Fit, Precision
 from tasks.core.data import threads
 from tasks.core.data.inference.images import ImageBatch, image_batches
 from tasks.core.data.inference.prediction_table import Batch
@@ -52,7 +52,7 @@ def predict(
     if not missing:
         return
     facts = model.manifest["facts"]
-    loaded = predictor.load(model.directory / "model.keras")
+    loaded = predictor.load(model.directory / "model.keras", Precision(batch.request.precision))
     projection = profile.of_version(model)
     sample = None if projection is None else DriftSample(batch, projection)
     meter = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.config import Precision
 from tasks.core.data.loader import mmap
 from tasks.core.model.devices import runtime
 
@@ -59,17 +60,26 @@ def batch_size(shape: tuple[int, ...]) -> int:
     return max(1, MAX_BATCH_VALUES // int(np.prod(shape)))
 
 
-def load(path: Path) -> Predictor:
+def load(path: Path, precision: Precision = Precision.float32) -> Predictor:
     """Load a published `model.keras`.
 
     It is compiled once, for one input shape, so that its memory does not grow.
+
+    Args:
+        path: The file.
+        precision: float32, or bfloat16 for a model whose certificate allows it
+            (`devices.bfloat16_certificate`).
     """
     with runtime.suppress_stderr():
         import keras
         import tensorflow as tf
 
+        from tasks.core.model.architectures import bfloat16_model
+
     model = keras.models.load_model(path)
     with_embedding = keras.Model(model.inputs, [model.outputs[0], _embedding(model)])
+    if precision is Precision.bfloat16:
+        with_embedding = bfloat16_model.in_bfloat16(with_embedding)
     size = batch_size(model.input_shape[1:])
     images = tf.TensorSpec((size, *model.input_shape[1:]), tf.uint8)
     compiled = tf.function(
@@ -78,7 +88,7 @@ def load(path: Path) -> Predictor:
 
     def forward(batch: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         probabilities, embeddings = compiled(tf.constant(batch))
-        return probabilities.numpy(), embeddings.numpy()
+        return probabilities.numpy(), embeddings.numpy().astype(np.float32, copy=False)
 
     return Predictor(size, forward)
 

@@ -4,8 +4,8 @@ The output has `profile.parquet` with one row per image, for at most 2,000 valid
 of `image_stats`, the model's confidence, and the coordinates of the embedding. The directions of the
 coordinates are those of the training images and are in `embedding.npz`. The profile has validation images
 since a model is more confident on its training images than on any others. It has rows instead of a summary
-since a two-sample test depends on the size of the smaller sample. This module can be imported without
-TensorFlow.
+since a two-sample test depends on the size of the smaller sample. `bfloat16.json` is the certificate of
+predictions in bfloat16 (`devices.bfloat16_certificate`). This module can be imported without TensorFlow.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,9 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core.config import Precision
 from tasks.core.data.audit import image_stats
 from tasks.core.data.loader import originals
-from tasks.core.data.tensors.cache import read_rows
+from tasks.core.data.tensors.cache import open_split, read_rows
+from tasks.core.data.tensors.groups import read_groups
+from tasks.core.model.devices import bfloat16_certificate, processor
 from tasks.core.model.features.reading import averaged, open_features
 from tasks.core.model.inference import frozen, predictor
 from tasks.core.model.inference.embedding import Projection
@@ -86,11 +89,27 @@ def profile(
         projection.write(staging)
         progress(1, 2, f"{SPLIT} images")
         images = originals.open_images(tensors, SPLIT, model, raw)[:count]
-        described = describe(images, _sizes(tensors, len(images)), *score(SPLIT, images), projection)
+        scored = score(SPLIT, images)
+        described = describe(images, _sizes(tensors, len(images)), *scored, projection)
+        if frozen.kind_of(model, raw) is None:
+            _certify_bfloat16(model, tensors, images, scored[0], staging)
         pq.write_table(pa.table(described), staging / TABLE)
         return {"model_sha256": model.model_sha256, "split": SPLIT, "images": len(images)}
 
     return PROFILE.output(ingredients(model, tensors, raw, features), workspace, build, refresh=refresh)
+
+
+def _certify_bfloat16(
+    model: Model, tensors: TensorCache, images: NDArray[np.uint8], expected: Floats, staging: Path
+) -> None:
+    """Write the certificate, where the processor calculates in bfloat16 and the images are enough for it."""
+    groups, labels = read_groups(tensors, SPLIT), open_split(tensors, SPLIT).labels[: len(images)]
+    groups = None if groups is None else groups[: len(images)]
+    units = len(images) if groups is None else len(np.unique(groups))
+    if processor.predicts_in_bfloat16() and bfloat16_certificate.can_pass(units):
+        loaded = predictor.load(model.directory / "model.keras", Precision.bfloat16)
+        certificate = bfloat16_certificate.certify(loaded.probabilities(images), expected, labels, groups)
+        bfloat16_certificate.write(certificate, staging)
 
 
 def _scorer(

@@ -41,7 +41,7 @@ from tasks.core.storage import hashing
 log = logging.getLogger("plumbline.train")
 
 WINDOW_SECONDS = 1.0  # target duration of a window in seconds; a stop signal waits at most that long
-MAX_WINDOW_BYTES = 1024 * 32 * 32 * 3  # maximum bytes of images in a window
+MAX_WINDOW_BYTES = 1024 * 32 * 32 * 3  # maximum bytes that the host sends to the device for a window
 HELD_OUT = "held_out.probabilities.npy"
 CHECKPOINT_INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
@@ -186,7 +186,8 @@ def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Tr
         image_bytes = int(np.prod(train.images.shape[1:])) * train.images.dtype.itemsize
         plan = StepPlan.of(recipe, job.settings.seed, len(train.labels), image_bytes)
         policy = device.policy(recipe.precision)
-        trainer = Trainer(plan, train, val, len(job.tensors.classes), policy, devices, material.build)
+        classes, on_gpu = len(job.tensors.classes), bool(tf.config.list_physical_devices("GPU"))
+        trainer = Trainer(plan, train, val, classes, policy, devices, material.build, resident=on_gpu)
         resumed = resume(trainer, job.checkpoints)
         run(trainer, job.checkpoints, progress)
         return trainer, resumed, _temperature(job, trainer)
@@ -282,16 +283,8 @@ def run(trainer: Trainer, checkpoints: Path, progress: Progress) -> None:
 
 def _next_length(trainer: Trainer, steps: int, seconds: float) -> int:
     """Number of steps that should take `WINDOW_SECONDS` if `steps` took `seconds`; at most 4 * `steps`."""
-    bytes_per_step = (
-        trainer.plan.recipe.batch_size
-        // trainer.devices.processes
-        * int(np.prod(trainer.train.images.shape[1:]))
-        * trainer.train.images.dtype.itemsize
-    )
-    length = min(
-        round(steps * WINDOW_SECONDS / max(seconds, 1e-3)), 4 * steps, MAX_WINDOW_BYTES // bytes_per_step
-    )
-    return max(1, length)
+    largest = MAX_WINDOW_BYTES // trainer.batches.step_bytes
+    return max(1, min(round(steps * WINDOW_SECONDS / max(seconds, 1e-3)), 4 * steps, largest))
 
 
 def _save_on_stop(trainer: Trainer, checkpoints: Path) -> None:

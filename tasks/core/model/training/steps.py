@@ -19,6 +19,7 @@ class StepPlan:
         shuffle: Order of the training images in each epoch.
         per_epoch: Steps in an epoch; rows that do not fill a last batch are left out of that epoch.
         steps: Total number of steps.
+        small_image_steps: The first steps, which see smaller images (`architectures.smaller_input`).
     """
 
     recipe: Recipe
@@ -26,6 +27,7 @@ class StepPlan:
     shuffle: Shuffle
     per_epoch: int
     steps: int
+    small_image_steps: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int, images: int, image_bytes: int = 0) -> "StepPlan":
@@ -40,7 +42,8 @@ class StepPlan:
         """
         per_epoch = max(1, images // recipe.batch_size)
         steps = max(1, round(recipe.epochs * per_epoch))
-        return cls(recipe, seed, Shuffle(seed, images, image_bytes), per_epoch, steps)
+        small = round(recipe.small_image_share * steps)
+        return cls(recipe, seed, Shuffle(seed, images, image_bytes), per_epoch, steps, small)
 
     def epoch(self, step: int) -> int:
         """The epoch, counted from 0, that `step` belongs to."""
@@ -49,10 +52,11 @@ class StepPlan:
     def window(self, start: int, length: int) -> int:
         """End (exclusive) of a window of at most `length` steps that starts at step `start`.
 
-        A window never crosses the end of an epoch. The division into windows does not change the result of
-        a training.
+        A window never crosses the end of an epoch or of the steps with smaller images. The division into
+        windows does not change the result of a training.
         """
-        return min(start + max(1, length), (self.epoch(start) + 1) * self.per_epoch, self.steps)
+        last = self.small_image_steps if start < self.small_image_steps else self.steps
+        return min(start + max(1, length), (self.epoch(start) + 1) * self.per_epoch, last)
 
     def ends_epoch(self, step: int) -> bool:
         """Whether an epoch, or the training, is over after `step` steps."""

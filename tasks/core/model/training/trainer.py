@@ -1,7 +1,9 @@
 """A model in training: its state, and the compiled functions that train and evaluate it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import keras
@@ -10,14 +12,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tasks.core.data.loader import batches, mmap
-from tasks.core.data.loader.window_buffer import WindowBuffer
 from tasks.core.data.tensors.cache import Split
 from tasks.core.errors import DivergedError
-from tasks.core.model.architectures import build
+from tasks.core.model.architectures import build, smaller_input
 from tasks.core.model.devices import device
 from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice, all_reduce_sum
 from tasks.core.model.export import inference_model
-from tasks.core.model.training import augmentation, optimizers, schedules
+from tasks.core.model.training import optimizers, schedules
+from tasks.core.model.training.batches import resident_images
+from tasks.core.model.training.batches.host_images import HostImages
+from tasks.core.model.training.batches.resident_images import ResidentImages
 from tasks.core.model.training.checkpoint import Checkpoint
 from tasks.core.model.training.loss import class_offsets, smoothed_cross_entropy
 from tasks.core.model.training.steps import StepPlan
@@ -64,6 +68,7 @@ class Trainer:
         devices: Replicas that share each batch; every process of a cluster has a trainer with the same
             arguments.
         build_network: Builds the network; the default is the recipe's own.
+        resident: Whether the images stay on the device, if they can (`batches.resident_images`).
 
     Attributes:
         step: Number of steps done.
@@ -82,12 +87,13 @@ class Trainer:
         policy: str = device.FULL,
         devices: SingleDevice = SINGLE_DEVICE,
         build_network: Build = build.build,
+        resident: bool = False,
     ) -> None:
         self.plan, self.train, self.val, self.policy, self.devices = plan, train, val, policy, devices
         with devices.scope():
             self.model = build_network(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizers.build(plan.recipe, self.model, optimizers.BIAS_RATE)
-        self.buffer = WindowBuffer(train.images, plan.shuffle)
+            self.batches = self._batches(resident)
         self.learning_rates = schedules.learning_rates(plan.recipe, plan.steps)
         self.divergence_threshold = DIVERGENCE_FACTOR * float(np.log(classes))
         self.class_offsets = class_offsets(plan.recipe, train.labels, classes)
@@ -97,16 +103,10 @@ class Trainer:
         self.step = 0
         self.best: Best | None = None
         self.consistent = True
-        batch = (None, len(devices.process_share(np.arange(plan.recipe.batch_size))))
-        self._train_steps = tf.function(
-            self._steps,
-            autograph=False,  # AutoGraph's translation was half of the cost of tracing
-            input_signature=[  # one trace serves windows of any length
-                tf.TensorSpec((*batch, *self.model.input_shape[1:]), train.images.dtype),
-                tf.TensorSpec(batch, tf.int32),
-                tf.TensorSpec((None,), tf.float32),
-            ],
-        )
+        self._train_steps = self._compiled_steps(self.model)
+        self._small_image_steps = self._train_steps
+        if plan.small_image_steps and smaller_input.is_possible(self.model.input_shape[1:]):
+            self._small_image_steps = self._compiled_steps(smaller_input.SmallerInput(self.model))
         self._eval_step = tf.function(
             self._evaluate_batch,
             autograph=False,
@@ -152,7 +152,7 @@ class Trainer:
         """Train up to step `end`.
 
         Args:
-            end: Step to stop before, in the same epoch as the current step.
+            end: Step to stop before, in the same window as the current step (`StepPlan.window`).
 
         Returns:
             Duration in seconds.
@@ -161,9 +161,11 @@ class Trainer:
             DivergedError: A loss is NaN or above the divergence threshold.
         """
         started, start = time.perf_counter(), self.step
-        images, labels = self._window(start, end)
+        window, labels = self.batches.window(start, end), self._labels(start, end)
         self.consistent = False
-        losses, correct = self._train_steps(images, labels, tf.constant(self.learning_rates[start:end]))
+        small = start < self.plan.small_image_steps
+        train_steps = self._small_image_steps if small else self._train_steps
+        losses, correct = train_steps(window, labels, tf.constant(self.learning_rates[start:end]))
         self._add_to_totals(losses.numpy(), correct.numpy(), start)
         self.step = end
         seconds = time.perf_counter() - started
@@ -222,28 +224,42 @@ class Trainer:
             ]
         )
 
-    def _window(self, start: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """This process's images, uint8 (steps, n, H, W, C), and labels, int32 (steps, n), of a window."""
-        epoch = self.plan.epoch(start)
+    def _batches(self, resident: bool) -> HostImages | ResidentImages:
+        if resident and resident_images.is_possible(self.plan, self.train.images, self.devices):
+            return ResidentImages(self.plan, self.train.images)
+        return HostImages(self.plan, self.train.images, self.devices)
+
+    def _labels(self, start: int, end: int) -> tf.Tensor:
+        """This process's labels of a window, int32 (steps, n)."""
         positions = self.devices.process_share(self.plan.positions(start, end))
-        images = self.buffer.take(epoch, positions.ravel())
-        rows = self.plan.shuffle.order(epoch)[positions]
-        if self.plan.recipe.augment == "shift":
-            max_shift = self.plan.recipe.max_shift
-            images = augmentation.shift(images, rows.ravel(), self.plan.seed, epoch, max_shift)
-        elif self.plan.recipe.augment == "view":
-            images = augmentation.choose_view(images, rows.ravel(), self.plan.seed, epoch)
-        labels = self.train.labels[rows]
-        return tf.constant(images.reshape(*labels.shape, *images.shape[1:])), tf.constant(labels)
+        return tf.constant(self.train.labels[self.plan.shuffle.order(self.plan.epoch(start))[positions]])
+
+    def _compiled_steps(self, network: Callable[..., tf.Tensor]) -> tf.types.experimental.PolymorphicFunction:
+        """`_steps`, compiled for windows of any length."""
+        batch = (None, len(self.devices.process_share(np.arange(self.plan.recipe.batch_size))))
+        return tf.function(
+            partial(self._steps, network),
+            autograph=False,  # AutoGraph's translation was half of the cost of tracing
+            input_signature=[
+                self.batches.signature,
+                tf.TensorSpec(batch, tf.int32),
+                tf.TensorSpec((None,), tf.float32),
+            ],
+        )
 
     def _steps(
-        self, images: tf.Tensor, labels: tf.Tensor, learning_rates: tf.Tensor
+        self,
+        network: Callable[..., tf.Tensor],
+        window: list[tf.Tensor],
+        labels: tf.Tensor,
+        learning_rates: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Loss and number of correct predictions of each step of a window, (steps,)."""
-        count = tf.shape(learning_rates)[0]
+        count, step_of = tf.shape(learning_rates)[0], partial(self._step, network)
 
         def body(step: tf.Tensor, losses: tf.TensorArray, correct: tf.TensorArray) -> tuple[Any, ...]:
-            loss, hits = self.devices.run(self._step, images[step], labels[step], learning_rates[step])
+            images = self.batches.batch(*[values[step] for values in window])
+            loss, hits = self.devices.run(step_of, images, labels[step], learning_rates[step])
             return step + 1, losses.write(step, loss), correct.write(step, hits)
 
         start = (tf.constant(0), tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count))
@@ -255,11 +271,15 @@ class Trainer:
         return losses.stack(), correct.stack()
 
     def _step(
-        self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor
+        self,
+        network: Callable[..., tf.Tensor],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        learning_rate: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = self.devices.replica_share(images), self.devices.replica_share(labels)
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
+            logits = network(images, training=True)
             loss = self._loss(logits, labels)
         trainable = [variable.value for variable in self.model.trainable_variables]
         self.optimizer.update(tape.gradient(loss, trainable), learning_rate)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tasks.core.evaluation import scores
 from tasks.core.metrics.comparison import baseline
+from tasks.core.metrics.declared.declarations import METRICS
 from tasks.core.registry.promotion.gate import GateDecision
 from tasks.core.stage.handles import Evaluation
 
@@ -15,7 +16,9 @@ def with_scores(
     evidence = dict(decided.evidence)
     if champion_evaluation is not None:
         scored = scores.read_metrics(champion_evaluation)["test"]
-        evidence["champion_scores"] = {name: scored[name] for name in ("accuracy", "log_loss")}
+        evidence["champion_scores"] = {
+            metric.key: scored[metric.key] for metric in METRICS if metric.key in scored
+        }
     remark = baseline.remark(scores.read_metrics(evaluation)["test"])
     verdict = "; ".join(filter(None, [decided.verdict, remark]))
     return replace(decided, verdict=verdict, evidence=evidence)

@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 
+from tasks.core.metrics.declared import declarations
+
 SPLIT = "evaluated"  # of the rows of an evaluation in the tables of val and test images
 
 COLUMNS: list[tuple[str, pa.DataType, str]] = [
@@ -23,12 +25,7 @@ COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("own_test_images", pa.int64(), "scored: test images of the model's own run"),
     ("shared_group_images", pa.int64(), "scored: images of groups that the model has seen"),
     ("not_checked", pa.string(), "why it could not be checked what the model has seen; null if it was"),
-    ("accuracy", pa.float64(), "accuracy, 0..1"),
-    ("accuracy_low", pa.float64(), "lower end of its 95 % interval (Wilson, of groups if any)"),
-    ("accuracy_high", pa.float64(), "upper end of its 95 % interval"),
-    ("balanced_accuracy", pa.float64(), "mean recall of the classes that occur, 0..1"),
-    ("macro_f1", pa.float64(), "macro-F1 of the classes that occur, 0..1"),
-    ("log_loss", pa.float64(), "log loss, nats"),
+    *((name, pa.float64(), meaning) for name, meaning in declarations.columns()),
     ("calibration_error", pa.float64(), "expected calibration error, 0..1"),
     ("own_accuracy", pa.float64(), "accuracy on the test images of the model's own run, 0..1"),
     ("report", pa.string(), "path of the report, relative to the workspace"),

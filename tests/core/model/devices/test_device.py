@@ -11,7 +11,7 @@ import tensorflow as tf
 from tasks.core import recipes
 from tasks.core.config import Precision, RecipeName, TrainSettings
 from tasks.core.data.tensors.cache import open_split
-from tasks.core.model.devices import device
+from tasks.core.model.devices import device, processor
 from tasks.core.model.export import inference_model
 from tasks.core.model.training import train
 from tasks.core.model.training.steps import StepPlan
@@ -32,7 +32,7 @@ def simulate_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[s
     def simulate(flags: str) -> None:
         cpuinfo = tmp_path / "cpuinfo"
         cpuinfo.write_text("".join(f"processor\t: {n}\nflags\t\t: fpu {flags}\n\n" for n in range(2)))
-        monkeypatch.setattr(device, "CPUINFO", cpuinfo)
+        monkeypatch.setattr(processor, "CPUINFO", cpuinfo)
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda device_type: [])
 
     return simulate
@@ -58,7 +58,7 @@ def test_policy_follows_cpu_flags_except_in_a_cluster(
     simulate_cpu(flags)
     monkeypatch.setenv("TF_CONFIG", cluster)
     assert device.policy() == policy
-    device.CPUINFO.unlink()
+    processor.CPUINFO.unlink()
     assert device.policy() == "float32"
 
 

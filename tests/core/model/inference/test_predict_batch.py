@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -202,12 +203,15 @@ def test_threshold_for_unproven_error_rate_raises(published: ModelVersion) -> No
         abstention.threshold(published, None, 1.5)
 
 
-def test_predict_again_with_missing_parts_gives_same_bytes(published: ModelVersion, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_predict_again_with_missing_parts_gives_same_bytes(
+    published: ModelVersion, tmp_path: Path, precision: str
+) -> None:
     path, _ = image_file(tmp_path)
     for number in range(300):
         put(tmp_path / "more" / f"{number:03}.png", encoded(noise(number, 9, 7)))
     inputs = (str(path), str(tmp_path / "more"))
-    request = PredictionRequest("animals", "v0001", published.model_sha256, inputs)
+    request = PredictionRequest("animals", "v0001", published.model_sha256, inputs, precision=precision)
     with prediction_table.locked_folder(tmp_path / "out"):
         (batch,) = prediction_table.pending_batches(
             tmp_path / "out", request, list_inputs(request.inputs), part=100
@@ -272,6 +276,15 @@ def test_drift_report_compares_batch_with_profile(
             assert "features differ from the images" in page
         assert (batch.directory / drift_report.PICTURE).read_bytes()[:4] == b"\x89PNG"
         assert "brightness" in drift_report.summary(batch, result)
+
+
+def test_predict_in_another_precision_skips_what_is_answered(published: ModelVersion, tmp_path: Path) -> None:
+    path, _ = image_file(tmp_path)
+    (batch,) = predicted(published, tmp_path / "out", path)
+    other = replace(batch.request, precision="bfloat16")
+    assert prediction_table.pending_batches(tmp_path / "out", other, list_inputs(other.inputs)) == []
+    batch.finish({})
+    assert prediction_table.pending_batches(tmp_path / "out", other, list_inputs(other.inputs)) == []
 
 
 def test_drift_report_without_profile_is_not_compared(published: ModelVersion, tmp_path: Path) -> None:

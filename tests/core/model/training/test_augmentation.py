@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.core.model.training import augmentation
+from tasks.core.model.training.batches import augmentation
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (60, 32, 32, 3), np.uint8)

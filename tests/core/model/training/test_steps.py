@@ -46,6 +46,13 @@ def test_window_of_any_length_gives_same_rows(length: int) -> None:
     assert np.array_equal(np.concatenate(rows), np.concatenate(expected))
 
 
+def test_window_ends_where_images_become_larger() -> None:
+    """Half of 15 steps is rounded to 8; an epoch has 6."""
+    plan = StepPlan.of(replace(RECIPE, small_image_share=0.5), seed=0, images=100)
+    assert plan.small_image_steps == 8
+    assert [plan.window(step, 100) for step in (0, 6, 8, 12)] == [6, 8, 12, 15]
+
+
 def test_ends_epoch_is_true_after_complete_epochs_and_the_last_step() -> None:
     plan = StepPlan.of(RECIPE, seed=0, images=100)
     assert [step for step in range(1, 16) if plan.ends_epoch(step)] == [6, 12, 15]

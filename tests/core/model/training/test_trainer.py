@@ -18,6 +18,7 @@ from tasks.core.errors import DivergedError
 from tasks.core.model.export import inference_model
 from tasks.core.model.inference import predict_splits, predictor
 from tasks.core.model.training import checkpoint, loop, train
+from tasks.core.model.training.batches.resident_images import ResidentImages
 from tasks.core.model.training.loss import class_offsets
 from tasks.core.model.training.steps import StepPlan
 from tasks.core.model.training.trainer import Trainer
@@ -37,14 +38,17 @@ def deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def started(tensors: TensorCache, recipe: Recipe, seed: int = 0, window: int = 0) -> Trainer:
+def started(
+    tensors: TensorCache, recipe: Recipe, seed: int = 0, window: int = 0, *, resident: bool = False
+) -> Trainer:
     """A trainer at step 0; a `window` above 0 shuffles in windows of so many images, as for a large split."""
     plan = StepPlan.of(recipe, seed, tensors.train)
     if window:
         size = int(np.prod(tensors.shape))
         sizes = {"full_shuffle_bytes": 0, "window_bytes": window * size, "block_bytes": window // 4 * size}
         plan = replace(plan, shuffle=replace(plan.shuffle, row_bytes=size, **sizes))
-    return Trainer(plan, open_split(tensors, "train"), open_split(tensors, "val"), len(tensors.classes))
+    train, val = open_split(tensors, "train"), open_split(tensors, "val")
+    return Trainer(plan, train, val, len(tensors.classes), resident=resident)
 
 
 def fitted(tensors: TensorCache, name: RecipeName, **changes: object) -> Recipe:
@@ -117,6 +121,7 @@ def test_history_validation_matches_published_model(
     [
         (RecipeName.flash, {}, 0),
         (RecipeName.flash, {}, 48),  # batches of 32 cross the borders of windows of 48
+        (RecipeName.flash, {"small_image_share": 0.4}, 0),  # 7 of 18 steps
         (RecipeName.fast, {"patience": 1}, 0),
         (RecipeName.textbook, {"augment": "rotate"}, 0),
     ],
@@ -125,7 +130,8 @@ def test_history_validation_matches_published_model(
 def test_resume_within_an_epoch_ends_as_uninterrupted(
     tensors: Make, tmp_path: Path, name: RecipeName, changes: dict[str, object], window: int
 ) -> None:
-    data = tensors(shape=(16, 16, 3))
+    side = 32 if "small_image_share" in changes else 16
+    data = tensors(shape=(side, side, 3))
     recipe = fitted(data, name, **changes)
     uninterrupted = started(data, recipe, window=window)
     loop.run(uninterrupted, tmp_path / "uninterrupted", ignore_progress)
@@ -152,6 +158,42 @@ def test_run_with_different_windows_gives_same_bits(tensors: Make) -> None:
             trainer.run(trainer.plan.window(trainer.step, length))
         trainer.close_epoch()
     assert identical(*trainers)
+
+
+@pytest.mark.parametrize(("shape", "changes"), [((32, 32, 3), {"max_shift": 2}), ((16, 20, 1), {})], ids=str)
+def test_images_on_the_device_are_those_of_the_host_to_the_byte(
+    tensors: Make, shape: tuple[int, int, int], changes: dict[str, object]
+) -> None:
+    data = tensors(shape=shape)
+    recipe = fitted(data, RecipeName.fast, **changes)
+    host, device = (started(data, recipe, resident=resident) for resident in (False, True))
+    assert isinstance(device.batches, ResidentImages)
+    for start in (0, host.plan.per_epoch):  # the second epoch mirrors the other images
+        (expected,) = host.batches.window(start, start + 3)
+        rows, mirrored, shifts = device.batches.window(start, start + 3)
+        for step in range(3):
+            found = device.batches.batch(rows[step], mirrored[step], shifts[step])
+            assert np.array_equal(found, expected[step])
+    if shape[2] == 1:
+        for trainer in (host, device):
+            trainer.run(trainer.plan.window(0, 9))
+        assert identical(host, device)
+
+
+def test_a_split_that_is_shuffled_in_windows_stays_on_the_host(tensors: Make) -> None:
+    data = tensors(shape=(16, 16, 3))
+    trainer = started(data, fitted(data, RecipeName.flash), window=48, resident=True)
+    assert not isinstance(trainer.batches, ResidentImages)
+
+
+def test_first_steps_see_smaller_images_only_where_images_are_large_enough(tensors: Make) -> None:
+    for side, differs in ((32, True), (16, False)):
+        data = tensors(shape=(side, side, 3))
+        recipe = fitted(data, RecipeName.flash)
+        small, full = started(data, replace(recipe, small_image_share=0.1)), started(data, recipe)
+        for trainer in (small, full):
+            trainer.run(1)
+        assert (small.epoch_totals[0] != full.epoch_totals[0]) is differs
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, TimeoutError])

@@ -1,0 +1,149 @@
+"""What is most worth doing next: each step with what it may change of the test accuracy, and its command.
+
+The steps are ordered by the share of the test images that is at stake, largest first:
+
+- labels in doubt: the share of images whose label is estimated to be wrong;
+- leaks: the accuracy of all test images minus that of those without a leak;
+- images of a class: the mistakes that it would not make with the recall of the middle class;
+- test images: the difference that the test misses as often as it finds it, if a comparison was left open.
+
+A share below `LEAST` is not worth a step.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.core.metrics.comparison import detectable
+from tasks.core.metrics.comparison.detectable import Detectable
+from tasks.core.operations.command_line import options
+from tasks.core.reports.inputs import ReportInputs
+
+LEAST = 0.002  # share of the test images
+SHOWN = 2
+TO_LABEL = 100  # images that are named at once
+SMALLEST = 0.005  # difference of accuracies that test images are counted for
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step.
+
+    Args:
+        stake: Share of the test images that it is about, 0..1.
+        text: What to do and why.
+        command: The command line for it.
+    """
+
+    stake: float
+    text: str
+    command: str
+
+
+def next_steps(
+    inputs: ReportInputs,
+    classes: Sequence[Mapping[str, Any]],
+    leaks: Sequence[Mapping[str, Any]],
+    found: Detectable,
+) -> list[Step]:
+    """The steps that are most worth doing, at most `SHOWN`.
+
+    Args:
+        inputs: The run.
+        classes: The per-class metrics of the test images: class_name, support, recall.
+        leaks: As `leaks.leak_accuracies` returns them.
+        found: What the test images can tell.
+    """
+    steps = [
+        *_labels(inputs),
+        *_without_leaks(inputs, leaks),
+        *_images_of_a_class(inputs, classes),
+        *_test_images(inputs, found),
+    ]
+    worth = [step for step in steps if step.stake >= LEAST]
+    return sorted(worth, key=lambda step: -step.stake)[:SHOWN]
+
+
+def _labels(inputs: ReportInputs) -> Iterator[Step]:
+    """Look at the labels in doubt, if some are estimated to be wrong."""
+    doubtful = inputs.label_issues
+    if doubtful is None or not sum(doubtful.counts.values()):
+        return
+    listed, total = (
+        sum(doubtful.counts.values()),
+        inputs.tensors.train + inputs.tensors.val + inputs.tensors.test,
+    )
+    wrong = listed if doubtful.expected_wrong is None else doubtful.expected_wrong
+    text = (
+        f"Look at {_count(listed, 'label')} in doubt: about {wrong:,.0f} of them {_are(round(wrong))} wrong, "
+        f"{_percent(wrong / total)} of all images."
+    )
+    yield Step(wrong / total, text, shlex.join(["plumbline", "review", "--dataset", inputs.tensors.dataset]))
+
+
+def _without_leaks(inputs: ReportInputs, leaks: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+    """Train without the duplicates of test images, if they raise the accuracy."""
+    if not leaks:
+        return
+    everything, without, only = leaks
+    stake = everything["accuracy"] - without["accuracy"]
+    text = (
+        f"Train without duplicates of test images: {_count(only['images'], 'test image')} "
+        f"{'has' if only['images'] == 1 else 'have'} one in train or val. Without these test images the "
+        f"accuracy is {_percent(without['accuracy'])} ({_percent(without['accuracy_low'])} to "
+        f"{_percent(without['accuracy_high'])}) instead of {_percent(everything['accuracy'])}."
+    )
+    yield Step(stake, text, _train(inputs, drop_leaks=True))
+
+
+def _images_of_a_class(inputs: ReportInputs, classes: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+    """Add images of the class that costs most against the middle class."""
+    known = [row for row in classes if row["recall"] is not None]
+    if len(known) < 2:
+        return
+    middle = float(np.median([row["recall"] for row in known]))
+    lost = [max(0.0, middle - row["recall"]) * row["support"] for row in known]
+    worst = known[int(np.argmax(lost))]
+    text = (
+        f"Add images of {worst['class_name']}: its recall is {_percent(worst['recall'])} "
+        f"({_percent(worst['recall_low'])} to {_percent(worst['recall_high'])}), that of the middle class "
+        f"{_percent(middle)}. The command names the {TO_LABEL} images of a folder that are most "
+        "worth a label."
+    )
+    words = ["plumbline", "predict", "NEW_IMAGES", "--dataset", inputs.tensors.dataset]
+    command = shlex.join([*words, "--label-next", str(TO_LABEL)])
+    yield Step(max(lost) / inputs.evaluation.images, text, command)
+
+
+def _test_images(inputs: ReportInputs, found: Detectable) -> Iterator[Step]:
+    """Add test images, if the comparison with the champion was left open or nothing can be proven."""
+    compared = inputs.decision.evidence.get("paired")
+    is_open = compared is not None and compared["low"] <= 0 <= compared["high"]
+    if found.most is not None and not is_open:
+        return
+    difference = max(abs(compared["difference"]) if compared else 0.0, SMALLEST)
+    needed = detectable.images_for(difference, found.discordant)
+    text = (
+        f"Add test images: these {found.images:,} are too few to tell two models apart that differ by "
+        f"{difference * 100:.1f} points. About {needed:,} would find it in 80 % of cases."
+    )
+    yield Step(1.0 if found.half is None else found.half, text, _train(inputs))
+
+
+def _train(inputs: ReportInputs, **changed: Any) -> str:
+    return shlex.join(["python", "flows/train_flow.py", *options(inputs.parameters | changed)])
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f}\N{NO-BREAK SPACE}%"
