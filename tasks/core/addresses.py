@@ -74,14 +74,15 @@ def whole(address: str) -> str:
 
 
 def is_readable(address: str) -> bool:
-    """Whether an address can be taken apart; not so with an open bracket, or a port of http that is none.
+    """Whether an address can be taken apart; one with an open bracket cannot, nor http without host or port.
 
     >>> is_readable("zip://a::s3://bucket/b"), is_readable("http://[host/"), is_readable("http://host:99999/")
     (True, False, False)
     """
     try:
         parts = urlsplit(_split(address)[0])  # a password may have any sign in it
-        return parts.scheme not in ("http", "https") or parts.port != -1  # reading the port checks it
+        # Reading the port checks it.
+        return parts.scheme not in ("http", "https") or (bool(parts.hostname) and parts.port != -1)
     except ValueError:
         return False
 

@@ -68,3 +68,4 @@ def test_workspace_address_with_a_password_is_refused() -> None:
 def test_what_cannot_be_taken_apart_is_refused(use: Callable[[str], object], text: str) -> None:
     with pytest.raises(UsageError):
         use(text)
+    assert not addresses.is_readable("http:///x")
