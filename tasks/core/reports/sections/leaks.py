@@ -61,7 +61,8 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
         count: Largest number of pairs.
 
     Returns:
-        One dictionary per pair: pictures (two data URIs), labels (class names), paths, splits, kind, distance.
+        One dictionary per pair: pictures (two data URIs), labels (class names), paths, splits, kind and
+        distance.
     """
     splits = {split: open_split(tensors, split) for split in ("train", "val", "test")}
     table = duplicate_table.read(audit).to_pandas()
