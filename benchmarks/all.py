@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,12 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def measure(names: list[str], rounds: int, images: Path) -> dict[str, Any]:
-    """Every topic in a process of its own. A topic that fails is named, and stops no other."""
+def measure(names: list[str], rounds: int, images: Path) -> Iterator[dict[str, Any]]:
+    """Every topic in a process of its own. A topic that fails is named, and stops no other.
+
+    Yields:
+        The result so far, after each topic.
+    """
     result: dict[str, Any] = {
         "format": 1,
         "command": "make bench",
@@ -53,7 +58,16 @@ def measure(names: list[str], rounds: int, images: Path) -> dict[str, Any]:
         except RuntimeError as error:
             result["failed"][name] = str(error).strip().splitlines()[-1]
         print(f" {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return result | {"load_after": pairs.load()}
+        yield result | {"load_after": pairs.load()}
+
+
+def write(result: dict[str, Any], folder: Path) -> str:
+    """Write both files; returns the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    page = result_pages.quick_page(result)
+    (folder / "bench.md").write_text(page, encoding="utf-8")
+    return page
 
 
 def main() -> None:
@@ -69,11 +83,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         images = given.images.resolve() if given.images else quick.small_images(Path(scratch) / "digits")
-        result = measure(given.only, given.rounds, images)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    page = result_pages.quick_page(result)
-    (given.out / "bench.md").write_text(page, encoding="utf-8")
+        for result in measure(given.only, given.rounds, images):
+            page = write(result, given.out)
     print(page)
     if result["failed"]:
         raise SystemExit(f"failed: {result['failed']}")

@@ -51,7 +51,7 @@ from tasks.core.data.tensors import normalize
 from tasks.core.evaluation import evaluate, label_issues
 from tasks.core.model.inference import predict_splits, profile
 from tasks.core.model.training import train
-from tasks.core.registry import promotion
+from tasks.core.registry.promotion import promotion
 from tasks.core.reports import report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record

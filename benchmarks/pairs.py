@@ -62,7 +62,11 @@ def comparison(
         ours: The way that the ratios are taken to; without it there are none.
     """
     ways = {
-        name: {measure: summary([one[measure] for one in rounds]) for measure in rounds[0]}
+        name: {
+            measure: summary([one[measure] for one in rounds])
+            for measure, value in rounds[0].items()
+            if isinstance(value, int | float)
+        }
         for name, rounds in measured.items()
     }
     row: dict[str, Any] = {"topic": topic, "what": what, "ways": ways}

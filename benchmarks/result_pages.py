@@ -55,7 +55,7 @@ def quick_page(result: dict[str, Any]) -> str:
 # Quick benchmarks
 
 This page is written from `benchmarks/results/{QUICK}`, which `{result["command"]}` made. Ways are measured in
-turn, {result["rounds"]} rounds. CPU and wall are medians of seconds, with those of children. "CPU, of ours"
+turn, {_rounds(result["rounds"])}. CPU and wall are medians of seconds, with those of children. "CPU, of ours"
 is what a way costs in units of ours: the median of the ratios within each round (the least to the largest).
 
 {machine["processor"]}, {machine["cores"]} cores, {machine["memory_gb"]} GB; load average
@@ -70,6 +70,10 @@ is what a way costs in units of ours: the median of the ratios within each round
     for name, reason in result["failed"].items():
         text += f"\nNot measured: {name} ({reason}).\n"
     return text
+
+
+def _rounds(count: int) -> str:
+    return "one round" if count == 1 else f"{count} rounds"
 
 
 def _worth(result: dict[str, Any]) -> str:
