@@ -8,7 +8,9 @@ stage runs.
 
 import inspect
 import json
+import logging
 from collections.abc import Coroutine, Iterator
+from functools import cache
 from typing import Any
 
 from prefect.filesystems import LocalFileSystem
@@ -18,6 +20,7 @@ from tasks.core.errors import FormatError
 from tasks.core.stage.stages import HANDLES
 from tasks.core.storage import atomic
 
+log = logging.getLogger("plumbline")
 CLASS, ERROR = "__class__", "__exc_type__"  # Prefect imports and calls what these keys name
 
 
@@ -44,10 +47,25 @@ class HandleStorage(LocalFileSystem):
         return str(self.write_path(path, content))
 
     def write_path(self, path: str, content: bytes, **dispatch: Any) -> Any:
-        """Write a record whole or not at all: `LocalFileSystem` leaves an empty file on a full disk."""
+        """Write a record whole or not at all: `LocalFileSystem` leaves an empty file on a full disk.
+
+        Prefect goes on without a record, and says so in its own log only.
+        """
         resolved = self._resolve_path(path)
-        atomic.write_bytes(resolved, content)
+        try:
+            atomic.write_bytes(resolved, content)
+        except OSError as error:
+            _warn(str(resolved.parent), error.strerror or str(error))
+            raise
         return str(resolved)
+
+
+@cache
+def _warn(folder: str, found: str) -> None:
+    """Say once in a process that no records are written."""
+    log.warning(
+        "%s cannot be written (%s): the dashboard will not show these stages as Cached", folder, found
+    )
 
 
 async def _checked_later(content: Coroutine[Any, Any, bytes]) -> bytes:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.run_cli import Plumbline
+from tests.support.warm_commands import WarmPlumbline, warm
 
 pytestmark = [pytest.mark.stress, pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")]
 WORKSPACE_SIZES = (16, 64, 160, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # kB
+FLASH = ("--recipe", "flash", "--epochs", "1")
 HOME_SIZES = (64, 512, 1024, 2048, 3072, 4096, 6144, 8192)  # kB
 
 
@@ -30,10 +32,19 @@ def grow(folder: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=512m", folder], check=True)
 
 
+@pytest.fixture(scope="module")
+def warm_plumbline(server: dict[str, str]) -> Iterator[WarmPlumbline]:
+    with warm(server) as started:
+        yield started
+
+
 @pytest.mark.parametrize("kilobytes", WORKSPACE_SIZES)
-def test_a_full_workspace_is_one_message(plumbline: Plumbline, tmp_path: Path, kilobytes: int) -> None:
+def test_a_full_workspace_is_one_message(
+    warm_plumbline: WarmPlumbline, tmp_path: Path, kilobytes: int
+) -> None:
+    plumbline = warm_plumbline.at(tmp_path / "no-workspace")
     with small_disk(tmp_path / "disk", kilobytes) as disk:
-        command = ("flows/train_flow.py", "--epochs", "2", "--workspace", disk / "ws")
+        command = ("flows/train_flow.py", *FLASH, "--workspace", disk / "ws")
         done = plumbline.run(*command)
         if done.returncode:
             assert done.stderr.startswith("error: the disk is full"), done.stderr
@@ -55,10 +66,10 @@ def test_a_full_prefect_home_is_one_message(plumbline: Plumbline, tmp_path: Path
         own |= {"PREFECT_HOME": str(disk), "PREFECT_SERVER_API_PORT": "1"}
         own |= {"PREFECT_LOCAL_STORAGE_PATH": str(disk / "storage")}
         command = Plumbline(own, plumbline.workspace)
-        done = command.train("--epochs", "2")
+        done = command.train(*FLASH)
         if done.returncode:
             assert done.stderr.startswith("error: "), done.stderr
             assert "Traceback" not in done.stderr
             assert len(done.stderr.splitlines()) <= 8
         grow(disk)
-        assert command.train("--epochs", "2").returncode == 0
+        assert command.train(*FLASH).returncode == 0

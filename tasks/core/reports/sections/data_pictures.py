@@ -34,12 +34,16 @@ def data_pictures(inputs: ReportInputs, classes: Sequence[Mapping[str, Any]]) ->
     """
     train = open_split(inputs.tensors, "train")
     batch, caption = _batch(inputs, train.images)
+    rows = read_rows(inputs.tensors, ["height", "width"])
+    sides = np.maximum(rows["height"].to_numpy(), rows["width"].to_numpy())
+    one_size = len(np.unique(sides)) == 1
     return {
         "mosaics": _mosaics(train.images, np.asarray(train.labels), classes[:CLASSES]),
         "classes": len(classes),
         "batch": batch,
         "batch_caption": caption,
-        "histograms": [_class_histogram(inputs), _size_histogram(inputs)],
+        "histograms": [_class_histogram(inputs), *([] if one_size else [_size_histogram(sides)])],
+        "one_size": f"All source images are {sides[0]} pixels on their longer side." if one_size else "",
     }
 
 
@@ -93,7 +97,7 @@ def _class_histogram(inputs: ReportInputs) -> str:
                 axes.plot(np.sort(counts[split])[::-1], color=colour, label=split)
             axes.set(xlabel="classes, the largest first", ylabel="images", title="images of a class")
             axes.set_ylim(bottom=0)
-        axes.legend()
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0, columnspacing=1)
 
     height = max(2.2, 0.24 * len(names) + 1) if len(names) <= NAMED else 3.0
     return plots.svg("images of each class by split", draw, (4.4, height))
@@ -110,10 +114,8 @@ def _bars(axes: Axes, counts: Mapping[str, NDArray[np.int64]], names: Sequence[s
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _size_histogram(inputs: ReportInputs) -> str:
-    """SVG of the longer side of the source images."""
-    rows = read_rows(inputs.tensors, ["height", "width"])
-    sides = np.maximum(rows["height"].to_numpy(), rows["width"].to_numpy())
+def _size_histogram(sides: NDArray[np.integer]) -> str:
+    """SVG of the longer side of the source images, pixels (N,)."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()

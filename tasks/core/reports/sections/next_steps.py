@@ -7,7 +7,7 @@ The steps are ordered by the share of the test images that is at stake, largest 
 - images of a class: the mistakes that it would not make with the recall of the middle class;
 - test images: the difference that the test misses as often as it finds it, if a comparison was left open.
 
-A share below `LEAST` is not worth a step.
+The first is always shown, another one only if its share is not below `LEAST`.
 """
 
 import shlex
@@ -63,8 +63,8 @@ def next_steps(
         *_images_of_a_class(inputs, classes),
         *_test_images(inputs, found),
     ]
-    worth = [step for step in steps if step.stake >= LEAST]
-    return sorted(worth, key=lambda step: -step.stake)[:SHOWN]
+    ordered = sorted((step for step in steps if step.stake > 0), key=lambda step: -step.stake)
+    return ordered[:1] + [step for step in ordered[1:SHOWN] if step.stake >= LEAST]
 
 
 def _labels(inputs: ReportInputs) -> Iterator[Step]:

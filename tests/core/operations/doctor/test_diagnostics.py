@@ -16,7 +16,7 @@ from tasks.core.stage.ingredients import Ingredients
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 DEAD = 1 << 22  # above the largest process id
 
