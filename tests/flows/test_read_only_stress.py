@@ -37,7 +37,7 @@ CASES = {
     "PREFECT_HOME": ("prefect", TRAIN),
     "sweep": (
         "ws/training",
-        ("flows/sweep_flow.py", *FLASH, "--vary", "batch_size=32,64", "--runner", "sequence"),
+        ("flows/sweep_flow.py", *FLASH, "--vary", "batch_size=16,32", "--runner", "sequence"),
     ),
     "predictions": ("out", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
     "predict": ("ws", ("flows/predict_flow.py", "photos/across", "--out", "out/predictions")),
@@ -51,8 +51,8 @@ CASES = {
     "explain": ("ws", ("flows/__main__.py", "explain")),
     "review": ("out", ("flows/__main__.py", "review", "--page", "out/page.html")),
 }
-# These need not write there: what is in results is Prefect's cache, and a run goes on without it.
-READS = ("predict", "doctor", "compare", "models show", "explain", "results")
+# These need not write there: there is nothing to fix, and a run goes on without Prefect's cache in results.
+READS = ("predict", "doctor", "compare", "models show", "explain", "results", "doctor --fix")
 
 
 @contextmanager
@@ -107,7 +107,8 @@ def test_read_only_place_is_one_message(
         assert done.returncode == 1, text
         assert done.stderr.startswith("error: "), text
         assert len(done.stderr.splitlines()) <= 6, text
-    assert published(plumbline).items() >= before.items()
+    if done.returncode or "train" not in command[0]:  # a run that ends adds rows to the parts of the tables
+        assert published(plumbline).items() >= before.items()
     assert plumbline.run(*DOCTOR).returncode == 0 or case in ("workspace",)
     again = plumbline.run(*command)
     assert again.returncode == 0, again.stdout + again.stderr

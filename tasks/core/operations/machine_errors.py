@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from typing import NamedTuple
 
 from tasks.core.errors import MachineError
@@ -40,6 +41,9 @@ REFUSALS = {
     errno.EMFILE: Refusal("too many files are open", "raise the limit (`ulimit -n 4096`), and run again"),
     errno.EIO: Refusal("the disk reports an error", "check the disk and its cables (`dmesg`), and run again"),
 }
+NUMBER = re.compile(r"errno\s*=?\s*(\d+)", re.IGNORECASE)  # Arrow and HDF5 have it in their text only
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's `save` does not keep the number
+UNFINISHED = Refusal("the disk is full, or the limit of a quota or of a file's size is reached", FULL.todo)
 OTHER = Refusal("a file operation failed", "check the path that is named")
 LASTING = frozenset(REFUSALS) - {errno.EIO, errno.EMFILE}  # another attempt would meet the same refusal
 
@@ -50,9 +54,9 @@ def explained(error: OSError) -> MachineError | None:
     Args:
         error: What was raised.
     """
-    if error.errno is None:
+    refusal = _refusal(error)
+    if refusal is None:
         return None
-    refusal = REFUSALS.get(error.errno, OTHER)
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
     return MachineError(
         refusal.summary,
@@ -64,7 +68,21 @@ def explained(error: OSError) -> MachineError | None:
 
 def lasts(error: BaseException | None) -> bool:
     """Whether another attempt would meet the same refusal."""
-    return isinstance(error, OSError) and error.errno in LASTING
+    return isinstance(error, OSError) and (_number(error) in LASTING or _refusal(error) is UNFINISHED)
+
+
+def _refusal(error: OSError) -> Refusal | None:
+    if _number(error) is None:
+        return UNFINISHED if SHORT_WRITE.search(str(error)) else None
+    return REFUSALS.get(_number(error) or 0, OTHER)
+
+
+def _number(error: OSError) -> int | None:
+    """The number of the operating system's error, also where a library only has it in its text."""
+    if error.errno is not None:
+        return error.errno
+    match = NUMBER.search(str(error))
+    return int(match[1]) if match else None
 
 
 def _shortened(name: str, longest: int = 300) -> str:

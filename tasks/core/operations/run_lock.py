@@ -70,7 +70,7 @@ def exclusive_run(
     Raises:
         DatasetBusy: Another run holds the lock, and `if_running` is drop.
     """
-    with lock.opened(workspace.root / ".running" / f"{dataset}.lock") as descriptor:
+    with lock.opened(workspace.root / ".running" / f"{dataset}.lock", to_write=True) as descriptor:
         if not lock.try_lock(descriptor):
             _wait_or_raise(dataset, _read(descriptor), if_running)
             lock.wait(descriptor)
@@ -93,7 +93,7 @@ def undisturbed(dataset: str, workspace: Workspace) -> Iterator[Callable[[RunOwn
     Yields:
         A function that notes the owner of the lock until the end of the block; None if the lock is not held.
     """
-    with lock.opened(workspace.root / ".running" / f"{dataset}.lock") as descriptor:
+    with lock.opened(workspace.root / ".running" / f"{dataset}.lock", to_write=True) as descriptor:
         if not lock.try_lock(descriptor) or _read(descriptor):
             yield None
             return

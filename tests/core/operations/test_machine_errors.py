@@ -1,8 +1,10 @@
 """Refusals of the operating system: one message each, and no retry of what would fail again."""
 
 import errno
+import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tasks.core.operations import machine_errors
@@ -31,6 +33,35 @@ def test_real_refusal_of_a_long_name_shortens_it(tmp_path: Path) -> None:
     explained = machine_errors.explained(raised.value)
     assert explained is not None
     assert len(explained.parts["found"]) < 400
+
+
+def test_numpy_that_writes_an_array_in_part_is_explained(tmp_path: Path) -> None:
+    """NumPy's error has no number; a limit of the size of files is as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="requested and") as raised:
+            np.save(tmp_path / "labels.npy", np.zeros(1_284, np.int64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    explained = machine_errors.explained(raised.value)
+    assert explained is not None
+    assert explained.summary.startswith("the disk is full, or the limit")
+    assert machine_errors.lasts(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device",
+        "Can't write data (file write failed: time = Mon, errno = 28, error message = 'No space left')",
+    ],
+)
+def test_number_in_the_text_of_a_library_counts(text: str) -> None:
+    explained = machine_errors.explained(OSError(text))
+    assert explained is not None
+    assert explained.summary == "the disk is full"
+    assert machine_errors.explained(OSError("encoder error -2 when writing image file")) is None
 
 
 def test_only_lasting_refusals_are_not_retried() -> None:

@@ -263,6 +263,7 @@ def test_other_hosts_and_origins_are_refused(workspace: Workspace, server: Serve
     assert not guard._refusal("GET", headers({"host": "model.example"}))
     assert guard._refusal("GET", headers({"host": "evil.example:8000"}))
     assert guard._refusal("GET", headers({"host": "[x"}))
+    assert guard._refusal("POST", headers({"host": "model.example", "origin": "http://[x"}))
     assert http_server.hosts_of("0.0.0.0", None) == frozenset()
     answer = server[0].post("/v1/predict", content=b"", headers={**PNG, "Origin": "http://evil.example"})
     assert answer.status_code == 403
