@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.data.audit import duplicate_table
-from tasks.core.data.tensors.cache import Split, open_split
+from tasks.core.data.tensors.cache import Split, open_split, read_rows
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import selection_bias
 from tasks.core.reports.thumbnails import thumbnail
@@ -61,10 +61,12 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
         count: Largest number of pairs.
 
     Returns:
-        One dictionary per pair: pictures (two data URIs), labels (class names), splits, kind, distance.
+        One dictionary per pair: pictures (two data URIs), labels (class names), paths, splits, kind and
+        distance.
     """
     splits = {split: open_split(tensors, split) for split in ("train", "val", "test")}
     table = duplicate_table.read(audit).to_pandas()
+    paths = {split: read_rows(tensors, ["path"], split)["path"].to_pylist() for split in splits}
     for side in "ab":
         table[f"label_{side}"] = _labels(table, side, splits)
     table["across"] = (table["split_a"] != "test") & (table["split_b"] == "test")
@@ -76,6 +78,7 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
         {
             "pictures": [thumbnail(np.asarray(splits[split].images[row])) for split, row in _sides(pair)],
             "labels": [tensors.classes[pair[f"label_{side}"]] for side in "ab"],
+            "paths": [paths[split][row] for split, row in _sides(pair)],
             "splits": [split for split, _ in _sides(pair)],
             "kind": pair["kind"],
             "distance": float(pair["distance"]),
