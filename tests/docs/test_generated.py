@@ -58,7 +58,7 @@ def test_first_run_prints_what_getting_started_shows(plumbline: Plumbline) -> No
     blocks = pages.blocks(ROOT / "docs" / "getting-started.md")
     number = next(n for n, block in enumerate(blocks) if block.language == "text")
     command, shown = blocks[number - 1].text.split(), blocks[number].text
-    assert command == ["python", "flows/train_flow.py"]
+    assert command == ["plumbline", "train"]
     version = re.match(r"plumbline ([\d.]+): train", shown)
     lines, shares = normalised(plumbline.ok())
     check_that_outputs_are_described(plumbline.workspace)

@@ -66,7 +66,7 @@ def test_models_list_has_a_row_per_version_and_marks_damage(fake: FakeOutputs) -
     assert [line.split()[:2] for line in lines[1:]] == [["animals", f"v000{number}"] for number in (1, 2, 3)]
     assert "previous" in lines[1]
     assert "champion" in lines[2]
-    assert f"{fake.evaluation('two', 2.0).accuracy:.2%}" in lines[2]
+    assert f"{fake.evaluation('two', 2.0).accuracy * 100:.2f} %" in lines[2]
     (fake.workspace.models / "animals" / "v0003" / "model.keras").write_text("something else")
     assert "damaged" in ok(fake.workspace, "models", "list", "animals").splitlines()[3]
     (fake.workspace.root / "other").mkdir()
