@@ -285,8 +285,11 @@ def read_rows(
             of `pandas.read_parquet`.
     """
     folder = workspace.metrics / table
-    folder.mkdir(parents=True, exist_ok=True)
     remote = mirror.of_workspace(workspace)
+    if remote:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not folder.is_dir():  # reading creates nothing
+        return _all_columns(table).empty_table().select(columns or _all_columns(table).names)
     if remote or upgrading.is_version_1(folder):
         with lock.exclusive(folder / ".lock"):
             upgrading.modernize(table, folder, SCHEMAS[table])
@@ -355,10 +358,14 @@ def _must_equal(part: Path, run_id: str, content: pa.Table) -> None:
         )
 
 
+def _all_columns(table: str) -> pa.Schema:
+    return SCHEMAS[table].insert(0, pa.field("dataset", pa.string()))
+
+
 def _parts(table: str, folder: Path) -> ds.Dataset:
     return ds.dataset(
         folder,
-        schema=SCHEMAS[table].insert(0, pa.field("dataset", pa.string())),
+        schema=_all_columns(table),
         format="parquet",
         partitioning=ds.partitioning(pa.schema([("dataset", pa.string())]), flavor="hive"),
         exclude_invalid_files=False,
