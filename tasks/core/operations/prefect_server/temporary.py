@@ -21,6 +21,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from tasks.core.addresses import without_secrets
 from tasks.core.errors import ServerError
@@ -79,7 +80,7 @@ def start() -> str:
         os.environ[ADDRESS] = default
         return f"shown in the dashboard at {default.removesuffix('/api')}"
     first_start = FirstStart.begin(_home())
-    _temporary = _start(first_start)
+    _temporary = _start(first_start, _free_port())
     atexit.register(stop)
     wait = "10 s" if first_start.database.exists() else "30 s, this first time"
     return f"starting a temporary Prefect server (some {wait}; `make dashboard` keeps one running)"
@@ -112,9 +113,11 @@ def wait_until_ready() -> None:
     if not _ready(_temporary):
         if not _temporary.first_start.unfinished or _temporary.process.poll() is None or _full_disk():
             raise _failure(_temporary)
-        _temporary.first_start.set_aside()
+        aside = _temporary.first_start.set_aside()
+        print(f"Prefect's database was unfinished: set aside as {aside}; a new one is made", flush=True)
         _temporary.first_start.unfinished = False
-        _temporary = _start(_temporary.first_start)
+        # On the same port: Prefect has read the address when it was imported.
+        _temporary = _start(_temporary.first_start, urlsplit(os.environ[ADDRESS]).port or 0)
         if not _ready(_temporary):
             raise _failure(_temporary)
     _temporary.first_start.end()
@@ -135,8 +138,7 @@ def _default_address() -> str:
     return f"http://127.0.0.1:{os.environ.get('PREFECT_SERVER_API_PORT') or 4200}/api"
 
 
-def _start(first_start: FirstStart) -> TemporaryServer:
-    port = _free_port()
+def _start(first_start: FirstStart, port: int) -> TemporaryServer:
     os.environ[ADDRESS] = f"http://127.0.0.1:{port}/api"
     log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
