@@ -45,8 +45,10 @@ NUMBER = re.compile(r"errno\s*=?\s*(\d+)", re.IGNORECASE)  # Arrow and HDF5 have
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's `save` does not keep the number
 UNFINISHED = Refusal("the disk is full, or the limit of a quota or of a file's size is reached", FULL.todo)
 CONNECTION = dict.fromkeys(
-    (errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT)
-    + (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRINUSE),
+    (
+        *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT),
+        *(errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRINUSE),
+    ),
     Refusal("a network connection failed", "check that the server runs and can be reached, and run again"),
 )
 OTHER = Refusal("a file operation failed", "check the path that is named")
