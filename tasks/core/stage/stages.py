@@ -163,7 +163,7 @@ AUDIT = Stage(
     inputs=("normalize",),
     role="audit",
     modules=("tasks.core.data.audit.audit",),
-    libraries=("numpy", "scipy", "pillow", "pyarrow"),
+    libraries=("numpy", "scipy", "simplejpeg", "pyarrow"),
 )
 EMBED = Stage(
     "embed",
