@@ -1,4 +1,7 @@
-"""The Prefect server of a command: which one, a temporary one, and the first start that makes a database."""
+"""The Prefect server of a command: which one, a temporary one, and the first start that makes a database.
+
+Start at `temporary.py`. Modules here may import what `tasks.core.operations` may.
+"""
 
 from tasks.core.operations.prefect_server.temporary import (
     START_TIMEOUT,
