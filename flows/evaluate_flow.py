@@ -25,6 +25,7 @@ from tasks.core.config import SourceSettings
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
 from tasks.core.data.files.class_names import any_classes
 from tasks.core.data.readers import corrections as corrections_file
+from tasks.core.model.devices import early_import
 from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published
 from tasks.core.storage.mirror import open_workspace
@@ -97,5 +98,5 @@ def main(**parameters: Any) -> None:
         check_request(*what_is_scored(settings))
         if settings.images.corrections:
             corrections_file.read(settings.images.corrections)
-        prefect_server.wait_until_ready()
+        prefect_server.wait_until_ready(early_import.import_tensorflow)
         evaluate_flow(**parameters)

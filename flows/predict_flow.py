@@ -24,6 +24,7 @@ from flows.declarations import PREDICT
 from tasks.core.addresses import concealed
 from tasks.core.data.inference import prediction_table
 from tasks.core.data.inference.prediction_table import Batch
+from tasks.core.model.devices import early_import
 from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published
 from tasks.core.stage.handles import ModelVersion
@@ -107,6 +108,6 @@ def main(**parameters: Any) -> None:
     """Run the flow; a `PlumblineError` is shown without a traceback."""
     with console.command_context():
         parameters["images"] = [concealed(path) for path in parameters["images"]]
-        prefect_server.wait_until_ready()
+        prefect_server.wait_until_ready(early_import.import_tensorflow)
         with server_link.surviving():
             predict_flow(**parameters)

@@ -28,7 +28,7 @@ from flows.declarations import TRAIN
 from flows.pipeline import exclusive_run, overfit_check, train_pipeline
 from flows.validation import validate
 from tasks.core.config import RecipeName
-from tasks.core.model.devices import tf_config
+from tasks.core.model.devices import early_import, tf_config
 from tasks.core.operations import prefect_server
 from tasks.core.storage.mirror import open_workspace
 from tasks.display import console, server_link
@@ -82,7 +82,7 @@ def main(**parameters: Any) -> None:
         elif tf_config.is_worker():
             follow(settings)
         else:
-            prefect_server.wait_until_ready()
+            prefect_server.wait_until_ready(early_import.import_tensorflow)
             try:
                 with server_link.surviving():
                     train_flow(**settings.parameters())

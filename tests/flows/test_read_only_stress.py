@@ -53,7 +53,16 @@ CASES = {
 }
 # These need not write there: there is nothing to fix, the version is the champion already, and a run goes on
 # without Prefect's cache in results.
-READS = ("predict", "doctor", "compare", "models show", "explain", "results", "doctor --fix", "models promote")
+READS = (
+    "predict",
+    "doctor",
+    "compare",
+    "models show",
+    "explain",
+    "results",
+    "doctor --fix",
+    "models promote",
+)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -98,11 +99,14 @@ def stop() -> None:
         _temporary.stop()
 
 
-def wait_until_ready() -> None:
+def wait_until_ready(meanwhile: Callable[[], object] | None = None) -> None:
     """Wait until the server that `start` started answers; return immediately if it started none.
 
     A server that ends because an earlier first start left its database unfinished is started once more,
     with a new database; the old one is kept beside it.
+
+    Args:
+        meanwhile: Is called first if the server does not answer yet: its start leaves one of two cores idle.
 
     Raises:
         ServerError: It ended, or did not answer within `START_TIMEOUT` seconds.
@@ -110,6 +114,8 @@ def wait_until_ready() -> None:
     global _temporary
     if _temporary is None:
         return
+    if meanwhile and not _answers(os.environ[ADDRESS], 1):
+        meanwhile()
     if not _ready(_temporary):
         if not _temporary.first_start.unfinished or _temporary.process.poll() is None or _full_disk():
             raise _failure(_temporary)
