@@ -60,8 +60,11 @@ def against_no_model(test: Mapping[str, Any]) -> str:
     if "baseline" not in test:
         return ""
     found = test["baseline"]
+    words = WORDS[found["answer"]]
+    if found["answer"] == baseline.BETTER and found["accuracy_gain"]["low"] <= 0:
+        words += " by its probabilities (log loss), but not by its accuracy"
     return (
-        f"It is {WORDS[found['answer']]}: always answering {found['class_name']} is correct for "
+        f"It is {words}: always answering {found['class_name']} is correct for "
         f"{percent(test['majority_accuracy']['value'])}, a difference of {_points(found['accuracy_gain'])}."
     )
 

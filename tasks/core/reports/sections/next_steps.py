@@ -87,6 +87,8 @@ def _labels(inputs: ReportInputs) -> Iterator[Step]:
         inputs.tensors.train + inputs.tensors.val + inputs.tensors.test,
     )
     wrong = listed if doubtful.expected_wrong is None else doubtful.expected_wrong
+    if round(wrong) < 1:  # the model's own mistakes explain them
+        return
     text = (
         f"Look at {_count(listed, 'label')} in doubt: about {wrong:,.0f} of them {_are(round(wrong))} wrong, "
         f"{_percent(wrong / total)} of all images."
