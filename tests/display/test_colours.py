@@ -1,4 +1,4 @@
-"""Colours: on a terminal only, and not where NO_COLOR is set (https://no-color.org); piped output is plain."""
+"""Colours are for a terminal, and not where NO_COLOR is set (https://no-color.org)."""
 
 import os
 import pty
