@@ -36,6 +36,7 @@ from tasks.predict import (
     choose_to_label,
     compare,
     decision_sentences,
+    list_images,
     pending_batches,
     precision_sentence,
     predict,
@@ -70,8 +71,10 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     if in_bfloat16 := precision_sentence(request, version):
         console.log.info("precision     %s", in_bfloat16)
     out = expanded(settings.inputs.out).absolute()
+    chunks, unused = list_images(request)
     with prediction_table.locked_folder(out):
-        batches = [predict_one_batch(batch, version, label_next) for batch in pending_batches(request, out)]
+        pending = pending_batches(request, out, chunks, unused)
+        batches = [predict_one_batch(batch, version, label_next) for batch in pending]
     if not batches:
         console.log.info("nothing to do: %s already has the predictions of all images", out)
     totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}

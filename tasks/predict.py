@@ -1,5 +1,7 @@
 """Predict: classify a batch of images with a published model, and compare them with its val images."""
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from prefect import task
@@ -8,6 +10,7 @@ from prefect.tasks import exponential_backoff
 
 from tasks.core.config import Precision
 from tasks.core.data.inference import inputs, prediction_table
+from tasks.core.data.inference.inputs import InputChunk
 from tasks.core.data.inference.prediction_table import Batch, PredictionRequest
 from tasks.core.data.inference.unused_files import UnusedFiles
 from tasks.core.evaluation import abstention, point_of_version
@@ -99,13 +102,23 @@ def choose_to_label(batch: Batch, version: ModelVersion, count: int) -> int:
     return label_next.write_label_next(batch, version, count)
 
 
-def pending_batches(request: PredictionRequest, out: Path) -> list[Batch]:
+def list_images(request: PredictionRequest) -> tuple[Iterator[InputChunk], UnusedFiles]:
+    """List the inputs, and name files among them that are no images.
+
+    The first chunk is read here: inputs of no use are refused before a folder is made.
+    """
+    unused = UnusedFiles()
+    chunks = inputs.list_inputs(request.inputs, unused.add)
+    return chain(list(islice(chunks, 1)), chunks), unused
+
+
+def pending_batches(
+    request: PredictionRequest, out: Path, chunks: Iterator[InputChunk], unused: UnusedFiles
+) -> list[Batch]:
     """The batches that have parts to be predicted; see `prediction_table.pending_batches`.
 
     Files among the inputs that are no images are named in `out/_quarantine.csv`.
     """
-    unused = UnusedFiles()
-    chunks = inputs.list_inputs(request.inputs, unused.add)
     batches = prediction_table.pending_batches(out, request, chunks)
     unused.write(out)
     return batches

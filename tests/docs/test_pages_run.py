@@ -1,12 +1,15 @@
 """The commands and Python blocks of pages run as they stand, in their order, in one folder.
 
-What is not run is a command of another program, waits for a person, or needs what no test has.
+What is not run is a command of another program, waits for a person, or needs what no test has. The README's
+block of the installation runs in a clone without `.venv`: it needs the network that pip needs.
 """
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,32 @@ def test_commands_and_blocks_of_a_page_run_in_their_order(
             printed = run(shlex.split(line, comments=True), tmp_path, environment)
             ran += 1
     assert ran
+
+
+def test_installation_of_the_readme_in_a_clone(own_server: dict[str, str], tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    install = blocks("README.md")[0]
+    assert install.text.splitlines()[0] == "make train"
+    began = time.monotonic()
+    script = f"set -e\n{install.text}\ncommand -v plumbline\nplumbline --version\nplumbline models list\n"
+    keep = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "VIRTUAL_ENV"))
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=clone, env=keep | own_server, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    assert str(clone / ".venv" / "bin" / "plumbline") in done.stdout
+    assert "champion" in done.stdout.rsplit("plumbline", 1)[-1]
+    size = sum(path.lstat().st_size for path in (clone / ".venv").rglob("*"))
+    print(f"make train: {size / 1e6:,.0f} MB, {(time.monotonic() - began) / 60:.1f} minutes")
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> dict[str, str]:
+    """An environment with a PREFECT_HOME of its own, in which a command starts a temporary server."""
+    return {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_API_PORT": "1", "PYTHONPATH": ""}
 
 
 def test_the_notebook_is_one() -> None:

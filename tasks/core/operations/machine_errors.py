@@ -44,6 +44,13 @@ REFUSALS = {
 NUMBER = re.compile(r"errno\s*=?\s*(\d+)", re.IGNORECASE)  # Arrow and HDF5 have it in their text only
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's `save` does not keep the number
 UNFINISHED = Refusal("the disk is full, or the limit of a quota or of a file's size is reached", FULL.todo)
+CONNECTION = dict.fromkeys(
+    (
+        *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT),
+        *(errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRINUSE),
+    ),
+    Refusal("a network connection failed", "check that the server runs and can be reached, and run again"),
+)
 OTHER = Refusal("a file operation failed", "check the path that is named")
 LASTING = frozenset(REFUSALS) - {errno.EIO, errno.EMFILE}  # another attempt would meet the same refusal
 
@@ -74,7 +81,7 @@ def lasts(error: BaseException | None) -> bool:
 def _refusal(error: OSError) -> Refusal | None:
     if _number(error) is None:
         return UNFINISHED if SHORT_WRITE.search(str(error)) else None
-    return REFUSALS.get(_number(error) or 0, OTHER)
+    return (REFUSALS | CONNECTION).get(_number(error) or 0, OTHER)
 
 
 def _number(error: OSError) -> int | None:

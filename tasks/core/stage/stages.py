@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tasks.core.errors import UsageError
+from tasks.core.errors import FormatError, UsageError
 from tasks.core.stage import publish
 from tasks.core.stage.evaluation_set import EvaluationSet
 from tasks.core.stage.handles import (
@@ -130,7 +130,16 @@ class Stage(Generic[H]):
         names = {field.name for field in fields(self.handle)}  # type: ignore[arg-type]
         facts = {name: _frozen(value) for name, value in manifest["facts"].items() if name in names}
         place = {"path": workspace.relative(directory), "digest": manifest["digest"]}
-        return self.handle(**{**facts, **place, **values})
+        try:
+            return self.handle(**{**facts, **place, **values})
+        except TypeError as error:
+            raise FormatError(
+                f"{directory} lacks facts of the stage {self.name}",
+                expected=f"the facts of a {self.handle.__name__}",
+                found=f"{', '.join(sorted(facts)) or 'none'}: {error}",
+                done="nothing was read",
+                todo="another version of Plumbline wrote it: remove the folder; the next run makes it again",
+            ) from error
 
 
 def _frozen(value: Any) -> Any:
@@ -154,7 +163,7 @@ AUDIT = Stage(
     inputs=("normalize",),
     role="audit",
     modules=("tasks.core.data.audit.audit",),
-    libraries=("numpy", "scipy", "pillow", "pyarrow"),
+    libraries=("numpy", "scipy", "simplejpeg", "pyarrow"),
 )
 EMBED = Stage(
     "embed",

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -130,3 +132,21 @@ def still_answers(address: str) -> bool:
             return False
         time.sleep(0.3)
     return True
+
+
+@pytest.mark.slow
+def test_database_that_a_first_start_left_unfinished_is_set_aside(tmp_path: Path) -> None:
+    # As after a full disk: a migration's first table is there, and alembic's note of it is not.
+    with sqlite3.connect(tmp_path / "prefect.db") as database:
+        database.execute("CREATE TABLE flow (id TEXT)")
+    started = [sys.executable, "-c", START + STAY]
+    run = partial(subprocess.run, started, input="", capture_output=True, text=True, cwd=ROOT, check=False)
+    refused = run(env=environment(tmp_path))
+    assert "did not start" in refused.stderr  # nobody's first start: a person's database stays
+    assert not list(tmp_path.glob("prefect.db.unfinished-*"))
+    (tmp_path / ".plumbline-first-start").touch()
+    begun = run(env=environment(tmp_path)).stdout
+    assert "set aside as" in begun
+    assert begun.splitlines()[-1] == "up"
+    assert len(list(tmp_path.glob("prefect.db.unfinished-*"))) == 1
+    assert not (tmp_path / ".plumbline-first-start").exists()

@@ -6,8 +6,9 @@ Each part is split into numbers that mirroring does not change and numbers whose
 its mirror image are therefore compared in the same step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ COLOURS = 3  # cosine frequencies of the colours, down and across
 TEXTURE = 6  # Fourier frequencies of the luma, down and across
 HIGHEST = 7  # coefficients whose two frequencies sum to more are dropped
 FLOOR = 2.0  # grey levels added to the contrast, so that an empty image's noise is not amplified
-BLOCK = 2048  # images at a time
+BLOCK = 256  # images at a time; they stay in the CPU's cache
 # Bytes of full-size images in memory at a time. Larger arrays are returned to the system after use, and where
 # memory is short each of their pages must be reclaimed again (4 MB: 196 s in a cgroup instead of 46 s).
 PORTION = 1 << 20
@@ -44,6 +45,13 @@ class Features:
     even: Floats
     odd: Floats
 
+    @classmethod
+    def join(cls, parts: Sequence["Features"]) -> "Features":
+        """The descriptors of several groups of images as one."""
+        return cls(
+            np.concatenate([part.even for part in parts]), np.concatenate([part.odd for part in parts])
+        )
+
 
 def describe(images: Images) -> Features:
     """Compute the descriptors of images of at least `SMALLEST` pixels a side.
@@ -51,8 +59,7 @@ def describe(images: Images) -> Features:
     Args:
         images: uint8 or float32 (N, H, W, C), C = 1 or 3; may be memory-mapped.
     """
-    parts = [_describe(block) for block in blocks(images)]
-    return Features(np.concatenate([even for even, _ in parts]), np.concatenate([odd for _, odd in parts]))
+    return Features.join([_describe(block) for block in blocks(images)])
 
 
 def blocks(images: Images) -> Iterator[Floats]:
@@ -89,52 +96,78 @@ def reduced(images: Images, height: int = SIDE, width: int = SIDE) -> Floats:
 
 def luma(images: Floats) -> Floats:
     """The luma of images (N, h, w, C), C = 1 or 3: float32 (N, h, w)."""
-    return images @ TO_LUMA if images.shape[-1] == 3 else images[..., 0]
+    if images.shape[-1] != 3:
+        return images[..., 0]
+    return (images.reshape(-1, 3) @ TO_LUMA).reshape(images.shape[:-1])
 
 
-def _describe(images: Floats) -> tuple[Floats, Floats]:
-    lightness = luma(images)
-    lightness = lightness - lightness.mean((1, 2), keepdims=True)
-    contrast = np.sqrt(np.square(lightness).mean((1, 2), keepdims=True)) + FLOOR
-    parts = [_layout(lightness / contrast), _texture(lightness / contrast)]
-    if images.shape[-1] == 3:
-        parts += [_colours(images @ to_colour / contrast) for to_colour in TO_COLOURS.T]
-    return np.concatenate([even for even, _ in parts], 1), np.concatenate([odd for _, odd in parts], 1)
+def _describe(images: Floats) -> Features:
+    count, height, width, channels = images.shape
+    lightness = luma(images).reshape(count, -1)
+    lightness = lightness - lightness.mean(1, keepdims=True)
+    contrast = np.sqrt(np.square(lightness).mean(1, keepdims=True)) + FLOOR
+    layout, texture = np.split(lightness @ _luma_waves(height, width) / contrast, [len(_KEPT[0])], 1)
+    parts = [_by_parity(layout, _KEPT[1]), _texture(texture)]
+    if channels == 3:
+        flat = images.reshape(count, -1)
+        across = np.tile(np.arange(COLOURS), COLOURS)
+        parts += [_by_parity(flat @ waves / contrast, across) for waves in _colour_waves(height, width)]
+    return Features(
+        np.concatenate([even for even, _ in parts], 1), np.concatenate([odd for _, odd in parts], 1)
+    )
 
 
-def _layout(lightness: Floats) -> tuple[Floats, Floats]:
-    coefficients = _cosines(lightness, LAYOUT)
-    down, across = np.indices(coefficients.shape[1:])
-    is_kept = (down + across > 0) & (down + across <= HIGHEST)
-    return coefficients[:, is_kept & (across % 2 == 0)], coefficients[:, is_kept & (across % 2 == 1)]
+def _by_parity(coefficients: Floats, across: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    return coefficients[:, across % 2 == 0], coefficients[:, across % 2 == 1]
 
 
-def _colours(colour: Floats) -> tuple[Floats, Floats]:
-    coefficients = _cosines(colour, COLOURS)
-    return coefficients[:, :, ::2].reshape(len(colour), -1), coefficients[:, :, 1::2].reshape(len(colour), -1)
-
-
-def _texture(lightness: Floats) -> tuple[Floats, Floats]:
+def _texture(parts: Floats) -> tuple[Floats, Floats]:
     """Square roots of magnitudes. Mirroring swaps the diagonals: their sum is even, their difference odd."""
-    height, width = lightness.shape[1:]
-    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]).astype(np.float32)
-    rows = (lightness * window) @ _waves(width).T
-    down = _waves(height)
-    falling, rising = (np.sqrt(np.abs(down @ spectrum)) for spectrum in (rows, rows.conj()))
-    frequency = np.arange(TEXTURE)
-    total = frequency[:, None] + frequency
-    is_kept = (total > 0) & (total <= HIGHEST)
-    is_odd = is_kept & (frequency > 0) & (frequency[:, None] > 0)
-    return (falling + rising)[:, is_kept], (falling - rising)[:, is_odd]
+    real, imaginary = np.split(parts, 2, 1)
+    falling, rising = np.split(np.sqrt(np.hypot(real, imaginary)), 2, 1)
+    down, across = _FREQUENCIES
+    return falling + rising, (falling - rising)[:, (down > 0) & (across > 0)]
 
 
-def _cosines(channel: Floats, count: int) -> Floats:
-    """The first `count` x `count` coefficients of the orthonormal cosine transform (DCT-II)."""
-    down, across = (_dct(side, count) for side in channel.shape[1:])
-    return down @ (channel @ across.T)
+def _kept(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The frequencies down and across, below `count`, that sum to 1 to `HIGHEST`."""
+    down, across = np.indices((count, count))
+    is_kept = (down + across > 0) & (down + across <= HIGHEST)
+    return down[is_kept], across[is_kept]
+
+
+_KEPT, _FREQUENCIES = _kept(LAYOUT), _kept(TEXTURE)
+
+
+@lru_cache
+def _luma_waves(height: int, width: int) -> Floats:
+    """What a luma (height * width,) is multiplied with: float32 (height * width, waves).
+
+    One product with all waves takes a third of the time of one down and one across for each image.
+    """
+    layout = (_dct(side, LAYOUT)[kept] for side, kept in zip((height, width), _KEPT, strict=True))
+    cosines = np.einsum("ky,kx->yxk", *layout)
+    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])[..., None]
+    down, across = (_waves(side)[kept] for side, kept in zip((height, width), _FREQUENCIES, strict=True))
+    diagonals = [np.einsum("ky,kx->yxk", down, other) * window for other in (across, across.conj())]
+    fourier = np.concatenate(diagonals, 2)
+    waves = np.concatenate([cosines, fourier.real, fourier.imag], 2)
+    return np.ascontiguousarray(waves.reshape(height * width, -1), np.float32)
+
+
+@lru_cache
+def _colour_waves(height: int, width: int) -> tuple[Floats, Floats]:
+    """What the pixels (height * width * 3,) are multiplied with, for each of two colours."""
+    waves = np.einsum("ky,lx->yxkl", _dct(height, COLOURS), _dct(width, COLOURS))
+    of_one, of_other = (
+        np.einsum("yxkl,c->yxckl", waves, to_colour).reshape(height * width * 3, -1)
+        for to_colour in TO_COLOURS.T
+    )
+    return of_one, of_other
 
 
 def _dct(side: int, count: int) -> Floats:
+    """The first `count` waves of the orthonormal cosine transform (DCT-II): float32 (count, side)."""
     angles = np.pi / side * np.outer(np.arange(count), np.arange(side) + 0.5)
     waves = np.sqrt(2 / side) * np.cos(angles)
     waves[0] /= np.sqrt(2)

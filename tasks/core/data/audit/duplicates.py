@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from tasks.core.data.audit import descriptors
 from tasks.core.data.audit.descriptors import Features, Floats
 from tasks.core.data.audit.duplicate_table import NAME, SCHEMA, leaks_of
 from tasks.core.data.audit.image_set import ImageSet, ImageSubset
-from tasks.core.data.audit.near_duplicates import alignment, neighbours, registration
+from tasks.core.data.audit.near_duplicates import alignment, mutual, neighbours, registration
 from tasks.core.data.audit.near_duplicates.distance import SAMPLE, LearnedDistance
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.progress import Progress, ignore_progress
@@ -26,7 +27,8 @@ TOLERANCE_FACTOR, MAX_TOLERANCE = 3.7, 0.1
 MIN_IMAGES = 50  # with fewer images no distance is learned
 # Copies of other kinds than those that the distance is learned from lie within this many radii: 84 to 100 %.
 REACH = 1.5
-MOST_REGISTERED = 20_000  # pairs, the closest; each takes about 0.1 ms
+MOST_CLOSE = 100_000  # pairs, the closest; those of them that are among each other's nearest are compared
+MOST_COMPARED = 20_000  # pairs, the closest of those; each takes about 0.1 ms
 NEAREST = 300  # images whose nearest other image tells whether the edges of different images agree
 BLOCK = 1024  # pairs whose pixels are in memory at a time
 Numbers = NDArray[np.int64]
@@ -86,7 +88,8 @@ def find(tensors: TensorCache, progress: Progress = ignore_progress) -> Duplicat
     a, b = _exact(contents)
     candidates = _one_of_each(contents, image_set)
     sample = ImageSubset(image_set, candidates[:SAMPLE], *_original_size(tensors))
-    near_a, near_b, distance = _near(image_set, candidates, sample, progress)
+    with threadpool_limits(1):  # BLAS' threads would spin between small products
+        near_a, near_b, distance = _near(image_set, candidates, sample, progress)
     differs = contents[near_a] != contents[near_b]
     return Duplicates(
         np.concatenate([a, near_a[differs]]),
@@ -195,20 +198,22 @@ def _near(
         return nothing
     learned = LearnedDistance.learn(sample)
     coordinates = project_images(image_set, candidates, learned)
-    close_pairs = neighbours.within(
-        coordinates, REACH * learned.radius, most=MOST_REGISTERED, progress=progress
-    )
-    a, b = close_pairs.a, close_pairs.b
-    distance = close_pairs.distance / learned.radius
-    pixels = distance <= 1
+    close = neighbours.within(coordinates, REACH * learned.radius, most=MOST_CLOSE, progress=progress)
+    a, b, distance = close.a, close.b, close.distance / learned.radius
     matches = np.zeros(len(a), bool)
-    matches[pixels] = 1 - _correlation(image_set, candidates[a[pixels]], candidates[b[pixels]]) <= allowance(
-        learned, distance[pixels]
-    )
-    others = np.flatnonzero(~matches)
+    pixels = np.flatnonzero(distance <= 1)[:MOST_COMPARED]
+    correlation = _correlation(image_set, candidates[a[pixels]], candidates[b[pixels]])
+    matches[pixels] = 1 - correlation <= allowance(learned, distance[pixels])
     if _edges_tell(image_set, candidates, coordinates):
-        edges = _edges(image_set, candidates, coordinates, a[others], b[others])
-        matches[others] = edges >= registration.SAME
+
+        def compare(chosen: NDArray[np.bool_]) -> None:
+            compared = np.flatnonzero(chosen & ~matches)[:MOST_COMPARED]
+            edges = _edges(image_set, candidates, coordinates, a[compared], b[compared])
+            matches[compared] = edges >= registration.SAME
+
+        is_near = mutual.nearest(a, b)
+        compare(is_near)
+        compare(~is_near & mutual.connected(a, b, matches, len(candidates)))
     return candidates[a[matches]], candidates[b[matches]], distance[matches].astype(np.float64)
 
 

@@ -70,10 +70,7 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
         NetworkError: It could not be reached, or the connection broke; another attempt may succeed.
     """
     folder = workspace.downloads / hashing.digest_of(address)
-    with (
-        lock.exclusive(workspace.downloads / f".{folder.name}.lock"),
-        remote.opened(address) as source,
-    ):
+    with remote.opened(address) as source:
         with remote.network(address):
             is_file = source.is_file()
             format_name = _format_of_file(address, source.name) if is_file else ""
@@ -81,7 +78,8 @@ def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress
         if not is_file:
             format_name, entries, unused = _chosen(address, source, entries)
         workers = WORKERS if format_name == "folder" else 1
-        _Copying(source, address, folder, progress, workers).update(entries, refresh)
+        with lock.exclusive(workspace.downloads / f".{folder.name}.lock"):
+            _Copying(source, address, folder, progress, workers).update(entries, refresh)
     return Copies(folder / entries[0].name if is_file else folder, format_name, unused)
 
 

@@ -35,39 +35,47 @@ def _correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
     for offset in np.unique(offsets, axis=0):
         is_pair = (offsets == offset).all(1)
         oriented = other[is_pair][:, :, ::-1] if offset[0] else other[is_pair]
-        correlations[is_pair] = _correlate(*_overlap(one[is_pair], oriented, int(offset[1]), int(offset[2])))
+        correlations[is_pair] = correlation_in_place(
+            *_overlap(one[is_pair], oriented, int(offset[1]), int(offset[2]))
+        )
     return correlations
 
 
 def _best_offsets(one: Floats, other: Floats) -> NDArray[np.int64]:
-    """Whether to mirror the other image, and how far to shift it down and across: int64 (P, 3)."""
-    scores = np.stack([_offset_scores(one, other), _offset_scores(one, other[:, :, ::-1])], axis=1)
-    best = scores.reshape(len(one), -1).argmax(1)
-    mirrored, down, across = np.unravel_index(best, scores.shape[1:])
+    """Whether to mirror the other image, and how far to shift it down and across: int64 (P, 3).
+
+    By the correlation over the overlap: fast normalised cross-correlation (Lewis, 1995). The sums over the
+    overlap are Fourier transforms too.
+    """
+    one, other = (image - image.mean((1, 2), keepdims=True) for image in (one, other))
+    ones = _spectrum(np.ones_like(one[:1]))
+    spectrum, count = _spectrum(one), _sums(ones, ones, one)
+    sum_a = _sums(spectrum, ones, one)
+    scale_a = _sums(_spectrum(np.square(one)), ones, one) - np.square(sum_a) / count
+    scores = []
+    for turned in (other, other[:, :, ::-1]):
+        theirs = _spectrum(turned)
+        sum_b = _sums(ones, theirs, one)
+        scale_b = _sums(ones, _spectrum(np.square(turned)), one) - np.square(sum_b) / count
+        product = _sums(spectrum, theirs, one) - sum_a * sum_b / count
+        scale = np.sqrt(np.maximum(scale_a, 0) * np.maximum(scale_b, 0))
+        scores.append(np.divide(product, scale, out=np.zeros_like(product), where=scale > EMPTY))
+    places = np.stack(scores, axis=1)
+    best = places.reshape(len(one), -1).argmax(1)
+    mirrored, down, across = np.unravel_index(best, places.shape[1:])
     return np.stack([mirrored, down - MAX_OFFSET, across - MAX_OFFSET], axis=1)
 
 
-def _offset_scores(one: Floats, other: Floats) -> NDArray[np.float64]:
-    """Correlation over the overlap for every offset: float64 (P, 2 MAX_OFFSET + 1, 2 MAX_OFFSET + 1).
-
-    Fast normalised cross-correlation (Lewis, 1995). The sums over the overlap are Fourier transforms too.
-    """
-    one, other = (image - image.mean((1, 2), keepdims=True) for image in (one, other))
-    ones = np.ones_like(one[:1])
-    count = _sums(ones, ones)
-    sum_a, sum_b = _sums(one, ones), _sums(ones, other)
-    product = _sums(one, other) - sum_a * sum_b / count
-    scale_a = _sums(np.square(one), ones) - np.square(sum_a) / count
-    scale_b = _sums(ones, np.square(other)) - np.square(sum_b) / count
-    scale = np.sqrt(np.maximum(scale_a, 0) * np.maximum(scale_b, 0))
-    return np.divide(product, scale, out=np.zeros_like(product), where=scale > EMPTY)
+def _spectrum(images: Floats) -> NDArray[np.complexfloating]:
+    return np.fft.rfft2(images, [side + MAX_OFFSET for side in images.shape[1:]])
 
 
-def _sums(one: Floats, other: Floats) -> NDArray[np.float64]:
-    """Sums of products over the overlap, for every offset of `other`."""
-    size = [side + MAX_OFFSET for side in one.shape[1:]]
-    spectrum = np.fft.rfft2(one, size) * np.fft.rfft2(other, size).conj()
-    sums = np.roll(np.fft.irfft2(spectrum, size), (MAX_OFFSET, MAX_OFFSET), (1, 2))
+def _sums(
+    one: NDArray[np.complexfloating], other: NDArray[np.complexfloating], images: Floats
+) -> NDArray[np.floating]:
+    """Sums of products over the overlap, for every offset of `other`: (P, 2 MAX_OFFSET + 1, the same)."""
+    size = [side + MAX_OFFSET for side in images.shape[1:]]
+    sums = np.roll(np.fft.irfft2(one * other.conj(), size), (MAX_OFFSET, MAX_OFFSET), (1, 2))
     return sums[:, : 2 * MAX_OFFSET + 1, : 2 * MAX_OFFSET + 1]
 
 
@@ -81,7 +89,8 @@ def _overlap(one: Floats, other: Floats, down: int, across: int) -> tuple[Floats
     )
 
 
-def _correlate(a: Floats, b: Floats) -> NDArray[np.float64]:
+def correlation_in_place(a: Floats, b: Floats) -> NDArray[np.float64]:
+    """As `correlation`, of images that need no alignment."""
     a, b = a - a.mean((1, 2), keepdims=True), b - b.mean((1, 2), keepdims=True)
     product, scale_a, scale_b = (np.einsum("nijc,nijc->n", x, y) for x, y in ((a, b), (a, a), (b, b)))
     scale = np.sqrt(scale_a.astype(np.float64) * scale_b)

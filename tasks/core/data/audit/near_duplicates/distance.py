@@ -16,7 +16,7 @@ from tasks.core.data.audit.descriptors import Features, Floats, describe, portio
 from tasks.core.data.audit.near_duplicates import alignment
 from tasks.core.data.audit.near_duplicates.perturbations import Perturbations
 
-SAMPLE = 2000  # images of which copies are made
+SAMPLE = 1000  # images of which copies are made
 MIN_COPIES = 500  # of each kind, nearly; smaller samples are repeated to reach it
 EVEN, ODD = 32, 16  # directions kept of the even and the odd numbers
 RIDGE = 1e-3  # regularisation: share of the copies' mean variance added to each direction
@@ -59,17 +59,18 @@ class LearnedDistance:
         """
         generator = np.random.default_rng(0)
         learning, held_out = (_repeated(np.arange(first, len(images), 2)) for first in range(2))
-        originals, *copies = map(describe, _perturbed(images, learning, generator).values())
+        originals, *copies = _described(images, learning, generator)[0].values()
         even = _directions(originals.even, [copy.even for copy in copies], EVEN)
         odd = _directions(originals.odd, [copy.odd for copy in copies], ODD)
         return cls(originals.even.mean(0), even, odd, 0.0, 0.0)._calibrated(
-            _perturbed(images, held_out, generator)
+            *_described(images, held_out, generator)
         )
 
-    def _calibrated(self, images: dict[str, Floats]) -> "LearnedDistance":
-        originals, *copies = map(describe, images.values())
+    def _calibrated(
+        self, features: dict[str, Features], correlation: NDArray[np.float64]
+    ) -> "LearnedDistance":
+        originals, *copies = features.values()
         radius = max(np.quantile(self.distance(originals, copy), RADIUS_QUANTILE) for copy in copies)
-        correlation = alignment.correlation(images["own"], images["recompressed"])
         return replace(
             self, radius=float(radius), pixel_tolerance=float(np.quantile(1 - correlation, RADIUS_QUANTILE))
         )
@@ -91,20 +92,27 @@ def _repeated(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.tile(rows, max(1, MIN_COPIES // len(rows)))
 
 
-def _perturbed(
+def _described(
     images: ImageRows, rows: NDArray[np.int64], generator: np.random.Generator
-) -> dict[str, Floats]:
-    """Images (the first entry, "own") and their perturbed copies, averaged down.
+) -> tuple[dict[str, Features], NDArray[np.float64]]:
+    """Descriptors of images (the first entry, "own") and of their perturbed copies.
 
-    Only one portion of them is in memory at full size.
+    Only one portion of the images is in memory.
+
+    Returns:
+        Also the correlation of the pixels of each image and its recompressed copy, float64 (n,).
     """
     perturbations = Perturbations.drawn(len(rows), generator)
-    reduced_images: dict[str, list[Floats]] = {}
+    described: dict[str, list[Features]] = {}
+    correlations = []
     for part in portions(len(rows), images[rows[:1]].nbytes):
         originals = images[rows[part]]
-        for name, versions in ({"own": originals} | perturbations.of(originals, part)).items():
-            reduced_images.setdefault(name, []).append(reduced(versions))
-    return {name: np.concatenate(parts) for name, parts in reduced_images.items()}
+        versions = {"own": originals} | perturbations.of(originals, part)
+        small = {name: reduced(version) for name, version in versions.items()}
+        for name, version in small.items():
+            described.setdefault(name, []).append(describe(version))
+        correlations.append(alignment.correlation_in_place(small["own"], small["recompressed"]))
+    return {name: Features.join(parts) for name, parts in described.items()}, np.concatenate(correlations)
 
 
 def _directions(originals: Floats, copies: list[Floats], count: int) -> Floats:

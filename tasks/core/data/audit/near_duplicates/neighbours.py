@@ -91,7 +91,7 @@ class _ClosestPairs:
             np.concatenate([getattr(part, name) for part in self.parts] or [np.zeros(0, dtype)])
             for name, dtype in (("a", np.int64), ("b", np.int64), ("distance", np.float32))
         )
-        order = np.lexsort((b, a, distance))[: self.most]
+        order = np.argsort(distance, kind="stable")[: self.most]  # of equal pairs the first found
         return ClosePairs(a[order], b[order], distance[order])
 
 

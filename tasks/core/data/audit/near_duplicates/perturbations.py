@@ -1,11 +1,10 @@
 """Perturbed copies of images: shifted, recompressed or brightened, as near duplicates are in practice."""
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
 MAX_SHIFT = 2  # pixels in an image of 32 pixels a side
 # In units of `MAX_SHIFT`, from the upper left.
@@ -34,7 +33,7 @@ class Perturbations:
         """Draw perturbations for `count` images."""
         gains = generator.uniform(*BRIGHTNESS, (count, 1, 1, 1))
         qualities = generator.integers(*QUALITY, count)
-        moves = np.array([[generator.choice(SHIFTS) for _ in range(count)] for _ in range(2)])
+        moves = np.array(SHIFTS)[generator.integers(len(SHIFTS), size=(2, count))]
         return cls(gains, qualities, moves)
 
     def of(self, images: NDArray[np.uint8], part: slice) -> dict[str, NDArray[np.uint8]]:
@@ -47,7 +46,7 @@ class Perturbations:
         Returns:
             uint8 (n, H, W, C) by kind of perturbation.
         """
-        shifted, shifted_again = (np.stack(list(map(_shifted, images, moves[part]))) for moves in self.moves)
+        shifted, shifted_again = (_shifted(images, moves[part]) for moves in self.moves)
         return {
             "shifted": shifted,
             "shifted again": shifted_again,
@@ -56,16 +55,21 @@ class Perturbations:
         }
 
 
-def _shifted(image: NDArray[np.uint8], move: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _shifted(images: NDArray[np.uint8], moves: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Shift by `MAX_SHIFT` 32nds of a side, down, across or both; the edge pixels are repeated."""
-    height, width = image.shape[:2]
+    height, width = images.shape[1:3]
     down, across = (round(MAX_SHIFT * side / 32) for side in (height, width))
-    top, left = move
-    padded = np.pad(image, ((down, down), (across, across), (0, 0)), "edge")
-    return padded[top * down : top * down + height, left * across : left * across + width]
+    padded = np.pad(images, ((0, 0), (down, down), (across, across), (0, 0)), "edge")
+    shifted = np.empty_like(images)
+    for top, left in SHIFTS:
+        rows = np.flatnonzero((moves == (top, left)).all(1))
+        y, x = top * down, left * across
+        shifted[rows] = padded[rows, y : y + height, x : x + width]
+    return shifted
 
 
 def _recompressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    content = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, "JPEG", quality=quality)
-    return np.asarray(Image.open(content)).reshape(image.shape)
+    """By libjpeg as Pillow does, in a tenth of its time for small images."""
+    space, sampling = ("GRAY", "Gray") if image.shape[-1] == 1 else ("RGB", "420")
+    content = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, space, sampling, fastdct=False)
+    return np.asarray(simplejpeg.decode_jpeg(content, space)).reshape(image.shape)

@@ -18,15 +18,15 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from tasks.core.addresses import without_secrets
 from tasks.core.errors import ServerError
-from tasks.core.operations import server_check
-from tasks.core.storage import lock
+from tasks.core.operations.prefect_server import check
+from tasks.core.operations.prefect_server.first_start import FirstStart
 
 ADDRESS = "PREFECT_API_URL"
 START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
@@ -41,17 +41,16 @@ class TemporaryServer:
     Args:
         process: uvicorn with Prefect's application.
         log: Its output.
-        first_start: Holds the lock on the first start if the database does not exist; closed when the server
-            answers.
+        first_start: Guards the database while it is made; ended when the server answers.
     """
 
     process: subprocess.Popen[bytes]
     log: IO[bytes]
-    first_start: ExitStack
+    first_start: FirstStart
 
     def stop(self) -> None:
         """Terminate the server; kill it after 10 seconds."""
-        self.first_start.close()
+        self.first_start.release()
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -73,17 +72,17 @@ def start() -> str:
     """
     global _temporary
     if address := os.environ.get(ADDRESS) or _profile_address():
-        server_check.check(address, _default_address())
+        check.check(address, _default_address())
         return f"with the Prefect server at {without_secrets(address)}"
     if os.environ.get("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "").lower() in ("0", "false"):
         return "without a Prefect server of its own, as PREFECT_SERVER_ALLOW_EPHEMERAL_MODE says"
     if _answers(default := _default_address(), 0.5):
         os.environ[ADDRESS] = default
         return f"shown in the dashboard at {default.removesuffix('/api')}"
-    first = not _database().exists()
-    _temporary = _start()
-    atexit.register(_temporary.stop)
-    wait = "30 s, this first time" if first else "10 s"
+    first_start = FirstStart.begin(_home())
+    _temporary = _start(first_start, _free_port())
+    atexit.register(stop)
+    wait = "10 s" if first_start.database.exists() else "30 s, this first time"
     return f"starting a temporary Prefect server (some {wait}; `make dashboard` keeps one running)"
 
 
@@ -93,20 +92,45 @@ def server_address() -> str:
     return configured or (_default_address() if _answers(_default_address(), 0.5) else "")
 
 
+def stop() -> None:
+    """Stop the temporary server, if there is one."""
+    if _temporary is not None:
+        _temporary.stop()
+
+
 def wait_until_ready() -> None:
     """Wait until the server that `start` started answers; return immediately if it started none.
+
+    A server that ends because an earlier first start left its database unfinished is started once more,
+    with a new database; the old one is kept beside it.
 
     Raises:
         ServerError: It ended, or did not answer within `START_TIMEOUT` seconds.
     """
+    global _temporary
     if _temporary is None:
         return
+    if not _ready(_temporary):
+        if not _temporary.first_start.unfinished or _temporary.process.poll() is None or _full_disk():
+            raise _failure(_temporary)
+        aside = _temporary.first_start.set_aside()
+        print(f"Prefect's database was unfinished: set aside as {aside}; a new one is made", flush=True)
+        _temporary.first_start.unfinished = False
+        # On the same port: Prefect has read the address when it was imported.
+        _temporary = _start(_temporary.first_start, urlsplit(os.environ[ADDRESS]).port or 0)
+        if not _ready(_temporary):
+            raise _failure(_temporary)
+    _temporary.first_start.end()
+
+
+def _ready(temporary: TemporaryServer) -> bool:
+    """Wait until the server answers; False if it ended or the time is over."""
     deadline = time.monotonic() + START_TIMEOUT
     while not _answers(os.environ[ADDRESS], 1):
-        if _temporary.process.poll() is not None or time.monotonic() > deadline:
-            raise _failure(_temporary)
+        if temporary.process.poll() is not None or time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    _temporary.first_start.close()
+    return True
 
 
 def _default_address() -> str:
@@ -114,11 +138,7 @@ def _default_address() -> str:
     return f"http://127.0.0.1:{os.environ.get('PREFECT_SERVER_API_PORT') or 4200}/api"
 
 
-def _start() -> TemporaryServer:
-    first_start = ExitStack()
-    if not _database().exists():  # only one process may migrate a new database
-        first_start.enter_context(lock.exclusive(_home() / ".plumbline-first-start.lock"))
-    port = _free_port()
+def _start(first_start: FirstStart, port: int) -> TemporaryServer:
     os.environ[ADDRESS] = f"http://127.0.0.1:{port}/api"
     log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
@@ -176,10 +196,6 @@ def _free_port() -> int:
 
 def _home() -> Path:
     return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-
-
-def _database() -> Path:
-    return _home() / "prefect.db"
 
 
 def _profile_address() -> str:

@@ -1,0 +1,14 @@
+"""The Prefect server of a command: which one, a temporary one, and the first start that makes a database.
+
+Start at `temporary.py`. Modules here may import what `tasks.core.operations` may.
+"""
+
+from tasks.core.operations.prefect_server.temporary import (
+    START_TIMEOUT,
+    die_with_parent,
+    server_address,
+    start,
+    wait_until_ready,
+)
+
+__all__ = ["START_TIMEOUT", "die_with_parent", "server_address", "start", "wait_until_ready"]
