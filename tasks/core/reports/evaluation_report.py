@@ -126,8 +126,8 @@ def _html(inputs: EvaluationInputs) -> str:
 
 
 def _values(inputs: EvaluationInputs) -> dict[str, Any]:
-    from tasks.core.reports import content, plots
-    from tasks.core.reports.sections import class_reading, evaluation_findings, mistakes
+    from tasks.core.reports import content, evaluation_findings, plots
+    from tasks.core.reports.sections import class_reading, mistakes
 
     scored = evaluate.scored_of(inputs.evaluation, inputs.images, "test")
     metrics = scores.read_metrics(inputs.evaluation)["test"]
