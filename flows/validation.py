@@ -1,7 +1,9 @@
 """What the training and sweep flows refuse before anything starts; nothing here imports Prefect."""
 
+from pathlib import Path
+
 from tasks.core.data.readers import corrections
-from tasks.core.data.sources import resolve
+from tasks.core.data.sources import first_images, resolve
 from tasks.core.evaluation import decision
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
@@ -17,7 +19,8 @@ def validate(settings: RunSettings) -> None:
     Raises:
         UsageError: A source, corrections, groups, a backbone, an export format, a number of folds or a
             TF_CONFIG that cannot be used.
-        DataError: `--cost` is a file that cannot be read.
+        QuarantineError: Too many images of a folder cannot be read.
+        DataError: The folders are no classes, or `--cost` is a file that cannot be read.
         ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
@@ -25,6 +28,8 @@ def validate(settings: RunSettings) -> None:
     resolve.check_group_by(settings.source, settings.normalize.group_by)
     if settings.source.corrections:
         corrections.read(settings.source.corrections)
+    else:  # corrections may leave out the images that cannot be read
+        _look_at_images(settings)
     decision.check_cost_file(settings.decision)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
     catalog.check(settings.embed, settings.train.recipe)
@@ -32,3 +37,9 @@ def validate(settings: RunSettings) -> None:
         weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
     cross_predict_stage.check_folds(settings.folds)
     cross_validate_stage.check(settings.cross_validate)
+
+
+def _look_at_images(settings: RunSettings) -> None:
+    source = resolve.resolve(settings.source.dataset)
+    if isinstance(source, Path) and source.is_dir() and resolve.detect_format(source) == "folder":
+        first_images.check(source, settings.normalize.max_quarantine)

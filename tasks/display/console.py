@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core import shares
 from tasks.core.addresses import without_secrets
 from tasks.core.errors import PlumblineError
 from tasks.core.markup import printable
@@ -122,7 +123,7 @@ def predictions(rows: Sequence[Mapping[str, Any]], total: int) -> None:
             f"unreadable: {row['problem']}" if row["problem"] else "no answer"
         )
         path = row["path"] if row["row"] is None else f"{row['path']}#{row['row']}"
-        probability = "" if row["problem"] else f"{row['probability'] * 100:.1f} %"
+        probability = "" if row["problem"] else shares.percent(row["probability"])
         shown.append({"path": path, "class": answer, "probability": probability})
     table(shown)
     if total > len(rows):

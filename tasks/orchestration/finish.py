@@ -7,6 +7,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
+from tasks.core import shares
 from tasks.core.errors import InterruptedTraining, OverfitCheckError
 from tasks.core.evaluation import class_curves, evaluate, scores, test_size
 from tasks.core.evaluation.slices import slice_table
@@ -183,9 +184,9 @@ def _all_images(run: Run, inputs: ReportInputs) -> dict[str, str]:
     if validated is None or final is None:
         return {}
     path = final_models.file_of(final, inputs.tensors.dataset, inputs.decision.version, run.workspace)
-    interval = f"95 % interval {validated.low * 100:.2f} to {validated.high * 100:.2f}"
+    interval = f"95 % interval {shares.interval(validated.low, validated.high)}"
     return {
-        "all images": f"{validated.accuracy * 100:.2f} % ({interval}) of {validated.images:,} images,"
+        "all images": f"{shares.percent(validated.accuracy)} ({interval}) of {validated.images:,} images,"
         f" cross-validated ({validated.recipe}, {validated.folds} folds)",
         "final model": f"{path}: {final}",
     }

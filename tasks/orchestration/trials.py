@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import Task
 
+from tasks.core import shares
 from tasks.core.config import RunnerName, RunnerSettings
 from tasks.core.errors import PlumblineError
 from tasks.core.model.devices import runtime
@@ -143,9 +144,9 @@ def _log_result(result: TrialResult, count: int) -> None:
         return
     seconds = duration(result.trained.manifest["cost"]["wall_seconds"])
     log.info(
-        "  %-9s %-55s val accuracy %.2f%%  %s",
+        "  %-9s %-55s val accuracy %s  %s",
         name,
         result.trial,
-        100 * result.trained.val_accuracy,
+        shares.percent(result.trained.val_accuracy),
         seconds,
     )

@@ -211,6 +211,7 @@ def signals() -> Iterator[None]:
         (["predict", "pets"], "no model in "),
         (["evaluate", "pets", "--workspace", "gone"], "there is no workspace "),
         (["train", "--exports", "onnx", "--dataset", "pets"], "has only one class"),
+        (["train", "--dataset", "icons"], "at least 4 of 4 images cannot be used"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -223,6 +224,7 @@ def test_what_is_wrong_is_said_before_a_server_starts(
 ) -> None:
     (tmp_path / "a.toml").write_text("epoch = 2")
     photos(tmp_path / "pets", {"cat": 1})
+    photos(tmp_path / "icons", {"a": 2, "b": 2}, size=2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PLUMBLINE_WORKSPACE", str(tmp_path))
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # a server that nobody may ask for

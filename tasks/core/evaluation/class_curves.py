@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.evaluation.decision import DecisionRequest
 from tasks.core.metrics import blocks, classification, intervals
 from tasks.core.metrics.intervals import Ints
@@ -240,4 +241,5 @@ def decision_lines(evaluation: Evaluation) -> Iterator[str]:
 def _rate(row: dict[Any, Any], name: str) -> str:
     if row[name] != row[name]:
         return "undefined"
-    return f"{row[name] * 100:.1f} % ({row[f'{name}_low'] * 100:.1f} to {row[f'{name}_high'] * 100:.1f})"
+    ends = shares.interval(row[f"{name}_low"], row[f"{name}_high"])
+    return f"{shares.percent(row[name])} ({ends})"

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.tensors import groups
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
@@ -257,6 +258,4 @@ def accuracy_text(rate: classification.Estimate) -> str:
     >>> accuracy_text(classification.Estimate(0.7012, 0.6921, 0.7101, "wilson"))
     '70.12 % (95 % interval 69.21 to 71.01)'
     """
-    return f"{rate.value:.2%} (95 % interval {rate.low * 100:.2f} to {rate.high * 100:.2f})".replace(
-        "%", " %", 1
-    )
+    return f"{shares.percent(rate.value)} (95 % interval {shares.interval(rate.low, rate.high)})"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.config import NON_OUTPUT_PARAMETERS, Fit
 from tasks.core.errors import FormatError
 from tasks.core.registry import layout, registry
@@ -88,7 +89,7 @@ def _figures(directory: Path) -> dict[str, str]:
     facts = manifest["facts"]
     return {
         "published": manifest["created"][:16].replace("T", " "),
-        "test accuracy": f"{facts['metrics']['accuracy']['value'] * 100:.2f} %",
+        "test accuracy": shares.percent(facts["metrics"]["accuracy"]["value"]),
         "95 % interval": _interval(facts["metrics"]["accuracy"], percent=True),
         "recipe": str(facts.get("parameters", {}).get("recipe", "")),
         "size": f"{sum(entry['bytes'] for entry in manifest['files'].values()) / 1e6:.1f} MB",
@@ -119,14 +120,14 @@ def _all_images(facts: Mapping[str, Any]) -> dict[str, str]:
         f"all_images/model.keras ({final['recipe']}), trained on {final['images']:,} images, test images too"
     )
     if score:
-        text += f"; cross-validated {score['accuracy'] * 100:.2f} % ({_interval(score, percent=True)})"
+        text += f"; cross-validated {shares.percent(score['accuracy'])} ({_interval(score, percent=True)})"
     return {"all images": text}
 
 
 def _abstention(thresholds: list[Mapping[str, Any]]) -> dict[str, str]:
     return {
         f"{row['max_error'] * 100:.0f} % errors": f"answer from confidence {row['threshold']:.3f} on: "
-        f"{row['coverage'] * 100:.1f} % of the test images"
+        f"{shares.percent(row['coverage'])} of the test images"
         for row in thresholds
         if row["threshold"] is not None
     }
@@ -134,7 +135,7 @@ def _abstention(thresholds: list[Mapping[str, Any]]) -> dict[str, str]:
 
 def _interval(metric: Mapping[str, Any], percent: bool = False) -> str:
     if percent:
-        return f"{metric['low'] * 100:.2f} to {metric['high'] * 100:.2f}"
+        return shares.interval(metric["low"], metric["high"])
     return f"{metric['low']:.4f} to {metric['high']:.4f}"
 
 

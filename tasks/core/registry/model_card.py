@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.config import Fit
 from tasks.core.markup import markdown
 from tasks.core.metrics.declared import declarations
@@ -167,7 +168,7 @@ def _decision(point: Mapping[str, Any] | None) -> list[str]:
 def _abstention(thresholds: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         f"- Errors below {row['max_error'] * 100:.0f} %: answer from confidence {row['threshold']:.3f} on; "
-        f"{row['coverage'] * 100:.1f} % of the test images are answered."
+        f"{shares.percent(row['coverage'])} of the test images are answered."
         for row in thresholds
         if row["threshold"] is not None
     ]

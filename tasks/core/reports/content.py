@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.core import markup
+from tasks.core import markup, shares
 from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.class_changes import unseen_sentence
@@ -291,13 +291,13 @@ def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: float | None, digits: int = shares.DIGITS) -> str:
     """A share in per cent, with a no-break space before the sign; a dash where it is undefined.
 
-    >>> percent(0.7) == "70.0\N{NO-BREAK SPACE}%", percent(None)
+    >>> percent(0.7) == "70.00\N{NO-BREAK SPACE}%", percent(None)
     (True, '–')
     """
-    return "–" if share is None else f"{share * 100:.{digits}f}{NO_BREAK_SPACE}%"
+    return "–" if share is None else shares.percent(share, digits).replace(" ", NO_BREAK_SPACE)
 
 
 def points(difference: float | None) -> str:

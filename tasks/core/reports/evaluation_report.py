@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.core import shares
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.published import against_run
 from tasks.core.metrics.comparison import detectable
@@ -23,7 +24,7 @@ from tasks.core.workspace import Workspace
 
 PAGE = "report.html"
 TEMPLATE = "evaluation.html.j2"
-PARTS = (TEMPLATE, "class_reading.html.j2", "macros.html.j2", "report.css")
+PARTS = (TEMPLATE, "class_reading.html.j2", "key_findings.html.j2", "macros.html.j2", "report.css")
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def worst_classes(evaluation: Evaluation, most: int = 3) -> str:
     table = evaluate.read_classes(evaluation)
     table = table[table["recall"] < 1].sort_values("recall", kind="stable").head(most)
     return ", ".join(
-        f"{row['class_name']} {row['recall'] * 100:.1f} % ({row['recall_low'] * 100:.1f} to "
-        f"{row['recall_high'] * 100:.1f}) of {row['support']:,}"
+        f"{row['class_name']} {shares.percent(row['recall'])} "
+        f"({shares.interval(row['recall_low'], row['recall_high'])}) of {row['support']:,}"
         for row in table.to_dict("records")
     )
 
@@ -125,13 +126,13 @@ def _html(inputs: EvaluationInputs) -> str:
 
 
 def _values(inputs: EvaluationInputs) -> dict[str, Any]:
-    from tasks.core.reports import content, plots
+    from tasks.core.reports import content, evaluation_findings, plots
     from tasks.core.reports.sections import class_reading, mistakes
 
     scored = evaluate.scored_of(inputs.evaluation, inputs.images, "test")
     metrics = scores.read_metrics(inputs.evaluation)["test"]
     calibration = scores.read_calibration(inputs.evaluation)
-    return {
+    values = {
         "version": inputs.version,
         "own": inputs.version.manifest["facts"].get("metrics") or {},
         "images": inputs.images,
@@ -155,6 +156,8 @@ def _values(inputs: EvaluationInputs) -> dict[str, Any]:
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "command": _command(inputs.parameters),
     }
+    found = evaluation_findings.evaluation_findings(inputs, inputs.version, scored, values)
+    return values | {"findings_in_words": found}
 
 
 def _command(parameters: Mapping[str, Any]) -> str:

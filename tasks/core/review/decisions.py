@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.core import shares
 from tasks.core.data.readers import corrections
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError
@@ -232,7 +233,7 @@ def controls_text(rows: Sequence[Row]) -> str:
     low, high = intervals.wilson(np.array(wrong), np.array(len(controls)))
     return (
         f"{wrong} of {len(controls)} random images on no list had a wrong label "
-        f"({wrong / len(controls) * 100:.1f} %, 95 % interval {low * 100:.1f} % to {high * 100:.1f} %)"
+        f"({shares.percent(wrong / len(controls))}, 95 % interval {shares.interval(float(low), float(high))})"
     )
 
 

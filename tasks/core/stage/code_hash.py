@@ -17,6 +17,7 @@ NOT_INGREDIENTS = (
         "stage",
         "addresses",
         "markup",
+        "shares",
         "operations",
         "registry",
         "runs",

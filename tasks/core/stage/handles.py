@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.config import Fit
 from tasks.core.stage.handle import Handle as Handle
 from tasks.core.storage import hashing
@@ -150,8 +151,8 @@ class Selection(Handle):
     images: int
 
     def __str__(self) -> str:
-        interval = f"{self.low * 100:.1f} to {self.high * 100:.1f}"
-        return f"{self.recipe}: {self.accuracy * 100:.1f} % ({interval}) of {self.images:,} unseen images"
+        interval = shares.interval(self.low, self.high)
+        return f"{self.recipe}: {shares.percent(self.accuracy)} ({interval}) of {self.images:,} unseen images"
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,8 @@ class CrossValidation(Handle):
         return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
-        interval = f"{self.low * 100:.1f} to {self.high * 100:.1f}"
-        return f"{self.recipe}: {self.accuracy * 100:.1f} % ({interval}) of all {self.images:,} images"
+        interval = shares.interval(self.low, self.high)
+        return f"{self.recipe}: {shares.percent(self.accuracy)} ({interval}) of all {self.images:,} images"
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ class TrainedModel(Model):
         epochs = f", {round(self.epochs, 2):g} epoch{'s' * (self.epochs != 1)}" if self.epochs else ""
         replicas = f" on {self.replicas} replicas" if self.replicas > 1 else ""
         device = f" on {self.device}" if self.device != "CPU" else ""
-        accuracy = f"val accuracy {self.val_accuracy * 100:.2f} %"
+        accuracy = f"val accuracy {shares.percent(self.val_accuracy)}"
         return f"{self.recipe}{epochs}{replicas}{device}, {accuracy}{resumed}"
 
 
@@ -381,7 +382,7 @@ class Evaluation(Handle):
         self.check_also(self.predictions)  # which later stages read, too
 
     def __str__(self) -> str:
-        accuracy = f"test accuracy {self.accuracy * 100:.2f} %"
+        accuracy = f"test accuracy {shares.percent(self.accuracy)}"
         return f"{accuracy} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
 
 

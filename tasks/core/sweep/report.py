@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.core import shares
 from tasks.core.markup import markdown
 from tasks.core.progress import duration
 from tasks.core.reports import plots
@@ -93,9 +94,9 @@ def verdict(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     sentences = [f"Chosen on {best['images']:,} validation images: {name}, seed {chosen['seed']}."]
     if best["seeds"] > 1:
         sentences.append(
-            f"Its {best['seeds']} seeds have a mean accuracy of {best['mean'] * 100:.2f} %, standard"
+            f"Its {best['seeds']} seeds have a mean accuracy of {shares.percent(best['mean'])}, standard"
             f" deviation {100 * best['deviation']:.2f} points; 95 % interval of the mean"
-            f" {100 * best['low']:.2f} to {100 * min(1, best['high']):.2f}."
+            f" {shares.interval(best['low'], min(1, best['high']))}."
         )
     close = int(leaderboard["close"].sum()) - 1
     if len(leaderboard) > 1:
@@ -166,7 +167,7 @@ def _markdown(tensors: TensorCache, sentences: list[str], rows: list[dict[str, s
 
 
 def _percent(share: float) -> str:
-    return "" if pd.isna(share) else f"{share * 100:.2f} %"
+    return "" if pd.isna(share) else shares.percent(share)
 
 
 def _range(low: float, high: float) -> str:

@@ -70,7 +70,7 @@ def test_decisions_are_those_of_the_point_of_the_version(workspace: Workspace) -
     assert table.loc["gnu", "predicted_count"] == gnu.sum()
     (sentence,) = against_run.promise_sentences(evaluation)
     assert sentence.startswith("gnu: recall of at least 90 % was promised")
-    assert f"here it is {recall * 100:.1f} %" in sentence
+    assert f"here it is {recall * 100:.2f} %" in sentence
 
 
 @pytest.mark.parametrize(

@@ -109,5 +109,5 @@ def test_controls_give_the_share_of_wrong_labels_with_its_interval() -> None:
     rows += [{"list": MISTAKE, "decision": "corrected"}] * 5
     text = decisions.controls_text(rows)
     assert "1 of 10 random images" in text
-    assert "95 % interval 1.8 % to 40.4 %" in text
+    assert "95 % interval 1.79 to 40.42" in text
     assert decisions.controls_text(rows[-5:]) == ""

@@ -63,7 +63,7 @@ def scan(root: Path, walk: Walk = DISK) -> pa.Table:
         DataError: No class, one class, a class without images, splits with different classes, or an image
             whose name is not UTF-8.
     """
-    splits, left_out = _layout(root, walk)
+    splits, left_out = layout(root, walk)
     table = file_stats.stats_table(root, _file_stats(root, splits, left_out, walk))
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
     return table
@@ -75,7 +75,7 @@ def check_layout(root: Path, walk: Walk = DISK) -> None:
     Raises:
         DataError: As `scan`.
     """
-    splits, _ = _layout(root, walk)
+    splits, _ = layout(root, walk)
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
     for _, folder, names in splits:
         for name in names:
@@ -84,7 +84,7 @@ def check_layout(root: Path, walk: Walk = DISK) -> None:
                 raise _empty_class(root, folder / name, walk)
 
 
-def _layout(root: Path, walk: Walk) -> tuple[list[Split], list[TopFolder]]:
+def layout(root: Path, walk: Walk) -> tuple[list[Split], list[TopFolder]]:
     """The splits with their folders and classes, and the folders that are left out."""
     top = _top_folders(root, walk)
     _refuse_without_classes(root, top, walk)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tasks.core import shares
 from tasks.core.data.files import quarantine_table
 from tasks.core.data.files.quarantine_table import KEPT, LEFT_OUT
 from tasks.core.data.readers.base import UNLABELLED, ImageIndex, ImageRef
@@ -87,8 +88,8 @@ def check_share(left_out: Mapping[int, str], index: ImageIndex, allowed: float) 
     first = "; ".join(f"{index.path[number]}: {left_out[number]}" for number in sorted(left_out)[:SHOWN])
     more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
     raise QuarantineError(
-        f"{len(left_out)} of {len(index)} images cannot be used ({share:.1%})",
-        expected=f"at most {allowed:.1%} (--max-quarantine {allowed:g})",
+        f"{len(left_out)} of {len(index)} images cannot be used ({shares.percent(share)})",
+        expected=f"at most {shares.percent(allowed)} (--max-quarantine {allowed:g})",
         found=first + more,
         done="nothing was written, the files are unchanged",
         todo="repair or remove these files, or allow more with --max-quarantine",

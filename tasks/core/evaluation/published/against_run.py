@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.evaluation import class_curves
 from tasks.core.metrics.classification import Estimate
 from tasks.core.stage.handles import Evaluation, ModelVersion
@@ -51,8 +52,8 @@ def difference_sentence(here: Mapping[str, Any], version: ModelVersion, own_test
     there = own_accuracy(version)
     if there is None:
         return ""
-    interval = f"{there['low'] * 100:.2f} to {there['high'] * 100:.2f}"
-    own = f"in its own run {there['value'] * 100:.2f} % ({interval}) of {there['images']:,} test images"
+    interval = shares.interval(there["low"], there["high"])
+    own = f"in its own run {shares.percent(there['value'])} ({interval}) of {there['images']:,} test images"
     if own_test:
         return f"{own}, of which some or all are evaluated here, too"
     found = difference(here, there)
@@ -74,7 +75,7 @@ def _promise(row: Mapping[Any, Any]) -> str:
     promised = f"{row['class_name']}: {row['promised']} of at least {row['least'] * 100:g} % was promised"
     if value != value:
         return f"{promised}; no image here can tell"
-    found = f"here it is {value * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
+    found = f"here it is {shares.percent(value)} ({shares.interval(low, high)})"
     if high < row["least"]:
         return f"{promised}, and it is broken: {found}"
     if low >= row["least"]:

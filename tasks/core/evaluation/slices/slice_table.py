@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.evaluation.slices.values import Attribute
 from tasks.core.metrics import cluster, intervals, slices
 from tasks.core.metrics.intervals import Ints
@@ -137,9 +138,9 @@ def _named(row: Mapping[Any, Any]) -> str:
 
     >>> _named({"attribute": "site", "value": "B", "accuracy": 0.71, "images": 52, "groups": None,
     ...         "expected_accuracy": 0.92})
-    'site=B (71.0 %, 52 images; the rest 92.0 % at the same class shares)'
+    'site=B (71.00 %, 52 images; the rest 92.00 % at the same class shares)'
     """
     groups = f" of {row['groups']:,} groups" if not pd.isna(row["groups"]) else ""
-    rest = f"the rest {row['expected_accuracy'] * 100:.1f} % at the same class shares"
-    figures = f"{row['accuracy'] * 100:.1f} %, {row['images']:,} images{groups}"
+    rest = f"the rest {shares.percent(row['expected_accuracy'])} at the same class shares"
+    figures = f"{shares.percent(row['accuracy'])}, {row['images']:,} images{groups}"
     return f"{row['attribute']}={row['value']} ({figures}; {rest})"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.metrics import classification, cluster, intervals
 from tasks.core.metrics.classification import Estimate
 from tasks.core.metrics.comparison import paired
@@ -122,7 +123,7 @@ def remark(test: Mapping[str, Any]) -> str:
     if answer(test) == BETTER:
         return ""
     found, majority = test["baseline"], test["majority_accuracy"]["value"]
-    always = f"always answering {found['class_name']}: {_percent(majority)}"
+    always = f"always answering {found['class_name']}: {shares.percent(majority)}"
     if is_below(test, "accuracy_gain"):
         return f"worse than {always}" if found["accuracy_gain"]["high"] < 0 else f"below {always}"
     if is_below(test, "log_loss_gain"):
@@ -144,9 +145,9 @@ def sentence(test: Mapping[str, Any]) -> str:
     interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"
     return (
         f"{words[found['answer']]} no model: always answering {found['class_name']} scores "
-        f"{_percent(test['majority_accuracy']['value'])}, the most probable class "
-        f"{_percent(found['accuracy'])} ({accuracy['value'] * 100:+.1f} points, 95 % interval {interval}); "
-        f"the classes' shares have a log loss of "
+        f"{shares.percent(test['majority_accuracy']['value'])}, the most probable class "
+        f"{shares.percent(found['accuracy'])} ({accuracy['value'] * 100:+.1f} points, 95 % interval "
+        f"{interval}); the classes' shares have a log loss of "
         f"{test['prior_log_loss']['value']:.3f}, the model {test['log_loss']['value']:.3f} "
         f"({-loss['value']:+.3f}, 95 % interval {-loss['high']:+.3f} to {-loss['low']:+.3f})"
     )
@@ -155,7 +156,3 @@ def sentence(test: Mapping[str, Any]) -> str:
 def _constant_losses(labels: NDArray[np.integer], train_counts: Ints) -> Floats:
     """Log loss of each image if the classes' shares are its probabilities, float64 (N,)."""
     return classification.losses_of((train_counts / train_counts.sum())[labels])
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"

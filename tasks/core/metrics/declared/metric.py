@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.core import shares
+
 if TYPE_CHECKING:
     from tasks.core.metrics.classification import Estimate
     from tasks.core.metrics.declared.scored_split import ScoredSplit
@@ -32,7 +34,9 @@ class Figure:
         """The value as text; a dash where it is undefined."""
         if value is None or value != value:
             return "–"
-        return f"{value * 100:.2f}\N{NO-BREAK SPACE}%" if self.unit == PERCENT else f"{value:.4f}"
+        if self.unit != PERCENT:
+            return f"{value:.4f}"
+        return shares.percent(value).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.config import Precision
 from tasks.core.errors import UsageError
 from tasks.core.metrics.comparison import paired
@@ -86,7 +87,7 @@ def problems(measured: dict[str, Any]) -> list[str]:
     """Why a model must not predict in bfloat16; a NaN is outside every limit."""
     reasons = []
     if not measured["agreement"] >= MIN_AGREEMENT:
-        reasons.append(f"only {measured['agreement']:.2%} of the predicted classes are the same")
+        reasons.append(f"only {shares.percent(measured['agreement'])} of the predicted classes are the same")
     if not measured["largest_difference"] <= MAX_DIFFERENCE:
         reasons.append(f"a probability differs by {measured['largest_difference']:.2g}")
     if not measured["p_not_worse"] < ALPHA:
@@ -148,6 +149,6 @@ def sentence(certificate: dict[str, Any]) -> str:
     difference = certificate["difference"]
     value, low, high = (100 * difference[name] for name in ("value", "low", "high"))
     return (
-        f"{certificate['agreement']:.2%} of {certificate['images']:,} val images have the same class as in "
-        f"float32, accuracy {value:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
+        f"{shares.percent(certificate['agreement'])} of {certificate['images']:,} val images have the same "
+        f"class as in float32, accuracy {value:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
     )

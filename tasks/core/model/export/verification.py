@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.config import ExportName
 
 
@@ -121,7 +122,7 @@ def problems(measured: Mapping[str, Any], tolerance: Tolerance) -> list[str]:
     """
     reasons = []
     if not measured["agreement"] >= tolerance.agreement:
-        reasons.append(f"only {measured['agreement']:.2%} of the predicted classes are the same")
+        reasons.append(f"only {shares.percent(measured['agreement'])} of the predicted classes are the same")
     if not measured["largest_difference"] <= tolerance.difference:
         reasons.append(f"a probability differs by {measured['largest_difference']:.2g}")
     loss = measured["expected_accuracy"] - measured["accuracy"]
@@ -134,7 +135,8 @@ def verification_text(result: Mapping[str, Any]) -> str:
     """A certificate's entry as one line for the console."""
     outcome = "certified" if result["passed"] else f"NOT published: {'; '.join(result['reasons'])}"
     return (
-        f"{result['format']:<12} {result['bytes'] / 1e3:,.0f} kB, {result['agreement']:.2%} the same class, "
+        f"{result['format']:<12} {result['bytes'] / 1e3:,.0f} kB, "
+        f"{shares.percent(result['agreement'])} the same class, "
         f"largest difference {result['largest_difference']:.1e}, p50 {result['p50_ms']:.2f} ms: {outcome}"
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.cross_validation import assignment
 from tasks.core.data.cross_validation import images as images_module
@@ -245,7 +246,6 @@ def _predictions(
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    interval = f"{row['low'] * 100:.1f} to {row['high'] * 100:.1f}"
     seconds = f"{row['cpu_seconds']:.0f} CPU-s"
-    accuracy = f"{row['accuracy'] * 100:.1f} % ({interval})"
+    accuracy = f"{shares.percent(row['accuracy'])} ({shares.interval(row['low'], row['high'])})"
     return f"{row['recipe']:<9} {accuracy} of all {row['images']:,} images, {seconds}"

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.data.tensors.folds import train_members
@@ -165,7 +166,6 @@ def _text(row: Mapping[str, Any]) -> str:
     if row["state"] != "compared":
         minutes = row["estimated_minutes"]
         return f"{row['recipe']:<9} not compared: it needs about {minutes:.0f} min, see --budget"
-    interval = f"{row['low'] * 100:.1f} to {row['high'] * 100:.1f}"
     seconds = f"{row['cpu_seconds']:.0f} CPU-s"
-    accuracy = f"{row['accuracy'] * 100:.1f} % ({interval})"
+    accuracy = f"{shares.percent(row['accuracy'])} ({shares.interval(row['low'], row['high'])})"
     return f"{row['recipe']:<9} {accuracy} of {row['images']:,} unseen images, {seconds}"

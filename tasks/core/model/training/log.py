@@ -3,6 +3,7 @@
 import logging
 import time
 
+from tasks.core import shares
 from tasks.core.model.training.trainer import Trainer
 from tasks.core.progress import Progress
 
@@ -35,12 +36,12 @@ class TrainingLog:
             return
         self.last_logged = time.monotonic()
         log.info(
-            "  epoch %g/%g  loss %.3f  accuracy %.1f %%  val %.1f %%  %s img/s  %s left",
+            "  epoch %g/%g  loss %.3f  accuracy %s  val %s  %s img/s  %s left",
             round(entry["epoch"], 2),
             round(self.plan.steps / self.plan.per_epoch, 2),
             entry["train_loss"],
-            100 * entry["train_accuracy"],
-            100 * entry["val_accuracy"],
+            shares.percent(entry["train_accuracy"]),
+            shares.percent(entry["val_accuracy"]),
             f"{entry['images_per_second']:,.0f}",
             self._time_left(),
         )
@@ -50,7 +51,7 @@ class TrainingLog:
         loss, correct, images, seconds = self.trainer.epoch_totals
         note = f"{self._time_left()} left"
         if images:
-            scores = f"loss {loss / images:.3f}, accuracy {correct / images:.1%}"
+            scores = f"loss {loss / images:.3f}, accuracy {shares.percent(correct / images)}"
             note = f"{scores}, {images / seconds:,.0f} img/s, {note}"
         self.progress(self.trainer.step / self.plan.per_epoch, self.plan.steps / self.plan.per_epoch, note)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tasks.core import recipes
+from tasks.core import recipes, shares
 from tasks.core.config import TrainSettings
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.errors import DivergedError
@@ -40,7 +40,7 @@ class OverfitResult:
     problem: str = ""
 
     def __str__(self) -> str:
-        correct = f"{self.accuracy:.0%} of {self.images} images right"
+        correct = f"{shares.percent(self.accuracy)} of {self.images} images right"
         outcome = f"{correct} after {self.steps} steps, loss {self.loss:.3g}"
         return f"pass: {outcome}" if self.passed else f"fail: {outcome}; {self.problem}"
 

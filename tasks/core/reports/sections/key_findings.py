@@ -1,13 +1,14 @@
 """The first paragraph of a report, in words: is the model good, what is wrong, what to do next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tasks.core import shares
 from tasks.core.evaluation import evaluate, scores, test_size
 from tasks.core.metrics.comparison import baseline
-from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.inputs import ReportInputs, Scores
 from tasks.core.reports.sections import next_steps
 
 WORDS = {
@@ -28,10 +29,10 @@ def key_findings(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, A
     test = scores.read_metrics(inputs.evaluation)["test"]
     found = test_size.read(inputs.evaluation, inputs.decision.evidence)
     sentences = [
-        _accuracy(inputs, test),
-        _against_no_model(test),
+        accuracy(inputs.decision.version, test, "test image"),
+        against_no_model(test),
         _against_champion(inputs.decision.evidence),
-        _mixed_up(inputs),
+        mixed_up(inputs, inputs.decision.evidence.get("lost_classes", ())),
     ]
     return {
         "sentences": [sentence for sentence in sentences if sentence],
@@ -39,22 +40,32 @@ def key_findings(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _accuracy(inputs: ReportInputs, test: Mapping[str, Any]) -> str:
-    accuracy = test["accuracy"]
+def accuracy(version: str, test: Mapping[str, Any], noun: str) -> str:
+    """How many images are predicted correctly, with the interval.
+
+    Args:
+        version: The model's name.
+        test: The metrics of the images.
+        noun: What one of them is called.
+    """
+    found, count = test["accuracy"], test["images"]
     return (
-        f"{inputs.decision.version} predicts {_percent(accuracy['value'])} of {test['images']:,} test images "
-        f"correctly (95 % interval {_percent(accuracy['low'])} to {_percent(accuracy['high'])})."
+        f"{version} predicts {percent(found['value'])} of {count:,} {noun}{'' if count == 1 else 's'} "
+        f"correctly (95 % interval {percent(found['low'])} to {percent(found['high'])})."
     )
 
 
-def _against_no_model(test: Mapping[str, Any]) -> str:
-    """The most probable classes against the commonest class, which needs no model."""
+def against_no_model(test: Mapping[str, Any]) -> str:
+    """The most probable classes against the commonest class, which needs no model; empty if unknown."""
     if "baseline" not in test:
         return ""
     found = test["baseline"]
+    words = WORDS[found["answer"]]
+    if found["answer"] == baseline.BETTER and found["accuracy_gain"]["low"] <= 0:
+        words += " by its probabilities (log loss), but not by its accuracy"
     return (
-        f"It is {WORDS[found['answer']]}: always answering {found['class_name']} is correct for "
-        f"{_percent(test['majority_accuracy']['value'])}, a difference of {_points(found['accuracy_gain'])}."
+        f"It is {words}: always answering {found['class_name']} is correct for "
+        f"{percent(test['majority_accuracy']['value'])}, a difference of {_points(found['accuracy_gain'])}."
     )
 
 
@@ -68,22 +79,39 @@ def _against_champion(evidence: Mapping[str, Any]) -> str:
     return f"It is {words} champion {champion}: a difference of {_points(gain)} on the same images."
 
 
-def _mixed_up(inputs: ReportInputs) -> str:
-    """The two classes that are mixed up most, in both directions."""
+def mixed_up(inputs: Scores, more_classes: Sequence[str] = ()) -> str:
+    """The two classes that are mixed up most, in both directions.
+
+    Args:
+        inputs: The evaluation and its images.
+        more_classes: Classes of the confusion matrix behind those of the images.
+    """
     counts = evaluate.read_confusion(inputs.evaluation)
     wrong = np.triu(counts + counts.T, 1)
     mistakes = int(wrong.sum())
     if not mistakes:
         return "It makes no mistake on these images."
     first, second = (int(place) for place in np.unravel_index(int(wrong.argmax()), wrong.shape))
-    names = (*inputs.tensors.classes, *inputs.decision.evidence.get("lost_classes", ()))
+    names = (*inputs.tensors.classes, *more_classes)
     if counts[second, first] > counts[first, second]:
         first, second = second, first
+    there, back = int(counts[first, second]), int(counts[second, first])
     return (
         f"Mixed up most are {names[first]} and {names[second]}: {int(wrong.max()):,} of "
-        f"{mistakes:,} mistake{'' if mistakes == 1 else 's'}, of which {int(counts[first, second]):,} "
-        f"{names[first]} predicted as {names[second]}."
+        f"{mistakes:,} mistake{'' if mistakes == 1 else 's'}. "
+        f"{_predicted(there, names[first], names[second])}, and "
+        + (f"{back:,} of class {names[second]} as {names[first]}." if back else "none the other way round.")
     )
+
+
+def _predicted(count: int, label: str, predicted: str) -> str:
+    """Mistakes of one kind.
+
+    >>> _predicted(1, "3", "7"), _predicted(12, "rose", "tulip")
+    ('1 image of class 3 is predicted as 7', '12 images of class rose are predicted as tulip')
+    """
+    images = f"{count:,} image{'' if count == 1 else 's'}"
+    return f"{images} of class {label} {'is' if count == 1 else 'are'} predicted as {predicted}"
 
 
 def _points(gain: Mapping[str, float]) -> str:
@@ -91,5 +119,6 @@ def _points(gain: Mapping[str, float]) -> str:
     return f"{gain['value'] * 100:+.1f} points (95 % interval {ends})"
 
 
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f}\N{NO-BREAK SPACE}%"
+def percent(share: float) -> str:
+    """A share in per cent, on one line with its sign."""
+    return shares.percent(share).replace(" ", "\N{NO-BREAK SPACE}")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.reports import plots
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.runs import record
@@ -23,7 +24,7 @@ def learning(inputs: ReportInputs) -> dict[str, Any]:
 def _losses(inputs: ReportInputs) -> str:
     recipe = inputs.trained.manifest["ingredients"].get("parameters", {})
     smoothing, augment = recipe.get("label_smoothing", 0), recipe.get("augment", "none")
-    reasons = [f"labels smoothed by {smoothing:.0%}".replace("%", " %")] if smoothing else []
+    reasons = [f"labels smoothed by {shares.percent(smoothing, 0)}"] if smoothing else []
     reasons += ["augmented images"] if augment != "none" else []
     if not reasons:
         return (

@@ -141,7 +141,7 @@ def test_normalize_quarantined_images_do_not_move_others(tmp_path: Path, workspa
 def test_normalize_too_many_unreadable_images_raise(tmp_path: Path, workspace: Workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 20, "dog": 19})
     put(root / "dog" / "broken.png", b"x")
-    with pytest.raises(QuarantineError, match=r"1 of 40 images cannot be used \(2\.5%\)") as error:
+    with pytest.raises(QuarantineError, match=r"1 of 40 images cannot be used \(2\.50 %\)") as error:
         normalized(root, workspace, NormalizeSettings(max_quarantine=0.024))
     assert "dog/broken.png: a text: not an image" in error.value.parts["found"]
     assert files_below(workspace.root / "tensors") == []

@@ -33,7 +33,7 @@ def test_slice_table_has_images_accuracy_and_recalls_worst_first() -> None:
     assert slice_table.worse(table)["value"].tolist() == ["B"]
     assert slice_table.sentence(table) == (
         "Worse than the rest beyond chance, corrected for looking at 2 slices: "
-        "site=B (33.3 %, 36 images; the rest 100.0 % at the same class shares)"
+        "site=B (33.33 %, 36 images; the rest 100.00 % at the same class shares)"
     )
 
 

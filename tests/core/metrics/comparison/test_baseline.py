@@ -45,13 +45,13 @@ def test_class_without_train_images_has_a_finite_log_loss() -> None:
 
 def test_accuracy_below_the_commonest_class_is_said() -> None:
     """2 of 14 dogs found, 2 or 14 cats called dogs: 93 and 87 %, where 93 % are cats."""
-    assert baseline.remark(metrics(of_dogs(2, 3))) == "below always answering cat: 93.0 %"
+    assert baseline.remark(metrics(of_dogs(2, 3))) == "below always answering cat: 93.00 %"
     test = metrics(of_dogs(2, 14))
     assert baseline.answer(test) == "worse"
     assert baseline.is_below(test, "accuracy_gain")
-    assert baseline.remark(test) == "worse than always answering cat: 93.0 %"
+    assert baseline.remark(test) == "worse than always answering cat: 93.00 %"
     assert baseline.sentence(test).startswith(
-        "worse than no model: always answering cat scores 93.0 %, the most probable class 87.0 % (-6.0 points"
+        "worse than no model: always answering cat scores 93.00 %, the most probable class 87.00 % (-6.0 "
     )
 
 
@@ -74,7 +74,7 @@ def test_worse_probabilities_are_worse_though_accuracy_is_equal() -> None:
 def test_shares_themselves_are_not_better() -> None:
     test = metrics(np.tile([0.9, 0.1], (200, 1)))
     assert baseline.answer(test) == "open"
-    assert baseline.remark(test) == "not proven better than always answering cat: 93.0 %"
+    assert baseline.remark(test) == "not proven better than always answering cat: 93.00 %"
 
 
 def test_groups_widen_the_intervals() -> None:

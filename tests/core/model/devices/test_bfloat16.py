@@ -70,7 +70,7 @@ def test_certificate_of_hand_made_predictions() -> None:
     ]
     same = bfloat16_certificate.certify(expected - 0.01, expected, labels)
     assert (same["passed"], same["reasons"]) == (True, [])
-    assert "100.00% of 1,000 val images have the same class" in bfloat16_certificate.sentence(same)
+    assert "100.00 % of 1,000 val images have the same class" in bfloat16_certificate.sentence(same)
 
 
 def test_few_images_or_few_groups_prove_nothing() -> None:
@@ -103,5 +103,5 @@ def test_bfloat16_is_chosen_only_where_certificate_processor_and_decision_allow_
     bfloat16_certificate.write(failed, tmp_path)
     bfloat16_processor.write_text("flags : fpu amx_bf16\n")
     assert chosen() is Precision.float32
-    with pytest.raises(UsageError, match=r"only 0.00% of the predicted classes"):
+    with pytest.raises(UsageError, match=r"only 0.00 % of the predicted classes"):
         chosen(BFLOAT16)

@@ -154,12 +154,12 @@ PERFECT = {"agreement": 1.0, "largest_difference": 0.0, "accuracy": 0.8, "expect
     ("measured", "tolerance", "reason"),
     [
         ({}, EXACT, None),
-        ({"agreement": 0.998}, EXACT, "99.80% of the predicted classes"),
+        ({"agreement": 0.998}, EXACT, "99.80 % of the predicted classes"),
         ({"largest_difference": 0.01}, EXACT, "a probability differs by 0.01"),
         ({"accuracy": 0.75}, EXACT, "5.00 points of accuracy"),
         ({"largest_difference": float("nan")}, EXACT, "differs by nan"),
         ({"agreement": 0.98, "largest_difference": 0.3, "accuracy": 0.795}, QUANTIZED, None),
-        ({"agreement": 0.9}, QUANTIZED, "90.00%"),
+        ({"agreement": 0.9}, QUANTIZED, "90.00 %"),
     ],
 )
 def test_problems_outside_tolerance_are_listed(measured: dict, tolerance, reason: str | None) -> None:

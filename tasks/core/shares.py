@@ -1,0 +1,39 @@
+"""How a share is written for people: `99.20 %`.
+
+Every page, table and message writes its shares here, so that one figure looks the same everywhere.
+"""
+
+DIGITS = 2  # behind the point
+MOST_DIGITS = 4  # of a share that fewer would show as none or all
+
+
+def percent(share: float, digits: int = DIGITS) -> str:
+    """A share in per cent.
+
+    >>> percent(0.992), percent(0.99996), percent(1.0), percent(0.5, digits=0)
+    ('99.20 %', '99.996 %', '100.00 %', '50 %')
+    """
+    return f"{number(share, digits)} %"
+
+
+def number(share: float, digits: int = DIGITS) -> str:
+    """A share times 100; no share below 1 is rounded to 100, and none above 0 to 0.
+
+    Args:
+        share: 0..1.
+        digits: Behind the point, more where these would show another share as 0 or 100.
+    """
+    shown = f"{share * 100:.{digits}f}"
+    if 0 < share < 1 and float(shown) in (0, 100):
+        exact = (f"{share * 100:.{more}f}" for more in range(digits + 1, MOST_DIGITS + 1))
+        return next((text for text in exact if float(text) not in (0, 100)), shown)
+    return shown
+
+
+def interval(low: float, high: float, digits: int = DIGITS) -> str:
+    """Both ends of an interval, times 100.
+
+    >>> interval(0.9712, 0.995)
+    '97.12 to 99.50'
+    """
+    return f"{number(low, digits)} to {number(high, digits)}"
