@@ -3,7 +3,7 @@
     python benchmarks/prune.py --runs 30 --keep 5
 
 Runs of the bundled digits with other seeds, one epoch each, in one process. Then bytes before and after, and
-`plumbline reproduce` of the newest and the oldest kept run.
+`plumbline reproduce` of each kept run.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
         print(
             f"before {before / 1e6:.1f} MB, after {after / 1e6:.1f} MB; {len(done.removed)} outputs removed"
         )
-        for run in (kept[-1], kept[0]):
+        for run in reversed(kept):
             lines = plumbline("reproduce", run, "--workspace", str(workspace.root)).strip().splitlines()
             print(f"reproduce {run}: {lines[-1].strip()}")
 

@@ -23,6 +23,7 @@ from prefect import flow, runtime
 from flows.declarations import PREDICT
 from tasks.core.addresses import concealed
 from tasks.core.data.inference import prediction_table
+from tasks.core.data.inference.embeddings_table import check_folder
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.model.devices import early_import
 from tasks.core.operations import prefect_server
@@ -72,10 +73,12 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     if in_bfloat16 := precision_sentence(request, version):
         console.log.info("precision     %s", in_bfloat16)
     out = expanded(settings.inputs.out).absolute()
+    embeddings = settings.inputs.embeddings and expanded(settings.inputs.embeddings).absolute()
+    check_folder(embeddings, out)
     chunks, unused = list_images(request)
     with prediction_table.locked_folder(out):
         pending = pending_batches(request, out, chunks, unused)
-        batches = [predict_one_batch(batch, version, label_next) for batch in pending]
+        batches = [predict_one_batch(batch, version, label_next, embeddings) for batch in pending]
     if not batches:
         console.log.info("nothing to do: %s already has the predictions of all images", out)
     totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
@@ -83,13 +86,15 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     return server_link.completed(totals | drift)
 
 
-def predict_one_batch(batch: Batch, version: ModelVersion, label_next: int = 0) -> dict[str, Any]:
+def predict_one_batch(
+    batch: Batch, version: ModelVersion, label_next: int = 0, embeddings: Path | None = None
+) -> dict[str, Any]:
     """Predict one batch, compare it with the model's profile, and show the results.
 
     Returns:
         The counts of `Batch.counts`, and `drift`, the comparison as text.
     """
-    predict(batch, version, with_candidates=label_next > 0)
+    predict(batch, version, with_candidates=label_next > 0, embeddings=embeddings)
     if label_next:
         chosen = choose_to_label(batch, version, label_next)
         console.log.info("to label next: %s of %s images", f"{chosen:,}", f"{batch.images:,}")

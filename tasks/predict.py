@@ -76,10 +76,14 @@ def validate_request(
     retry_delay_seconds=exponential_backoff(backoff_factor=5),
     retry_condition_fn=policies.is_network_error,
 )
-def predict(batch: Batch, version: ModelVersion, with_candidates: bool = False) -> None:
+def predict(
+    batch: Batch, version: ModelVersion, with_candidates: bool = False, embeddings: Path | None = None
+) -> None:
     """Write the parts of the batch that are missing: one row per image."""
     with task_progress("predict") as progress:
-        predict_batch.predict(batch, version, progress, with_candidates=with_candidates)
+        predict_batch.predict(
+            batch, version, progress, with_candidates=with_candidates, embeddings=embeddings
+        )
 
 
 @task(

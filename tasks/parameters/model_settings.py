@@ -37,6 +37,8 @@ class InputSettings(Checked):
         out: The folder of parquet files, new or with earlier predictions. Each batch is a folder in it.
         label_next: How many images to name that are worth a label next: the model is unsure about them,
             and they are unlike each other. They get a table and a contact sheet in the batch. At most 1000.
+        embeddings: Write the embedding of each image that is predicted now to this folder of parquet files,
+            too (path, row, embedding, model).
     """
 
     GROUP: ClassVar[str] = "Rows"
@@ -44,6 +46,7 @@ class InputSettings(Checked):
     images: tuple[str, ...]
     out: Path = Path("predictions")
     label_next: int = 0
+    embeddings: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the other parts are byte-identical to those of an uninterrupted run.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import Fit, Precision
 from tasks.core.data import threads
+from tasks.core.data.inference.embeddings_table import EmbeddingsTable
 from tasks.core.data.inference.images import ImageBatch, image_batches
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.model.inference import predictor, profile
@@ -33,7 +35,12 @@ Floats = NDArray[np.float32]
 
 
 def predict(
-    batch: Batch, model: ModelVersion, progress: Progress = ignore_progress, *, with_candidates: bool = False
+    batch: Batch,
+    model: ModelVersion,
+    progress: Progress = ignore_progress,
+    *,
+    with_candidates: bool = False,
+    embeddings: Path | None = None,
 ) -> None:
     """Write the missing parts of a batch, and their samples for the drift report.
 
@@ -42,6 +49,7 @@ def predict(
         model: A published version; its manifest has the image shape, the fit and the classes.
         progress: Called with images done.
         with_candidates: Whether to write the candidates for the next labels, too.
+        embeddings: The folder of a table of embeddings; None for no table.
 
     Raises:
         DataError: A parquet file has become unreadable.
@@ -58,6 +66,7 @@ def predict(
     meter = ProgressMeter(sum(batch.parts[part][1] for part in missing), "img", progress)
     writer = _PartWriter(batch, model.version, tuple(facts["classes"]), sample)
     writer.candidates = LabelCandidates() if with_candidates else None
+    writer.embeddings = EmbeddingsTable(embeddings, model.version) if embeddings else None
     image_source = _images(batch, missing, loaded.size, model.shape, Fit.of(facts), model.grey_bits)
     for part, images in threads.prefetch(image_source, PREFETCHED):
         if images is None:
@@ -106,6 +115,7 @@ class _PartWriter:
         self.class_names = pa.array(classes, pa.string())
         self.starts = np.cumsum([0, *(images for _, images in batch.parts)])  # first image of each part
         self.candidates: LabelCandidates | None = None
+        self.embeddings: EmbeddingsTable | None = None
         self.buffer = _RowBuffer()
         self.done = 0  # images of the current part
         self.writer: pq.ParquetWriter | None = None
@@ -116,13 +126,15 @@ class _PartWriter:
             self.sample.add(int(self.starts[part]) + self.done, images, probabilities, embeddings)
         if self.candidates is not None:
             self.candidates.add(images, probabilities, embeddings)
+        if self.embeddings is not None:
+            self.embeddings.add(images, embeddings)
         self.buffer.add(images, probabilities[: len(images)])
         self.done += len(images)
         if len(self.buffer.paths) >= ROW_GROUP:
             self._flush(self._open(part))
 
     def finish(self, part: int) -> None:
-        """Publish the part: first its sample and candidates, then its rows, which make it a finished one."""
+        """Publish the part: its rows last, since they make it a finished one."""
         writer = self._open(part)
         self._flush(writer)
         writer.close()
@@ -132,6 +144,8 @@ class _PartWriter:
         if self.candidates is not None:
             with atomic.replacing(self.batch.candidates(part)) as staging:
                 self.candidates.write(staging)
+        if self.embeddings is not None:
+            self.embeddings.write(self.batch, part)
         atomic.move_file(atomic.staging_path(self.batch.path(part)), self.batch.path(part))
         self.writer, self.done = None, 0
 

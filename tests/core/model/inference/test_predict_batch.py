@@ -165,19 +165,24 @@ def test_predict_fits_images_as_the_version_says(workspace: Workspace, tmp_path:
     np.testing.assert_allclose(found, expected[0], atol=1e-6)
 
 
-def test_predict_with_candidates_writes_the_least_certain_images(
+def test_predict_with_candidates_writes_the_least_certain_images_and_embeddings(
     published: ModelVersion, tmp_path: Path
 ) -> None:
     path, pixels = image_file(tmp_path)
     request = PredictionRequest("animals", "v0001", published.model_sha256, (str(path),))
     (batch,) = prediction_table.pending_batches(tmp_path / "out", request, list_inputs(request.inputs))
-    predict_batch.predict(batch, published, with_candidates=True)
+    predict_batch.predict(batch, published, with_candidates=True, embeddings=tmp_path / "embeddings")
     rows = pq.read_table(batch.candidates(0)).to_pylist()
     expected = keras.models.load_model(published.directory / "model.keras").predict(pixels, verbose=0)
     top = np.sort(np.delete(expected, 300, axis=0), axis=1)
     np.testing.assert_allclose([row["margin"] for row in rows], np.sort(top[:, -1] - top[:, -2]), atol=1e-5)
     assert len(rows[0]["embedding"]) == 16
-    assert len(pq.read_table(tmp_path / "out")) == COUNT
+    table = pq.read_table(tmp_path / "embeddings").to_pandas()
+    assert table["path"].tolist() == pq.read_table(tmp_path / "out")["path"].to_pylist()
+    assert table.index[table["embedding"].isna()].tolist() == [300]  # it cannot be read
+    by_row = table.set_index("row")["embedding"]
+    assert all(np.array_equal(by_row[row["row"]], row["embedding"]) for row in rows[:9])
+    assert set(table["model"]) == {"v0001"}
 
 
 def test_predict_below_threshold_abstains(published: ModelVersion, tmp_path: Path) -> None:
