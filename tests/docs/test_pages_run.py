@@ -18,7 +18,7 @@ from tests.docs import pages
 from tests.support.run_cli import ROOT, Plumbline, photo
 from tests.support.sample_files import put
 
-pytestmark = pytest.mark.stress
+pytestmark = [pytest.mark.stress, pytest.mark.timeout(0)]
 
 OURS = re.compile(r"plumbline |python flows/")
 NOT_RUN = re.compile(
