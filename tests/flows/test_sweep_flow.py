@@ -28,15 +28,19 @@ def weights(plumbline: Plumbline) -> dict[str, str]:
     }
 
 
-def test_sweep_in_processes_gives_the_weights_of_a_sweep_in_sequence(
-    plumbline: Plumbline, server: dict[str, str]
-) -> None:
+def test_sweep_in_processes_names_what_failed_and_trains_nothing_twice(plumbline: Plumbline) -> None:
     output = run_sweep(plumbline, "--runner", "processes", "--workers", "2")
     check_tables(plumbline, output)
     again = run_sweep(plumbline, "--runner", "processes")
     assert "3 trials, 2 of them trained already" in again
     assert list(trials(plumbline)["state"])[3:] == ["reused", "reused", "failed"]
 
+
+@pytest.mark.stress
+def test_sweep_in_processes_gives_the_weights_of_a_sweep_in_sequence(
+    plumbline: Plumbline, server: dict[str, str]
+) -> None:
+    run_sweep(plumbline, "--runner", "processes", "--workers", "2")
     sequential = Plumbline(server, plumbline.workspace.with_name("sequential"))
     run_sweep(sequential, "--runner", "sequence")
     assert len(weights(sequential)) == 2

@@ -233,7 +233,7 @@ OVERFIT = ("--recipe", "flash", "--overfit-batch")
 
 @pytest.mark.stress
 def test_overfit_batch_passes(plumbline: Plumbline, photos: Path) -> None:
-    assert "pass: 100% of 64 images right after 300 steps" in plumbline.ok("--dataset", photos, *OVERFIT)
+    assert "pass: 100.00 % of 64 images right after 300 steps" in plumbline.ok("--dataset", photos, *OVERFIT)
 
 
 def test_overfit_batch_fails_and_publishes_nothing(plumbline: Plumbline, photos: Path) -> None:
@@ -320,6 +320,7 @@ def test_script_started_in_another_folder_imports_its_own_packages(tmp_path: Pat
     assert "Share of the training images" in done.stdout
 
 
+@pytest.mark.stress  # tests/core/model/export has the parts
 def test_exports_of_any_size_are_certified_and_part_of_the_version(plumbline: Plumbline) -> None:
     any_size = (*QUICK, "--export-input", "any-size")
     plumbline.ok(*any_size, "--exports", "litert", "--exports", "onnx")

@@ -134,7 +134,7 @@ def still_answers(address: str) -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.stress  # three starts of a server
 def test_database_that_a_first_start_left_unfinished_is_set_aside(tmp_path: Path) -> None:
     # As after a full disk: a migration's first table is there, and alembic's note of it is not.
     with sqlite3.connect(tmp_path / "prefect.db") as database:

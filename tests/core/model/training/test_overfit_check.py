@@ -19,7 +19,7 @@ def test_overfit_batch_with_default_settings_passes(tensors: Make, recipe: Recip
     result = overfit_check.overfit_batch(tensors(), TrainSettings(recipe=recipe))
     assert result.passed
     assert (result.accuracy, result.images, result.problem) == (1, 64, "")
-    assert str(result).startswith("pass: 100% of 64 images right after 300 steps")
+    assert str(result).startswith("pass: 100.00 % of 64 images right after 300 steps")
 
 
 def test_overfit_batch_with_equal_images_and_different_labels_fails(tensors: Make) -> None:

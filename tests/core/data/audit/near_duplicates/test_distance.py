@@ -181,7 +181,7 @@ def test_correlation_of_an_empty_image_is_zero() -> None:
     assert alignment.correlation(empty, empty) == [0]
 
 
-@pytest.mark.slow
+@pytest.mark.stress  # tracemalloc makes it slow: 27 s
 def test_learn_holds_few_full_size_images_in_memory() -> None:
     """480 images and four copies of each are made twice; at full size they would take 184 MB each time."""
     images = scenes(60, side=160)
