@@ -20,6 +20,7 @@ from tests.support.run_cli import Plumbline, write_photos
 
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket
+    from tests.support.warm_commands import WarmPlumbline
 
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -126,6 +127,20 @@ def _wait_until_healthy(address: str, log: Path) -> None:
 def plumbline(server: dict[str, str], tmp_path: Path) -> Plumbline:
     """Starts the commands in processes of their own, in an empty workspace."""
     return Plumbline(server, tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def _warm(server: dict[str, str]) -> Iterator[Plumbline]:
+    from tests.support.warm_commands import warm
+
+    with warm(server) as started:
+        yield started
+
+
+@pytest.fixture
+def warm_plumbline(_warm: "WarmPlumbline", tmp_path: Path) -> Plumbline:
+    """As `plumbline`, in forks of one process that has the libraries: half the CPU-seconds of a command."""
+    return _warm.at(tmp_path / "workspace")
 
 
 @pytest.fixture

@@ -14,6 +14,12 @@ from tests.support.sample_files import encoded, noise, put
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def plumbline(warm_plumbline: Plumbline) -> Plumbline:
+    """Its commands run in forks."""
+    return warm_plumbline
+
+
 def arrays(workspace: Path, split: str) -> Any:
     """Pairs of an image, uint8 (8, 8), and its label, of the tensors that the model was trained on."""
     (tensors,) = (path.parent for path in (workspace / "tensors").glob("[!.]*/train.images.npy"))

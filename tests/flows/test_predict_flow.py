@@ -17,6 +17,12 @@ from tests.support.sample_files import encoded, parquet, put
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def plumbline(warm_plumbline: Plumbline) -> Plumbline:
+    """Its commands run in forks."""
+    return warm_plumbline
+
+
 def predict(plumbline: Plumbline, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a prediction, which may fail."""
     return plumbline.run("flows/predict_flow.py", *arguments, "--workspace", plumbline.workspace)

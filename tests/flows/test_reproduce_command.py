@@ -13,6 +13,12 @@ from tests.support.run_cli import ROOT, Plumbline
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def plumbline(warm_plumbline: Plumbline) -> Plumbline:
+    """Its commands run in forks."""
+    return warm_plumbline
+
+
 def reproduce(plumbline: Plumbline, run: str) -> subprocess.CompletedProcess[str]:
     """Run `plumbline reproduce` for a run id or "last"."""
     return subprocess.run(

@@ -19,6 +19,14 @@ from tasks.core.stage.stages import STAGES
 from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def plumbline(warm_plumbline: Plumbline) -> Plumbline:
+    """Its commands run in forks."""
+    return warm_plumbline
+
+
 QUICK = ("--recipe", "fast", "--epochs", "2")
 DEFAULT_STAGES = [stage.name for stage in STAGES if not stage.option]  # of a run without options
 

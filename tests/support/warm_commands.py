@@ -20,6 +20,7 @@ COMMANDS = {
     "flows/train_flow.py": ("train",),
     "flows/sweep_flow.py": ("sweep",),
     "flows/predict_flow.py": ("predict",),
+    "flows/evaluate_flow.py": ("evaluate",),
     "flows/__main__.py": (),
 }
 
@@ -42,8 +43,9 @@ class WarmPlumbline(Plumbline):
     def run(
         self, script: str, *arguments: object, python: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
-        """Run a script of the code to its end; options of the interpreter are not possible."""
-        assert not python
+        """Run a script to its end; with options of the interpreter or other code, in a process of its own."""
+        if python or self.root != ROOT:
+            return super().run(script, *arguments, python=python)
         assert self.process
         assert self.process.stdin
         assert self.process.stdout
@@ -89,6 +91,7 @@ def serve() -> int:
     import sklearn.metrics  # noqa: F401
     import tensorflow  # noqa: F401
 
+    import flows.evaluate_flow
     import flows.predict_flow
     import flows.sweep_flow
     import flows.train_flow  # noqa: F401
