@@ -117,7 +117,7 @@ def wait_until_ready(meanwhile: Callable[[], object] | None = None) -> None:
     if meanwhile and not _answers(os.environ[ADDRESS], 1):
         meanwhile()
     if not _ready(_temporary):
-        if not _temporary.first_start.unfinished or _temporary.process.poll() is None or _full_disk():
+        if not (_temporary.first_start.unfinished and _ended_by_database(_temporary)) or _full_disk():
             raise _failure(_temporary)
         aside = _temporary.first_start.set_aside()
         print(f"Prefect's database was unfinished: set aside as {aside}; a new one is made", flush=True)
@@ -127,6 +127,12 @@ def wait_until_ready(meanwhile: Callable[[], object] | None = None) -> None:
         if not _ready(_temporary):
             raise _failure(_temporary)
     _temporary.first_start.end()
+
+
+def _ended_by_database(temporary: TemporaryServer) -> bool:
+    """Whether the server ended with an error of its database, and not of its installation or its port."""
+    temporary.log.seek(0)
+    return temporary.process.poll() is not None and b"sqlite3." in temporary.log.read()
 
 
 def _ready(temporary: TemporaryServer) -> bool:
