@@ -98,7 +98,8 @@ def luma(images: Floats) -> Floats:
     """The luma of images (N, h, w, C), C = 1 or 3: float32 (N, h, w)."""
     if images.shape[-1] != 3:
         return images[..., 0]
-    return (images.reshape(-1, 3) @ TO_LUMA).reshape(images.shape[:-1])
+    red, green, blue = TO_LUMA  # a product of matrices takes two to ten times the CPU time: threads that wait
+    return images[..., 0] * red + images[..., 1] * green + images[..., 2] * blue
 
 
 def _describe(images: Floats) -> Features:
