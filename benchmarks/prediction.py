@@ -6,9 +6,10 @@ python benchmarks/prediction.py --workspace workspace --dataset cifar10 --folder
 All ways run in one process, in turn (A B A B), after a round that compiles. What they do:
 
     decoded     the images lie in memory as an array: `keras.Model.predict`, and ours
-    folder      Keras: `keras.utils.image_dataset_from_directory` and `keras.Model.predict` on it
-                ours: listing, reading, decoding, predicting, the table on disk with the class names, the
-                comparison with the model's profile (figures, page, plot), and loading the model again
+    folder      Keras: loading the model, `keras.utils.image_dataset_from_directory`, and
+                `keras.Model.predict` on it
+                ours: loading the model, listing, reading, decoding, predicting, the table on disk with the
+                class names, and the comparison with the model's profile (figures, page, plot)
 
 Each image of --folder is linked --images / its files times. bfloat16 is measured whether or not the model's
 certificate allows it; the certificate is printed, and so is how the answers of both differ here.
@@ -69,10 +70,11 @@ def table(version: ModelVersion, folder: Path, out: Path, precision: Precision) 
     return batch.images
 
 
-def by_keras(model: Any, folder: Path, shape: tuple[int, int, int], size: int) -> None:
+def by_keras(path: Path, folder: Path, shape: tuple[int, int, int], size: int) -> None:
     """Probabilities of a folder's images; Keras and Plumbline decode the same files."""
     import keras
 
+    model = keras.models.load_model(path)
     images = keras.utils.image_dataset_from_directory(
         folder,
         labels=None,
@@ -82,7 +84,7 @@ def by_keras(model: Any, folder: Path, shape: tuple[int, int, int], size: int) -
         shuffle=False,
         verbose=False,
     )
-    model.predict(images.map(lambda batch: batch), verbose=0)
+    model.predict(images, verbose=0)
 
 
 def decoded(version: ModelVersion, folder: Path, size: int) -> NDArray[np.uint8]:
@@ -117,7 +119,7 @@ def measure(version: ModelVersion, folder: Path, scratch: Path, rounds: int) -> 
     }
     from_folder: dict[str, Callable[[], Any]] = {
         **{ours(precision): partial(fill, precision) for precision in PRECISIONS},
-        KERAS: partial(by_keras, theirs, folder, version.shape, size),
+        KERAS: partial(by_keras, path, folder, version.shape, size),
     }
     what = f"{len(images):,} images of {'x'.join(map(str, version.shape[:2]))}, batches of {size}"
     rows = [
