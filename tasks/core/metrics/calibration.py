@@ -117,7 +117,7 @@ def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.float
     logits = np.empty(probabilities.shape, np.float32)
     for part in blocks.rows(probabilities):
         np.log(np.maximum(probabilities[part], MIN_PROBABILITY), out=logits[part], casting="same_kind")
-    return fit(labels, logits)
+    return fit(labels, logits, overwrite=True)
 
 
 def tempered(probabilities: NDArray[np.floating], temperature: float) -> Floats:
