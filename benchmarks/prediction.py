@@ -1,4 +1,4 @@
-"""Batch prediction against Keras in equal batches, from decoded images and from a folder: CPU-seconds and wall.
+"""Batch prediction against Keras in equal batches, decoded images and a folder: CPU-seconds and wall.
 
 python benchmarks/prediction.py --workspace workspace --dataset cifar10 --folder cifar10/test
     [--model champion] [--rounds 5] [--images 10000] [--result prediction.json]
@@ -208,7 +208,9 @@ def show(rows: list[dict[str, Any]], version: ModelVersion, given: argparse.Name
     print("\n".join(f"| {' | '.join(line)} |" for line in printed))
     print("\n".join(f"{name}: {text}" for name, text in figures.items()))
     if given.result:
-        command = f"python benchmarks/prediction.py --workspace workspace --dataset {given.dataset} --folder FOLDER"
+        command = (
+            f"python benchmarks/prediction.py --workspace workspace --dataset {given.dataset} --folder FOLDER"
+        )
         result = {"section": "Batch prediction", "command": command, "device": device()}
         result |= {"n": given.rounds, "columns": COLUMNS, "rows": printed, "figures": figures, "pages": {}}
         given.result.write_text(json.dumps(result, indent=1) + "\n")
