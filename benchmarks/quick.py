@@ -178,13 +178,14 @@ def training(scratch: Path, rounds: int, data: Path) -> Rows:
 def predict(scratch: Path, rounds: int, data: Path) -> Rows:
     """Batch prediction by a trained model, decoded images and a folder, against Keras; imports TensorFlow."""
     from benchmarks import prediction
-    from tasks.core.registry import registry
+    from tasks.core.registry import last_published, registry
     from tasks.core.workspace import Workspace
 
-    workspace = scratch / "workspace"
-    command = [sys.executable, FLOW, "--dataset", data, "--recipe", "flash", "--workspace", workspace]
+    folder = scratch / "workspace"
+    command = [sys.executable, FLOW, "--dataset", data, "--recipe", "flash", "--workspace", folder]
     pairs.process(command, alone(scratch))
-    version = registry.resolve(data.name.lower(), "champion", Workspace.open(workspace))
+    workspace = Workspace.open(folder)
+    version = registry.resolve(last_published.choose(None, workspace), "champion", workspace)
     folder = prediction.linked(data, PREDICTED, scratch / "images")
     return prediction.measure(version, folder, scratch, rounds)
 

@@ -127,6 +127,7 @@ def _histograms(axes: "Axes", name: str, profile: Features, batch: Features) -> 
         shares = np.histogram(values, edges)[0] * 100 / len(values)
         axes.stairs(shares, edges, fill=True, color=colour, alpha=0.55, label=label)
     axes.set(title=name.replace("_", " "), ylabel="images, %")
+    axes.locator_params(nbins=4)  # ticks take most of the time of a picture
     axes.spines[["top", "right"]].set_visible(False)
 
 
