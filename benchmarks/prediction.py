@@ -187,8 +187,8 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--model", default="champion")
     parser.add_argument("--folder", type=Path, required=True, help="images, linked as often as needed")
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=30_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--result", type=Path, help="where the table is written, as in benchmarks/results")
     given = parser.parse_args()
     version = registry.resolve(given.dataset, given.model, Workspace.open(given.workspace))
@@ -212,7 +212,8 @@ def show(rows: list[dict[str, Any]], version: ModelVersion, given: argparse.Name
             f"python benchmarks/prediction.py --workspace workspace --dataset {given.dataset} --folder FOLDER"
         )
         result = {"section": "Batch prediction", "command": command, "device": device()}
-        result |= {"n": given.rounds, "columns": COLUMNS, "rows": printed, "figures": figures, "pages": {}}
+        result |= {"n": given.rounds, "columns": COLUMNS, "rows": printed, "figures": figures}
+        result |= {"pages": {"docs/benchmarks.md": COLUMNS}}
         given.result.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -154,10 +154,10 @@ def matrix(inputs: Scores) -> dict[str, Any]:
     large = len(classes) > LARGEST_MATRIX
     rows = [
         (name, [(int(n), float(share)) for n, share in zip(counts[i], shares[i], strict=True)])
-        for i, name in enumerate(classes)
+        for i, name in enumerate(() if large else classes)
     ]
     return {
-        "rows": [] if large else rows,
+        "rows": rows,
         "picture": plots.confusion_png(counts, classes),
         "legend": markup.legend(classes),
         "large": large,

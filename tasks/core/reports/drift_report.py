@@ -83,7 +83,7 @@ def picture(result: Drift, profile: Features, batch: Features) -> bytes:
     grid = figure.add_gridspec(1, 1, left=0.15, right=0.385, top=0.99, bottom=0.095)
     _distances(figure.add_subplot(grid[0, 0]), result)
     grid = figure.add_gridspec(3, 2, left=0.45, right=0.99, top=0.95, bottom=0.05, hspace=0.38, wspace=0.18)
-    plots = grid.subplots()
+    plots = np.asarray(grid.subplots())
     for axes, shift in zip(plots.flat, result.shifts[:SHOWN], strict=False):
         _histograms(axes, shift.feature, profile, batch)
     plots.flat[0].legend(frameon=False)

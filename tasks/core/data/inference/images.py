@@ -174,8 +174,9 @@ def _block(decoder: Library, target: Target, images: Sequence[EncodedImage | _Im
     contents = [image.content or b"" if isinstance(image, EncodedImage) else b"" for image in read]
     sizes = np.array([len(content) for content in contents], np.int64)
     rest = partial(_rest, target, read)
+    encoded = [image.encoded[0] if isinstance(image, _Images) else image for image in read]
     return [
-        _Images(read[item.first :][: len(item.images)], item.images, item.originals[:, :2])
+        _Images(encoded[item.first :][: len(item.images)], item.images, item.originals[:, :2])
         if isinstance(item, Run)
         else item
         for item in blocks.decoded(decoder, contents, target, sizes, None, rest)
