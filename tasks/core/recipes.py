@@ -40,9 +40,6 @@ class Recipe:
         tta_views: Views of a colour image that the published model averages; 2 adds the mirrored image.
         small_image_share: Share of the steps, 0..1, that see smaller images: the first ones. Images with
             sides below 32 pixels stay as they are (`architectures.smaller_input`).
-        frozen_share: Share of the steps, 0..1, that leave a whitened network's first group of convolutions as
-            it is: the last ones (layer freezing: Brock et al., "FreezeOut", arXiv 1706.04983, 2017). No
-            gradient goes that far down, which saves a third of a step of `good`.
         min_steps: Small datasets get more epochs until training has this many steps.
         logit_adjustment: Whether the classes' shares are added to the logits from the first step on when
             classes are unequal in size. A head that was fitted to the same shares has them already.
@@ -67,7 +64,6 @@ class Recipe:
     label_smoothing: float = 0.0
     tta_views: Literal[1, 2] = 1
     small_image_share: float = 0.0
-    frozen_share: float = 0.0
     min_steps: int = 0
     logit_adjustment: bool = False
     patience: int = 0

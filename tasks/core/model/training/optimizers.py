@@ -23,9 +23,6 @@ EPSILON = 1e-7  # keeps a gradient of zeros from being divided by zero
 WEIGHT_DECAY = 5e-4  # added to the gradients of kernels
 
 
-Gradients = Sequence[tf.Tensor | None]
-
-
 class Optimizer(Protocol):
     """An optimizer for a fixed list of trainable variables.
 
@@ -38,12 +35,11 @@ class Optimizer(Protocol):
 
     state: list[tf.Variable]
 
-    def update(self, gradients: Gradients, learning_rate: tf.Tensor) -> None:
+    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """Apply one step to the trainable variables.
 
         Args:
-            gradients: This replica's share of the gradients, one for each variable. A variable without one
-                keeps its value, and its state.
+            gradients: This replica's share of the gradients, one for each variable.
             learning_rate: float32 scalar.
         """
 
@@ -61,17 +57,15 @@ class Nesterov:
         self.rate_factors = list(rate_factors)
         self.state = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in trainable]
 
-    def update(self, gradients: Gradients, learning_rate: tf.Tensor) -> None:
+    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """See `Optimizer.update`."""
-        self.apply(_summed(gradients), learning_rate)
+        self.apply(replicas.all_reduce_sum(gradients), learning_rate)
 
-    def apply(self, gradients: Gradients, learning_rate: tf.Tensor) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """Apply one step with gradients that are already summed over replicas."""
         for variable, gradient, velocity, factor in zip(
             self.trainable, gradients, self.state, self.rate_factors, strict=True
         ):
-            if gradient is None:
-                continue
             if len(variable.shape) > 1:
                 gradient += WEIGHT_DECAY * variable
             velocity.assign(MOMENTUM * velocity + gradient)
@@ -111,13 +105,11 @@ class Muon:
         )
         self.state = self.momenta + self.others.state
 
-    def update(self, gradients: Gradients, learning_rate: tf.Tensor) -> None:
+    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """See `Optimizer.update`."""
-        gradients = _summed(gradients)
+        gradients = replicas.all_reduce_sum(gradients)
         of_kernels = [g for g, is_kernel in zip(gradients, self.kernel_mask, strict=True) if is_kernel]
         for variable, gradient, momentum in zip(self.kernels, of_kernels, self.momenta, strict=True):
-            if gradient is None:
-                continue
             momentum.assign(MUON_MOMENTUM * momentum + gradient)
             step = _orthogonalized(gradient + MUON_MOMENTUM * momentum)
             norm = np.sqrt(variable.shape[-1])
@@ -125,12 +117,6 @@ class Muon:
             variable.assign(rescaled - MUON_RATE * learning_rate * step)
         of_others = [g for g, is_kernel in zip(gradients, self.kernel_mask, strict=True) if not is_kernel]
         self.others.apply(of_others, learning_rate)
-
-
-def _summed(gradients: Gradients) -> list[tf.Tensor | None]:
-    """The gradients that are there, summed over all replicas."""
-    sums = iter(replicas.all_reduce_sum([gradient for gradient in gradients if gradient is not None]))
-    return [None if gradient is None else next(sums) for gradient in gradients]
 
 
 def _orthogonalized(kernel: tf.Tensor) -> tf.Tensor:
@@ -175,7 +161,7 @@ class Adam:
         self._adam.build(self.trainable)
         self.state = [variable.value for variable in self._adam.variables]
 
-    def update(self, gradients: Gradients, learning_rate: tf.Tensor) -> None:
+    def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """See `Optimizer.update`."""
         self._adam.learning_rate.assign(learning_rate)
         self._adam.apply(list(gradients), self.trainable)

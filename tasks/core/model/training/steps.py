@@ -20,7 +20,6 @@ class StepPlan:
         per_epoch: Steps in an epoch; rows that do not fill a last batch are left out of that epoch.
         steps: Total number of steps.
         small_image_steps: The first steps, which see smaller images (`architectures.smaller_input`).
-        frozen_steps: The last steps, which leave the first group of layers as it is.
     """
 
     recipe: Recipe
@@ -29,7 +28,6 @@ class StepPlan:
     per_epoch: int
     steps: int
     small_image_steps: int = 0
-    frozen_steps: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int, images: int, image_bytes: int = 0) -> "StepPlan":
@@ -44,8 +42,8 @@ class StepPlan:
         """
         per_epoch = max(1, images // recipe.batch_size)
         steps = max(1, round(recipe.epochs * per_epoch))
-        small, frozen = (round(share * steps) for share in (recipe.small_image_share, recipe.frozen_share))
-        return cls(recipe, seed, Shuffle(seed, images, image_bytes), per_epoch, steps, small, frozen)
+        small = round(recipe.small_image_share * steps)
+        return cls(recipe, seed, Shuffle(seed, images, image_bytes), per_epoch, steps, small)
 
     def epoch(self, step: int) -> int:
         """The epoch, counted from 0, that `step` belongs to."""
@@ -54,11 +52,10 @@ class StepPlan:
     def window(self, start: int, length: int) -> int:
         """End (exclusive) of a window of at most `length` steps that starts at step `start`.
 
-        A window never crosses the end of an epoch or of the steps with smaller images, or the beginning of
-        those with frozen layers. The division into windows does not change the result of a training.
+        A window never crosses the end of an epoch or of the steps with smaller images. The division into
+        windows does not change the result of a training.
         """
-        ends = (self.small_image_steps, self.steps - self.frozen_steps, self.steps)
-        last = min(end for end in ends if end > start)
+        last = self.small_image_steps if start < self.small_image_steps else self.steps
         return min(start + max(1, length), (self.epoch(start) + 1) * self.per_epoch, last)
 
     def ends_epoch(self, step: int) -> bool:

@@ -82,24 +82,6 @@ def test_muon_keeps_kernel_norms_and_updates_other_variables_with_nesterov() -> 
     assert len(muon.state) == 3
 
 
-def test_muon_leaves_variables_without_a_gradient_as_they_are() -> None:
-    shapes = ((3, 3, 4, 8), (3, 3, 8, 8), (8,), (8,))
-    ours, alone = variables(*shapes), variables(*shapes)
-    for variable, other in zip(alone, ours, strict=True):
-        variable.assign(other)
-    before = [variable.numpy() for variable in ours]
-    muon, of_others = optimizers.Muon(ours, [1.0] * 4), optimizers.Muon(alone[1::2], [1.0] * 2)
-    for step in gradients(*shapes, steps=3):
-        given = [tf.constant(gradient) for gradient in step]
-        muon.update([None, given[1], None, given[3]], tf.constant(0.1))
-        of_others.update(given[1::2], tf.constant(0.1))
-    for place in (0, 2):
-        assert np.array_equal(ours[place], before[place])
-    for place in (1, 3):
-        assert np.array_equal(ours[place], alone[place])
-    assert [bool(np.any(state)) for state in muon.state] == [False, True, False, True]
-
-
 def test_muon_with_zero_gradient_stays_finite() -> None:
     (kernel,) = variables((3, 3, 4, 4))
     optimizers.Muon([kernel], [1.0]).update([tf.zeros(kernel.shape)], tf.constant(0.1))

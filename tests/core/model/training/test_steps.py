@@ -53,13 +53,6 @@ def test_window_ends_where_images_become_larger() -> None:
     assert [plan.window(step, 100) for step in (0, 6, 8, 12)] == [6, 8, 12, 15]
 
 
-def test_window_ends_where_layers_are_frozen() -> None:
-    """A third of 15 steps are the last 5; an epoch has 6."""
-    plan = StepPlan.of(replace(RECIPE, small_image_share=0.2, frozen_share=1 / 3), seed=0, images=100)
-    assert plan.frozen_steps == 5
-    assert [plan.window(step, 100) for step in (0, 3, 6, 10, 12)] == [3, 6, 10, 12, 15]
-
-
 def test_ends_epoch_is_true_after_complete_epochs_and_the_last_step() -> None:
     plan = StepPlan.of(RECIPE, seed=0, images=100)
     assert [step for step in range(1, 16) if plan.ends_epoch(step)] == [6, 12, 15]
