@@ -34,6 +34,7 @@ from benchmarks import pairs, quick
 
 STAGES = ("download", "normalize", "audit", "train", "evaluate", "label_issues", "profile", "saliency")
 STAGES += ("promote", "report")
+RENAMED = {"suspect": "label_issues"}  # in earlier versions
 MEASURES = ("wall, s", "peak memory, MB", "test accuracy, %")
 ROWS = ("start", *STAGES, "end", "temporary server", "all", *MEASURES)
 
@@ -74,6 +75,7 @@ def run(tree: Path, words: Sequence[object], environment: Mapping[str, str]) -> 
     assert running.stdout is not None  # noqa: S101 - a pipe
     for line in running.stdout:
         name = line.split(" ", 1)[0] if printed else "start"
+        name = RENAMED.get(name, name)
         printed.append(line)
         if name in ROWS and name not in found:
             found[name], before = clock.own() - before, clock.own()
@@ -143,9 +145,10 @@ def main() -> None:
     for row in [columns, *rows]:
         print(f"{row[0]:<18}" + "".join(f"{text:>18}" for text in row[1:]))
     if given.result:
-        command = "python benchmarks/whole_run.py --dataset FOLDER --against PATH"
-        result = {"section": "Benchmarks", "command": command, "device": device, "n": given.rounds}
-        result |= {"columns": columns, "rows": rows, "figures": {}, "pages": {}}
+        result = json.loads(given.result.read_text()) if given.result.exists() else {"pages": {}}
+        result |= {"section": "A whole run by stage", "n": given.rounds, "device": device, "figures": {}}
+        result |= {"command": "python benchmarks/whole_run.py --dataset FOLDER --against PATH"}
+        result |= {"columns": columns, "rows": rows}
         given.result.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
