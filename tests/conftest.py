@@ -1,6 +1,7 @@
 """Fixtures of all tests. Prefect gets a home of its own here, before any test imports it."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -43,7 +44,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not left_out or collection_path.suffix != ".py":
         return None
     text = collection_path.read_text()
-    return any(f"\npytestmark = pytest.mark.{mark}\n" in text for mark in left_out) or None
+    line = rf"^pytestmark = (?:\[\s*)?pytest\.mark\.({'|'.join(left_out)})\b"
+    return re.search(line, text, re.MULTILINE) is not None or None
 
 
 @pytest.fixture
@@ -130,7 +132,8 @@ def plumbline(server: dict[str, str], tmp_path: Path) -> Plumbline:
 
 
 @pytest.fixture(scope="session")
-def _warm(server: dict[str, str]) -> Iterator[Plumbline]:
+def warm_commands(server: dict[str, str]) -> Iterator["WarmPlumbline"]:
+    """The process whose forks run commands; `at` gives it a workspace."""
     from tests.support.warm_commands import warm
 
     with warm(server) as started:
@@ -138,9 +141,9 @@ def _warm(server: dict[str, str]) -> Iterator[Plumbline]:
 
 
 @pytest.fixture
-def warm_plumbline(_warm: "WarmPlumbline", tmp_path: Path) -> Plumbline:
+def warm_plumbline(warm_commands: "WarmPlumbline", tmp_path: Path) -> "WarmPlumbline":
     """As `plumbline`, in forks of one process that has the libraries: half the CPU-seconds of a command."""
-    return _warm.at(tmp_path / "workspace")
+    return warm_commands.at(tmp_path / "workspace")
 
 
 @pytest.fixture

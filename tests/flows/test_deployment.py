@@ -53,7 +53,7 @@ class Webhook:
         }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def webhook() -> Iterator[Webhook]:
     """A receiver of notifications."""
     receiver = Webhook()
@@ -61,10 +61,17 @@ def webhook() -> Iterator[Webhook]:
     receiver.server.shutdown()
 
 
+@pytest.fixture(scope="module")
+def deployed(server: dict[str, str], webhook: Webhook, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The server has the deployments of prefect.yaml, which tell the webhook what happens."""
+    plumbline = Plumbline(server, tmp_path_factory.mktemp("deployed") / "workspace")
+    plumbline.prefect("work-pool", "create", "plumbline", "--type", "process", "--overwrite")
+    plumbline.prefect("deploy", "--prefect-file", with_block(plumbline, webhook.block()), "--all")
+
+
+@pytest.mark.usefixtures("deployed")
 def test_deployed_schedules_become_scheduled_runs(plumbline: Plumbline) -> None:
     """Prefect's scheduler works: with SQLAlchemy 2.1 it dies while the server seems healthy."""
-    plumbline.prefect("work-pool", "create", "plumbline", "--type", "process", "--overwrite")
-    plumbline.prefect("deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
     # The scheduler handles one schedule after the other: wait for all, not for the first.
     wait_until(lambda: {run["name_of_deployment"] for run in scheduled(plumbline)} >= names(ACTIVE))
     assert {run["auto_scheduled"] for run in scheduled(plumbline)} == {True}
@@ -99,10 +106,9 @@ def scheduled(plumbline: Plumbline) -> list[dict[str, Any]]:
     return [run | {"name_of_deployment": deployed[run["deployment_id"]]} for run in runs]
 
 
+@pytest.mark.usefixtures("deployed")
 def test_deployment_run_on_a_worker_publishes_a_version(plumbline: Plumbline, webhook: Webhook) -> None:
     """The run's lines are in its log in the dashboard, and a notification block hears of the promotion."""
-    plumbline.prefect("work-pool", "create", "plumbline", "--type", "process", "--overwrite")
-    plumbline.prefect("deploy", "--prefect-file", with_block(plumbline, webhook.block()), "--all")
     worker = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "plumbline"],
         env=plumbline.environment | {"PREFECT_WORKER_QUERY_SECONDS": "2"},

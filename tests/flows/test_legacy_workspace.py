@@ -38,9 +38,9 @@ def commands(plumbline: Plumbline, *arguments: object) -> str:
 
 
 @pytest.fixture
-def legacy(plumbline: Plumbline) -> Plumbline:
-    unpacked(plumbline.workspace.parent)
-    return plumbline
+def legacy(warm_plumbline: Plumbline) -> Plumbline:
+    unpacked(warm_plumbline.workspace.parent)
+    return warm_plumbline
 
 
 def test_metrics_tables_of_0_1_0_are_read_under_todays_names(tmp_path: Path) -> None:

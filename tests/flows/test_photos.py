@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.run_cli import Plumbline
 from tests.support.scenery import write_scenery
+from tests.support.warm_commands import WarmPlumbline
 
 pytestmark = pytest.mark.slow
 SMALL = ("--image-size", "64")  # the backbone takes a twelfth of its usual time
@@ -29,17 +30,25 @@ print(json.dumps([names, model.predict(pixels, verbose=0).tolist()]))
 """
 
 
+@pytest.fixture
+def plumbline(warm_plumbline: Plumbline) -> Plumbline:
+    """Its commands run in forks."""
+    return warm_plumbline
+
+
 @pytest.fixture(scope="module")
-def probed(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Plumbline, Path]:
+def probed(
+    warm_commands: WarmPlumbline, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[WarmPlumbline, Path]:
     """A workspace with a finished run of `probe`, and its folder; tests must change neither."""
     root = tmp_path_factory.mktemp("photos")
     folder = write_scenery(root / "scenery")
-    plumbline = Plumbline(server, root / "workspace")
+    plumbline = warm_commands.at(root / "workspace")
     plumbline.ok("--dataset", folder, "--recipe", "probe", *SMALL)
     return plumbline, folder
 
 
-def test_probe_publishes_a_model_that_keras_opens_alone(probed: tuple[Plumbline, Path]) -> None:
+def test_probe_publishes_a_model_that_keras_opens_alone(probed: tuple[WarmPlumbline, Path]) -> None:
     """The photos have the model's proportions and are no JPEG that would be scaled by DCT."""
     plumbline, folder = probed
     run = plumbline.runs().iloc[-1]
@@ -63,14 +72,14 @@ def test_probe_publishes_a_model_that_keras_opens_alone(probed: tuple[Plumbline,
     assert "efficientnet-lite0" in json.dumps(json.loads((version / "manifest.json").read_text())["facts"])
 
 
-def test_probe_ranks_labels_of_train_images_too(probed: tuple[Plumbline, Path]) -> None:
+def test_probe_ranks_labels_of_train_images_too(probed: tuple[WarmPlumbline, Path]) -> None:
     plumbline, _ = probed
     assert plumbline.stages()["cross_predict"] == "ran"
     (directory,) = (plumbline.workspace / "label_issues").glob("[0-9a-f]*")
     assert "train" in json.loads((directory / "manifest.json").read_text())["facts"]["counts"]
 
 
-def test_few_photos_are_cross_validated_and_give_a_model_of_all(probed: tuple[Plumbline, Path]) -> None:
+def test_few_photos_are_cross_validated_and_give_a_model_of_all(probed: tuple[WarmPlumbline, Path]) -> None:
     """60 photos, of which some 12 are test images: a probe has 5 folds without being asked."""
     plumbline, _ = probed
     run = plumbline.runs().iloc[-1]
@@ -90,10 +99,9 @@ def test_few_photos_are_cross_validated_and_give_a_model_of_all(probed: tuple[Pl
     assert "more likely missed than found" in report or "no difference between two models" in report
 
 
-def test_auto_compares_recipes_and_the_gate_compares_sizes(server: dict[str, str], tmp_path: Path) -> None:
+def test_auto_compares_recipes_and_the_gate_compares_sizes(plumbline: Plumbline, tmp_path: Path) -> None:
     """The champion takes images of 32 pixels; the challenger's recipe is chosen, and it takes others."""
     folder = write_scenery(tmp_path / "scenery", per_class=12)
-    plumbline = Plumbline(server, tmp_path / "workspace")
     plumbline.ok("--dataset", folder, "--recipe", "fast", "--image-size", "32", "--epochs", "2")
     output = plumbline.ok("--dataset", folder, "--epochs", "1", "--budget", "60")
     candidates = pd.read_parquet(plumbline.workspace / "metrics" / "candidates")
@@ -110,18 +118,17 @@ def test_auto_compares_recipes_and_the_gate_compares_sizes(server: dict[str, str
 
 
 @pytest.mark.stress
-def test_budget_leaves_out_what_is_too_slow(probed: tuple[Plumbline, Path], tmp_path: Path) -> None:
+def test_budget_leaves_out_what_is_too_slow(probed: tuple[WarmPlumbline, Path], tmp_path: Path) -> None:
     plumbline, folder = probed
-    limited = Plumbline(plumbline.environment, tmp_path / "workspace")
+    limited = plumbline.at(tmp_path / "workspace")
     output = limited.ok("--dataset", folder, *SMALL, "--budget", "0.001")
     assert "not compared: it needs about" in output
     assert limited.runs().iloc[-1]["recipe"] == "probe"
 
 
 @pytest.mark.stress
-def test_small_pictures_are_trained_from_scratch(server: dict[str, str], tmp_path: Path) -> None:
+def test_small_pictures_are_trained_from_scratch(plumbline: Plumbline, tmp_path: Path) -> None:
     folder = write_scenery(tmp_path / "scenery", per_class=12, side=40)
-    plumbline = Plumbline(server, tmp_path / "workspace")
     plumbline.ok("--dataset", folder, "--epochs", "1")
     assert plumbline.runs().iloc[-1]["recipe"] == "fast"
     assert "embed" not in plumbline.stages()

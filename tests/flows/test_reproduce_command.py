@@ -1,14 +1,13 @@
 """`plumbline reproduce` as a user runs it, after real runs."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.run_cli import ROOT, Plumbline
+from tests.support.run_cli import Plumbline
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +20,7 @@ def plumbline(warm_plumbline: Plumbline) -> Plumbline:
 
 def reproduce(plumbline: Plumbline, run: str) -> subprocess.CompletedProcess[str]:
     """Run `plumbline reproduce` for a run id or "last"."""
-    return subprocess.run(
-        [sys.executable, "-m", "flows", "reproduce", run, "--workspace", str(plumbline.workspace)],
-        env=plumbline.environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
+    return plumbline.run("flows/__main__.py", "reproduce", run, "--workspace", plumbline.workspace)
 
 
 def test_reproduce_of_a_new_run_is_identical_and_a_changed_image_is_named(

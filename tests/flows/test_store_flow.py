@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,7 @@ from tasks.core.registry.promotion.decisions import read_decisions
 from tasks.core.workspace import MIRRORS, Workspace
 from tests.support.run_cli import ROOT
 from tests.support.s3_server import ADDRESS, Bucket, half_visible
+from tests.support.warm_commands import WarmPlumbline
 
 pytestmark = pytest.mark.slow
 TRAIN = ("flows/train_flow.py", "--epochs", "1")
@@ -23,17 +24,21 @@ TRAIN = ("flows/train_flow.py", "--epochs", "1")
 
 @dataclass(frozen=True)
 class Machine:
-    """Starts commands as on a separate machine, whose mirror and stored results are empty at first."""
+    """Starts commands as on a separate machine, whose mirror and stored results are empty at first.
+
+    Args:
+        environment: Environment variables of the commands.
+        warm: The process whose forks run the commands to their end.
+    """
 
     environment: dict[str, str]
-    mirrors: Path
+    warm: WarmPlumbline
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command in the workspace on S3."""
-        self.mirrors.mkdir(exist_ok=True)
+        """Start a command in the workspace on S3, in a process of its own."""
         return subprocess.Popen(
             [sys.executable, *command, "--workspace", ADDRESS],
-            env=self.environment | {"PLUMBLINE_MIRROR": str(self.mirrors), "PYTHONPATH": str(ROOT)},
+            env=self.environment | {"PYTHONPATH": str(ROOT)},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -42,17 +47,27 @@ class Machine:
 
     def ok(self, *command: str) -> str:
         """Run a command that must succeed. Returns what it printed."""
-        process = self.start(*command)
-        output, _ = process.communicate(timeout=500)
-        assert process.returncode == 0, output
-        return output
+        done = self.run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the workspace on S3 to its end."""
+        return replace(self.warm, environment=self.environment).run(*command, "--workspace", ADDRESS)
 
 
 @pytest.fixture
-def machine(bucket: Bucket, server: dict[str, str], tmp_path: Path) -> Callable[[str], Machine]:
+def machine(
+    bucket: Bucket, warm_commands: WarmPlumbline, server: dict[str, str], tmp_path: Path
+) -> Callable[[str], Machine]:
     """Makes a machine by name."""
     clients = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    return lambda name: Machine(server | clients, tmp_path / name)
+
+    def made(name: str) -> Machine:
+        (tmp_path / name).mkdir()
+        return Machine(server | clients | {"PLUMBLINE_MIRROR": str(tmp_path / name)}, warm_commands)
+
+    return made
 
 
 def kill_during_upload(machine: Machine, bucket: Bucket, ending: str) -> None:
@@ -109,8 +124,7 @@ def test_train_on_s3_completes_a_killed_upload_and_shares_stages(
     runs = pd.read_parquet(f"{ADDRESS}/metrics/runs")
     assert list(runs.sort_values("started")["version"]) == ["v0001"] * 3
     # The exit code does not count: the work pool of other tests has no worker.
-    output, _ = three.start("-m", "flows", "doctor").communicate(timeout=100)
-    assert "complete, by size" in output
+    assert "complete, by size" in three.run("flows/__main__.py", "doctor").stdout
 
 
 @pytest.mark.stress

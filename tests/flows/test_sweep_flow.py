@@ -13,6 +13,12 @@ pytestmark = pytest.mark.slow
 SWEEP = ("--recipe", "flash", "--epochs", "1", "--vary", "learning_rate=0.1,0.2,900")
 
 
+@pytest.fixture
+def plumbline(warm_plumbline: Plumbline) -> Plumbline:
+    """Its commands run in forks."""
+    return warm_plumbline
+
+
 def run_sweep(plumbline: Plumbline, *arguments: object) -> str:
     """Run the sweep, which must succeed. Returns what it printed."""
     done = plumbline.run("flows/sweep_flow.py", *SWEEP, *arguments, "--workspace", plumbline.workspace)
@@ -29,9 +35,10 @@ def weights(plumbline: Plumbline) -> dict[str, str]:
 
 
 def test_sweep_in_processes_names_what_failed_and_trains_nothing_twice(plumbline: Plumbline) -> None:
+    """The second sweep, in sequence, reuses what the processes have trained."""
     output = run_sweep(plumbline, "--runner", "processes", "--workers", "2")
     check_tables(plumbline, output)
-    again = run_sweep(plumbline, "--runner", "processes")
+    again = run_sweep(plumbline, "--runner", "sequence")
     assert "3 trials, 2 of them trained already" in again
     assert list(trials(plumbline)["state"])[3:] == ["reused", "reused", "failed"]
 

@@ -101,6 +101,7 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.log(probabilities.astype(np.float64)) / temperature, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_fit_temperature_recovers_the_true_temperature(temperature: float) -> None:
     labels, probabilities = draw_predictions(4, 20_000, temperature)

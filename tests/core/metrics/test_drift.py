@@ -33,6 +33,7 @@ def test_compare_distance_and_p_value_match_scipy() -> None:
     assert (shift.before, shift.now) == (np.median(first), np.median(second))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("profile", "batch"), [(140, 100), pytest.param(2000, 5000, marks=pytest.mark.slow)])
 def test_compare_same_distribution_keeps_the_false_alarm_rate(profile: int, batch: int) -> None:
     """Of 100 batches one is expected; seven or more have a probability of 1e-4."""

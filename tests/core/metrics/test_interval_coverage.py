@@ -88,6 +88,7 @@ def test_intervals_of_small_test_sets_contain_the_true_values(population, images
         assert share > 0.95 - 0.033, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [200, 2000])
 def test_calibration_error_of_a_calibrated_model_rarely_excludes_zero(images: int) -> None:
     """2.5 % of 400 test sets, plus three standard errors. The reflected bootstrap did so in 60 %."""

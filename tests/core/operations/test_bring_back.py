@@ -76,6 +76,7 @@ def write_wheel(folder: Path, name: str, version: str) -> None:
             wheel.writestr(path, text)
 
 
+@pytest.mark.slow
 def test_environment_has_the_recorded_versions_or_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_environment_has_the_recorded_versions_or_says_what_is_missing(
     assert raised.value.parts["done"].startswith("-m pip install failed in a new environment")
 
 
+@pytest.mark.slow
 def test_differences_names_versions_and_ignores_further_packages() -> None:
     here = provenance.distributions()
     assert {"numpy", "scikit-learn"} <= set(here)

@@ -69,6 +69,7 @@ def test_good_ones_and_other_commands_pass(tmp_path: Path) -> None:
     assert early_check.refusal("train", ["--dataset"]) is None
 
 
+@pytest.mark.slow
 def test_command_ends_before_prefect_is_imported(tmp_path: Path) -> None:
     photos(tmp_path / "p", {"train": 1, "test": 1})
     command = [sys.executable, "-X", "importtime", str(ROOT / "flows" / "train_flow.py")]

@@ -35,6 +35,7 @@ def test_registry_two_machines_share_versions_and_aliases(
     assert log == registry.history("animals", other_machine.fake().workspace)
 
 
+@pytest.mark.slow
 def test_version_rows_download_no_model(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:
     machine.publish("one")
     workspace = other_machine.fake().workspace
@@ -46,6 +47,7 @@ def test_version_rows_download_no_model(machine: Machine, other_machine: Machine
     assert bucket.count("GET", r"model\.keras$") == 1
 
 
+@pytest.mark.slow
 def test_aliases_without_changes_cost_one_listing(machine: Machine, bucket: Bucket) -> None:
     machine.publish("one")
     machine.promote("v0001")
@@ -105,6 +107,7 @@ def test_folded_commits_that_are_damaged_or_gone_are_not_needed(
     assert other_machine.aliases() == machine.aliases() == {"champion": "v0001"}
 
 
+@pytest.mark.slow
 def test_publish_number_taken_by_another_machine_uses_the_next(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -171,6 +174,7 @@ def test_promote_champion_of_another_machine_is_compared_again(
     ) == json.loads(json.dumps(again.evidence))
 
 
+@pytest.mark.slow
 def test_registry_uncommitted_changes_of_a_kill_are_undone(machine: Machine, other_machine: Machine) -> None:
     version = machine.publish("one")
     machine.promote("v0001")
@@ -199,6 +203,7 @@ def test_publish_deleted_number_is_not_used_again(
     assert other_machine.publish("three").version == "v0003"
 
 
+@pytest.mark.slow
 def test_publish_number_deleted_meanwhile_is_not_used(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -234,6 +239,7 @@ def test_publish_network_failure_leaves_no_version(
     assert other_machine.names() == ["v0001"]
 
 
+@pytest.mark.slow
 def test_notes_are_shared_between_machines(machine: Machine, other_machine: Machine) -> None:
     version = machine.publish("one")
     notes = version.directory.parent / "card_notes.md"
@@ -248,6 +254,7 @@ def test_notes_are_shared_between_machines(machine: Machine, other_machine: Mach
     assert "letters" in notes.read_text()
 
 
+@pytest.mark.slow
 def test_pull_lost_commits_raise(machine: Machine, bucket: Bucket) -> None:
     machine.publish("one")
     for name in bucket.objects():
@@ -285,6 +292,7 @@ def findings(machine: Machine) -> list[str]:
     return [f"{finding.found}: {finding.fix}" for finding in results if finding.about == "store"]
 
 
+@pytest.mark.slow
 def test_run_checks_reports_problems_in_the_store(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:

@@ -16,6 +16,7 @@ from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset
 from tasks.core.stage.ingredients import Ingredients
 
+pytestmark = pytest.mark.slow
 FACTS = {
     "run_id": "run-1",
     "started": "2026-01-02 03:04 UTC",

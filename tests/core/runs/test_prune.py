@@ -69,11 +69,13 @@ def test_plan_changes_nothing_and_prune_removes_what_it_says(fake: FakeOutputs, 
     assert prune.plan(workspace, keep=2, older_than=MONTH).unneeded == ()
 
 
+@pytest.mark.slow
 def test_newest_runs_stay_however_old(fake: FakeOutputs, runs: list[str]) -> None:
     prune.prune(fake.workspace, keep=7, older_than=timedelta(hours=1))
     assert [run for run in runs if complete(run, fake.workspace)] == [f"r{n:02d}" for n in range(7)]
 
 
+@pytest.mark.slow
 def test_outputs_of_published_versions_stay(fake: FakeOutputs, runs: list[str]) -> None:
     """The run that published a version, and what the version's manifest names, such as its evaluation."""
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
@@ -120,6 +122,7 @@ def test_plan_keeping_no_run_raises(fake: FakeOutputs) -> None:
         prune.plan(fake.workspace, 0, MONTH)
 
 
+@pytest.mark.slow
 def test_prune_at_an_address_removes_objects_that_can_be_made_again(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

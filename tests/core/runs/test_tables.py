@@ -129,6 +129,7 @@ def test_append_parallel_writers_lose_no_row(workspace: Workspace) -> None:
     assert sorted(tables.read("runs", workspace)["test_accuracy"]) == [number / 100 for number in range(12)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", "truncate"])
 def test_read_leaves_out_a_damaged_part_and_names_it(
     workspace: Workspace, damage: str, caplog: pytest.LogCaptureFixture

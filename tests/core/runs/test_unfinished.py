@@ -24,6 +24,7 @@ def end_before(refused: str, fake: FakeOutputs) -> None:
     obstacle.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refused", ["predictions", "runs"])
 def test_next_run_completes_the_tables_of_one_that_ended_midway(fake: FakeOutputs, refused: str) -> None:
     end_before(refused, fake)
@@ -35,6 +36,7 @@ def test_next_run_completes_the_tables_of_one_that_ended_midway(fake: FakeOutput
     assert not list(fake.workspace.metrics.glob("runs/.unfinished/*"))
 
 
+@pytest.mark.slow
 def test_what_cleans_up_leaves_the_run_that_ended_midway_to_the_next_one(fake: FakeOutputs) -> None:
     end_before("runs", fake)
     old = tables.append("runs", "animals", "old", pd.DataFrame([{"test_accuracy": 0.5}]), fake.workspace)

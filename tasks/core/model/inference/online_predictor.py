@@ -73,6 +73,7 @@ def load(path: Path, precision: Precision = Precision.float32) -> OnlinePredicto
     compiled = tf.function(
         lambda batch: with_embedding(batch, training=False), input_signature=[images], autograph=False
     )
+    compiled.get_concrete_function()  # traced by a call, TensorFlow warns of the fifth model in a process
     loaded = OnlinePredictor(compiled, int(with_embedding.output_shape[1][-1]))
     for count in (1, MAX_BATCH):
         loaded.score(np.zeros((count, *model.input_shape[1:]), np.uint8))

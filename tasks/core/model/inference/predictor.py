@@ -85,6 +85,7 @@ def load(path: Path, precision: Precision = Precision.float32) -> Predictor:
     compiled = tf.function(
         lambda batch: with_embedding(batch, training=False), input_signature=[images], autograph=False
     )
+    compiled.get_concrete_function()  # traced by a call, TensorFlow warns of the fifth model in a process
 
     def forward(batch: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         probabilities, embeddings = compiled(tf.constant(batch))

@@ -69,6 +69,7 @@ def leaking_paths(output: Audit, cache: TensorCache) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_audit_different_images_have_no_findings(tmp_path: Path, workspace: Workspace) -> None:
     output, cache = audited(tmp_path / "animals", different_images(), workspace)
     assert pairs_of(output, cache) == set()
@@ -124,6 +125,7 @@ def test_audit_enlarged_images_are_compared_at_original_size(
     assert pairs_of(audit.audit(cache, workspace), cache) == planted
 
 
+@pytest.mark.slow
 def test_audit_exact_copies_across_splits_all_leak(tmp_path: Path, workspace: Workspace) -> None:
     """Seven images of one content: three in train, two in val, two in test."""
     images_by_path = different_images()
@@ -179,6 +181,7 @@ def test_outliers_by_brightness_are_found(tmp_path: Path, workspace: Workspace) 
     assert audit.read_figures(output)["outliers"] == {"empty": 1, "brightness": 1, "size": 0, "enlarged": 0}
 
 
+@pytest.mark.slow
 def test_outliers_by_size_are_found(tmp_path: Path, workspace: Workspace) -> None:
     """Most images are 40 to 59 pixels a side; one is a strip, one is tiny, one has 300 pixels a side."""
     sides = iter(range(40, 60))

@@ -180,6 +180,7 @@ def test_size_that_is_not_the_listed_one_is_refused(tmp_path: Path) -> None:
             opened.read(name, size)
 
 
+@pytest.mark.slow
 def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     """280 MB of zeros in 0.3 MB."""
     path = zipped(tmp_path / "a.zip", {"cat/1.png": bytes(280 << 20), "dog/1.png": b"x"})

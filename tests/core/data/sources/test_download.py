@@ -259,6 +259,7 @@ def start(file: RemoteFile, destination: Path) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_fetch_killed_download_is_resumed_by_the_next_process(
     server: FaultyServer, destination: Path
 ) -> None:

@@ -39,6 +39,7 @@ def files_of(tensors: TensorCache) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in tensors.directory.glob("*.*") if path.suffix != ".json"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "./", "holiday/", "./holiday/"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("suffix", MODES)

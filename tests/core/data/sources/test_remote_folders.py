@@ -180,6 +180,7 @@ def bucket_pets(bucket: Bucket, pets: Path, tmp_path: Path) -> Iterator[str]:
     fsspec.filesystem("s3").clear_instance_cache()
 
 
+@pytest.mark.slow
 def test_folder_on_s3_is_the_dataset_of_the_local_folder(
     pets: Path, bucket_pets: str, workspace: Workspace
 ) -> None:
@@ -188,6 +189,7 @@ def test_folder_on_s3_is_the_dataset_of_the_local_folder(
     assert len(copies(workspace)) == 41
 
 
+@pytest.mark.slow
 def test_unchanged_images_on_s3_are_not_asked_for_and_new_ones_are(
     pets: Path, bucket: Bucket, bucket_pets: str, workspace: Workspace
 ) -> None:
@@ -201,6 +203,7 @@ def test_unchanged_images_on_s3_are_not_asked_for_and_new_ones_are(
     assert [name for _, name in bucket.requests if name.endswith(".png")] == ["sets/pets/eel/000.png"]
 
 
+@pytest.mark.slow
 def test_archive_on_s3_is_the_dataset_of_the_local_folder(
     tmp_path: Path, pets: Path, bucket: Bucket, bucket_pets: str, workspace: Workspace
 ) -> None:

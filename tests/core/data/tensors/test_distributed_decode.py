@@ -44,6 +44,7 @@ def animals(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("portion", [7, 25, 1000])
 def test_normalize_in_portions_is_byte_identical(animals: Path, workspace: Workspace, portion: int) -> None:
     settings = NormalizeSettings(max_quarantine=1, fit=Fit.pad)
@@ -59,6 +60,7 @@ def test_normalize_in_portions_is_byte_identical(animals: Path, workspace: Works
     assert [path for path in (workspace.root / "tensors").iterdir() if path.name.endswith(".tmp")] == []
 
 
+@pytest.mark.slow
 def test_normalize_parquet_in_portions_is_byte_identical(workspace: Workspace, tmp_path: Path) -> None:
     parquet(tmp_path / "shots" / "a.parquet", ["cat", "dog"] * 15)
     source = acquire.acquire(SourceSettings(str(tmp_path / "shots")), workspace)

@@ -55,6 +55,7 @@ def patients(seed: int, first: int, count: int) -> list[tuple[str, str, int]]:
     return images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_no_patient_is_on_both_sides_and_none_moves_out_of_train_in_ten_growths(seed: int) -> None:
     """From 24 patients on, so that each class has the five that the floor needs."""

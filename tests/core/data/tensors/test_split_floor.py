@@ -20,6 +20,7 @@ from tasks.core.workspace import Workspace
 from tests.support.sample_files import photos
 from tests.support.single_splits import split_of
 
+pytestmark = pytest.mark.slow
 Classes = dict[int, list[int]]  # label -> contents, as numbers; the same number again is an exact copy
 CONTENTS = st.integers(0, 2**31)
 # An image in two classes is left out of the tensors, so the classes share none here.
@@ -56,7 +57,6 @@ def test_split_floor_every_class_has_val_and_test(contents: list[list[int]], val
         assert {"val", "test"} <= set(splits) or "train" not in splits
 
 
-@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(CLASS, st.lists(CONTENTS, max_size=8)), min_size=1, max_size=2),

@@ -69,6 +69,7 @@ def bootstrap(metric, truth: np.ndarray, scores: np.ndarray, resamples: int = 40
     return np.quantile(values, [0.025, 0.975])
 
 
+@pytest.mark.slow
 def test_intervals_match_a_bootstrap_of_images() -> None:
     truth, scores = drawn(7, 300)
     area, precision = (

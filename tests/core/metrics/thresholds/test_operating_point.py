@@ -22,6 +22,7 @@ def test_recall_needs_as_many_images_as_the_exact_bound_says(least: float, neede
     assert too_few.threshold == scores[:-1].min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("least", "count"), [(0.9, 60), (0.95, 200), (0.99, 400), (0.5, 8)])
 def test_promised_recall_is_kept_on_fresh_images_in_95_percent(least: float, count: int) -> None:
     """Scores are normal, so the recall on all new images is known; 1,000 validation sets.
@@ -37,6 +38,7 @@ def test_promised_recall_is_kept_on_fresh_images_in_95_percent(least: float, cou
     assert below / DRAWS <= 0.064
 
 
+@pytest.mark.slow
 def test_promised_recall_is_kept_on_fresh_test_images() -> None:
     """As a user sees it: 20,000 new images a draw. The plug-in threshold breaks it half of the time."""
     generator = np.random.default_rng(5)
@@ -50,6 +52,7 @@ def test_promised_recall_is_kept_on_fresh_test_images() -> None:
     assert plug_in / DRAWS < 0.7
 
 
+@pytest.mark.slow
 def test_promised_precision_is_kept_on_fresh_images_in_95_percent() -> None:
     """Scores of the class are normal around 1, of others around -1; a fifth is of the class."""
     generator = np.random.default_rng(6)

@@ -108,6 +108,7 @@ def test_locate_refuses_a_resumed_file_that_has_changed_its_size(server: FaultyS
         weights.locate(declared(url), RETRY)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_download_once(server: FaultyServer) -> None:
     url = server.address(Answer(rate=200e3))  # a second for the file
     command = [sys.executable, "-c", LOCATE, url, MD5]

@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from tasks.core.config import Precision, RecipeName
 from tasks.core.errors import UsageError
-from tasks.core.model.architectures import build
-from tasks.core.model.architectures.bfloat16_model import in_bfloat16
 from tasks.core.model.devices import bfloat16_certificate, gpu, processor
-from tasks.core.model.export import inference_model
-from tasks.core.model.inference import predictor
 from tasks.core.recipes import RECIPES
 
 BFLOAT16 = Precision.bfloat16
@@ -35,6 +30,13 @@ def outputs(classes: list[int]) -> np.ndarray:
 
 @pytest.mark.slow
 def test_copy_predicts_nearly_the_same_and_keeps_logits_and_weights_in_float32(tmp_path: Path) -> None:
+    import keras  # takes 3 s, and the other tests do not need it
+
+    from tasks.core.model.architectures import build
+    from tasks.core.model.architectures.bfloat16_model import in_bfloat16
+    from tasks.core.model.export import inference_model
+    from tasks.core.model.inference import predictor
+
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
     recipe = RECIPES[RecipeName.flash]
     model = inference_model.build_inference_model(recipe, build.build(recipe, images, 5, seed=0))

@@ -14,6 +14,7 @@ from tasks.core.config import ExportName
 from tasks.core.model.export import formats, keras_file
 from tasks.core.model.export.description import Description, labels_text
 
+pytestmark = pytest.mark.slow
 CLASSES = ("cat", "sea\nlion", "Löwe 🦁", "a\\b", "line\u2028end", "")
 LABELS = ["cat", "sea\\nlion", "Löwe 🦁", "a\\\\b", "line\\u2028end", ""]  # as lines of labels.txt
 DESCRIPTION = Description("animals", CLASSES, (8, 8, 3), "pad", "fast")
@@ -86,7 +87,6 @@ def test_keras_file_has_no_null_keys_that_older_versions_refuse(tmp_path: Path) 
     assert '"input_axes": null' not in config
 
 
-@pytest.mark.slow
 def test_keras_file_has_class_names_and_input(folder: Path) -> None:
     code = """
 with zipfile.ZipFile("model.keras") as archive:
@@ -114,7 +114,6 @@ found["probabilities"] = np.asarray(keras.models.load_model("model.keras")(image
     }
 
 
-@pytest.mark.slow
 def test_onnx_file_has_class_names_and_input(folder: Path) -> None:
     code = """
 import onnxruntime
@@ -128,7 +127,6 @@ found["probabilities"] = session.run(None, {session.get_inputs()[0].name: image}
     assert found["input"] == DESCRIPTION.facts()["input"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("file", "difference"), [("model.tflite", 1e-5), ("model_int8.tflite", 0.05)])
 def test_litert_file_has_labels_as_associated_file(folder: Path, file: str, difference: float) -> None:
     code = f"""
@@ -159,7 +157,6 @@ found["probabilities"] = interpreter.get_tensor(interpreter.get_output_details()
     assert b"labels.txt\0" in metadata
 
 
-@pytest.mark.slow
 def test_saved_model_has_labels_beside_the_graph(folder: Path) -> None:
     code = """
 import tensorflow as tf

@@ -28,6 +28,7 @@ def test_whitening_gives_coordinates_of_mean_0_and_variance_1() -> None:
     np.testing.assert_allclose(np.linalg.norm(whitening.unit_vectors(values), axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_whitening_in_blocks_is_that_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Whitening.of(features(300)).unit_vectors(features(300))
     monkeypatch.setattr("tasks.core.model.features.whitening.BLOCK", 7)

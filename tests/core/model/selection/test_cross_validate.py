@@ -70,6 +70,7 @@ def small(fake: FakeOutputs) -> FakeOutputs:
     return fake.with_fields(classes=("ant", "bee", "cat"), images=100)
 
 
+@pytest.mark.slow
 def test_all_images_are_scored_once(small: FakeOutputs) -> None:
     labels = all_labels(small)
     generator = np.random.default_rng(0)
@@ -89,6 +90,7 @@ def test_all_images_are_scored_once(small: FakeOutputs) -> None:
     assert scored(small, values, audit_of([], small.workspace)) == validation
 
 
+@pytest.mark.slow
 def test_images_that_can_only_be_remembered_are_not_predicted(small: FakeOutputs) -> None:
     """Each image has a feature of its own: a model that has seen it knows its class, others guess."""
     labels = all_labels(small)
@@ -96,6 +98,7 @@ def test_images_that_can_only_be_remembered_are_not_predicted(small: FakeOutputs
     assert scored(small, values, audit_of([], small.workspace)).accuracy < 0.55
 
 
+@pytest.mark.slow
 def test_copies_are_in_one_fold(small: FakeOutputs) -> None:
     """All test images in pairs of one label, each pair with a feature of its own."""
     labels = all_labels(small)

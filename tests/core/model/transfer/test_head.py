@@ -29,6 +29,7 @@ def test_head_predicts_as_scikit_learn_at_the_same_strength(classes: int) -> Non
     assert np.abs(probabilities - expected.predict_proba(scaled)).max() < 5e-3
 
 
+@pytest.mark.slow
 def test_strength_has_the_loss_of_scikit_learns_choice() -> None:
     values, labels = clusters(4, 60)
     fitted = head.fit(values, labels, 4)

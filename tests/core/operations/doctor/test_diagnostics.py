@@ -59,6 +59,7 @@ def test_doctor_of_a_sound_installation_exits_with_0(workspace: Workspace, tenso
     assert "none runs" in output
 
 
+@pytest.mark.slow
 def test_doctor_names_a_file_with_a_flipped_bit(workspace: Workspace, tensors: Path) -> None:
     path = tensors / "train.images.npy"
     status = path.stat()
@@ -77,6 +78,7 @@ def test_doctor_names_a_file_with_a_flipped_bit(workspace: Workspace, tensors: P
     assert not tensors.exists()
 
 
+@pytest.mark.slow
 def test_doctor_quotes_the_commands_that_it_prints(tmp_path: Path) -> None:
     """A workspace with a blank in its name: pasted into a shell, the command removes that folder only."""
     workspace = Workspace(tmp_path / "my ws")
@@ -90,6 +92,7 @@ def test_doctor_quotes_the_commands_that_it_prints(tmp_path: Path) -> None:
     assert workspace.root.exists()
 
 
+@pytest.mark.slow
 def test_doctor_names_a_server_that_does_not_answer(workspace: Workspace) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -100,6 +103,7 @@ def test_doctor_names_a_server_that_does_not_answer(workspace: Workspace) -> Non
     assert "make dashboard" in output
 
 
+@pytest.mark.slow
 def test_doctor_names_a_library_of_a_broken_version(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "fastapi-0.165.0.dist-info").mkdir()
     (tmp_path / "fastapi-0.165.0.dist-info" / "METADATA").write_text(
@@ -111,6 +115,7 @@ def test_doctor_names_a_library_of_a_broken_version(workspace: Workspace, tmp_pa
     assert "pip install" in output
 
 
+@pytest.mark.slow
 def test_doctor_with_too_little_free_disk_exits_with_1(workspace: Workspace) -> None:
     code, output = doctor(workspace, "--min-free-gb", "1e9")
     assert code == 1
@@ -118,6 +123,7 @@ def test_doctor_with_too_little_free_disk_exits_with_1(workspace: Workspace) -> 
     assert "models gc" in output
 
 
+@pytest.mark.slow
 def test_doctor_names_a_killed_run_and_its_leftovers(workspace: Workspace) -> None:
     owner = RunOwner("an id", "digits with fast", "here", DEAD, "2026-01-01T00:00:00+00:00")
     lock = workspace.root / ".running" / "digits.lock"
@@ -131,6 +137,7 @@ def test_doctor_names_a_killed_run_and_its_leftovers(workspace: Workspace) -> No
     assert f"tensors/.0123.{DEAD}.tmp: a process that was killed was writing it" in output
 
 
+@pytest.mark.slow
 def test_doctor_names_every_leftover_and_fix_removes_them(workspace: Workspace) -> None:
     """One leftover of each kind: a stage, parts of tensors, a table's part, a version, a copied archive."""
     names = [
@@ -154,6 +161,7 @@ def test_doctor_names_every_leftover_and_fix_removes_them(workspace: Workspace) 
     assert not any((workspace.root / name).exists() for name in names)
 
 
+@pytest.mark.slow
 def test_doctor_fix_keeps_what_a_running_process_writes(workspace: Workspace) -> None:
     """A writer of this machine is recognised by its process id, one of another machine by its lock."""
     folder = workspace.root / "tensors"

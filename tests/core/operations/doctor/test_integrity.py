@@ -100,6 +100,7 @@ def filled(fake: FakeOutputs, tmp_path: Path) -> Workspace:
     return fake.workspace
 
 
+@pytest.mark.slow
 def test_doctor_names_each_damage_of_each_file(filled: Workspace) -> None:
     assert assert_each_damage_is_named(filled) >= 3 * 40
 

@@ -29,6 +29,7 @@ def next_look(fake, name: str = "new", evidence: float = 10.0):
     return error_budget.next_look(name, "champion", evidence, fake.tensors(), fake.workspace)
 
 
+@pytest.mark.slow
 def test_looks_never_spend_more_than_the_whole(fake) -> None:
     promote(fake, "one", 1.0)
     first, levels = fake.evaluation("one", 1.0), []
@@ -43,6 +44,7 @@ def test_looks_never_spend_more_than_the_whole(fake) -> None:
     assert next_look(fake, evidence=-10).level == pytest.approx((TOTAL - sum(levels)) * 0.002)
 
 
+@pytest.mark.slow
 def test_same_pair_spends_nothing_again(fake) -> None:
     promote(fake, "one", 1.0)
     first = fake.evaluation("one", 1.0)
@@ -103,6 +105,7 @@ def test_ledger_of_an_earlier_version_is_read(fake) -> None:
     assert (look.number, look.spent, look.unbudgeted) == (2, 0, 1)
 
 
+@pytest.mark.slow
 def test_accuracy_of_a_chosen_champion_has_its_luck(fake) -> None:
     promote(fake, "one", 1.0)
     better = promote(fake, "two", 1.9, seed=9, champion=fake.evaluation("one", 1.0))

@@ -84,6 +84,7 @@ def test_promote_new_class_is_compared_on_what_both_know(fake) -> None:
     assert all(labels[image["row"]] != 0 for image in decision.evidence["improvements"])
 
 
+@pytest.mark.slow
 def test_promote_model_without_a_class_of_the_champion_is_left_to_a_person(fake) -> None:
     promote(fake, "one", 1.0)
     narrower = fake.with_fields(classes=fake.classes[:5])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from tasks.core.model.saliency import reading
@@ -46,6 +47,7 @@ def opened(uri: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))), np.float32)
 
 
+@pytest.mark.slow
 def test_report_shows_each_map_beside_its_picture(fake) -> None:
     text = html(fake, replace(inputs(fake), saliency=made(fake)))
     section = text[text.index('<h2 id="maps">') : text.index('<h2 id="', text.index('<h2 id="maps">') + 5)]
@@ -63,12 +65,14 @@ def test_report_shows_each_map_beside_its_picture(fake) -> None:
     assert (parser.open, set(parser.fetched)) == ([], {"review.html"})  # the page beside the report
 
 
+@pytest.mark.slow
 def test_report_says_in_a_sentence_why_there_is_none(fake) -> None:
     text = html(fake, replace(inputs(fake), saliency=made(fake, layer="")))
     assert "has a map of at least 7x7 cells, and a coarser one would not say where" in text
     assert "data:image/jpeg" not in text
 
 
+@pytest.mark.slow
 def test_report_without_the_stage_has_no_section(fake) -> None:
     assert 'id="maps"' not in html(fake, inputs(fake))
 

@@ -118,6 +118,7 @@ def test_images_for_have_the_power_of_the_exact_test(difference: float, discorda
     assert detectable.power(difference, discordant, images) == pytest.approx(0.8, abs=0.05)
 
 
+@pytest.mark.slow
 def test_every_mistake_has_its_path(fake) -> None:
     values = content.content(inputs(fake))
     assert all(item["path"] for item in values["mistakes"])

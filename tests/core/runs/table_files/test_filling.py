@@ -83,6 +83,7 @@ def test_part_replaced_by_a_killed_writer_is_intact(workspace: Workspace) -> Non
     assert parts.damaged(folder, [part]) == [part]
 
 
+@pytest.mark.slow
 def test_many_small_parts_are_folded_at_the_next_run(workspace: Workspace) -> None:
     folder = one_part_a_run(workspace, 70)
     assert tables.read("runs", workspace)["run_id"].tolist() == names(70)
@@ -99,6 +100,7 @@ def test_many_small_parts_are_folded_at_the_next_run(workspace: Workspace) -> No
     assert sorted(tables.read("runs", workspace)["run_id"]) == names(71)
 
 
+@pytest.mark.slow
 def test_parts_stay_where_folders_cannot_be_exchanged(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +111,7 @@ def test_parts_stay_where_folders_cannot_be_exchanged(
     assert plain(folder) == [names(67)] * 4
 
 
+@pytest.mark.slow
 def test_readers_see_each_row_once_while_runs_are_added(workspace: Workspace) -> None:
     """Plumbline's reader and plain ones, while 40 runs are added: always the first runs, each once.
 

@@ -60,6 +60,7 @@ def learned_from_scenes(channels: int) -> LearnedDistance:
     return LearnedDistance.learn(scenes(600, seed=0, channels=channels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("perturbation", COPIES)
 def test_learned_radius_contains_copies_of_unseen_images(perturbation: str, channels: int) -> None:
