@@ -24,6 +24,8 @@ from benchmarks.pairs import ROOT
 
 Rows = list[dict[str, Any]]
 FLOW = "flows/train_flow.py"
+TRAIN = ("--epochs", "2", "--workspace")
+NOTHING = "a run in which nothing changed (digits)"
 SMALL, PHOTOS, DISTINCT = 5_000, 60, 6  # images
 DECODERS = ("compiled", "plumbline", "keras", "tf.data", "tf.data/8", "pillow", "bare")
 SIZES = ((10, 1_000), (100, 10_000), (1_000, 10_000))  # classes, test images
@@ -52,7 +54,7 @@ def start(scratch: Path, rounds: int, data: Path) -> Rows:
     scripts = {"bare.py": BARE, "direct.py": DIRECT}
     for name, text in scripts.items():
         (scratch / name).write_text(text)
-    train = [python, FLOW, "--epochs", "2", "--workspace"]
+    train = [python, FLOW, *TRAIN]
 
     def first(*command: object) -> Mapping[str, float]:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -73,10 +75,9 @@ def start(scratch: Path, rounds: int, data: Path) -> Rows:
         "plumbline train --help": partial(run, [python, FLOW, "--help"]),
         "plumbline models list": partial(run, [python, "-m", "flows", "models", "list", "--workspace", kept]),
     }
-    nothing = "a run in which nothing changed (digits), no server"
     return [
         pairs.comparison("Start", "commands that only look", pairs.in_turn(short, rounds)),
-        pairs.comparison("Start", nothing, pairs.in_turn(no_news, rounds), "plumbline"),
+        pairs.comparison("Start", f"{NOTHING}, no server", pairs.in_turn(no_news, rounds), "plumbline"),
         pairs.comparison(
             "Start", "a first run (digits, 2 epochs)", pairs.in_turn(first_run, rounds), "plumbline"
         ),
@@ -84,15 +85,38 @@ def start(scratch: Path, rounds: int, data: Path) -> Rows:
 
 
 def history(scratch: Path, rounds: int, data: Path) -> Rows:
-    """Reading one run's row, and adding one, after many runs; milliseconds as seconds."""
+    """A run without news, and the table of runs, after many runs."""
     from benchmarks import tables
+    from benchmarks.prefect_service import Service
 
+    environment = alone(scratch)
+    pairs.process([sys.executable, FLOW, *TRAIN, scratch / "first"], environment)  # migrates the database
+    with Service(scratch / "service") as service:
+        no_news = {
+            f"{count:,} runs, {place}": _no_news(scratch / f"{count} {place}", count, surroundings)
+            for count in RUNS
+            for place, surroundings in (("no server", environment), ("a server", service.environment))
+        }
+        nothing = pairs.comparison(
+            "History", NOTHING, pairs.in_turn(no_news, rounds), f"{RUNS[0]:,} runs, no server"
+        )
     ways: dict[str, pairs.Way] = {
         f"{count:,} runs": partial(_table, tables.measured, count, tables.filling.FULL_ROWS) for count in RUNS
     }
-    return [
-        pairs.comparison("History", "the table of runs: one row read, one added", pairs.in_turn(ways, rounds))
-    ]
+    table = pairs.comparison(
+        "History", "the table of runs: one row read, one added", pairs.in_turn(ways, rounds)
+    )
+    return [nothing, table]
+
+
+def _no_news(folder: Path, count: int, environment: Mapping[str, str]) -> pairs.Way:
+    """A digits run in which nothing changed, in a workspace with the rows of `count` runs before it."""
+    from benchmarks import tables
+
+    tables.fill(folder / "metrics" / "runs", count, tables.filling.FULL_ROWS, "dataset=digits")
+    command = [sys.executable, FLOW, *TRAIN, folder]
+    pairs.process(command, environment)
+    return partial(pairs.process, command, environment)
 
 
 def _table(measure: Callable[[int, int], list[float]], count: int, rows_a_part: int) -> Mapping[str, float]:

@@ -34,7 +34,7 @@ def rows(first: int, count: int) -> pd.DataFrame:
     """Rows of the table `runs`; the texts are as long as those of a run of the digits."""
     packages = json.dumps({f"package-{number}": f"{number}.1.0" for number in range(250)})
     stages = json.dumps({f"stage {n}": {"digest": f"{n:016x}", "state": "Cached"} for n in range(9)})
-    started = pd.Timestamp("2026-01-01", tz="UTC")
+    started = pd.Timestamp("2020-01-01", tz="UTC")
     return pd.DataFrame(
         {
             "run_id": f"run-{number:08d}",
@@ -50,10 +50,10 @@ def rows(first: int, count: int) -> pd.DataFrame:
     )
 
 
-def fill(folder: Path, count: int, rows_a_part: int) -> None:
-    """Write the parts of `count` runs."""
+def fill(folder: Path, count: int, rows_a_part: int, dataset: str = DATASET) -> None:
+    """Write the parts of `count` runs of a dataset, named as its partition is."""
     schema = tables.SCHEMAS["runs"]
-    of_dataset = folder / DATASET
+    of_dataset = folder / dataset
     parts.write_columns([of_dataset], folder, schema)
     for first in range(0, count, rows_a_part):
         frame = rows(first, min(rows_a_part, count - first))

@@ -2,9 +2,9 @@
 
     models/<dataset>/commits/00000017.json    new log lines, new decisions, all aliases, the notes
 
-A change reads all commits, changes the local files under the lock, and creates the object with the next
-number. If two machines create the same number, the store refuses one of them. That machine reads the other's
-commit and repeats its change (Delta Lake's protocol: Armbrust et al., PVLDB 13(12), 2020).
+A change reads all commits (`commit_files`), changes the local files under the lock, and creates the object
+with the next number. If two machines create the same number, the store refuses one of them. That machine
+reads the other's commit and repeats its change (Delta Lake's protocol: Armbrust et al., PVLDB 13(12), 2020).
 
 The local files `aliases.json`, `log.jsonl`, `decisions.jsonl` and `decisions/` are derived from the commits.
 The next read removes what a killed or refused change left in them. A version exists if its manifest exists
@@ -13,7 +13,6 @@ and no commit has deleted it.
 
 import json
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,24 +23,17 @@ from random import uniform
 from time import sleep
 from typing import Any, ParamSpec, TypeVar
 
-from tasks.core.errors import FormatError, RegistryError
-from tasks.core.registry import log
+from tasks.core.errors import RegistryError
+from tasks.core.registry import commit_files, log
 from tasks.core.registry.model_card import NOTES
-from tasks.core.storage import atomic, hashing, lock
+from tasks.core.storage import atomic, lock
 from tasks.core.storage.manifests import MANIFEST
 from tasks.core.storage.mirror import Mirror
 
-FOLDER = "commits"  # in the store
-LOCAL_FOLDER = ".commits"  # in the mirror
 ALIASES = "aliases.json"
 LOG = "log.jsonl"
 DECISIONS = "decisions"
 DECISION_LOG = "decisions.jsonl"
-FORMAT = 1
-UNSEALED = frozenset(
-    {"format", "number", "token", "aliases", "log", "lines", "evidence", "notes"}
-)  # earlier ones
-NUMBERED = re.compile(r"(\d{8})\.json")
 VERSION = re.compile(r"v\d{4,}")
 MAX_TRIES = 50  # each change of another machine can cause at most one conflict
 
@@ -146,14 +138,14 @@ def transaction(directory: Path, remote: Mirror | None) -> Iterator[None]:
         return
     _update(directory, remote)
     # Users edit the notes at any time, so the committed notes are the state before the change.
-    before = replace(RegistryState.of(directory), notes=_notes(_commits(directory))[-1])
+    before = replace(RegistryState.of(directory), notes=commit_files.notes(commit_files.read(directory))[-1])
     token = _changing.set(_changing.get() | {directory})
     try:
         yield
     finally:
         _changing.reset(token)
     if added := RegistryState.of(directory).since(before):
-        while added and not _commit(directory, remote, added):
+        while added and not commit_files.create(directory, remote, added):
             if not _is_publication(added):
                 raise CommitConflict
             _update(directory, remote)
@@ -175,36 +167,10 @@ def publish(staging: Path, final: Path, remote: Mirror | None) -> None:
 
 def _update(directory: Path, remote: Mirror) -> None:
     """Download new commits, then derive the local files and versions from all commits."""
-    name = remote.name(directory)
-    listing = remote.store.listing(name)
-    missing = [path for path in listing if _is_commit(path, name) and not _parsed(_copy(directory, path))]
-    for path, content in sorted(remote.store.read_many(missing).items()):
-        _copy(directory, path).parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(_copy(directory, path), content)
-    commits = _commits(directory)
-    if len(commits) != sum(_is_commit(path, name) for path in listing):
-        raise FormatError(
-            f"{remote.store.address}/{name}/{FOLDER} has lost commits",
-            expected=f"all numbers up to {len(commits)}",
-            found=f"{sum(_is_commit(path, name) for path in listing)} of them",
-            done="nothing was changed",
-            todo=f"restore the objects; if the bucket was emptied on purpose, remove {remote.root}",
-        )
+    listing = remote.store.listing(remote.name(directory))
+    commits = commit_files.download(directory, remote, listing)
     _write(directory, commits)
     _versions(directory, remote, listing, deleted(commits))
-
-
-def _commit(directory: Path, remote: Mirror, added: Mapping[str, Any]) -> bool:
-    """Create the next commit. Returns False if another machine has already created that number."""
-    number = len(_commits(directory)) + 1
-    # The token makes commits with the same content different.
-    record = {"format": FORMAT, "number": number, "token": secrets.token_hex(8), **added}
-    content = json.dumps(hashing.sealed(record), indent=1, ensure_ascii=False).encode()
-    if not remote.store.create(f"{remote.name(directory)}/{FOLDER}/{number:08d}.json", content):
-        return False
-    (directory / LOCAL_FOLDER).mkdir(exist_ok=True)
-    atomic.write_bytes(directory / LOCAL_FOLDER / f"{number:08d}.json", content)
-    return True
 
 
 def _is_publication(added: Mapping[str, Any]) -> bool:
@@ -236,7 +202,7 @@ def _write(directory: Path, commits: list[dict[str, Any]]) -> None:
         DECISION_LOG: "".join(f"{line}\n" for commit in commits for line in commit["lines"]),
         **{f"{DECISIONS}/{name}": text for name, text in evidence.items()},
     }
-    notes = _notes(commits)
+    notes = commit_files.notes(commits)
     if _text(directory / NOTES) in notes:  # otherwise they were edited here, and the next change commits them
         texts[NOTES] = notes[-1]
     for name, text in texts.items():
@@ -247,11 +213,6 @@ def _write(directory: Path, commits: list[dict[str, Any]]) -> None:
     for path in (directory / LOG, directory / DECISION_LOG):
         if log.intact_entries(path)[1] or log.end_problem(path):
             log.record_end(path)
-
-
-def _notes(commits: list[dict[str, Any]]) -> list[str]:
-    """All versions of the notes for the model cards, latest last."""
-    return ["", *(commit["notes"] for commit in commits if commit["notes"])]
 
 
 def _versions(
@@ -270,42 +231,10 @@ def _versions(
 def _remove_deleted(directory: Path, remote: Mirror) -> None:
     """Delete the files of versions from the store whose deletion is committed."""
     listing = remote.store.listing(remote.name(directory))
-    for version in sorted(deleted(_commits(directory))):
+    for version in sorted(deleted(commit_files.read(directory))):
         prefix = f"{remote.name(directory / version)}/"
         if any(path.startswith(prefix) and not path.endswith(f"/{MANIFEST}") for path in listing):
             remote.delete(directory / version)
-
-
-def _commits(directory: Path) -> list[dict[str, Any]]:
-    """The commits in the local directory, oldest first."""
-    commits = [_parsed(path) for path in sorted((directory / LOCAL_FOLDER).glob("[0-9]*.json"))]
-    for number, commit in enumerate(commits, 1):
-        if (commit.get("format"), commit.get("number")) != (FORMAT, number):
-            raise FormatError(
-                f"commit {number} in {directory / LOCAL_FOLDER} cannot be read",
-                expected=f"format {FORMAT}, number {number}",
-                found=f"format {commit.get('format')}, number {commit.get('number')}",
-                todo="use the version of Plumbline that wrote it",
-            )
-    return commits
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    """The content of a commit's file; empty if it is missing or damaged."""
-    try:
-        commit = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return commit if isinstance(commit, dict) and not hashing.seal_problem(commit, UNSEALED) else {}
-
-
-def _is_commit(path: str, name: str) -> bool:
-    folder, _, file = path.rpartition("/")
-    return folder == f"{name}/{FOLDER}" and NUMBERED.fullmatch(file) is not None
-
-
-def _copy(directory: Path, path: str) -> Path:
-    return directory / LOCAL_FOLDER / path.rpartition("/")[2]
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.core.errors import NetworkError, RegistryError
 from tasks.core.operations.doctor import diagnostics
-from tasks.core.registry import commits, listing, registry, retention
+from tasks.core.registry import commit_files, listing, registry, retention
 from tasks.core.registry.promotion import decisions
 from tasks.core.runs import tables
 from tests.support.concurrent_publishers import check, publish_concurrently
@@ -52,6 +52,57 @@ def test_aliases_without_changes_cost_one_listing(machine: Machine, bucket: Buck
     bucket.forget()
     assert machine.aliases() == {"champion": "v0001"}
     assert bucket.requests == [("GET", "")]
+
+
+def commit_names(bucket: Bucket) -> list[str]:
+    return sorted(name.rpartition("/")[2] for name in bucket.objects() if "/commits/" in name)
+
+
+@pytest.mark.slow
+def test_many_commits_are_read_as_one_object(
+    machine: Machine, other_machine: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folded after every third: five commits are one object and two commits for a machine that has none."""
+    monkeypatch.setattr(commit_files, "FOLD_EVERY", 3)
+    machine.publish("one")
+    machine.publish("two")
+    for version in ("v0001", "v0002", "v0001"):
+        machine.promote(version)
+    numbers = [f"{number:08d}.json" for number in range(1, 6)]
+    assert commit_names(bucket) == sorted([*numbers, "00000003.folded.json"])
+    workspace = other_machine.fake().workspace
+    bucket.forget()
+    assert other_machine.aliases() == {"champion": "v0001", "previous": "v0002"}
+    read = [
+        name.rpartition("/")[2] for method, name in bucket.requests if method == "GET" and "/commits/" in name
+    ]
+    assert sorted(read) == ["00000003.folded.json", "00000004.json", "00000005.json"]
+    log = registry.history("animals", workspace)
+    assert [line["action"] for line in log] == ["publish", "publish", *["promote"] * 3]
+    other_machine.promote("v0002")
+    assert machine.aliases() == {"champion": "v0002", "previous": "v0001"}
+    assert log == registry.history("animals", machine.fake().workspace)[:5]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"", b"{}", None])
+def test_folded_commits_that_are_damaged_or_gone_are_not_needed(
+    machine: Machine,
+    other_machine: Machine,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+) -> None:
+    monkeypatch.setattr(commit_files, "FOLD_EVERY", 2)
+    machine.publish("one")
+    machine.promote("v0001")
+    machine.publish("two")
+    (name,) = (name for name in bucket.objects() if name.endswith(".folded.json"))
+    bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{name}")
+    if content is not None:
+        bucket.client.put_object(Bucket="plumb", Key=f"team/ws/{name}", Body=content)
+    assert other_machine.names() == ["v0001", "v0002"]
+    assert other_machine.aliases() == machine.aliases() == {"champion": "v0001"}
 
 
 def test_publish_number_taken_by_another_machine_uses_the_next(
@@ -270,5 +321,6 @@ def test_publish_six_writers_with_mirrors_and_kills(
     check(fake, 60)
     assert half_visible(bucket.objects()) == []
     check(other_machine.fake(), 60)
-    numbers = sorted(name for name in bucket.objects() if f"/{commits.FOLDER}/" in name)
-    assert [int(name[-13:-5]) for name in numbers] == list(range(1, len(numbers) + 1))
+    names = (name.rpartition("/commits/")[2] for name in bucket.objects())
+    numbers = sorted(int(name[:8]) for name in names if commit_files.NUMBERED.fullmatch(name))
+    assert numbers == list(range(1, len(numbers) + 1))

@@ -219,12 +219,9 @@ def _near(
 
 def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Features) -> bool:
     """Whether the edges of different images disagree, as those of photos do and those of digits don't."""
-    even, odd = coordinates.even, coordinates.odd
     some = np.arange(min(NEAREST, len(candidates)))
-    closeness = even[some] @ even.T + np.abs(odd[some] @ odd.T)
-    closeness -= (np.square(even).sum(1) + np.square(odd).sum(1)) / 2
-    closeness[some, some] = -np.inf
-    edges = _edges(image_set, candidates, coordinates, some, closeness.argmax(1))
+    nearest = neighbours.nearest(coordinates, some)
+    edges = _edges(image_set, candidates, coordinates, some, nearest)
     return bool(np.median(edges) < registration.ALIKE)
 
 

@@ -28,8 +28,15 @@ class Brightness:
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> "Brightness":
         """Measure images uint8 (N, H, W, C), averaged down to `descriptors.SIDE`; may be memory-mapped."""
-        lumas = map(descriptors.luma, descriptors.blocks(images))
-        return cls.join([cls(luma.mean((1, 2)), luma.std((1, 2))) for luma in lumas])
+        return cls.join([cls._of_block(block) for block in descriptors.blocks(images)])
+
+    @classmethod
+    def _of_block(cls, images: Floats) -> "Brightness":
+        pixels = descriptors.luma(images).reshape(len(images), -1)  # one axis: half the time of two
+        mean = pixels.mean(1)
+        rest = pixels - mean[:, None]
+        squares = np.einsum("np,np->n", rest, rest)
+        return cls(mean, np.sqrt(squares / np.float32(pixels.shape[1])))
 
     @classmethod
     def join(cls, parts: Sequence["Brightness"]) -> "Brightness":

@@ -4,6 +4,7 @@ They are signs only: nobody but the user knows whether `p012` is a patient. Each
 one likely group are in test and in train or val, with the option that would keep them together.
 """
 
+import posixpath
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -82,7 +83,8 @@ def findings(rows: pa.Table, raw: RawDataset | None) -> list[str]:
 
 def by_name(paths: Sequence[str], classes: Sequence[str]) -> LikelyGroups | None:
     """Groups by the stems of numbered names, such as p012 of p012_03.png."""
-    names = [NUMBERED.fullmatch(Path(path).stem) for path in paths]
+    # `Path(path).stem` would take 0.7 of 0.9 CPU-seconds for 60,000 paths.
+    names = [NUMBERED.fullmatch(posixpath.splitext(posixpath.basename(path))[0]) for path in paths]
     numbers = defaultdict(set)
     for name in filter(None, names):
         numbers[name["stem"]].add(name["number"])

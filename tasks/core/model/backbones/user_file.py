@@ -94,7 +94,7 @@ def _sha256(file: Path, modified: int, size: int) -> str:
 
 
 def _keep(file: Path, kept: Path) -> None:
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.backbones import user_model
 
     facts = user_model.facts(file)

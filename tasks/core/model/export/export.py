@@ -145,7 +145,7 @@ def _build(
     any_size: bool,
     progress: Progress,
 ) -> Mapping[str, Any]:
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.export import certify
 
         images = certify.VerificationImages(tensors, raw, any_size, model, expected)

@@ -109,7 +109,7 @@ def embed(
 
 def open_store(kind: FeatureKind, workspace: Workspace) -> FeatureStore:
     """The store of a kind of features, as this process computes them."""
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.devices import device
 
     return kind.store(workspace, device.policy(kind.precision), device.kind())
@@ -193,7 +193,7 @@ def compute(
 @lru_cache(maxsize=2)
 def extractor(kind: FeatureKind) -> Any:
     """The `Extractor` of a kind; a process compiles it once."""
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.features.extractor import Extractor
 
     return Extractor(kind)

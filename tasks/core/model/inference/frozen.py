@@ -83,7 +83,7 @@ def score(
 
 def _logits(path: Path, embeddings: Floats) -> Floats:
     """Logits of the model's last layers, float32 (N, classes), divided by its temperature."""
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         import keras
 
     model = keras.models.load_model(path)

@@ -59,7 +59,7 @@ def load(path: Path, precision: Precision = Precision.float32) -> OnlinePredicto
         path: The file.
         precision: As for `predictor.load`.
     """
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         import keras
         import tensorflow as tf
 

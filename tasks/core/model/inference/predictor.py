@@ -70,7 +70,7 @@ def load(path: Path, precision: Precision = Precision.float32) -> Predictor:
         precision: float32, or bfloat16 for a model whose certificate allows it
             (`devices.bfloat16_certificate`).
     """
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         import keras
         import tensorflow as tf
 

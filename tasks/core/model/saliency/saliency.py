@@ -76,7 +76,7 @@ def saliency(
 def _write(
     staging: Path, model: Model, tensors: TensorCache, workspace: Workspace, raw: RawDataset | None
 ) -> Mapping[str, Any]:
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         import keras
 
     from tasks.core.model.saliency import network

@@ -81,7 +81,7 @@ def train_on_all(
 
 
 def _probe(tensors: TensorCache, audit: Audit, features: Features, staging: Path) -> dict[str, Any]:
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.transfer import head as head_module
         from tasks.core.model.transfer import probe
 

@@ -127,7 +127,7 @@ def _probabilities(
 ) -> Probabilities:
     """What a candidate predicts for the images of `_labels`, float32 (n, classes)."""
     if settings.recipe is RecipeName.probe:
-        with runtime.suppress_stderr():
+        with runtime.quiet_tensorflow():
             from tasks.core.model.transfer import probe
 
         held_out = train_members(tensors, 0, train.HELD_OUT_FOLDS)

@@ -111,7 +111,7 @@ def cross_predict(
 
 def _of_features(features: Features, tensors: TensorCache) -> NDArray[np.float32]:
     """Probabilities of all train images by folds of a linear classifier, float32 (N, classes)."""
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.transfer import probe
 
     everything = np.ones(tensors.train, bool)

@@ -58,7 +58,7 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> OverfitResul
     Returns:
         The result; a diverged training fails with its reason.
     """
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.devices import device
         from tasks.core.model.training.steps import StepPlan
         from tasks.core.model.training.trainer import Trainer

@@ -117,7 +117,7 @@ def train(
     def build(staging: Path) -> Mapping[str, Any]:
         if settings.recipe is RecipeName.probe:
             return _train_probe(tensors, settings, audit, features, staging) | _made_on()
-        with runtime.suppress_stderr():
+        with runtime.quiet_tensorflow():
             from tasks.core.model.training import loop
 
         masks, digest = _masks(settings, audit), training_ingredients.digest
@@ -167,7 +167,7 @@ def follow(
     checkpoints = _checkpoints(digest, workspace)
     if not refresh and manifests.is_complete(TRAIN.directory(digest, workspace)):
         return False
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.training import loop
 
     job = loop.TrainingJob(tensors, settings, _masks(settings, audit), checkpoints, digest)
@@ -197,7 +197,7 @@ def _train_probe(
     features: Features | None,
     staging: Path,
 ) -> dict[str, Any]:
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.transfer import probe
 
     kept = {split: np.flatnonzero(~mask) for split, mask in _masks(settings, audit).items()}
@@ -206,7 +206,7 @@ def _train_probe(
 
 def _made_on() -> dict[str, Any]:
     """What decides the bits of a training besides its ingredients: another machine may have others."""
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.devices import device
 
     return {"threads": runtime.threads_here(), "processor": device.kind()}
@@ -216,12 +216,12 @@ def _material(
     job: Any, features: Features | None, raw: RawDataset | None, workspace: Workspace, progress: Progress
 ) -> Any:
     """What the loop trains: a network and its images, or the upper part of a backbone and its maps."""
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.training import loop
 
     if job.settings.recipe is not RecipeName.finetune:
         return loop.from_tensors(job)
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.transfer import finetune
 
     needed = _needed(features, job.settings)

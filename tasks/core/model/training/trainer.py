@@ -1,10 +1,8 @@
-"""A model in training: its state, and the compiled functions that train and evaluate it."""
+"""A model in training: its state, and the compiled function that evaluates it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -14,16 +12,17 @@ from numpy.typing import NDArray
 from tasks.core.data.loader import batches, mmap
 from tasks.core.data.tensors.cache import Split
 from tasks.core.errors import DivergedError
-from tasks.core.model.architectures import build, smaller_input
+from tasks.core.model.architectures import build
 from tasks.core.model.devices import device
-from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice, all_reduce_sum
+from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice
 from tasks.core.model.export import inference_model
 from tasks.core.model.training import optimizers, schedules
 from tasks.core.model.training.batches import resident_images
 from tasks.core.model.training.batches.host_images import HostImages
 from tasks.core.model.training.batches.resident_images import ResidentImages
 from tasks.core.model.training.checkpoint import Checkpoint
-from tasks.core.model.training.loss import class_offsets, smoothed_cross_entropy
+from tasks.core.model.training.loss import class_offsets
+from tasks.core.model.training.step_functions import StepFunctions
 from tasks.core.model.training.steps import StepPlan
 from tasks.core.recipes import Recipe
 
@@ -103,10 +102,9 @@ class Trainer:
         self.step = 0
         self.best: Best | None = None
         self.consistent = True
-        self._train_steps = self._compiled_steps(self.model)
-        self._small_image_steps = self._train_steps
-        if plan.small_image_steps and smaller_input.is_possible(self.model.input_shape[1:]):
-            self._small_image_steps = self._compiled_steps(smaller_input.SmallerInput(self.model))
+        self._steps = StepFunctions(
+            plan, self.model, self.optimizer, self.batches, devices, self.class_offsets
+        )
         self._eval_step = tf.function(
             self._evaluate_batch,
             autograph=False,
@@ -163,9 +161,7 @@ class Trainer:
         started, start = time.perf_counter(), self.step
         window, labels = self.batches.window(start, end), self._labels(start, end)
         self.consistent = False
-        small = start < self.plan.small_image_steps
-        train_steps = self._small_image_steps if small else self._train_steps
-        losses, correct = train_steps(window, labels, tf.constant(self.learning_rates[start:end]))
+        losses, correct = self._steps.at(start)(window, labels, tf.constant(self.learning_rates[start:end]))
         self._add_to_totals(losses.numpy(), correct.numpy(), start)
         self.step = end
         seconds = time.perf_counter() - started
@@ -233,73 +229,6 @@ class Trainer:
         """This process's labels of a window, int32 (steps, n)."""
         positions = self.devices.process_share(self.plan.positions(start, end))
         return tf.constant(self.train.labels[self.plan.shuffle.order(self.plan.epoch(start))[positions]])
-
-    def _compiled_steps(self, network: Callable[..., tf.Tensor]) -> tf.types.experimental.PolymorphicFunction:
-        """`_steps`, compiled for windows of any length."""
-        batch = (None, len(self.devices.process_share(np.arange(self.plan.recipe.batch_size))))
-        return tf.function(
-            partial(self._steps, network),
-            autograph=False,  # AutoGraph's translation was half of the cost of tracing
-            input_signature=[
-                self.batches.signature,
-                tf.TensorSpec(batch, tf.int32),
-                tf.TensorSpec((None,), tf.float32),
-            ],
-        )
-
-    def _steps(
-        self,
-        network: Callable[..., tf.Tensor],
-        window: list[tf.Tensor],
-        labels: tf.Tensor,
-        learning_rates: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Loss and number of correct predictions of each step of a window, (steps,)."""
-        count, step_of = tf.shape(learning_rates)[0], partial(self._step, network)
-
-        def body(step: tf.Tensor, losses: tf.TensorArray, correct: tf.TensorArray) -> tuple[Any, ...]:
-            images = self.batches.batch(*[values[step] for values in window])
-            loss, hits = self.devices.run(step_of, images, labels[step], learning_rates[step])
-            return step + 1, losses.write(step, loss), correct.write(step, hits)
-
-        start = (tf.constant(0), tf.TensorArray(tf.float32, count), tf.TensorArray(tf.int32, count))
-        # Two steps that run at once would receive each other's messages between replicas and hang.
-        parallel = 10 if self.devices.replicas == 1 else 1
-        _, losses, correct = tf.while_loop(
-            lambda step, *_: step < count, body, start, parallel_iterations=parallel
-        )
-        return losses.stack(), correct.stack()
-
-    def _step(
-        self,
-        network: Callable[..., tf.Tensor],
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        learning_rate: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = self.devices.replica_share(images), self.devices.replica_share(labels)
-        with tf.GradientTape() as tape:
-            logits = network(images, training=True)
-            loss = self._loss(logits, labels)
-        trainable = [variable.value for variable in self.model.trainable_variables]
-        self.optimizer.update(tape.gradient(loss, trainable), learning_rate)
-        published = tf.cast(logits, tf.float32) + self.class_offsets
-        correct = tf.equal(tf.argmax(published, axis=1, output_type=tf.int32), labels)
-        return self._sum_over_replicas(loss, tf.reduce_sum(tf.cast(correct, tf.int32)))
-
-    def _sum_over_replicas(self, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum both values over all replicas; in one sum, since each sum costs a round of messages."""
-        if self.devices.replicas == 1:
-            return loss, correct
-        (sums,) = all_reduce_sum([tf.stack([loss, tf.cast(correct, tf.float32)])])
-        return sums[0], tf.cast(sums[1], tf.int32)
-
-    def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        smoothing = self.plan.recipe.label_smoothing
-        mean = smoothed_cross_entropy(logits, labels, smoothing, self.class_offsets)
-        if self.devices.replicas == 1:
-            return mean
-        return mean * (labels.shape[0] / self.plan.recipe.batch_size)  # its share of the batch's mean
 
     def _evaluate_batch(self, images: tf.Tensor) -> tf.Tensor:
         def gathered_logits(images: tf.Tensor) -> tf.Tensor:

@@ -91,7 +91,7 @@ def _devices() -> Iterator[Finding]:
     if not count:
         yield Finding("devices", f"{os.cpu_count()} cores, no NVIDIA GPU")
         return
-    with runtime.suppress_stderr():
+    with runtime.quiet_tensorflow():
         from tasks.core.model.devices import device
     name = device.name()
     if name == "CPU":

@@ -6,6 +6,7 @@ for nearest neighbor search", IEEE PAMI 33, 2011). Cells are made of the even co
 does not change. Of the pairs of CIFAR-10 within the radius, 99.8 % meet (docs/experiments.md).
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,12 +41,13 @@ class Cells:
     @classmethod
     def of(cls, even: Floats) -> "Cells":
         """Find the cells of images by their even coordinates, float32 (N, e). The same give the same."""
-        from sklearn.cluster import KMeans  # imported here: a reused stage needs none of it
+        from scipy.cluster.vq import kmeans2  # imported here: a reused stage needs none of it
 
         count = round(2 * np.sqrt(len(even)))
         sample = even[np.random.default_rng(0).permutation(len(even))[: PER_CENTRE * count]]
-        found = KMeans(count, init="random", n_init=1, max_iter=10, random_state=0).fit(sample)
-        centres = found.cluster_centers_.astype(np.float32)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "One of the clusters is empty")  # its centre stays as it is
+            centres, _ = kmeans2(sample, sample[:count], iter=10, minit="matrix")
         half_norms = np.square(centres).sum(axis=1) / 2
         probed = np.empty((len(even), PROBES), np.int32)
         home = np.empty(len(even), np.int64)
@@ -76,5 +78,7 @@ class Cells:
 
 def _by_value(values: NDArray[np.integer], count: int) -> list[Numbers]:
     """The places of 0, of 1, ... among values 0..count-1, ascending."""
+    if count <= np.iinfo(np.uint16).max:
+        values = values.astype(np.uint16)  # which NumPy sorts by radix, in a tenth of the time
     order = np.argsort(values, kind="stable")
     return np.split(order, np.searchsorted(values[order], np.arange(1, count)))
