@@ -232,8 +232,9 @@ def result_of(found: dict[str, Rounds], options: argparse.Namespace) -> dict[str
 
 
 def command_of(options: argparse.Namespace) -> str:
+    growth = " --growth" if options.growth else ""
     small = "--folder FOLDER" if options.folder else f"--images {options.images}"
-    photos = f"--photos {options.photos} --distinct {options.distinct} --rounds {options.rounds}"
+    photos = f"--photos {options.photos} --distinct {options.distinct} --rounds {options.rounds}{growth}"
     return f"python benchmarks/folder_to_tensors.py {small} {photos}"
 
 
