@@ -30,6 +30,7 @@ DIGITS = "S64"  # a SHA-256 in hexadecimal; empty if unknown
 ENDS = 4  # bytes of where a text ends, in an Arrow array of strings
 NAME_BYTES = 24  # of a file's name, at first
 NO_ROOM = -2  # as in decoder.c
+ROOM = 1 << 18  # bytes that shortening needs besides twice the file
 MAX_TEXT = 200  # bytes of a prefix and a text that are hashed together
 Digits = NDArray[np.bytes_]
 
@@ -105,8 +106,9 @@ class Library:
         self.path = path
         self._functions = ctypes.CDLL(str(path))
         self._abi = self._functions.plumbline_abi()
-        for name in ("plumbline_list", "plumbline_shorten"):
-            self._functions[name].restype = ctypes.c_int64
+        if self._abi == ABI:  # else `fault` says that it was built from another version
+            for name in ("plumbline_list", "plumbline_shorten"):
+                self._functions[name].restype = ctypes.c_int64
         self._own = threading.local()
         self._sha256 = ctypes.cast(_openssl().SHA256, ctypes.c_void_p)
 
@@ -195,11 +197,13 @@ class Library:
         Returns:
             uint8 (bytes,), until the same thread calls it again.
         """
-        room = getattr(self._own, "room", None)
-        if room is None or len(room) < 3 * len(content) + 64:
-            room = self._own.room = np.empty(4 * len(content) + 64, np.uint8)
-        size = self._functions.plumbline_shorten(content, ctypes.c_int64(len(content)), _address(room))
-        return room[len(content) + 16 :][:size] if size else None
+        size, room = len(content), getattr(self._own, "room", None)
+        if room is None or len(room) < 2 * size + ROOM:
+            room = self._own.room = np.empty(3 * size + ROOM, np.uint8)
+        found = self._functions.plumbline_shorten(
+            *(content, ctypes.c_int64(size), _address(room), ctypes.c_int64(len(room)))
+        )
+        return room[size + 16 :][:found] if found else None
 
     def fault(self) -> str:
         """Why it must not be used; empty if it gives what Python gives."""

@@ -13,6 +13,7 @@
 #define LOOK 12 /* bits that are looked up at a time; the tables of a photo then fit into the first cache */
 #define MAX_TABLES 4
 #define MAX_PARTS 3
+#define SLACK (1 << 16) /* bytes: more than a unit of 48 blocks can have, read or written */
 #define PADDING 16 /* zero bytes behind a segment, so that reading 8 at a time stays inside */
 
 typedef struct {
@@ -324,7 +325,7 @@ static int64_t whole(int64_t size, int64_t part) { return (size + part - 1) / pa
 
 /* The scan. Returns where the short one ends, or NULL. */
 static uint8_t *shorten(const uint8_t *scan, const uint8_t *end, const image_t *image, uint8_t *plain,
-                        uint8_t *short_scan) {
+                        uint8_t *short_scan, const uint8_t *limit) {
     int is_single = image->count == 1;
     int64_t across = 8 * (is_single ? 1 : image->parts[0].across), down = 8 * (is_single ? 1 : image->parts[0].down);
     int64_t units = whole(image->width, across) * whole(image->height, down), bytes;
@@ -335,7 +336,8 @@ static uint8_t *shorten(const uint8_t *scan, const uint8_t *end, const image_t *
         if (!marker) return NULL;
         reader_t reader = {0, 0, plain};
         for (int64_t unit = 0; unit < count; unit++)
-            if (reader.next > plain + bytes + 8 || !pass_unit(&reader, &writer, image)) return NULL;
+            if (reader.next > plain + bytes + 8 || writer.next > limit || !pass_unit(&reader, &writer, image))
+                return NULL;
         if (whole((reader.next - plain) * 8 - reader.bits, 8) != bytes) return NULL;
         put_rest(&writer);
         units -= count;
@@ -347,9 +349,9 @@ static uint8_t *shorten(const uint8_t *scan, const uint8_t *end, const image_t *
     }
 }
 
-/* Writes the short file behind the first bytes + 16 bytes of a room, which has three times the bytes and 64 more.
-   Returns how many bytes it has, or 0 if the file is to be decoded as it is. */
-int64_t plumbline_shorten(const unsigned char *content, int64_t bytes, unsigned char *room) {
+/* Writes the short file behind the first bytes + 16 bytes of a room, which must have twice the bytes and more than
+   2 x SLACK. Returns how many bytes it has, or 0 if the file is to be decoded as it is. */
+int64_t plumbline_shorten(const unsigned char *content, int64_t bytes, unsigned char *room, int64_t room_bytes) {
     if (bytes < 4 || content[0] != 0xFF || content[1] != 0xD8) return 0;
     image_t image = {0};
     image.tables = calloc(2 * MAX_TABLES, sizeof(table_t));
@@ -358,7 +360,8 @@ int64_t plumbline_shorten(const unsigned char *content, int64_t bytes, unsigned 
         const uint8_t *scan = read_header(content, content + bytes, &image);
         if (scan) {
             memcpy(short_content, content, (size_t)(scan - content));
-            stop = shorten(scan, content + bytes, &image, plain, short_content + (scan - content));
+            stop = shorten(scan, content + bytes, &image, plain, short_content + (scan - content),
+                           room + room_bytes - SLACK);
         }
     }
     free(image.tables);
