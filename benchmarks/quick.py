@@ -26,7 +26,7 @@ Rows = list[dict[str, Any]]
 FLOW = "flows/train_flow.py"
 TRAIN = ("--epochs", "2", "--workspace")
 NOTHING = "a run in which nothing changed (digits)"
-SMALL, PHOTOS, DISTINCT = 5_000, 60, 6  # images
+SMALL, PHOTOS, DISTINCT, PREDICTED = 5_000, 60, 6, 10_000  # images
 DECODERS = ("compiled", "plumbline", "keras", "tf.data", "tf.data/8", "pillow", "bare")
 SIZES = ((10, 1_000), (100, 10_000), (1_000, 10_000))  # classes, test images
 RUNS = (10, 1_000, 10_000)
@@ -201,31 +201,18 @@ def training(scratch: Path, rounds: int, data: Path) -> Rows:
 
 
 def predict(scratch: Path, rounds: int, data: Path) -> Rows:
-    """Decoded images through a trained model, against `keras.Model.predict`; imports TensorFlow."""
-    import keras
-    import numpy as np
-
-    from tasks.core.config import NormalizeSettings, RecipeName, SourceSettings, TrainSettings
-    from tasks.core.data.sources import acquire
-    from tasks.core.data.tensors import normalize
-    from tasks.core.model.inference import predictor
-    from tasks.core.model.training import train
+    """Batch prediction by a trained model, decoded images and a folder, against Keras; imports TensorFlow."""
+    from benchmarks import prediction
+    from tasks.core.registry import last_published, registry
     from tasks.core.workspace import Workspace
 
-    workspace = Workspace.open(scratch)
-    raw = acquire.acquire(SourceSettings(str(data)), workspace)
-    cache = normalize.normalize(raw, NormalizeSettings(), workspace)
-    path = train.train(cache, TrainSettings(RecipeName.flash), workspace).directory / "model.keras"
-    images = np.random.default_rng(0).integers(0, 256, (20_000, *cache.shape), np.uint8)
-    ours, theirs = predictor.load(path), keras.models.load_model(path)
-    work: dict[str, Callable[[], Any]] = {
-        "plumbline": lambda: [ours.probabilities(part) for part in ours.batches(images)],
-        "keras predict, our batches": lambda: theirs.predict(images, batch_size=ours.size, verbose=0),
-        "keras predict, batches of 32": lambda: theirs.predict(images, batch_size=32, verbose=0),
-    }
-    measured = pairs.in_turn({name: partial(_timed, way) for name, way in work.items()}, rounds + 1)
-    warm = {name: found[1:] for name, found in measured.items()}  # the first round compiles
-    return [pairs.comparison("Prediction", "20,000 decoded images of 32x32, `flash`", warm, "plumbline")]
+    folder = scratch / "workspace"
+    command = [sys.executable, FLOW, "--dataset", data, "--recipe", "flash", "--workspace", folder]
+    pairs.process(command, alone(scratch))
+    workspace = Workspace.open(folder)
+    version = registry.resolve(last_published.choose(None, workspace), "champion", workspace)
+    folder = prediction.linked(data, PREDICTED, scratch / "images")
+    return prediction.measure(version, folder, scratch, rounds)
 
 
 def features(scratch: Path, rounds: int, data: Path) -> Rows:

@@ -7,7 +7,8 @@ JAIR 70, 2021) are listed too, up to `AT_LEAST` of a split. The stage's director
 the label that is most probably wrong first, and `label_issues.csv`, the same rows as a form for corrections.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +128,22 @@ def _wrong_probabilities(splits: Mapping[str, Scored]) -> dict[str, NDArray[np.f
     noises: dict[bool, label_noise.LabelNoise] = {}
     for is_train in {split == "train" for split in splits}:
         scored = [splits[split] for split in splits if (split == "train") is is_train]
-        labels = np.concatenate([each.labels for each in scored])
-        noises[is_train] = label_noise.fit(labels, np.concatenate([each.probabilities for each in scored]))
+        noises[is_train] = label_noise.fit(*_fitted(scored))
     return {
         split: noises[split == "train"].wrong(scored.labels, scored.probabilities)
         for split, scored in splits.items()
     }
+
+
+def _fitted(scored: Sequence[Scored]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Labels and probabilities of the images to which the noise is fitted, evenly from all splits."""
+    sizes = [len(each.labels) for each in scored]
+    kept = label_noise.fitted_rows(sum(sizes), scored[0].probabilities.shape[1])
+    starts = np.cumsum([0, *sizes])
+    rows = [kept[(kept >= first) & (kept < end)] - first for first, end in pairwise(starts)]
+    parts = list(zip(scored, rows, strict=True))
+    labels = np.concatenate([each.labels[own] for each, own in parts])
+    return labels, np.concatenate([each.probabilities[own] for each, own in parts])
 
 
 def _issues_of_split(

@@ -117,23 +117,7 @@ def fit_temperature(labels: NDArray[np.integer], probabilities: NDArray[np.float
     logits = np.empty(probabilities.shape, np.float32)
     for part in blocks.rows(probabilities):
         np.log(np.maximum(probabilities[part], MIN_PROBABILITY), out=logits[part], casting="same_kind")
-    return fit(labels, logits)
-
-
-def tempered(probabilities: NDArray[np.floating], temperature: float) -> Floats:
-    """Probabilities at another temperature; the ranking of the classes does not change.
-
-    Args:
-        probabilities: Floats (N, C), 0..1.
-        temperature: Divisor of the logits, above 0.
-
-    Returns:
-        float64 (N, C), 0..1.
-    """
-    from scipy.special import softmax  # imported here: scipy takes 0.5 s, and a reused stage needs none of it
-
-    logits = np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY))
-    return np.asarray(softmax(logits / temperature, axis=1), np.float64)
+    return fit(labels, logits, overwrite=True)
 
 
 def figures_at(

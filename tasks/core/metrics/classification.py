@@ -91,7 +91,10 @@ def predicted_classes(probabilities: NDArray[np.floating]) -> Ints:
     Returns:
         int64 (N,), 0..C-1.
     """
-    return np.asarray(probabilities.argmax(axis=1), np.int64)
+    predicted = np.empty(len(probabilities), np.int64)
+    for part in blocks.rows(probabilities):  # at once, argmax takes 4 times as long, and 30 times if mapped
+        predicted[part] = probabilities[part].argmax(axis=1)
+    return predicted
 
 
 def in_top(labels: NDArray[np.integer], probabilities: NDArray[np.floating], k: int = 5) -> NDArray[np.bool_]:

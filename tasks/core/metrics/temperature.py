@@ -85,7 +85,7 @@ def _losses(labels: NDArray[np.integer], logits: NDArray[np.floating], temperatu
     return -np.asarray(log_probabilities[np.arange(len(labels)), labels], np.float64)
 
 
-def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
+def fit(labels: NDArray[np.integer], logits: NDArray[np.floating], *, overwrite: bool = False) -> float:
     """The temperature with the lowest log loss on held-out images; above 1 for an over-confident model.
 
     The target of each label is (N + 1) / (N + 2), the rule of succession: N correct images do not prove that
@@ -95,6 +95,7 @@ def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
     Args:
         labels: Integers (N,), 0..C-1, of images that are neither training nor test images.
         logits: Floats (N, C); logarithms of probabilities work too.
+        overwrite: Whether the logits, which are float32, may be overwritten; it saves a copy of them.
 
     Returns:
         0.05..20; 1 leaves the probabilities unchanged.
@@ -102,9 +103,9 @@ def fit(labels: NDArray[np.integer], logits: NDArray[np.floating]) -> float:
     from scipy.optimize import brentq
 
     # float32 is enough: the root of a slope that is wrong by 1e-6 is as wrong.
-    values: NDArray[np.float32] = np.empty(logits.shape, np.float32)
+    values = np.asarray(logits, np.float32) if overwrite else np.empty(logits.shape, np.float32)
     for part in blocks.rows(values):
-        values[part] = logits[part] - logits[part].max(axis=1, keepdims=True)
+        np.subtract(logits[part], logits[part].max(axis=1, keepdims=True), out=values[part])
     count, classes = values.shape
     smoothing = 1 / (count + 2)
     label_logit = values[np.arange(count), labels].astype(np.float64)

@@ -14,8 +14,7 @@ from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
 from tasks.core.markup import markdown
-from tasks.core.metrics.calibration import confidences, expected_error, tempered
-from tasks.core.metrics.classification import predicted_classes
+from tasks.core.metrics.calibration import expected_error, figures_at
 from tasks.core.metrics.declared import declarations
 from tasks.core.operations.command_line import options
 from tasks.core.progress import duration
@@ -139,9 +138,9 @@ def calibration(inputs: ReportInputs) -> dict[str, Any]:
 def _ece_without_temperature(inputs: ReportInputs) -> dict[str, Any]:
     """The calibration error that the model would have without its temperature scaling."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
-    raw = tempered(scored.probabilities, 1 / inputs.trained.temperature)
-    correct = predicted_classes(scored.probabilities) == scored.labels
-    return expected_error(correct, confidences(raw), scored.groups).estimate.record()
+    confidence, _ = figures_at(scored.labels, scored.probabilities, 1 / inputs.trained.temperature)
+    correct = scored.most_probable == scored.labels
+    return expected_error(correct, confidence, scored.groups).estimate.record()
 
 
 def matrix(inputs: Scores) -> dict[str, Any]:
@@ -155,10 +154,10 @@ def matrix(inputs: Scores) -> dict[str, Any]:
     large = len(classes) > LARGEST_MATRIX
     rows = [
         (name, [(int(n), float(share)) for n, share in zip(counts[i], shares[i], strict=True)])
-        for i, name in enumerate(classes)
+        for i, name in enumerate(() if large else classes)
     ]
     return {
-        "rows": [] if large else rows,
+        "rows": rows,
         "picture": plots.confusion_png(counts, classes),
         "legend": markup.legend(classes),
         "large": large,

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
@@ -95,22 +96,19 @@ def test_brier_matches_scikit_learn(classes: int) -> None:
     assert estimate.low < estimate.value < estimate.high
 
 
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities at another temperature, by scipy."""
+    return softmax(np.log(probabilities.astype(np.float64)) / temperature, axis=1)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_fit_temperature_recovers_the_true_temperature(temperature: float) -> None:
     labels, probabilities = draw_predictions(4, 20_000, temperature)
     fitted = calibration.fit_temperature(labels, probabilities)
     assert fitted == pytest.approx(temperature, rel=0.03)
     grid = np.geomspace(0.4, 3, 120)
-    losses = [reference.log_loss(labels, calibration.tempered(probabilities, t)) for t in grid]
+    losses = [reference.log_loss(labels, tempered(probabilities, t)) for t in grid]
     assert fitted == pytest.approx(grid[np.argmin(losses)], rel=0.02)
-
-
-def test_tempered_keeps_the_predicted_classes() -> None:
-    _, probabilities = draw_predictions(5, 200)
-    scaled = calibration.tempered(probabilities, 3.0)
-    assert (scaled.argmax(axis=1) == probabilities.argmax(axis=1)).all()
-    assert scaled.sum(axis=1) == pytest.approx(1)
-    assert calibration.tempered(probabilities, 1.0) == pytest.approx(probabilities, abs=1e-6)
 
 
 def test_fit_temperature_probabilities_of_zero_give_a_finite_temperature() -> None:
@@ -169,6 +167,6 @@ def test_calibrate_result_is_strict_json() -> None:
 def test_figures_at_a_temperature_are_those_of_the_tempered_probabilities() -> None:
     labels, probabilities = draw_predictions(5, 300)
     confidence, losses = calibration.figures_at(labels, probabilities, 2.5)
-    scaled = calibration.tempered(probabilities, 2.5)
+    scaled = tempered(probabilities, 2.5)
     np.testing.assert_allclose(confidence, scaled.max(axis=1), rtol=1e-5)
     assert losses.mean() == pytest.approx(reference.log_loss(labels, scaled), rel=1e-5)

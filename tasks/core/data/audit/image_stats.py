@@ -39,7 +39,9 @@ def _of(images: NDArray[np.uint8]) -> dict[str, Floats]:
     lightness = descriptors.luma(values)
     stats = {"brightness": lightness.mean((1, 2)), "contrast": lightness.std((1, 2))}
     if values.shape[-1] == 3:
-        stats |= dict(zip(("red", "green", "blue"), values.mean((1, 2)).T, strict=True))
+        sums = values.sum(1).sum(1)  # a fifth of the time of `sum((1, 2))`, whose steps are 3 values long
+        pixels = values.shape[1] * values.shape[2]
+        stats |= dict(zip(("red", "green", "blue"), sums.T / np.float32(pixels), strict=True))
     return stats | {"sharpness": _laplacian(lightness).std((1, 2))}
 
 

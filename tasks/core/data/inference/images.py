@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from tasks.core.config import Fit
 from tasks.core.data import decode, threads
+from tasks.core.data.block_decoder import blocks, library
+from tasks.core.data.block_decoder.blocks import Run
+from tasks.core.data.block_decoder.library import Library
 from tasks.core.data.decode import Target
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.inference import inputs
@@ -98,49 +101,93 @@ def image_batches(
         NetworkError: An address could not be reached; another attempt may succeed.
     """
     batch = ImageBatch.empty(size, shape)
-    for image in _decoded(chunks, Target(shape[:2], shape[2], fit, grey_bits)):
-        _add(batch, image)
-        if batch.full:
-            yield batch
-            batch = ImageBatch.empty(size, shape)
+    for images in _decoded(chunks, Target(shape[:2], shape[2], fit, grey_bits)):
+        start = 0
+        while start < len(images.encoded):
+            start += _add(batch, images, start)
+            if batch.full:
+                yield batch
+                batch = ImageBatch.empty(size, shape)
     if len(batch):
         yield batch
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
-    encoded: EncodedImage
+class _Images:
+    """Consecutive images that are readable, or one that is not.
+
+    Args:
+        encoded: n images.
+        pixels: uint8 (n, H, W, C); None for an unreadable one.
+        sizes: Integers (n, 2), original height and width.
+        problem: Why the one image is unreadable.
+    """
+
+    encoded: Sequence[EncodedImage]
     pixels: decode.Pixels | None
-    size: tuple[int, int] = (0, 0)
+    sizes: NDArray[np.int32] | tuple[int, int] = (0, 0)
     problem: str | None = None
 
 
-def _add(batch: ImageBatch, image: _Image) -> None:
-    number = len(batch)
-    if image.pixels is not None:
-        batch.images[number] = image.pixels
-    batch.sizes[number] = image.size
-    batch.paths.append(image.encoded.path)
-    batch.rows.append(image.encoded.row)
-    batch.problems.append(image.problem)
+def _add(batch: ImageBatch, images: _Images, start: int) -> int:
+    """Add images from `start` on, as many as there is room for; returns their number."""
+    first = len(batch)
+    encoded = images.encoded[start : start + len(batch.images) - first]
+    count = len(encoded)
+    if images.pixels is not None:
+        batch.images[first : first + count] = images.pixels[start : start + count]
+        batch.sizes[first : first + count] = images.sizes[start : start + count]
+    batch.paths += [image.path for image in encoded]
+    batch.rows += [image.row for image in encoded]
+    batch.problems += [images.problem] * count
+    return count
 
 
-def _decoded(chunks: Sequence[InputChunk], target: Target) -> Iterator[_Image]:
+def _decoded(chunks: Sequence[InputChunk], target: Target) -> Iterator[_Images]:
     groups = groupby(chunks, lambda chunk: (inputs.is_address(chunk.path), chunk.start == IMAGE))
     for (is_remote, is_image_file), members in groups:
         group = list(members)
         image_files = (EncodedImage(chunk.path, None, size=chunk.bytes) for chunk in group)
-        images: Iterator[EncodedImage | _Image] = image_files if is_image_file else _rows(group)
+        images: Iterator[EncodedImage | _Images] = image_files if is_image_file else _rows(group)
         mean_bytes = sum(chunk.bytes for chunk in group) / sum(chunk.images for chunk in group)
-        options = (
-            {"size": threads.MIN_THREADED_BYTES, "workers": REMOTE_THREADS}
-            if is_remote and is_image_file
-            else {"size": mean_bytes}
-        )
-        yield from threads.map_threaded(partial(_image, target), images, **options)
+        if is_remote and is_image_file:
+            options = {"size": threads.MIN_THREADED_BYTES, "workers": REMOTE_THREADS}
+            yield from threads.map_threaded(partial(_image, target), images, **options)
+        elif mean_bytes < threads.MIN_THREADED_BYTES and (decoder := library.load()):
+            yield from _decoded_blocks(decoder, target, images)
+        else:
+            yield from threads.map_threaded(partial(_image, target), images, size=mean_bytes)
 
 
-def _rows(chunks: Sequence[InputChunk]) -> Iterator[EncodedImage | _Image]:
+def _decoded_blocks(
+    decoder: Library, target: Target, images: Iterator[EncodedImage | _Images]
+) -> Iterator[_Images]:
+    """Small images, by the compiled decoder: blocks of them in threads, in their order."""
+    parts = iter(lambda: list(islice(images, blocks.BLOCK)), [])
+    work = partial(_block, decoder, target)
+    for decoded in threads.map_threaded(work, parts, size=threads.MIN_THREADED_BYTES):
+        yield from decoded
+
+
+def _block(decoder: Library, target: Target, images: Sequence[EncodedImage | _Images]) -> list[_Images]:
+    read = [_with_content(image) for image in images]
+    contents = [image.content or b"" if isinstance(image, EncodedImage) else b"" for image in read]
+    sizes = np.array([len(content) for content in contents], np.int64)
+    rest = partial(_rest, target, read)
+    encoded = [image.encoded[0] if isinstance(image, _Images) else image for image in read]
+    return [
+        _Images(encoded[item.first :][: len(item.images)], item.images, item.originals[:, :2])
+        if isinstance(item, Run)
+        else item
+        for item in blocks.decoded(decoder, contents, target, sizes, None, rest)
+    ]
+
+
+def _rest(target: Target, images: Sequence[EncodedImage | _Images], number: int) -> _Images:
+    return _image(target, images[number])
+
+
+def _rows(chunks: Sequence[InputChunk]) -> Iterator[EncodedImage | _Images]:
     """Rows of parquet files. A file is opened once for consecutive chunks of it."""
     for (path, version_tag), members in groupby(chunks, lambda chunk: (chunk.path, chunk.version_tag)):
         wanted = [row for chunk in members for row in range(chunk.start, chunk.start + chunk.images)]
@@ -149,7 +196,7 @@ def _rows(chunks: Sequence[InputChunk]) -> Iterator[EncodedImage | _Image]:
             for image in _encoded(path, wanted):
                 read_count += 1
                 yield image
-        yield from (_Image(EncodedImage(path, row), None, problem=CHANGED) for row in wanted[read_count:])
+        yield from (_Images([EncodedImage(path, row)], None, problem=CHANGED) for row in wanted[read_count:])
 
 
 def _encoded(path: str, wanted: Sequence[int]) -> Iterator[EncodedImage]:
@@ -160,17 +207,27 @@ def _encoded(path: str, wanted: Sequence[int]) -> Iterator[EncodedImage]:
             yield EncodedImage(path, row, content or b"")
 
 
-def _image(target: Target, encoded: EncodedImage | _Image) -> _Image:
-    if isinstance(encoded, _Image):
+def _image(target: Target, encoded: EncodedImage | _Images) -> _Images:
+    read = _with_content(encoded)
+    if isinstance(read, _Images):
+        return read
+    try:
+        pixels, (height, width, _) = decode.decode(read.content or b"", target)
+    except DecodeError as error:
+        return _Images([read], None, problem=error.summary)
+    return _Images([read], pixels[None], np.array([[height, width]], np.int32))
+
+
+def _with_content(encoded: EncodedImage | _Images) -> EncodedImage | _Images:
+    """The image with its file's content, or why it cannot be read."""
+    if isinstance(encoded, _Images) or encoded.content is not None:
         return encoded
     try:
-        content = _read(encoded) if encoded.content is None else encoded.content
-        pixels, (height, width, _) = decode.decode(content, target)
+        return EncodedImage(encoded.path, encoded.row, _read(encoded), encoded.size)
     except DecodeError as error:
-        return _Image(encoded, None, problem=error.summary)
+        return _Images([encoded], None, problem=error.summary)
     except OSError as error:
-        return _Image(encoded, None, problem=f"not readable: {error.strerror or error}")
-    return _Image(encoded, pixels, (height, width))
+        return _Images([encoded], None, problem=f"not readable: {error.strerror or error}")
 
 
 def _read(encoded: EncodedImage) -> bytes:

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core.data.inference import inputs
 from tasks.core.data.inference.inputs import InputChunk
 from tasks.core.errors import FormatError, UsageError
 from tasks.core.storage import atomic, lock
@@ -210,9 +211,8 @@ def pending_batches(
         if batch.request != request:
             batch.finish({"left": len(batch.missing)})
     continued = [batch for batch in unfinished if batch.request == request]
-    new_batch = create_batch(
-        out, request, _new_chunks(chunks, _answered_keys(out, request), unique=len(request.inputs) == 1), part
-    )
+    answered, is_one = _answered_keys(out, request), len(request.inputs) == 1
+    new_batch = create_batch(out, request, inputs.new_chunks(chunks, answered, unique=is_one), part)
     return continued + ([new_batch] if new_batch else [])
 
 
@@ -238,26 +238,6 @@ def _answered_keys(out: Path, request: PredictionRequest) -> NDArray[np.uint64]:
     """Sorted keys of the chunks that this model has answered: 8 bytes per image file."""
     keys = [batch.keys() for batch in all_batches(out) if batch.request.answers == request.answers]
     return np.sort(np.concatenate([np.zeros(0, np.uint64), *keys]))
-
-
-def _new_chunks(
-    chunks: Iterable[InputChunk], keys: NDArray[np.uint64], *, unique: bool
-) -> Iterator[tuple[InputChunk, int]]:
-    """The chunks that were not answered before, with their keys.
-
-    Args:
-        chunks: What there is to read.
-        keys: uint64 (n,); sorted keys of the answered chunks.
-        unique: Whether no chunk occurs twice. If not, the keys of all chunks are remembered.
-    """
-    seen: set[int] = set()
-    for chunk in chunks:
-        key = chunk.key
-        index = int(np.searchsorted(keys, np.uint64(key)))
-        if key not in seen and (index == len(keys) or keys[index] != key):
-            yield chunk, key
-        if not unique:
-            seen.add(key)
 
 
 def create_batch(

@@ -7,6 +7,7 @@ JAIR 70, 2021: the confident joint is in its section 3.1, "prune by class" in se
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.metrics import blocks
 from tasks.core.metrics.intervals import Floats, Ints
 
 
@@ -25,12 +26,14 @@ def confident_joint(labels: NDArray[np.integer], probabilities: NDArray[np.float
         int64 (C, C).
     """
     classes = probabilities.shape[1]
-    values = probabilities.astype(np.float64)
-    confident = values >= _thresholds(labels, values) - 1e-6  # 1e-6: float32 rounding
-    counted = confident.any(axis=1)
-    confident_class = np.where(confident, values, -1).argmax(axis=1)
+    least = _thresholds(labels, probabilities) - 1e-6  # 1e-6: float32 rounding
     joint = np.zeros((classes, classes), np.int64)
-    np.add.at(joint, (labels[counted], confident_class[counted]), 1)
+    for part in blocks.rows(probabilities):
+        values = probabilities[part]
+        confident = values >= least
+        counted = confident.any(axis=1)
+        confident_class = np.where(confident, values, -1).argmax(axis=1)
+        np.add.at(joint, (labels[part][counted], confident_class[counted]), 1)
     return joint
 
 
@@ -60,7 +63,7 @@ def find_issues(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
     return rows[np.argsort(label_probability[rows], kind="stable")]
 
 
-def _thresholds(labels: NDArray[np.integer], probabilities: Floats) -> Floats:
+def _thresholds(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Floats:
     """Mean probability of the label over the images of each label, float64 (C,); inf without images."""
     count = np.bincount(labels, minlength=probabilities.shape[1])
     label_probability = probabilities[np.arange(len(labels)), labels]

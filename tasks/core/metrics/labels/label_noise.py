@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.metrics import blocks
 from tasks.core.metrics.intervals import Floats
 
 # Imagined images of each class with even noise, which the rates of pairs of classes are drawn to. Few let
@@ -48,9 +49,20 @@ class LabelNoise:
             labels: Integers (N,), 0..C-1.
             probabilities: Floats (N, C), 0..1, of models that were not trained on the images.
         """
-        joint = self.likelihoods(labels, probabilities)
-        given = joint[np.arange(len(labels)), labels]
-        return np.asarray(1 - given / joint.sum(axis=1).clip(1e-300))
+        rates, wrong = self.rates.astype(probabilities.dtype), np.empty(len(labels))
+        for part in blocks.rows(probabilities):
+            images = np.arange(len(labels[part])), labels[part]
+            joint = rates[labels[part]] * _scaled(_logarithms(probabilities[part]), self.temperature)
+            given = joint[images].astype(np.float64)
+            joint[images] = 0  # apart, so that a small sum of the others keeps its digits
+            others = joint.sum(axis=1, dtype=np.float64)
+            wrong[part] = others / (others + given).clip(1e-300)
+        return wrong
+
+
+def fitted_rows(images: int, classes: int) -> NDArray[np.int64]:
+    """The rows of N images that `fit` looks at."""
+    return _sample(images, MAX_VALUES // classes)
 
 
 def fit(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> LabelNoise:
@@ -60,8 +72,8 @@ def fit(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Lab
         labels: Integers (N,), 0..C-1.
         probabilities: Floats (N, C), 0..1, of models that were not trained on the images; N at least 1.
     """
-    kept = _sample(len(labels), MAX_VALUES // probabilities.shape[1])
-    labels, probabilities = labels[kept], probabilities[kept]
+    kept = fitted_rows(*probabilities.shape)
+    labels, probabilities = labels[kept], probabilities[kept].astype(np.float64)
     start = _even_noise(labels, probabilities)
     return _maximize(start, labels, probabilities, _pseudo_count(labels, probabilities))
 
@@ -123,21 +135,28 @@ def _maximize(
     """Rates for each pair of classes, by expectation maximization from an even noise."""
     classes = probabilities.shape[1]
     rates = 0.99 * start.rates + 0.01 / classes  # a rate of 0 would stay 0
+    order = np.argsort(labels, kind="stable")
+    labels, probabilities = labels[order], probabilities[order]
+    present, firsts = np.unique(labels, return_index=True)
     scaled = _scaled(_logarithms(probabilities), start.temperature)
+    shares = np.empty_like(scaled)  # arrays of some megabytes: to write into one is faster than to make one
     for _ in range(ITERATIONS):
-        shares = rates[labels] * scaled
+        np.multiply(rates[labels], scaled, out=shares)
         shares /= shares.sum(axis=1, keepdims=True).clip(1e-300)
-        counts = np.stack([np.bincount(labels, share, classes) for share in shares.T], axis=1)
-        drawn = counts + pseudo_count * start.rates
+        drawn = pseudo_count * start.rates
+        drawn[present] += np.add.reduceat(shares, firsts, axis=0)
         rates = drawn / drawn.sum(axis=0)
     return LabelNoise(start.temperature, rates)
 
 
-def _logarithms(probabilities: NDArray[np.floating]) -> Floats:
-    return np.asarray(np.log(probabilities.astype(np.float64).clip(MIN_PROBABILITY)))
+def _logarithms(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(np.log(np.maximum(probabilities, MIN_PROBABILITY)))
 
 
-def _scaled(logarithms: Floats, temperature: float) -> Floats:
-    """Probabilities at a temperature, float64 (N, C)."""
-    values = np.exp((logarithms - logarithms.max(axis=1, keepdims=True)) / temperature)
-    return np.asarray(values / values.sum(axis=1, keepdims=True))
+def _scaled(logarithms: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
+    """Probabilities at a temperature, floats (N, C) of the type of the logarithms."""
+    values = logarithms - logarithms.max(axis=1, keepdims=True)
+    values /= logarithms.dtype.type(temperature)
+    np.exp(values, out=values)
+    values /= values.sum(axis=1, keepdims=True)
+    return values

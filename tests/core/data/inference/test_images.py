@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tasks.core.config import Fit, NormalizeSettings, SourceSettings
+from tasks.core.data.block_decoder import library
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.images import CHANGED, ImageBatch, image_batches
 from tasks.core.data.sources import acquire
@@ -55,6 +56,29 @@ def test_image_batches_pixels_equal_those_of_normalize(
             assert tuple(batch.sizes[number]) == size
             compared += 1
     assert compared == len(rows) == 30
+
+
+@pytest.mark.skipif(library.load() is None, reason="no compiled decoder here (make decoder builds it)")
+def test_image_batches_are_the_same_without_the_compiled_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (height, width) in enumerate([(16, 16), (16, 16), (40, 30), (16, 16), (9, 90), (16, 16)]):
+        put(tmp_path / f"{number}.jpg", encoded(smooth(height, width), "JPEG", quality=90))
+    put(tmp_path / "3b.jpg", encoded(noise(3), "JPEG")[:200])
+    put(tmp_path / "3c.jpg", b"")
+    put(tmp_path / "3d.png", encoded(noise(4)))
+    parquet(tmp_path / "rows.parquet", [0] * 3, contents=[encoded(noise(5), "JPEG"), None, encoded(noise(6))])
+    compiled = batches(tmp_path)
+    monkeypatch.setenv(library.VARIABLE, library.OFF)
+    library.load.cache_clear()
+    plain = batches(tmp_path)
+    library.load.cache_clear()
+    assert [len(batch) for batch in compiled] == [4, 4, 4]
+    assert sum(batch.readable.sum() for batch in compiled) == 9
+    for one, other in zip(compiled, plain, strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+        np.testing.assert_array_equal(one.sizes, other.sizes)
+        assert (one.paths, one.rows, one.problems) == (other.paths, other.rows, other.problems)
 
 
 def test_image_batches_are_full_except_the_last(tmp_path: Path) -> None:

@@ -74,13 +74,16 @@ def test_certificate_of_hand_made_predictions() -> None:
 
 
 def test_few_images_or_few_groups_prove_nothing() -> None:
-    """Without a change, Tango's z is the root of n * 0.005 / 0.995, which is 1.96 at n = 764.5."""
+    """Without a change, Tango's z is the root of n * 0.005 / 0.995, which is 2.2414 at n = 999.8."""
     assert not bfloat16_certificate.can_pass(0)
-    assert not bfloat16_certificate.can_pass(764)
-    assert bfloat16_certificate.can_pass(765)
+    assert not bfloat16_certificate.can_pass(999)
+    assert bfloat16_certificate.can_pass(1000)
     labels, expected = np.zeros(1000, np.int32), outputs([0] * 1000)
     in_groups = bfloat16_certificate.certify(expected, expected, labels, np.arange(1000) // 2)
     assert in_groups["reasons"] == ["a loss of 0.5 points of accuracy is not excluded"]
+    assert bfloat16_certificate.needs_more(in_groups)
+    differs = bfloat16_certificate.certify(outputs([1] * 1000), expected, labels)
+    assert not bfloat16_certificate.needs_more(differs)
 
 
 def test_bfloat16_is_chosen_only_where_certificate_processor_and_decision_allow_it(
