@@ -242,8 +242,9 @@ def _openssl() -> Any:
 def in_memory(contents: list[bytes]) -> tuple[FileBlock, NDArray[np.int64]]:
     """Encoded images as a block without files, and their addresses, valid as long as `contents`."""
     sizes = np.array([len(content) for content in contents], np.int64)
-    addresses = [np.frombuffer(content or b"x", np.uint8).ctypes.data for content in contents]
-    return FileBlock("", pa.array([""] * len(contents)), sizes), np.array(addresses, np.int64)
+    pointers = (ctypes.c_char_p * len(contents))(*contents)
+    addresses = np.frombuffer(memoryview(pointers).cast("B"), np.int64)
+    return FileBlock("", pa.array([""] * len(contents)), sizes), addresses
 
 
 def _address(array: NDArray[Any] | None) -> ctypes.c_void_p | None:
