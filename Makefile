@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+DECODER := tasks/core/data/block_decoder/_decoder
+SUFFIX := 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))'
 
 .DEFAULT_GOAL := help
 .PHONY: help train predict test test-fast stress check format decoder dashboard bench bench-training docs clean
@@ -58,8 +60,8 @@ format: $(VENV)/installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 
 decoder: $(VENV)/installed ## Build the optional decoder of small JPEGs (needs cc and libjpeg-turbo's headers)
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
-	$(BIN)/python -c 'from tasks.core.data.block_decoder import library; print(library.load() or "not built")'
+	$(CC) -O3 -fPIC -shared -o $(DECODER)$$($(BIN)/python -c $(SUFFIX)) $(dir $(DECODER))*.c -ljpeg
+	$(BIN)/python -c 'from tasks.core.data.block_decoder import library; exit(print("built") if library.load() else "not built")'
 
 dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminals: see its first lines
 	@echo "dashboard: http://127.0.0.1:4200"

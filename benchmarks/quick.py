@@ -141,35 +141,36 @@ def evaluation(scratch: Path, rounds: int, data: Path) -> Rows:
 
 def folder_to_tensors(scratch: Path, rounds: int, data: Path) -> Rows:
     """Decoding small JPEGs and photos, against Keras, Pillow and a loop that only decodes."""
+    from benchmarks import decoders
     from benchmarks import folder_to_tensors as race
 
     small, photos = scratch / "small", scratch / "photos"
     files = sorted(data.rglob("*.jpg"))
     for number in range(SMALL):
         source = files[number % len(files)]
-        _link(source, small / source.parent.name / f"{number:05}.jpg")
+        hard_link(source, small / source.parent.name / f"{number:05}.jpg")
     for number in range(DISTINCT):
         path = photos / "ab"[number % 2] / f"{number:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         race.photo(number).save(path, quality=90, subsampling="4:2:0")
         for link in range(number + DISTINCT, PHOTOS, DISTINCT):
-            _link(path, path.with_name(f"{link:05}.jpg"))
-    small_ones = [name for name in DECODERS if name != "tf.data/8"]
+            hard_link(path, path.with_name(f"{link:05}.jpg"))
+    names = list(DECODERS)
     try:
-        race.start("compiled", small, 32)
+        decoders.start("compiled", small, 32)
     except SystemExit:  # no compiler was there when Plumbline was installed
-        small_ones.remove("compiled")
+        names.remove("compiled")
     rows = []
-    for what, folder, size, names in (
-        (f"{SMALL:,} JPEGs of 32x32", small, 32, small_ones),
-        (f"{PHOTOS} photos of 12 megapixels to 224x224", photos, 224, DECODERS[1:]),
+    for what, folder, size, left_out in (
+        (f"{SMALL:,} JPEGs of 32x32", small, 32, "tf.data/8"),
+        (f"{PHOTOS} photos of 12 megapixels to 224x224", photos, 224, ""),
     ):
-        ways = {name: partial(race.start, name, folder, size) for name in names}
+        ways = {name: partial(decoders.start, name, folder, size) for name in names if name != left_out}
         rows.append(pairs.comparison("Folder to tensors", what, pairs.in_turn(ways, rounds), names[0]))
     return rows
 
 
-def _link(source: Path, target: Path) -> None:
+def hard_link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -36,7 +36,7 @@ NOT_INGREDIENTS = (
     # Modules of recipes that start from a backbone, named by `training.train.ingredients`.
     *("model.transfer", "model.features.maps"),
     # Change speed, not the results or their order.
-    *("data.threads", "data.block_decoder"),
+    *("data.threads", "data.block_decoder", "data.decode_blocks"),
     # Where TensorFlow runs, and when it is stopped.
     *(f"model.devices.{name}" for name in ("gpu", "runtime", "signals", "tf_config")),
     "model.training.log",  # messages during training
@@ -79,7 +79,10 @@ def source_digest(root: Path = ROOT) -> str:
 
 def libraries(*names: str) -> dict[str, str]:
     """Return the installed versions of distributions, read from their metadata without importing them."""
-    return {name: metadata.version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+_version = cache(metadata.version)  # 6 ms each; installed versions stay as they are while a process runs
 
 
 def _reach(module: str, root: Path) -> dict[str, str]:

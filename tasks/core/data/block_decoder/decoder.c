@@ -1,15 +1,18 @@
-/* Reads, hashes and decodes blocks of small JPEG files; loaded by library.py with ctypes.
+/* Lists, reads, hashes and decodes blocks of small JPEG files; loaded by library.py with ctypes.
 
    It only does what cannot go wrong: a file with any fault, warning, EXIF, unusual sampling or colour space is
    marked REST, and Python does it from the start. So every message and every odd file has one implementation.
    ctypes releases the interpreter's lock while a function runs. No function keeps state. */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jpeglib.h>
@@ -18,13 +21,15 @@
 #error "libjpeg-turbo is needed: other libraries give other pixels"
 #endif
 
-#define ABI 1 /* raise it when an argument changes; library.py has the same number */
+#define ABI 2 /* raise it when an argument changes; library.py has the same number */
 #define REST 0
 #define DONE 1
 #define DIGEST 32
 #define APP1 (JPEG_APP0 + 1)
 #define APP2 (JPEG_APP0 + 2)
 #define HEAD 11 /* bytes of these segments that are looked at */
+#define MAX_PATH 4096
+#define HEX "0123456789abcdef"
 
 typedef unsigned char *(*sha256_function)(const unsigned char *, size_t, unsigned char *);
 
@@ -40,6 +45,15 @@ typedef struct {
     int32_t original_height, original_width;
     int64_t offset; /* of the pixels in the arena */
 } result_t;
+
+/* Files of a block, in the form of an Arrow array of strings. */
+typedef struct {
+    const char *root;    /* the folder that the paths are relative to */
+    const char *text;    /* the paths, one after the other */
+    const int32_t *ends; /* count + 1: where each starts, and the last one ends */
+    const int64_t *sizes;
+    const int64_t *stamps; /* count x 2: modification and change time in ns; only where contents are kept */
+} files_t;
 
 typedef struct {
     struct jpeg_error_mgr base;
@@ -152,12 +166,23 @@ static int64_t decode(const unsigned char *content, size_t size, const target_t 
     return written;
 }
 
+/* Where a file's path ends up; NULL if it is too long, or not one. */
+static const char *path_of(const files_t *files, int32_t i, char *path) {
+    size_t bytes = files->ends[i + 1] - files->ends[i];
+    if (!bytes || bytes >= MAX_PATH) return NULL;
+    memcpy(path, files->text + files->ends[i], bytes);
+    path[bytes] = 0;
+    return path;
+}
+
 /* Reads a file whose size is known. Returns 0 if it has another size, or cannot be read. */
-static int read_file(const char *path, unsigned char *content, size_t size) {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return 0;
-    size_t have = 0;
+static int read_file(int folder, const files_t *files, int32_t i, unsigned char *content) {
+    char room[MAX_PATH];
+    const char *path = path_of(files, i, room);
+    size_t size = files->sizes[i], have = 0;
+    int file = path ? openat(folder, path, O_RDONLY | O_CLOEXEC) : -1;
     ssize_t got;
+    if (file < 0) return 0;
     while ((got = read(file, content + have, size + 1 - have)) > 0) {
         have += got;
         if (have >= size) break;
@@ -166,54 +191,139 @@ static int read_file(const char *path, unsigned char *content, size_t size) {
     return got > 0 && have == size;
 }
 
+static int64_t ns(struct timespec time) { return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec; }
+
+/* Whether a file still has the size and times with which its content was read. */
+static int is_unchanged(int folder, const files_t *files, int32_t i) {
+    char room[MAX_PATH];
+    const char *path = path_of(files, i, room);
+    struct stat found;
+    return path && !fstatat(folder, path, &found, 0) && found.st_size == files->sizes[i] &&
+           ns(found.st_mtim) == files->stamps[2 * i] && ns(found.st_ctim) == files->stamps[2 * i + 1];
+}
+
+static size_t largest_of(int32_t count, const int64_t *sizes) {
+    size_t largest = 0;
+    for (int32_t i = 0; i < count; i++) largest = (size_t)sizes[i] > largest ? (size_t)sizes[i] : largest;
+    return largest;
+}
+
 int32_t plumbline_abi(void) { return ABI; }
 
 /* SHA-256 of files of known size. A file that cannot be read, or has another size, is REST.
-   digests: count x 32 bytes. Returns 0 if there is no memory. */
-int32_t plumbline_hash_files(int32_t count, const char **paths, const int64_t *sizes, sha256_function sha256,
-                             unsigned char *digests, unsigned char *status) {
-    size_t largest = 0;
-    for (int32_t i = 0; i < count; i++) largest = (size_t)sizes[i] > largest ? (size_t)sizes[i] : largest;
-    unsigned char *content = malloc(largest + 1);
-    if (!content) return 0;
-    for (int32_t i = 0; i < count; i++) {
-        status[i] = read_file(paths[i], content, sizes[i]) ? DONE : REST;
-        if (status[i] == DONE) sha256(content, sizes[i], digests + (size_t)DIGEST * i);
+
+   digits: count x 64 hexadecimal digits; left as they are for REST. kept: NULL, or room for all contents, one
+   after the other, and a byte more. Returns 0 if there is no memory, or no such folder. */
+int32_t plumbline_hash_files(int32_t count, const files_t *files, sha256_function sha256, char *digits,
+                             unsigned char *kept) {
+    unsigned char *content = kept ? kept : malloc(largest_of(count, files->sizes) + 1), digest[DIGEST];
+    int folder = open(files->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), is_done = content && folder >= 0;
+    for (int32_t i = 0; is_done && i < count; i++) {
+        if (read_file(folder, files, i, content)) {
+            sha256(content, files->sizes[i], digest);
+            for (int byte = 0; byte < DIGEST; byte++) {
+                digits[(size_t)2 * (DIGEST * i + byte)] = HEX[digest[byte] >> 4];
+                digits[(size_t)2 * (DIGEST * i + byte) + 1] = HEX[digest[byte] & 15];
+            }
+        }
+        if (kept) content += files->sizes[i];
     }
-    free(content);
+    if (folder >= 0) close(folder);
+    if (!kept) free(content);
+    return is_done;
+}
+
+/* SHA-256 of a prefix with each of `count` texts of `bytes` bytes, as binary digests. */
+void plumbline_hash_texts(int64_t count, const char *prefix, int64_t prefix_bytes, const char *texts,
+                          int64_t bytes, sha256_function sha256, unsigned char *digests) {
+    unsigned char joined[256];
+    if (prefix_bytes + bytes > (int64_t)sizeof joined) return;
+    memcpy(joined, prefix, prefix_bytes);
+    for (int64_t i = 0; i < count; i++) {
+        memcpy(joined + prefix_bytes, texts + bytes * i, bytes);
+        sha256(joined, prefix_bytes + bytes, digests + DIGEST * i);
+    }
+}
+
+static int is_same(const unsigned char *digest, const char *digits) {
+    for (int byte = 0; byte < DIGEST; byte++)
+        if (HEX[digest[byte] >> 4] != digits[2 * byte] || HEX[digest[byte] & 15] != digits[2 * byte + 1]) return 0;
     return 1;
 }
 
-/* Decodes as many of the images as the arena has room for.
+/* Decodes as many of the images as the arena has room for. Returns how many were gone through.
 
-   contents: the encoded images, or the paths of their files if `expected` is given: the SHA-256 of each,
-   count x 32 bytes. A file with another one is REST. Returns how many images were gone through. */
-int32_t plumbline_decode(int32_t count, const char **contents, const int64_t *sizes,
-                         const unsigned char *expected, sha256_function sha256, const target_t *target,
+   expected: count x 64 digits of the SHA-256 that each file must have, or it is REST.
+   contents: NULL, or count addresses of the contents with that SHA-256, where they were kept; they are used if
+   the file still has the same stamps. */
+int32_t plumbline_decode(int32_t count, const files_t *files, const char *expected,
+                         const unsigned char *const *contents, sha256_function sha256, const target_t *target,
                          unsigned char *arena, int64_t arena_bytes, result_t *results) {
-    size_t largest = 0;
-    for (int32_t i = 0; i < count; i++) largest = (size_t)sizes[i] > largest ? (size_t)sizes[i] : largest;
-    unsigned char *buffer = expected ? malloc(largest + 1) : NULL;
+    unsigned char *buffer = malloc(largest_of(count, files->sizes) + 1), digest[DIGEST];
+    int folder = files->root ? open(files->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     int64_t used = 0;
-    for (int32_t i = 0; i < count; i++) {
-        unsigned char digest[DIGEST];
-        const unsigned char *content = (const unsigned char *)contents[i];
+    int32_t i = 0;
+    for (; i < count; i++) {
+        const unsigned char *content = contents ? contents[i] : NULL;
         results[i] = (result_t){0};
-        results[i].status = REST;
-        if (expected) {
-            if (!buffer || !read_file(contents[i], buffer, sizes[i])) continue;
-            sha256(buffer, sizes[i], digest);
-            if (memcmp(digest, expected + (size_t)DIGEST * i, DIGEST)) continue;
+        if (content && files->stamps && !is_unchanged(folder, files, i)) content = NULL;
+        if (!content) {
+            if (!expected || !buffer || folder < 0 || !read_file(folder, files, i, buffer)) continue;
+            sha256(buffer, files->sizes[i], digest);
+            if (!is_same(digest, expected + (size_t)2 * DIGEST * i)) continue;
             content = buffer;
         }
-        int64_t written = decode(content, sizes[i], target, arena + used, arena_bytes - used, &results[i]);
-        if (written < 0 && used) {
-            free(buffer);
-            return i;
-        }
+        int64_t written =
+            decode(content, files->sizes[i], target, arena + used, arena_bytes - used, &results[i]);
+        if (written < 0 && used) break;
         results[i].offset = used;
         used += written > 0 ? written : 0;
     }
+    if (folder >= 0) close(folder);
     free(buffer);
+    return i;
+}
+
+/* Whether a name has one of the suffixes, and only ASCII: what file_types.claims_to_be_image says of it. */
+static int claims_to_be_image(const char *name, const char *suffixes) {
+    const char *dot = strrchr(name, '.');
+    if (!dot || name[0] == '.') return 0;
+    for (const char *byte = name; *byte; byte++)
+        if ((unsigned char)*byte >= 0x80) return 0;
+    for (; *suffixes; suffixes += strlen(suffixes) + 1)
+        if (!strcasecmp(dot, suffixes)) return 1;
+    return 0;
+}
+
+/* Lists a folder that has nothing but regular files with the suffix of an image.
+
+   suffixes: in lower case, each with a zero byte, and an empty one at the end. text, ends: the names, as in
+   files_t, without zero bytes. stats: bytes, modification and change time of each, in ns.
+   Returns the number of files, -1 if there is anything else, and -2 if there is no room. */
+int64_t plumbline_list(const char *path, const char *suffixes, int64_t room, int64_t text_room, char *text,
+                       int32_t *ends, int64_t *stats) {
+    DIR *folder = opendir(path);
+    int64_t count = 0, used = 0;
+    if (!folder) return -1;
+    for (struct dirent *entry; count >= 0 && (entry = readdir(folder));) {
+        struct stat found;
+        const char *name = entry->d_name;
+        if (!strcmp(name, ".") || !strcmp(name, "..")) continue;
+        int64_t bytes = strlen(name);
+        if (entry->d_type != DT_REG || !claims_to_be_image(name, suffixes) ||
+            fstatat(dirfd(folder), name, &found, AT_SYMLINK_NOFOLLOW)) {
+            count = -1;
+        } else if (count == room || used + bytes > text_room) {
+            count = -2;
+        } else {
+            memcpy(text + used, name, bytes);
+            used += bytes;
+            stats[3 * count] = found.st_size;
+            stats[3 * count + 1] = ns(found.st_mtim);
+            stats[3 * count + 2] = ns(found.st_ctim);
+            ends[++count] = used;
+        }
+    }
+    closedir(folder);
     return count;
 }

@@ -20,7 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.data import threads
-from tasks.core.data.block_decoder import library
+from tasks.core.data.block_decoder import library, recent_files
+from tasks.core.data.block_decoder.library import DIGITS, Digits, FileBlock
+from tasks.core.data.block_decoder.recent_files import RecentFiles
+from tasks.core.data.block_decoder.text_hashes import digits_of
 from tasks.core.data.files import file_stats
 from tasks.core.errors import DataError
 from tasks.core.progress import Progress, ignore_progress
@@ -33,7 +36,6 @@ BATCH = 256  # files between two progress reports, and per task of a thread
 STAMP = ("bytes", "mtime_ns", "ctime_ns")
 SCHEMA = pa.schema([*(file_stats.SCHEMA.field(name) for name in ("path", *STAMP)), ("sha256", pa.string())])
 log = logging.getLogger("plumbline.data")
-DIGITS = "S64"  # a SHA-256 in hexadecimal; empty if unknown
 
 
 Contents = Callable[[str, int], bytes]  # a file's content by its path and size
@@ -81,20 +83,30 @@ class Hashes:
         """
         self._trusted = (time.time() - RACY) * 1e9
         self._files, hashes = files, self._lookup(files)
+        self._paths = files["path"].combine_chunks()
+        self._stats = np.stack([files[name].to_numpy() for name in STAMP], 1)
         self._unknown = unknown = np.flatnonzero(hashes == b"")
-        mean_size = files["bytes"].to_numpy()[unknown].sum() / max(1, len(unknown))
         self._contents = self._opened() if self._opened and len(unknown) else None
+        is_small = self._stats[unknown, 0].mean() < threads.MIN_THREADED_BYTES if len(unknown) else False
+        is_block = is_small and not self._contents
+        self._decoder = library.load() if is_block else None
+        self._recent = None
+        if len(unknown) and not self._contents:
+            is_hashed = (hashes == b"") & (self._stats[:, 1:] < self._trusted).all(1)
+            self._recent = RecentFiles(self.root, self._paths, self._stats, is_hashed)
         batches = [unknown[start : start + BATCH] for start in range(0, len(unknown), BATCH)]
-        self._decoder = None if self._contents or mean_size >= threads.MIN_THREADED_BYTES else library.load()
-        size = threads.MIN_THREADED_BYTES if self._decoder else mean_size
+        size = 0 if is_small and not self._decoder else threads.MIN_THREADED_BYTES
         for batch, digests in zip(batches, threads.map_threaded(self._read, batches, size=size), strict=True):
             hashes[batch] = digests
             self.read += len(batch)
             progress(self.read, len(unknown), "hashing")
+        if self._recent:
+            self._recent.sha256 = hashes
+            recent_files.offer(self._recent)
         self._hashes = _text(hashes)
         return self._hashes
 
-    def _lookup(self, files: pa.Table) -> NDArray[np.bytes_]:
+    def _lookup(self, files: pa.Table) -> Digits:
         """The cached hash of each file; empty where there is none, or one of another state of the file."""
         hashes = np.zeros(files.num_rows, DIGITS)
         indices = pc.fill_null(pc.index_in(files["path"], self.cached["path"].combine_chunks()), -1)
@@ -103,17 +115,24 @@ class Hashes:
         is_same = np.ones(len(rows), bool)
         for name in STAMP:
             is_same &= files[name].to_numpy()[rows] == self.cached[name].to_numpy()[cached_rows]
-        hashes[rows[is_same]] = _digits(self.cached["sha256"])[cached_rows[is_same]]
+        hashes[rows[is_same]] = digits_of(self.cached["sha256"])[cached_rows[is_same]]
         return hashes
 
-    def _read(self, batch: NDArray[np.int64]) -> list[str]:
-        root, files = str(self.root), self._files.take(batch)
-        listed = zip(files["path"].to_pylist(), files["bytes"].to_pylist(), strict=True)
-        if self._contents:
-            return [hashlib.sha256(self._contents(path, size)).hexdigest() for path, size in listed]
-        found = [(f"{root}/{path}" if path else root, size) for path, size in listed]
-        done = self._decoder.sha256_of_files(found) if self._decoder else [""] * len(found)
-        return [digest or _sha256(*file) for digest, file in zip(done, found, strict=True)]
+    def _read(self, batch: NDArray[np.int64]) -> Digits:
+        root, paths, sizes = str(self.root), self._paths.take(pa.array(batch)), self._stats[batch, 0]
+        digits = np.zeros(len(batch), DIGITS)
+        if self._decoder and self._recent:
+            buffer = self._recent.room(batch)
+            digits = self._decoder.sha256_of_files(FileBlock(root, paths, sizes), buffer)
+            self._recent.keep(batch, buffer, digits != b"")
+        rest = np.flatnonzero(digits == b"")
+        listed = zip(rest.tolist(), paths.take(pa.array(rest)).to_pylist(), sizes[rest].tolist(), strict=True)
+        for position, path, size in listed:
+            if self._contents:
+                digits[position] = hashlib.sha256(self._contents(path, size)).hexdigest()
+            else:
+                digits[position] = _sha256(f"{root}/{path}" if path else root, size)
+        return digits
 
     def remember(self) -> None:
         """Write the hashes that will still be valid next time to the cache."""
@@ -140,19 +159,13 @@ class Hashes:
                 return SCHEMA.empty_table()
             with pq.ParquetFile(self.file, pre_buffer=False, page_checksum_verification=True) as file:
                 table = file.read(use_threads=False).cast(SCHEMA)
-            _digits(table["sha256"])
+            digits_of(table["sha256"])
         except (OSError, ValueError):  # a missing or damaged cache only costs time
             return SCHEMA.empty_table()
         return table
 
 
-def _digits(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
-    """A column of SHA-256 strings as a fixed-width array, without one Python object per value."""
-    fixed = column.cast(pa.binary()).cast(pa.binary(64)).combine_chunks()
-    return np.frombuffer(fixed.buffers()[1] or b"", DIGITS)[fixed.offset : fixed.offset + len(fixed)]
-
-
-def _text(hashes: NDArray[np.bytes_]) -> pa.Array:
+def _text(hashes: Digits) -> pa.Array:
     ends = np.arange(len(hashes) + 1, dtype=np.int32) * hashes.itemsize
     return pa.StringArray.from_buffers(len(hashes), pa.py_buffer(ends), pa.py_buffer(hashes))
 

@@ -33,21 +33,23 @@ def file_stat(path: str, split: str, class_name: str, status: os.stat_result, re
     return path, split, class_name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, reason
 
 
-def stats_table(root: Path, stats: Iterable[FileStat]) -> pa.Table:
+def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa.Array]] = ()) -> pa.Table:
     """The rows as a table of `SCHEMA`, sorted by path.
 
     Args:
         root: What contains the files, for the message.
         stats: Rows in any order.
+        columns: More rows, as the columns of tables.
 
     Raises:
         DataError: A name is not UTF-8.
     """
     stats, batches = iter(stats), []
     while batch := list(islice(stats, BATCH)):
-        columns = list(zip(*batch, strict=True))
-        _refuse_odd_names(root, columns[0])
-        batches.append(pa.record_batch([*map(pa.array, columns, SCHEMA.types)], schema=SCHEMA))
+        fields = list(zip(*batch, strict=True))
+        _refuse_odd_names(root, fields[0])
+        batches.append(pa.record_batch([*map(pa.array, fields, SCHEMA.types)], schema=SCHEMA))
+    batches += [pa.record_batch(more, schema=SCHEMA) for more in columns]
     table = pa.Table.from_batches(batches, SCHEMA)
     batches.clear()
     return table.sort_by("path").combine_chunks()

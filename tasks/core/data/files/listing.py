@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.core.data.files import file_stats
@@ -76,9 +77,9 @@ def digest(files: pa.Table) -> str:
     """64 hexadecimal digits that depend on every field of every file except its size."""
     sha256 = hashlib.sha256()
     for batch in files.select(["path", "sha256", "split", "class_name"]).to_batches(BATCH):
-        columns = (column.to_pylist() for column in batch.columns)
         # No field contains a zero byte.
-        sha256.update("".join(map("{}\0{}\0{}\0{}\0".format, *columns)).encode())
+        lines = pc.binary_join_element_wise(*batch.columns, "", "\0")
+        sha256.update(pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")[0].as_buffer())
     for name in further_columns(files):
         sha256.update(json.dumps([name, files[name].to_pylist()]).encode())
     return sha256.hexdigest()

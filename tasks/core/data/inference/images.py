@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.config import Fit
-from tasks.core.data import decode, threads
-from tasks.core.data.block_decoder import blocks, library
-from tasks.core.data.block_decoder.blocks import Run
+from tasks.core.data import decode, decode_blocks, threads
+from tasks.core.data.block_decoder import library
 from tasks.core.data.block_decoder.library import Library
 from tasks.core.data.decode import Target
+from tasks.core.data.decode_blocks import Run
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
@@ -163,7 +163,7 @@ def _decoded_blocks(
     decoder: Library, target: Target, images: Iterator[EncodedImage | _Images]
 ) -> Iterator[_Images]:
     """Small images, by the compiled decoder: blocks of them in threads, in their order."""
-    parts = iter(lambda: list(islice(images, blocks.BLOCK)), [])
+    parts = iter(lambda: list(islice(images, decode_blocks.BLOCK)), [])
     work = partial(_block, decoder, target)
     for decoded in threads.map_threaded(work, parts, size=threads.MIN_THREADED_BYTES):
         yield from decoded
@@ -172,14 +172,14 @@ def _decoded_blocks(
 def _block(decoder: Library, target: Target, images: Sequence[EncodedImage | _Images]) -> list[_Images]:
     read = [_with_content(image) for image in images]
     contents = [image.content or b"" if isinstance(image, EncodedImage) else b"" for image in read]
-    sizes = np.array([len(content) for content in contents], np.int64)
+    files, addresses = library.in_memory(contents)
     rest = partial(_rest, target, read)
     encoded = [image.encoded[0] if isinstance(image, _Images) else image for image in read]
     return [
         _Images(encoded[item.first :][: len(item.images)], item.images, item.originals[:, :2])
         if isinstance(item, Run)
         else item
-        for item in blocks.decoded(decoder, contents, target, sizes, None, rest)
+        for item in decode_blocks.decoded(decoder, files, target, None, addresses, rest)
     ]
 
 

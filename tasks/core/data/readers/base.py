@@ -1,7 +1,7 @@
 """What the readers of all formats give: an index of the images, and the decoded images."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -12,8 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.core.data import decode
+from tasks.core.data import decode, decode_blocks
+from tasks.core.data.block_decoder.library import FileBlock, Library
+from tasks.core.data.block_decoder.recent_files import KeptContents
+from tasks.core.data.block_decoder.text_hashes import digits_of
 from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.decode_blocks import Run
 from tasks.core.data.files.columns import ATTRIBUTE, GROUP
 from tasks.core.errors import DecodeError
 
@@ -230,3 +234,35 @@ def decode_image(row: int, content: bytes, target: Target) -> DecodedImage | Dec
         return DecodedImage(row, *decode.decode(content, target))
     except DecodeError as error:
         return DecodeFailure(row, error.summary)
+
+
+def decode_files(
+    decoder: Library,
+    folder: str,
+    files: pa.Table,
+    rows: NDArray[np.int64],
+    kept: KeptContents | None,
+    target: Target,
+    rest: Callable[[int], DecodedImage | DecodeFailure],
+) -> Iterator[Decoded]:
+    """Decode the files of some rows of a listing, in their order.
+
+    Args:
+        decoder: The compiled decoder.
+        folder: What the paths are relative to.
+        files: These rows of `listing.SCHEMA`.
+        rows: int64 (n,), their numbers.
+        kept: Contents that need not be read again, by number.
+        target: Wanted size and channels.
+        rest: Decodes an image that the compiled decoder left, by its number.
+    """
+    stamps, contents = (kept.stamps[rows], kept.address[rows]) if kept else (None, None)
+    block = FileBlock(folder, files["path"].combine_chunks(), files["bytes"].to_numpy(), stamps)
+    expected = digits_of(files["sha256"])
+    for item in decode_blocks.decoded(
+        decoder, block, target, expected, contents, lambda place: rest(int(rows[place]))
+    ):
+        if isinstance(item, Run):
+            yield DecodedBlock(rows[item.first :][: len(item.images)], item.images, item.originals)
+        else:
+            yield item

@@ -11,17 +11,19 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from tasks.core.data import file_types, threads
-from tasks.core.data.block_decoder import blocks, library
-from tasks.core.data.block_decoder.blocks import Run
+from tasks.core.data import decode_blocks, file_types, threads
+from tasks.core.data.block_decoder import library, recent_files
 from tasks.core.data.block_decoder.library import Library
+from tasks.core.data.block_decoder.plain_folders import PlainFolder, PlainFolders
+from tasks.core.data.block_decoder.text_hashes import digits_of
 from tasks.core.data.decode import Target
 from tasks.core.data.files import file_stats, listing, quarantine_table
 from tasks.core.data.files.class_names import check_classes, layout_error, ordered
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.readers import base
-from tasks.core.data.readers.base import Decoded, DecodedBlock, DecodedImage, DecodeFailure, ImageIndex
+from tasks.core.data.readers.base import Decoded, DecodedImage, DecodeFailure, ImageIndex
 from tasks.core.data.readers.split_folders import LAYOUTS, TopFolder, find_splits
 from tasks.core.data.split_names import split_of
 from tasks.core.errors import ArchiveError, DataError
@@ -40,10 +42,12 @@ class Walk(NamedTuple):
     Args:
         scandir: Lists a folder.
         read_head: The first bytes of a file; see `file_types.read_head`.
+        plain: The files of a folder that has only images by their names; None for every other folder.
     """
 
     scandir: "Scandir"
     read_head: Callable[[str], bytes]
+    plain: Callable[[Path], PlainFolder | None] = lambda _: None
 
 
 DISK = Walk(os.scandir, file_types.read_head)
@@ -63,8 +67,15 @@ def scan(root: Path, walk: Walk = DISK) -> pa.Table:
         DataError: No class, one class, a class without images, splits with different classes, or an image
             whose name is not UTF-8.
     """
+    walk = walk._replace(plain=PlainFolders().find) if walk is DISK else walk
     splits, left_out = layout(root, walk)
-    table = file_stats.stats_table(root, _file_stats(root, splits, left_out, walk))
+    plain = [
+        found.columns(_prefix(root, folder / name), split, name)
+        for split, folder, names in splits
+        for name in names
+        if (found := walk.plain(folder / name))
+    ]
+    table = file_stats.stats_table(root, _file_stats(root, splits, left_out, walk), plain)
     check_classes(str(root), {split: set(names) for split, _, names in splits}, LAYOUTS)
     return table
 
@@ -114,6 +125,8 @@ def _split_root(folder: Path, split: str, walk: Walk) -> Path:
 
 
 def _has_images(folder: Path, walk: Walk) -> bool:
+    if walk.plain(folder):
+        return True
     with walk.scandir(folder) as entries:
         return any(entry.is_file() and not _found(entry, "", walk)[2] for entry in entries)
 
@@ -142,6 +155,8 @@ def _file_stats(
     for split, folder, names in splits:
         for name in names:
             class_folder, count = folder / name, 0
+            if walk.plain(class_folder):
+                continue
             for path, status, reason in _files(class_folder, _prefix(root, class_folder), walk):
                 yield file_stats.file_stat(path, split, name, status, reason)
                 count += not reason
@@ -174,6 +189,8 @@ def _prefix(root: Path, folder: Path) -> str:
 
 
 def _folders(folder: Path, walk: Walk) -> list[str]:
+    if walk.plain(folder):
+        return []
     with walk.scandir(folder) as entries:
         return sorted(
             entry.name for entry in entries if entry.is_dir() and file_types.is_searched(entry.name)
@@ -241,6 +258,7 @@ class ImageFolderReader:
         self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
         self._folder = None if contents else root
         self._bytes = files["bytes"].to_numpy()
+        self._kept = None if contents else recent_files.take(root, files["path"], digits_of(files["sha256"]))
 
     @property
     def random_access(self) -> bool:
@@ -270,29 +288,22 @@ class ImageFolderReader:
         if decoder is None:
             yield from self.images(wanted, target)
             return
-        parts = (wanted[start : start + blocks.BLOCK] for start in range(0, len(wanted), blocks.BLOCK))
+        numbers = np.array(wanted, np.int64)
+        parts = (
+            numbers[start : start + decode_blocks.BLOCK]
+            for start in range(0, len(numbers), decode_blocks.BLOCK)
+        )
         work = partial(self._block, decoder, target)
         for block in threads.map_threaded(work, parts, size=threads.MIN_THREADED_BYTES):
             yield from block
 
-    def _block(self, decoder: Library, target: Target, wanted: Sequence[int]) -> list[Decoded]:
-        listed = list(self._listed(wanted))
-        paths = [os.fsencode(f"{self._folder}/{path}") for _, path, _, _ in listed]
-        hashes = bytes.fromhex("".join(sha256 for _, _, _, sha256 in listed))
-        rows = np.array(wanted, np.int64)
-        return [
-            DecodedBlock(rows[item.first :][: len(item.images)], item.images, item.originals)
-            if isinstance(item, Run)
-            else item
-            for item in blocks.decoded(
-                decoder,
-                paths,
-                target,
-                self._bytes[rows],
-                hashes,
-                lambda number: self._image(target, listed[number]),
-            )
-        ]
+    def _block(self, decoder: Library, target: Target, rows: NDArray[np.int64]) -> list[Decoded]:
+        def rest(row: int) -> DecodedImage | DecodeFailure:
+            (listed,) = self._listed([row])
+            return self._image(target, listed)
+
+        files = self._files.take(pa.array(rows))
+        return list(base.decode_files(decoder, str(self._folder), files, rows, self._kept, target, rest))
 
     def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
         """See `Reader.files`. A file on disk is not read as a whole."""
@@ -321,6 +332,7 @@ class ImageFolderReader:
             return DecodeFailure(row, f"not readable: {getattr(error, 'strerror', None) or error}")
         except ArchiveError as error:
             return DecodeFailure(row, f"not readable: {error.summary}")
-        if hashlib.sha256(content).hexdigest() != sha256:
+        is_known = self._kept is not None and self._kept.is_unchanged(row, f"{self._folder}/{path}", size)
+        if not is_known and hashlib.sha256(content).hexdigest() != sha256:
             return DecodeFailure(row, "changed after it was listed")
         return base.decode_image(row, content, target)

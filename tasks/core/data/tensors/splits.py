@@ -10,7 +10,6 @@ train if one of them would be alone, else in val if one would be: so a group tha
 moves towards train only.
 """
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data.block_decoder import text_hashes
 from tasks.core.data.grouping import joined_groups
 from tasks.core.data.grouping.joined_groups import JoinedGroups
 from tasks.core.data.grouping.units import unit_codes
@@ -44,8 +44,7 @@ def fraction(salt: str, image_id: str) -> float:
 
 def fractions(salt: str, image_ids: Sequence[str]) -> NDArray[np.float64]:
     """`fraction` of each, float64 (n,): the first 48 bits of a SHA-256, which float64 has exactly."""
-    prefix, sha256 = f"{salt}:".encode(), hashlib.sha256
-    digests = b"".join([sha256(prefix + image_id.encode()).digest() for image_id in image_ids])
+    digests = text_hashes.sha256_of_each(f"{salt}:", image_ids)
     return (np.frombuffer(digests, ">u8")[::4] >> 16) / 2.0**48
 
 

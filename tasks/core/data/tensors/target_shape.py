@@ -6,7 +6,7 @@ is grey if all its images are grey. The shape is inferred from the first images.
 assumption that they are alike; the first exception changes the target shape.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from tasks.core.data.tensors.reuse import ReusableCache
 SIZES = (32, 48, 64, 96)  # pixels; few sizes, so that a growing folder seldom changes its own
 SIDES = range(8, 129)  # pixels; a folder's own size is kept if its sides are in this range
 PROBES = 32  # images from which the shape is inferred
+MAX_KEPT_SIDE = 256  # pixels; probes that are not decoded again take 6 MB at most
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TargetShape:
         fallback: Height and width in pixels if an image has another size than the inferred one.
         fit: How an image of other proportions becomes `size`.
         grey_bits: Bits that hold every grey value of images with more than 8 bits; 0 if none was seen.
+        probes: The images from which it was inferred, if they need not be decoded again.
     """
 
     size: tuple[int, int]
@@ -42,6 +44,7 @@ class TargetShape:
     fallback: tuple[int, int] = (SIZES[0], SIZES[0])
     fit: Fit = Fit.crop
     grey_bits: int = 0
+    probes: tuple[DecodedImage, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def of(
@@ -70,7 +73,8 @@ class TargetShape:
         cached_rows = reusable.lookup(index.image_id.take(sampled))
         uncached = sampled[cached_rows < 0].tolist()
         # Only the sizes are needed. A small target avoids decoding photos in full (64 ms each).
-        probes = [*reader.images(uncached, Target(requested or (SIZES[0], SIZES[0]), 3, grey_bits=0))]
+        probed = Target(requested or (SIZES[0], SIZES[0]), 3, grey_bits=0)
+        probes = [*reader.images(uncached, probed)]
         wide = [image.row for image in probes if isinstance(image, DecodeFailure) and image.grey_bits]
         grey_bits = max((image.grey_bits for image in probes if isinstance(image, DecodeFailure)), default=0)
         probes += reader.images(wide, Target(requested or (SIZES[0], SIZES[0]), 3)) if wide else []
@@ -81,7 +85,7 @@ class TargetShape:
         fallback = _fallback([min(size) for size in sizes])
         common = next(iter(sizes), fallback)
         is_kept = len(sizes) == 1 and common[0] in SIDES and common[1] in SIDES
-        return cls(
+        shape = cls(
             size=requested or (common if is_kept else fallback),
             channels=1 if grey else 3,
             inferred_size=is_kept and not requested,
@@ -90,6 +94,9 @@ class TargetShape:
             fit=fit,
             grey_bits=grey_bits,
         )
+        is_final = shape.target == probed and shape.size[0] <= MAX_KEPT_SIDE
+        decoded = tuple(image for image in probes if isinstance(image, DecodedImage)) if is_final else ()
+        return replace(shape, probes=decoded)
 
     @property
     def target(self) -> Target:
@@ -113,7 +120,7 @@ class TargetShape:
         if self.inferred_grey and original[2] != 1:
             target_shape = replace(target_shape, channels=3, inferred_grey=False)
         if target_shape is not self:
-            raise ShapeMismatch(target_shape)
+            raise ShapeMismatch(replace(target_shape, probes=()))
 
     def check_grey_bits(self, needed: int) -> None:
         """Check that the grey values of an image that could not be read do not need more bits.
@@ -122,7 +129,7 @@ class TargetShape:
             ShapeMismatch: They do. It has a target shape with as many.
         """
         if needed > self.grey_bits:
-            raise ShapeMismatch(replace(self, grey_bits=needed))
+            raise ShapeMismatch(replace(self, grey_bits=needed, probes=()))
 
 
 def _fallback(sides: list[int]) -> tuple[int, int]:

@@ -1,30 +1,29 @@
 """The compiled decoder gives the bytes and messages of the decoder in Python, and is refused if it cannot."""
 
+import hashlib
 import logging
-import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from tasks.core.config import Fit, NormalizeSettings, SourceSettings
-from tasks.core.data import decode
-from tasks.core.data.block_decoder import blocks, library
-from tasks.core.data.block_decoder.library import Library
+from tasks.core.data import decode, decode_blocks
+from tasks.core.data.block_decoder import library, plain_folders, recent_files, text_hashes
+from tasks.core.data.block_decoder.library import FileBlock, Library
+from tasks.core.data.block_decoder.recent_files import RecentFiles
 from tasks.core.data.decode import Target
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.errors import DecodeError
 from tasks.core.workspace import Workspace
+from tests.core.data.block_decoder.conftest import ROOT, SOURCES
 from tests.support.sample_files import encoded, noise, put, smooth
 
-ROOT = Path(__file__).resolve().parents[4]
-SOURCE = "tasks/core/data/block_decoder/decoder.c"
 FLAT = encoded(smooth(40, 56), "JPEG", quality=90)
 
 
@@ -83,35 +82,6 @@ TARGETS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, built as `pip install` does it, but not into the source."""
-    folder = tmp_path_factory.mktemp("build")
-    put(folder / SOURCE, (ROOT / SOURCE).read_bytes())
-    shutil.copyfile(ROOT / "setup.py", folder / "setup.py")
-    command = [sys.executable, "setup.py", "build_ext", "--inplace"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found = list((folder / SOURCE).parent.glob("_decoder*.so"))
-    if not found:
-        pytest.skip(f"no C compiler, or no headers of libjpeg-turbo: {(done.stderr or done.stdout)[-300:]}")
-    return found[0]
-
-
-@pytest.fixture(scope="module")
-def decoder(built: Path) -> Library:
-    found = Library(built)
-    if fault := found.fault():
-        pytest.skip(f"this machine's libjpeg cannot be used: {fault}")
-    return found
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    library.load.cache_clear()
-    yield
-    library.load.cache_clear()
-
-
 def alone(content: bytes, target: Target) -> tuple[object, ...]:
     """Pixels and original as bytes, or the reason."""
     try:
@@ -124,14 +94,14 @@ def alone(content: bytes, target: Target) -> tuple[object, ...]:
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_blocks_have_the_bytes_of_decode(decoder: Library, target: Target) -> None:
     contents, left = list(IMAGES.values()), []
-    sizes = np.array([len(content) for content in contents], np.int64)
+    files, addresses = library.in_memory(contents)
 
     def rest(position: int) -> tuple[object, ...]:
         left.append(list(IMAGES)[position])
         return alone(contents[position], target)
 
     found: list[tuple[object, ...]] = []
-    for item in blocks.decoded(decoder, contents, target, sizes, None, rest):
+    for item in decode_blocks.decoded(decoder, files, target, None, addresses, rest):
         if isinstance(item, tuple):
             found.append(item)
             continue
@@ -145,11 +115,13 @@ def test_blocks_have_the_bytes_of_decode(decoder: Library, target: Target) -> No
 
 
 def test_arena_that_is_full_goes_on_with_the_next(decoder: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "ARENA", 3 * 32 * 32 * 3 + 100)
+    monkeypatch.setattr(decode_blocks, "ARENA", 3 * 32 * 32 * 3 + 100)
     contents = [encoded(noise(seed), "JPEG") for seed in range(10)]
     contents[4] = encoded(noise(4, 94, 94), "JPEG", quality=50)  # larger than the arena
-    sizes, target = np.array([len(content) for content in contents], np.int64), Target((32, 32), 3)
-    rest = blocks.decoded(decoder, contents, target, sizes, None, lambda position: position)
+    files, addresses = library.in_memory(contents)
+    rest = decode_blocks.decoded(
+        decoder, files, Target((32, 32), 3), None, addresses, lambda position: position
+    )
     found = [item if isinstance(item, int) else (item.first, len(item.images)) for item in rest]
     assert found == [(0, 3), (3, 1), 4, (5, 3), (8, 2)]
 
@@ -193,22 +165,90 @@ def test_folder_gives_the_same_tensors_and_quarantine_with_and_without(
 
 
 def test_hashes_are_those_of_hashlib(decoder: Library, tmp_path: Path) -> None:
-    import hashlib
-
     files = [put(tmp_path / f"é {size}", b"x" * size) for size in (0, 1, 64, 5000)]
-    listed = [(str(path), path.stat().st_size) for path in files] + [(str(tmp_path / "none"), 3)]
-    listed.append((str(files[2]), 63))  # grew after it was listed
-    expected = ["", *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files[1:]), "", ""]
-    assert decoder.sha256_of_files(listed) == expected
+    names = [*(path.name for path in files), "none", files[2].name, files[1].name]
+    sizes = np.array([0, 1, 64, 5000, 3, 63, 1])  # the last but one grew after it was listed
+    block = FileBlock(str(tmp_path), pa.array(["before", *names]).slice(1), sizes)
+    of_files = [hashlib.sha256(path.read_bytes()).hexdigest().encode() for path in files[1:]]
+    expected, kept = [b"", *of_files, b"", b"", of_files[0]], np.zeros(sizes.sum() + 1, np.uint8)
+    assert decoder.sha256_of_files(block).tolist() == expected
+    assert decoder.sha256_of_files(block, kept).tolist() == expected
+    assert kept[: 1 + 64 + 5000].tobytes() == b"x" * 5065
+    assert kept[-2:].tobytes() == b"x\0"
+    texts = ["a" * 64, "b" * 64]
+    for text in (texts, ["é", "a"], ["a", "bc"], [], ["x" * 300]):
+        digests = b"".join(hashlib.sha256(f"salt:{part}".encode()).digest() for part in text)
+        assert text_hashes.sha256_of_each("salt:", text) == digests
+
+
+ODD_ENTRIES = {
+    "a text": "notes.txt",
+    "a hidden file": ".a.jpg",
+    "a name beyond ASCII": "ö.jpg",
+    "no suffix": "a",
+}
+
+
+@pytest.mark.parametrize("odd", [None, "link", "folder", *ODD_ENTRIES])
+def test_folder_is_listed_alike_in_c_and_in_python(decoder: Library, tmp_path: Path, odd: str | None) -> None:
+    for number in range(12):
+        put(tmp_path / "cat" / f"{number}{('.jpg', '.JPeG', '.png')[number % 3]}", b"x" * number)
+    if odd == "link":
+        (tmp_path / "cat" / "link.jpg").symlink_to(tmp_path / "cat" / "0.jpg")
+    elif odd == "folder":
+        put(tmp_path / "cat" / "more.jpg" / "1.jpg", b"x")
+    elif odd:
+        put(tmp_path / "cat" / ODD_ENTRIES[odd], b"x")
+    folder = str(tmp_path / "cat")
+    compiled = decoder.list_folder(folder, plain_folders.SUFFIXES, 2)  # room for 2: it is doubled
+    python = plain_folders._listed(folder)
+    if odd and odd != "a name beyond ASCII":
+        assert (compiled, python) == (None, None)
+        return
+    assert python is not None
+    assert (compiled is None) == bool(odd)
+    for names, stats in filter(None, (compiled, python)):
+        found = {name: tuple(row) for name, row in zip(names.to_pylist(), stats.tolist(), strict=True)}
+        entries = {path.name: path.stat() for path in (tmp_path / "cat").iterdir()}
+        assert found == {
+            name: (entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns) for name, entry in entries.items()
+        }
+
+
+def test_content_that_was_kept_is_used_unless_the_file_was_changed(decoder: Library, tmp_path: Path) -> None:
+    contents = [encoded(noise(seed), "JPEG") for seed in range(4)]
+    paths = [put(tmp_path / f"{number}.jpg", content) for number, content in enumerate(contents)]
+    names = pa.array([path.name for path in paths])
+    stats = np.array([(len(c), p.stat().st_mtime_ns, p.stat().st_ctime_ns) for c, p in zip(contents, paths)])  # noqa: B905
+    recent, every = RecentFiles(tmp_path, names, stats), np.arange(4)
+    block = FileBlock(str(tmp_path), names, stats[:, 0], stats[:, 1:])
+    buffer = recent.room(every)
+    recent.sha256 = decoder.sha256_of_files(block, buffer)
+    recent.keep(every, buffer, np.array([True, True, True, False]))
+    recent_files.offer(recent)
+    listed = recent.sha256.copy()
+    listed[0] = b"0" * 64  # the listing has another content than the one that was kept
+    assert recent_files.take(tmp_path / "other", pa.chunked_array([names]), listed) is None
+    kept = recent_files.take(tmp_path, pa.chunked_array([names]), listed)
+    assert kept is not None
+    assert (kept.address > 0).tolist() == [False, True, True, False]
+    assert recent_files.take(tmp_path, pa.chunked_array([names]), listed) is None  # it is given once
+    put(paths[1], contents[0])  # changed
+    put(paths[3], contents[3])
+    found = decode_blocks.decoded(
+        decoder, block, Target((32, 32), 3), listed, kept.address, lambda position: position
+    )
+    assert [item if isinstance(item, int) else item.first for item in found] == [0, 1, 2]  # 2 and 3 are a run
 
 
 def test_library_that_gives_other_bytes_is_not_used(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another build, whose DCT is the fast one: its pixels differ by a level here and there."""
-    source = put(tmp_path / "decoder.c", (ROOT / SOURCE).read_bytes().replace(b"JDCT_ISLOW", b"JDCT_IFAST"))
+    main, *others = (ROOT / source for source in SOURCES)
+    changed = put(tmp_path / "decoder.c", main.read_bytes().replace(b"JDCT_ISLOW", b"JDCT_IFAST"))
     other = tmp_path / "other.so"
-    command = ["cc", "-shared", "-fPIC", "-o", str(other), str(source), "-ljpeg"]
+    command = ["cc", "-shared", "-fPIC", "-o", str(other), *map(str, (changed, *others)), "-ljpeg"]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("no cc")
     for path, message in ((other, "its pixels differ"), (tmp_path / "none.so", "none.so")):

@@ -71,7 +71,7 @@ def test_normalize_parquet_in_portions_is_byte_identical(workspace: Workspace, t
         source, ALLOW_ALL_UNREADABLE, workspace, refresh=True, work=work, portion=4
     )
     assert contents(distributed) == before
-    assert len(portions) == 6 + 8  # 24 train images are decoded for their size, then all 30
+    assert len(portions) == 6 + 2  # 24 train images are decoded for their size, then the 6 others
 
 
 def test_normalize_worker_with_another_workspace_raises(

@@ -4,7 +4,7 @@ A block is a few hundred images. Blocks are done in threads, which do not wait f
 interpreter's lock is free while a block is read, hashed and decoded.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import Fit
 from tasks.core.data import decode, decode_memory
-from tasks.core.data.block_decoder.library import Library, TargetSize
+from tasks.core.data.block_decoder.library import Digits, FileBlock, Library, TargetSize
 from tasks.core.data.decode import Pixels, Target
 
 BLOCK = 256  # images; 4 ms of decoding
@@ -39,30 +39,32 @@ class Run:
 
 def decoded(
     library: Library,
-    contents: Sequence[bytes],
+    files: FileBlock,
     target: Target,
-    sizes: NDArray[np.int64],
-    expected: bytes | None,
+    expected: Digits | None,
+    contents: NDArray[np.int64] | None,
     rest: Callable[[int], Rest],
 ) -> Iterator[Run | Rest]:
     """Decode a block, in its order.
 
     Args:
         library: The compiled decoder.
-        contents: Encoded images; the absolute paths of their files if `expected` is given.
+        files: The images.
         target: Wanted size and channels.
-        sizes: int64 (n,), bytes of each.
-        expected: The SHA-256 that each file must have, 32 bytes each.
+        expected: The SHA-256 that each file must have.
+        contents: int64 (n,), addresses of the contents that are in memory, or 0; see `Library.decode`.
         rest: Decodes an image that the compiled decoder left, by its position.
 
     Yields:
         Runs of images, and what `rest` returned.
     """
-    start, size = 0, _target_size(target)
-    while start < len(contents):
+    start, count, size = 0, len(files), _target_size(target)
+    while start < count:
         arena = np.empty(ARENA, np.uint8)
-        digests = expected[32 * start :] if expected else None
-        results = library.decode(list(contents[start:]), sizes[start:], size, arena, digests)
+        left = files.from_(start) if start else files
+        digests = None if expected is None else expected[start:]
+        addresses = None if contents is None else contents[start:]
+        results = library.decode(left, size, arena, digests, addresses)
         yield from _runs(results, arena, target, start, rest)
         start += len(results)
 
