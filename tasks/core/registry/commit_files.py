@@ -10,13 +10,14 @@ No commit is removed from the store, and a folded object that is missing or dama
 """
 
 import json
+import logging
 import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import FormatError
+from tasks.core.errors import FormatError, NetworkError
 from tasks.core.storage import atomic, hashing
 from tasks.core.storage.mirror import Mirror
 
@@ -28,6 +29,7 @@ FOLD_EVERY = 200  # commits
 UNSEALED = frozenset({"format", "number", "token", "aliases", "log", "lines", "evidence", "notes"})
 NUMBERED = re.compile(r"(\d{8})\.json")
 FOLDED = re.compile(r"(\d{8})\.folded\.json")
+log = logging.getLogger("plumbline.registry")
 
 
 def read(directory: Path) -> list[dict[str, Any]]:
@@ -85,13 +87,9 @@ def download(directory: Path, remote: Mirror, listing: Mapping[str, int]) -> lis
         )
         for pattern in (NUMBERED, FOLDED)
     )
-    done = _usable(directory)
-    if (
-        folds
-        and folds[-1] >= done + FOLD_EVERY
-        and _fetch(directory, remote, [f"{folds[-1]:08d}.folded.json"])
-    ):
-        done = folds[-1]
+    done, newest = _usable(directory), max(folds, default=0)
+    if newest >= done + FOLD_EVERY and _fetch(directory, remote, [f"{newest:08d}.folded.json"]):
+        done = newest
     _fetch(directory, remote, [f"{number:08d}.json" for number in numbers if number > done])
     commits = read(directory)
     if last(commits) != max(numbers, default=0):
@@ -114,12 +112,20 @@ def create(directory: Path, remote: Mirror, added: Mapping[str, Any]) -> bool:
     (directory / LOCAL_FOLDER).mkdir(exist_ok=True)
     atomic.write_bytes(directory / LOCAL_FOLDER / f"{number:08d}.json", content)
     if number % FOLD_EVERY == 0:
-        name = f"{number:08d}.folded.json"
-        _fold(directory, read(directory))
+        _upload_folded(directory, remote, number)
+    return True
+
+
+def _upload_folded(directory: Path, remote: Mirror, number: int) -> None:
+    """Fold the commits up to a number. The commit is made already: a failure here must not seem one of it."""
+    name = f"{number:08d}.folded.json"
+    _fold(directory, read(directory))
+    try:
         remote.store.create(
             f"{remote.name(directory)}/{FOLDER}/{name}", (directory / LOCAL_FOLDER / name).read_bytes()
         )
-    return True
+    except NetworkError as error:
+        log.warning("%s was not uploaded; the commits are there, reading them takes longer: %s", name, error)
 
 
 def parsed(path: Path) -> dict[str, Any]:

@@ -87,6 +87,23 @@ def test_many_commits_are_read_as_one_object(
 
 
 @pytest.mark.slow
+def test_a_commit_stands_if_the_folded_object_cannot_be_uploaded(
+    machine: Machine,
+    other_machine: Machine,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(commit_files, "FOLD_EVERY", 2)
+    machine.publish("one")
+    bucket.gate = lambda method, name: not (method == "PUT" and name.endswith(".folded.json"))
+    machine.promote("v0001")
+    assert "00000002.folded.json was not uploaded" in caplog.text
+    assert commit_names(bucket) == ["00000001.json", "00000002.json"]
+    assert other_machine.aliases() == machine.aliases() == {"champion": "v0001"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{}", None])
 def test_folded_commits_that_are_damaged_or_gone_are_not_needed(
     machine: Machine,

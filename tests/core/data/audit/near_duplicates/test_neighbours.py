@@ -1,0 +1,16 @@
+"""The nearest other image, compared with distances one by one."""
+
+import numpy as np
+
+from tasks.core.data.audit.descriptors import Features
+from tasks.core.data.audit.near_duplicates import neighbours
+
+
+def test_nearest_is_the_image_at_the_least_distance_mirrored_or_not() -> None:
+    generator = np.random.default_rng(0)
+    even, odd = (generator.normal(size=(90, side)).astype(np.float32) for side in (4, 3))
+    apart = ((even[:, None] - even) ** 2).sum(2)
+    apart += np.minimum(((odd[:, None] - odd) ** 2).sum(2), ((odd[:, None] + odd) ** 2).sum(2))
+    np.fill_diagonal(apart, np.inf)
+    images = np.array([3, *range(40, 89)])  # more than are compared at once
+    assert np.array_equal(neighbours.nearest(Features(even, odd), images), apart.argmin(1)[images])

@@ -1,0 +1,22 @@
+"""What loading TensorFlow imports, in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+LOADED = """
+import sys
+from tasks.core.model.devices.runtime import OPTIONAL, quiet_tensorflow
+with quiet_tensorflow():
+    pass
+assert "tensorflow" in sys.modules
+assert not OPTIONAL & sys.modules.keys(), OPTIONAL & sys.modules.keys()
+import matplotlib, sklearn  # found afterwards
+"""
+
+
+@pytest.mark.slow
+def test_keras_is_loaded_without_what_it_only_looks_for() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
