@@ -80,7 +80,7 @@ def thumbnails_of_test_images(
     """Pictures of the listed test images.
 
     Args:
-        disagreements: As `gate.disagreements` returns them.
+        disagreements: As `disagreements.listed` of `tasks.core.registry.promotion` returns them.
         model: The model whose prediction is shown: "challenger" or "champion".
         tensors: The tensors with the images.
         other_classes: Classes that only the champion knows; their numbers follow those of the tensors.
