@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.core.config import EmbedSettings, RunnerName, RunnerSettings
+from tasks.core.config import EmbedSettings
 from tasks.core.model.features import embed as embed_stage
 from tasks.core.model.features.embed import Portion, ingredients
 from tasks.core.operations import environment
+from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.storage.mirror import open_workspace
 from tasks.core.workspace import Workspace

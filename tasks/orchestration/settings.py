@@ -17,14 +17,13 @@ from tasks.core.config import (
     NormalizeSettings,
     PublishSettings,
     RecipeName,
-    RunnerName,
-    RunnerSettings,
     SourceSettings,
     TrainSettings,
     limited,
 )
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import UsageError
+from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.stage.stages import RefreshName
 from tasks.parameters.flow_parameters import FlowSettings
 

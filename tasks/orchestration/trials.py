@@ -7,11 +7,11 @@ from typing import Any
 from prefect import Task
 
 from tasks.core import shares
-from tasks.core.config import RunnerName, RunnerSettings
 from tasks.core.errors import PlumblineError
 from tasks.core.model.devices import runtime
 from tasks.core.model.training import train
 from tasks.core.progress import duration
+from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.stage.handles import Audit, Features, RawDataset, SweepReport, TensorCache, TrainedModel
 from tasks.core.sweep import report as report_module
 from tasks.core.sweep.ranking import TrialResult

@@ -15,7 +15,8 @@ import sys
 from tasks.core.operations import environment
 environment.prepare_command()
 from prefect import flow
-from tasks.core.config import NormalizeSettings, RunnerName, RunnerSettings, SourceSettings
+from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import distributed_decode
 from tasks.core.workspace import Workspace

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tasks.core.config import RecipeName, RunnerName, RunnerSettings, TrainSettings
+from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.errors import UsageError
+from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.sweep import space
 
 BASE = TrainSettings(recipe=RecipeName.flash, seed=5)
