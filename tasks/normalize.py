@@ -13,7 +13,7 @@ from tasks.core.data.tensors.normalize import ingredients
 from tasks.core.operations import environment
 from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.stage.handles import RawDataset, TensorCache
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.core.workspace import Workspace
 from tasks.display.progress import task_progress
 from tasks.orchestration import policies, task_runners

@@ -39,7 +39,7 @@ class Workspace:
     def open(cls, path: str | Path | None = None) -> "Workspace":
         """Make a workspace the active one of this process and of its child processes.
 
-        The environment holds it. `storage.mirror.open_workspace` also checks the store of an address.
+        The environment holds it. `storage.workspaces.open_workspace` also checks the store of an address.
 
         Args:
             path: A folder or an address; if None, the value of PLUMBLINE_WORKSPACE, else ./workspace.

@@ -22,7 +22,7 @@ WRITER = """
 import json, sys
 from tasks.core.stage.handles import Evaluation, TrainedModel
 from tasks.core.registry import registry
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 workspace = open_workspace(sys.argv[1])
 who = sys.argv[2]
 facts = {"classes": ["no", "yes"], "shape": [8, 8, 3]}

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import ChecksumError, FormatError, UsageError
+from tasks.core.errors import ChecksumError, FormatError
 from tasks.core.storage import atomic, hashing, manifests, names
 from tasks.core.storage.object_store import Store, open_store
-from tasks.core.workspace import VARIABLE, Workspace
+from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.store")
 
@@ -235,40 +235,6 @@ class Mirror:
         os.utime(target, ns=(entry["mtime_ns"], entry["mtime_ns"]))
         atomic.sync(target)
         return True
-
-
-def open_workspace(path: str | Path | None = None) -> Workspace:
-    """Open a workspace with `Workspace.open`, and check the store of a workspace at an address.
-
-    Args:
-        path: A folder or an address; see `Workspace.open` for None.
-
-    Raises:
-        UsageError: The address cannot hold a workspace.
-        NetworkError: The store does not answer.
-    """
-    workspace = Workspace.open(path)
-    if remote := of_workspace(workspace):
-        remote.check_conditional_create()
-    return workspace
-
-
-def open_existing(path: str | Path | None = None) -> Workspace:
-    """Open a workspace that is only read: `open_workspace`, but a folder that is named must be there.
-
-    Raises:
-        UsageError: There is no such folder; and as `open_workspace`.
-    """
-    is_named = path is not None or VARIABLE in os.environ
-    workspace = open_workspace(path)
-    if is_named and not workspace.address and not workspace.root.is_dir():
-        raise UsageError(
-            f"there is no workspace {workspace.root}",
-            expected="the folder of a workspace, which a run has made",
-            found="a file" if workspace.root.exists() else "no such folder",
-            done="nothing was created",
-        )
-    return workspace
 
 
 def of_workspace(workspace: Workspace) -> Mirror | None:

@@ -20,7 +20,7 @@ import pandas as pd
 from tasks.core.config import PromotePolicy
 from tasks.core.registry import promotion
 from tasks.core.runs import tables
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tests.support.fake_outputs import FakeOutputs
 fake = FakeOutputs(open_workspace(), ("no", "yes"), 40)
 facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
