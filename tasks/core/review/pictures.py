@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from tasks.core.data import decode
-from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.decode import Target
+from tasks.core.data.pixels import Pixels
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import DecodedImage, Reader
 from tasks.core.data.tensors.cache import open_split
