@@ -147,10 +147,7 @@ class _Build:
         written, new, twins = self._write_images(new, index, progress)
         left_out = conflicts | written.failed
         quarantine.check_share(left_out, index, self.settings.max_quarantine)
-        trained, chosen = (
-            int(by_split["train"].sum()) + int(twins["train"].sum()),
-            int((by_split["val"] & ~by_split["train"]).sum()) + int((twins["val"] & ~twins["train"]).sum()),
-        )
+        trained, chosen = (a + b for a, b in zip(_seen_counts(by_split), _seen_counts(twins), strict=True))
         if not len(new):
             raise self._refuse_empty(trained, chosen, len(written.failed))
         index = remarks.with_joined(index)
@@ -159,10 +156,7 @@ class _Build:
         own = self.seen.by_id(index.image_id.take(new), TEST) | twins[TEST]
         return {
             "dataset": self.raw.dataset,
-            "classes": list(self.classes),
-            "shape": list(self.version.shape),
-            "fit": str(self.version.fit),
-            "grey_bits": self.version.grey_bits,
+            **self._images_facts(),
             "train": 0,
             "val": 0,
             "test": len(new),
@@ -177,6 +171,15 @@ class _Build:
             "shared_groups": self._shared_groups(new, index),
             "not_checked": self.seen.not_checked,
             **remarks.facts(index, {split: new if split == TEST else new[:0] for split in SPLITS}),
+        }
+
+    def _images_facts(self) -> dict[str, Any]:
+        """What images the version takes."""
+        return {
+            "classes": list(self.classes),
+            "shape": list(self.version.shape),
+            "fit": str(self.version.fit),
+            "grey_bits": self.version.grey_bits,
         }
 
     def _wanted(self) -> Numbers:
@@ -261,6 +264,11 @@ class _Build:
         }
         dictionary = [name for name in columns if name in ("split", "class_name", GROUP)]
         pq.write_table(pa.table(columns), self.directory / ROWS, use_dictionary=dictionary)
+
+
+def _seen_counts(by_split: dict[str, NDArray[np.bool_]]) -> tuple[int, int]:
+    """Number of train images, and of val images that are no train images; bool (N,) by split."""
+    return int(by_split["train"].sum()), int((by_split["val"] & ~by_split["train"]).sum())
 
 
 def _in_order(numbers: Numbers, index: ImageIndex) -> Numbers:
