@@ -18,8 +18,6 @@ from tasks.core.data.pixels import Pixels
 
 BLOCK = 256  # images; 4 ms of decoding
 ARENA = 1 << 22  # bytes of pixels at a time
-CHANNELS = slice(3)
-Original = tuple[int, int, int]
 Rest = TypeVar("Rest")
 
 

@@ -182,17 +182,15 @@ def ends(values: Floats, squares: Floats, touching: Floats, sizes: Floats) -> tu
     return low, high
 
 
-def resampled_sums(sums: Floats, resamples: int = intervals.RESAMPLES, seed: int = intervals.SEED) -> Floats:
+def resampled_sums(sums: Floats) -> Floats:
     """Totals of groups drawn with replacement (the cluster bootstrap), float64 (resamples, K).
 
     Of more than `MANY` groups, the totals are drawn from the normal distribution that they then have.
 
     Args:
         sums: float64 (G, K), K sums of each group.
-        resamples: Number of resamples.
-        seed: Seed of the random generator.
     """
-    generator, count = np.random.default_rng(seed), len(sums)
+    generator, count, resamples = np.random.default_rng(intervals.SEED), len(sums), intervals.RESAMPLES
     if count > MANY:
         spread = count * np.cov(sums.T, bias=True)
         return generator.multivariate_normal(sums.sum(axis=0), spread, resamples, method="eigh")

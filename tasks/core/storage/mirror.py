@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,34 +157,6 @@ class Mirror:
         mark = {"format": manifests.FORMAT, "deleted": True}
         self.store.write(manifest, json.dumps(mark).encode())
         self.store.remove(item for item in self.store.listing(name) if item != manifest)
-
-    def push_files(self, folder: Path, pattern: str, again: Collection[Path] = ()) -> None:
-        """Upload the files of a folder that the store lacks; they are written once and never changed.
-
-        Args:
-            folder: The folder; it is searched recursively.
-            pattern: Glob pattern of the files' names.
-            again: Files that are uploaded even if the store has them.
-        """
-        uploaded = self.store.listing(self.name(folder))
-        for path in sorted(folder.rglob(pattern)):
-            if not path.name.startswith(".") and (path in again or self.name(path) not in uploaded):
-                self.store.upload(path, self.name(path))
-
-    def pull_files(self, folder: Path, suffix: str) -> None:
-        """Download the files of a folder that are missing locally, several at a time.
-
-        Args:
-            folder: The folder; it is searched recursively.
-            suffix: The end of the files' names.
-        """
-        uploaded = self.store.listing(self.name(folder))
-        wanted = [check_inside(name) for name in uploaded if name.endswith(suffix)]
-        missing = [name for name in wanted if not (self.root / name).exists()]
-        for name, content in self.store.read_many(missing).items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(path, content)
 
     def name(self, path: Path) -> str:
         """Return the name of a local path in the store: relative to the workspace, with slashes."""
