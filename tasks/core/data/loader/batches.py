@@ -27,6 +27,13 @@ def replica_rounds(images: NDArray[np.uint8], replicas: int) -> Iterator[tuple[N
     """Row numbers that several replicas predict at once, one batch each, and how many of them are new.
 
     The last round repeats the last row, so that all replicas have the same number of rows.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        replicas: Number of replicas.
+
+    Yields:
+        Row numbers, int64 (replicas * batch,), 0..N-1, and a count.
     """
     size = batch_size(images) * replicas
     for start in range(0, len(images), size):

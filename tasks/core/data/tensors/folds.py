@@ -45,7 +45,7 @@ def members(
 
 
 def train_members(tensors: TensorCache, number: int, folds: int) -> NDArray[np.bool_]:
-    """`members` of the train images, with their groups if there are any.
+    """`members` of the train images, bool (train,), with their groups if there are any.
 
     Train images of one single group cannot be held out as a whole, so that they are parted image by image.
     """

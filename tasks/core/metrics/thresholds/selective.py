@@ -53,7 +53,12 @@ def risk_coverage(correct: NDArray[np.bool_], confidence: Floats) -> tuple[Float
 
 
 def lowest_proven(bounds: tuple[Floats, Floats], max_error: float) -> float | None:
-    """The last of the thresholds of `error_bounds` whose bound is at most `max_error`; None if none is."""
+    """The last of the thresholds of `error_bounds` whose bound is at most `max_error`; None if none is.
+
+    Args:
+        bounds: Thresholds and the highest error rate of each, float64 (50,), 0..1.
+        max_error: The highest accepted error rate, 0..1.
+    """
     thresholds, highest = bounds
     proven = np.flatnonzero(highest <= max_error)
     return float(thresholds[proven[-1]]) if len(proven) else None
