@@ -1,4 +1,4 @@
-"""The pixels of an image that Pillow has opened, as uint8: rules 3 and 4 of `decode`."""
+"""Pixels as uint8 arrays: those of an image that Pillow has opened (rules 3 and 4 of `decode`), and back."""
 
 from typing import Any
 
@@ -40,6 +40,11 @@ def as_pixels(image: Image.Image, grey_bits: int) -> Pixels:
     mode = "L" if image.mode in ("1", "L") else "RGB"
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def as_picture(pixels: Pixels) -> Image.Image:
+    """A grey or an RGB image of uint8 (H, W, C), C = 1 or 3."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def _scaled_grey(wide: NDArray[np.integer[Any]], grey_bits: int) -> Pixels:

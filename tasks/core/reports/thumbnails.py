@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from tasks.core.data.pixels import as_picture
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.reports.plots import data_uri
 from tasks.core.stage.handles import TensorCache
@@ -51,7 +52,7 @@ def mosaic(images: Sequence[NDArray[np.uint8]], columns: int) -> str:
 
 
 def _reduced(image: NDArray[np.uint8], side: int) -> Image.Image:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = as_picture(image)
     if max(picture.size) > side:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return picture

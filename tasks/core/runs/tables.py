@@ -12,8 +12,9 @@ from the name of the folder. `columns/schemas.py` has the columns with their mea
 columns that came later.
 """
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -52,6 +53,14 @@ def append(table: str, dataset: str, run_id: str, frame: "pd.DataFrame", workspa
             file name, or this run has other rows already.
     """
     return append_rows(table, dataset, run_id, _as_table(table, frame.assign(run_id=run_id)), workspace)
+
+
+def as_row(columns: Mapping[str, Any]) -> "pd.DataFrame":
+    """One row by column; mappings become JSON."""
+    import pandas as pd
+
+    texts = {name: json.dumps(value) for name, value in columns.items() if isinstance(value, Mapping)}
+    return pd.DataFrame([{**columns, **texts}])
 
 
 def append_rows(table: str, dataset: str, run_id: str, content: pa.Table, workspace: Workspace) -> Path:

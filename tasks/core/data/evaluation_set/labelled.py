@@ -24,7 +24,7 @@ from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
 from tasks.core.data.tensors import image_writer, quarantine, splits
 from tasks.core.data.tensors.cache import ROWS, SPLITS
-from tasks.core.data.tensors.npy_writer import RowFile
+from tasks.core.data.tensors.npy_writer import write_rows
 from tasks.core.data.tensors.reuse import ReusableCache
 from tasks.core.data.tensors.splits import Splits
 from tasks.core.data.tensors.target_shape import TargetShape
@@ -38,7 +38,6 @@ from tasks.core.workspace import Workspace
 
 Numbers = NDArray[np.int64]
 TEST = "test"
-BLOCK = 1024  # images copied at a time
 
 
 @dataclass(frozen=True)
@@ -281,8 +280,5 @@ def _in_order(numbers: Numbers, index: ImageIndex) -> Numbers:
 def _keep_rows(path: Path, images: NDArray[np.uint8], rows: Numbers) -> None:
     """Replace a file of images by some of its rows, int64 (n,), ascending."""
     new = path.with_suffix(".kept")
-    file = RowFile(new, len(rows), images.shape[1:])
-    for start in range(0, len(rows), BLOCK):
-        file.write(start, np.ascontiguousarray(images[rows[start : start + BLOCK]]))
-    file.close()
+    write_rows(new, images, rows)
     new.replace(path)
