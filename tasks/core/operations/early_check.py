@@ -44,7 +44,8 @@ def _value(arguments: Sequence[str]) -> str | None:
 
 
 def _look_at(dataset: str) -> None:
-    from tasks.core.data.readers import csv_table, image_folder, parquet
+    from tasks.core.data.readers import csv_table, parquet
+    from tasks.core.data.readers.image_folder import folders
     from tasks.core.data.sources import resolve
 
     path = resolve.resolve(dataset)
@@ -52,7 +53,7 @@ def _look_at(dataset: str) -> None:
         return
     format_name = resolve.detect_format(path)
     if format_name == "folder":
-        image_folder.check_layout(path)
+        folders.check_layout(path)
     elif format_name == "csv" and path.stat().st_size <= LARGEST_CSV:
         csv_table.scan(path)
     elif format_name == "parquet" and path.is_file():
@@ -63,7 +64,7 @@ def _look_at(dataset: str) -> None:
 
 def _look_into(path: Path) -> None:
     from tasks.core.data.files.archive import Archive
-    from tasks.core.data.readers import image_folder
+    from tasks.core.data.readers.image_folder import folders
 
     opened = Archive(path)
-    image_folder.check_layout(path, image_folder.Walk(opened.tree.scandir, opened.read_head))
+    folders.check_layout(path, folders.Walk(opened.tree.scandir, opened.read_head))

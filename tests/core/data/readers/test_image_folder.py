@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data.readers import image_folder
+from tasks.core.data.readers.image_folder import folders
 from tasks.core.errors import DataError
 from tests.support.sample_files import encoded, noise, photos, put
 
 
 def scanned(root: Path) -> list[tuple[str, str, str]]:
-    rows = image_folder.scan(root).to_pylist()
+    rows = folders.scan(root).to_pylist()
     return [(row["path"], row["split"], row["class_name"]) for row in rows if not row["reason"]]
 
 
 def unused(root: Path) -> dict[str, str]:
-    return {row["path"]: row["reason"] for row in image_folder.scan(root).to_pylist() if row["reason"]}
+    return {row["path"]: row["reason"] for row in folders.scan(root).to_pylist() if row["reason"]}
 
 
 def test_scan_class_folders(tmp_path: Path) -> None:
@@ -51,10 +51,10 @@ def test_scan_validation_folder_is_val(tmp_path: Path) -> None:
 )
 def test_scan_ambiguous_folder_beside_train_is_refused(tmp_path: Path, folder: str, message: str) -> None:
     """Otherwise `train` and `holdout` would be read as classes."""
-    folders = ("train/a", "train/b", "val/a", "val/b", f"{folder}/a", f"{folder}/b")
-    photos(tmp_path, dict.fromkeys(folders, 1))
+    names = ("train/a", "train/b", "val/a", "val/b", f"{folder}/a", f"{folder}/b")
+    photos(tmp_path, dict.fromkeys(names, 1))
     with pytest.raises(DataError, match=message):
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
 
 
 def test_scan_other_suffixes_are_judged_by_their_bytes(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_scan_class_with_other_files_only_is_empty(tmp_path: Path) -> None:
     photos(tmp_path, {"cat": 1, "dog": 1})
     put(tmp_path / "eel" / "clip.mp4", b"\0\0\0\x18ftypmp42")
     with pytest.raises(DataError, match="empty class"):
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
 
 
 def test_scan_links_without_a_file_are_named(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_scan_symlink_loop_ends(tmp_path: Path) -> None:
 def test_scan_invalid_layout_is_refused(tmp_path: Path, counts: dict[str, int], message: str) -> None:
     photos(tmp_path, counts)
     with pytest.raises(DataError, match=message) as error:
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
     assert "unchanged" in error.value.parts["done"]
 
 
@@ -177,5 +177,5 @@ def test_scan_empty_class_is_refused_by_name(tmp_path: Path) -> None:
     photos(tmp_path, {"cat": 1, "dog": 1})
     (tmp_path / "eel").mkdir()
     with pytest.raises(DataError, match="empty class") as error:
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
     assert "eel" in error.value.parts["found"]
