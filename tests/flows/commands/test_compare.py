@@ -8,7 +8,7 @@ from PIL import Image
 
 from tasks.core.runs.columns import schemas
 from tasks.core.workspace import Workspace
-from tests.flows.test_models_command import ok, refused
+from tests.flows.commands.test_models import ok, refused
 from tests.support.sample_runs import append_sample_runs
 
 pytestmark = pytest.mark.slow
