@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 RUN = """
 import pandas as pd
 from tasks.core.config import PromotePolicy
-from tasks.core.registry import promotion
+from tasks.core.registry.promotion import promotion
 from tasks.core.runs import tables
 from tasks.core.storage.mirror import open_workspace
 from tests.support.fake_outputs import FakeOutputs
