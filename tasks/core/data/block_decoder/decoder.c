@@ -5,6 +5,7 @@
    ctypes releases the interpreter's lock while a function runs. No function keeps state. */
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -305,7 +306,7 @@ int64_t plumbline_list(const char *path, const char *suffixes, int64_t room, int
     DIR *folder = opendir(path);
     int64_t count = 0, used = 0;
     if (!folder) return -1;
-    for (struct dirent *entry; count >= 0 && (entry = readdir(folder));) {
+    for (struct dirent *entry; count >= 0 && (errno = 0, entry = readdir(folder));) {
         struct stat found;
         const char *name = entry->d_name;
         if (!strcmp(name, ".") || !strcmp(name, "..")) continue;
@@ -324,6 +325,7 @@ int64_t plumbline_list(const char *path, const char *suffixes, int64_t room, int
             ends[++count] = used;
         }
     }
+    if (count >= 0 && errno) count = -1; /* the end of a folder is no error */
     closedir(folder);
     return count;
 }
