@@ -192,7 +192,13 @@ static int read_file(int folder, const files_t *files, int32_t i, unsigned char 
     return got > 0 && have == size;
 }
 
-static int64_t ns(struct timespec time) { return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec; }
+/* Times after the year 2262 are the last one of 64 bits, as in file_stats.py. */
+static int64_t ns(struct timespec time) {
+    int64_t limit = INT64_MAX / 1000000000, rest = INT64_MAX % 1000000000;
+    if (time.tv_sec > limit || (time.tv_sec == limit && time.tv_nsec > rest)) return INT64_MAX;
+    if (time.tv_sec < -limit) return -INT64_MAX;
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
 
 /* Whether a file still has the size and times with which its content was read. */
 static int is_unchanged(int folder, const files_t *files, int32_t i) {
