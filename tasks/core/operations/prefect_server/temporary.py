@@ -192,12 +192,12 @@ def _failure(temporary: TemporaryServer) -> ServerError:
     temporary.log.seek(0)
     output = temporary.log.read().decode(errors="replace").strip()
     reasons = RAISED.findall(output)
-    ended = f"it ended with code {code}{f': {reasons[-1]}' if reasons else ''}"
+    ended = "no answer" if code is None else f"it ended with code {code}"
     lines = [] if full or reasons else output.splitlines()[-12:]
     return ServerError(
         "Prefect's temporary server did not start",
         expected=f"an answer at {os.environ[ADDRESS]}/health within {START_TIMEOUT:.0f} s",
-        found=full or ("no answer" if code is None else ended),
+        found=full or ": ".join([ended, *reasons[-1:]]),
         done="no stage was run",
         todo="\n".join(
             [
