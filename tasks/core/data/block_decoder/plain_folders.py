@@ -76,7 +76,7 @@ def _listed(folder: str) -> tuple[pa.Array, NDArray[np.int64]] | None:
             names.append(entry.name)
             stats.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         return pa.array(names, pa.string()), np.array(stats, np.int64).reshape(-1, 3)
-    except UnicodeEncodeError:  # a name that is not UTF-8
+    except (UnicodeEncodeError, OverflowError):  # a name that is not UTF-8, or a time after the year 2262
         return None
     finally:
         os.close(descriptor)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tasks.core.errors import DataError
 
+LAST = (1 << 63) - 1  # ns since 1970
 BATCH = 4096  # rows held as Python objects at a time
 ROW_GROUP = 1 << 14  # rows of a parquet file that are encoded at a time
 SCHEMA = pa.schema(
@@ -29,8 +30,9 @@ FileStat = tuple[str, str, str, int, int, int, str]
 
 
 def file_stat(path: str, split: str, class_name: str, status: os.stat_result, reason: str = "") -> FileStat:
-    """A file's row; fields as in `SCHEMA`."""
-    return path, split, class_name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, reason
+    """A file's row; fields as in `SCHEMA`. A time after the year 2262 is the last one of 64 bits."""
+    modified, changed = (max(-LAST, min(LAST, time)) for time in (status.st_mtime_ns, status.st_ctime_ns))
+    return path, split, class_name, status.st_size, modified, changed, reason
 
 
 def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa.Array]] = ()) -> pa.Table:

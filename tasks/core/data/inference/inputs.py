@@ -112,9 +112,15 @@ def list_inputs(paths: Sequence[str], on_unused: OnUnused = ignore_unused) -> It
         DataError: A parquet file cannot be read, or has no clear column of images.
         NetworkError: An address could not be reached; another attempt may succeed.
     """
+
+    def leave_out(path: str, reason: str) -> None:
+        on_unused(os.fsencode(path).decode("utf-8", "backslashreplace"), reason)
+
     for path in paths:
-        for file in _remote(path, on_unused) if is_address(path) else _local(path, on_unused):
-            if file.path.lower().endswith(PARQUET):
+        for file in _remote(path, leave_out) if is_address(path) else _local(path, leave_out):
+            if not _is_utf8(file.path):  # tables have text
+                leave_out(file.path, file_types.NO_TEXT.reason)
+            elif file.path.lower().endswith(PARQUET):
                 yield from _rows(file)
             else:
                 yield InputChunk(file.path, IMAGE, 1, file.bytes, file.version_tag)
@@ -145,6 +151,14 @@ def new_chunks(
 def absolute_path(path: str) -> str:
     """The path as it is stored: absolute, with links kept. Of an address the secrets are left out."""
     return addresses.concealed(path) if is_address(path) else os.path.abspath(expanded(path))  # noqa: PTH100 - keeps links
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _rows(file: InputFile) -> Iterator[InputChunk]:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.data.block_decoder import library
 from tasks.core.data.readers.image_folder import folders
 from tasks.core.errors import DataError
 from tests.support.sample_files import encoded, noise, photos, put
@@ -179,3 +180,22 @@ def test_scan_empty_class_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="empty class") as error:
         folders.scan(tmp_path)
     assert "eel" in error.value.parts["found"]
+
+
+@pytest.mark.parametrize("names", [["a.jpg", "b.jpg"], ["a.jpg", "notes.txt"]], ids=["plain", "mixed"])
+def test_scan_takes_times_that_no_64_bits_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """A camera's clock in the year 2445: nanoseconds since 1970 end in 2262. With and without C, alike."""
+    for folder in ("cat", "dog"):
+        for name in names:
+            path = put(tmp_path / folder / name, encoded(noise(0)))
+            os.utime(path, (0, 15_000_000_000))
+    found = []
+    for value in ("", library.OFF):
+        monkeypatch.setenv(library.VARIABLE, value)
+        library.load.cache_clear()
+        found.append(folders.scan(tmp_path))
+    library.load.cache_clear()
+    assert found[0].equals(found[1])
+    assert min(found[0]["mtime_ns"].to_pylist()) > 2_000_000_000_000_000_000
