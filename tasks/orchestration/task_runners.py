@@ -20,7 +20,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from tasks.core.errors import UsageError
 from tasks.core.operations import environment
-from tasks.core.runner_settings import RunnerName, RunnerSettings
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 STOP_TIMEOUT = 5.0  # seconds in which a stopped training can write its checkpoint
 MAX_PENDING = 256  # calls that are submitted and not yet yielded; bounds the memory for their results

@@ -11,7 +11,6 @@ from tasks.core.errors import PlumblineError
 from tasks.core.model.devices import runtime
 from tasks.core.model.training import train
 from tasks.core.progress import duration
-from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.stage.handles import Audit, Features, RawDataset, SweepReport, TensorCache, TrainedModel
 from tasks.core.sweep import report as report_module
 from tasks.core.sweep.ranking import TrialResult
@@ -22,6 +21,7 @@ from tasks.display.console import log
 from tasks.display.progress import task_progress
 from tasks.orchestration import task_runners
 from tasks.orchestration.run import Run
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 
 @dataclass(frozen=True)

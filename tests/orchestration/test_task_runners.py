@@ -16,7 +16,7 @@ from tasks.core.operations import environment
 environment.prepare_command()
 from prefect import flow
 from tasks.core.config import NormalizeSettings, SourceSettings
-from tasks.core.runner_settings import RunnerName, RunnerSettings
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import distributed_decode
 from tasks.core.workspace import Workspace

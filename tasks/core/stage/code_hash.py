@@ -26,7 +26,6 @@ NOT_INGREDIENTS = (
         "errors",
         "progress",
         "recipes",
-        "runner_settings",
         "workspace",
     ),
     # The page beside the report, by its template only: its pictures come from decode and from the readers.

@@ -4,8 +4,8 @@ import pytest
 
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.errors import UsageError
-from tasks.core.runner_settings import RunnerName, RunnerSettings
 from tasks.core.sweep import space
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 BASE = TrainSettings(recipe=RecipeName.flash, seed=5)
 
