@@ -1,13 +1,14 @@
-"""A first look at `--dataset`, before a server starts and Prefect is imported.
+"""A first look at the arguments and at `--dataset`, before a server starts and Prefect is imported.
 
 A wrong folder is refused at once. Folders are listed as far as classes and splits ask for, headers of tables
 are read, no image is opened. What this look does not see is refused by the stages, with the same messages.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.core.errors import PlumblineError
+from tasks.core.errors import PlumblineError, UsageError
 
 OPTION = "--dataset"
 COMMANDS = ("train", "sweep")
@@ -16,12 +17,20 @@ LARGEST_ZIP = 1 << 30  # bytes of a zip whose names are read
 
 
 def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
-    """Why the dataset on a command line cannot be trained on; None if this look finds nothing.
+    """Why a command line cannot be carried out, such as its dataset; None if this look finds nothing.
 
     Args:
         command: The command, such as "train".
         arguments: The arguments of the process.
     """
+    if odd := [argument for argument in arguments if not _is_utf8(argument)]:
+        return UsageError(
+            "an argument is not UTF-8",
+            expected="text: the server keeps the arguments of each run",
+            found=repr(os.fsencode(odd[0])),
+            done="nothing was started",
+            todo="rename the file or folder",
+        )
     dataset = _value(arguments)
     if command not in COMMANDS or dataset is None or "--help" in arguments:
         return None
@@ -32,6 +41,14 @@ def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
     except OSError:  # the stages explain what the operating system refuses
         return None
     return None
+
+
+def _is_utf8(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _value(arguments: Sequence[str]) -> str | None:
