@@ -105,6 +105,7 @@ class Trainer:
         self.step = 0
         self.best: Best | None = None
         self.consistent = True
+        self._val_logits: NDArray[np.float32] | None = None  # of the variables as they are now
         self._steps = StepFunctions(
             plan, self.model, self.optimizer, self.batches, devices, self.class_offsets
         )
@@ -123,6 +124,7 @@ class Trainer:
 
     def restore(self, saved: Checkpoint) -> None:
         """Set the state to that of a checkpoint of a training with the same plan."""
+        self._val_logits = None
         count = len(self.variables)
         for variable, value in zip(self.variables, saved.arrays[:count], strict=True):
             variable.assign(value)
@@ -146,6 +148,7 @@ class Trainer:
     def take_best(self) -> None:
         """Set the model to the weights of the best epoch, if early stopping is on."""
         if self.best:
+            self._val_logits = None
             for variable, value in zip(self.model.variables, self.best.values, strict=True):
                 variable.assign(value)
 
@@ -163,7 +166,7 @@ class Trainer:
         """
         started, start = time.perf_counter(), self.step
         window, labels = self.batches.window(start, end), self._labels(start, end)
-        self.consistent = False
+        self.consistent, self._val_logits = False, None
         losses, correct = self._steps.at(start)(window, labels, tf.constant(self.learning_rates[start:end]))
         self._add_to_totals(losses.numpy(), correct.numpy(), start)
         self.step = end
@@ -210,7 +213,9 @@ class Trainer:
 
     def val_logits(self) -> NDArray[np.float32]:
         """Logits of the validation images, of the model as it would be published, float32 (N, classes)."""
-        return self.logits(self.val.images)
+        if self._val_logits is None:
+            self._val_logits = self.logits(self.val.images)
+        return self._val_logits
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of images like those that it trains on, float32 (N, classes); see `val_logits`."""
