@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.core.addresses import concealed, is_readable
 from tasks.core.errors import UsageError
+from tasks.core.markup import is_utf8
 
 VARIABLE = "PLUMBLINE_WORKSPACE"
 MIRRORS = "PLUMBLINE_MIRROR"
@@ -59,14 +60,14 @@ class Workspace:
 
         Raises:
             UsageError: It is an address without a bucket, one that cannot be taken apart or one with a
-                secret, or it begins with `~` and a user who does not exist.
+                secret, it begins with `~` and a user who does not exist, or a folder is not UTF-8.
         """
         text = str(location)
         if NO_BUCKET.fullmatch(text):
             raise _not_an_address(text, "nothing behind the scheme (is a variable empty?)")
         match = ADDRESS.fullmatch(text)
         if match is None:
-            return cls(expanded(location).resolve())
+            return cls(_of_text(expanded(location).resolve()))
         address = f"{match[1]}://{match[2].rstrip('/')}"
         if not is_readable(address):
             raise _not_an_address(text, "an address that cannot be taken apart (its brackets or its port)")
@@ -150,3 +151,15 @@ def folder_name(address: str) -> str:
     """Return the folder name of a mirror: a readable form of the address, and 8 digits of its SHA-256."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", address)[-60:].strip("-.")
     return f"{readable}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+
+
+def _of_text(root: Path) -> Path:
+    if is_utf8(str(root)):
+        return root
+    raise UsageError(
+        "the path of the workspace is not UTF-8",
+        expected="names in UTF-8, which tables and manifests can hold",
+        found=repr(os.fsencode(root)),
+        done="nothing was written",
+        todo="name another folder with --workspace, or rename it",
+    )

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,10 @@ def test_what_cannot_be_taken_apart_is_refused(use: Callable[[str], object], tex
     with pytest.raises(UsageError):
         use(text)
     assert not addresses.is_readable("http:///x")
+
+
+def test_workspace_in_a_folder_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path / "caf\udce9", tmp_path / "caf\udce9" / "ws"):
+        with pytest.raises(UsageError, match="workspace is not UTF-8") as caught:
+            Workspace.at(folder)
+        assert "caf\\xe9" in str(caught.value.parts["found"])
