@@ -67,7 +67,7 @@ class Workspace:
             raise _not_an_address(text, "nothing behind the scheme (is a variable empty?)")
         match = ADDRESS.fullmatch(text)
         if match is None:
-            return cls(_of_text(expanded(location).resolve()))
+            return cls(of_text(expanded(location).resolve(), "workspace", "--workspace"))
         address = f"{match[1]}://{match[2].rstrip('/')}"
         if not is_readable(address):
             raise _not_an_address(text, "an address that cannot be taken apart (its brackets or its port)")
@@ -153,13 +153,18 @@ def folder_name(address: str) -> str:
     return f"{readable}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
 
 
-def _of_text(root: Path) -> Path:
-    if is_utf8(str(root)):
-        return root
+def of_text(path: Path, what: str, option: str) -> Path:
+    """The path of what an option names.
+
+    Raises:
+        UsageError: It is not UTF-8: tables and manifests could not hold it.
+    """
+    if is_utf8(str(path)):
+        return path
     raise UsageError(
-        "the path of the workspace is not UTF-8",
+        f"the path of the {what} is not UTF-8",
         expected="names in UTF-8, which tables and manifests can hold",
-        found=repr(os.fsencode(root)),
+        found=repr(os.fsencode(path)),
         done="nothing was written",
-        todo="name another folder with --workspace, or rename it",
+        todo=f"name another one with {option}, or rename the folder",
     )
