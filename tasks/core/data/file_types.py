@@ -53,7 +53,6 @@ MACOS, WINDOWS = FileType("a system file of macOS"), FileType("a system file of 
 SYSTEM_REASONS = frozenset({MACOS.reason, WINDOWS.reason})
 HIDDEN = FileType("hidden", todo="its name begins with a dot; rename it if it is an image")
 HIDDEN_FOLDER = FileType("a hidden folder", todo="it was not searched")
-NO_TEXT = FileType("a name that is not UTF-8", todo="rename it")
 NO_FILE = FileType("not a regular file", todo="a broken link, a link to a folder, or a device")
 UNLABELLED = FileType(
     "unlabelled, in a split without class folders", todo="sort it into <split>/<class>/ to use it"

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.core import markup
 from tasks.core.errors import PlumblineError, UsageError
 
 OPTION = "--dataset"
@@ -23,7 +24,7 @@ def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
         command: The command, such as "train".
         arguments: The arguments of the process.
     """
-    if odd := [argument for argument in arguments if not _is_utf8(argument)]:
+    if odd := [argument for argument in arguments if not markup.is_utf8(argument)]:
         return UsageError(
             "an argument is not UTF-8",
             expected="text: the server keeps the arguments of each run",
@@ -41,14 +42,6 @@ def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
     except OSError:  # the stages explain what the operating system refuses
         return None
     return None
-
-
-def _is_utf8(argument: str) -> bool:
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _value(arguments: Sequence[str]) -> str | None:

@@ -49,7 +49,7 @@ def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa
     stats, batches = iter(stats), []
     while batch := list(islice(stats, BATCH)):
         fields = list(zip(*batch, strict=True))
-        _refuse_odd_names(root, fields[0])
+        refuse_odd_names(root, fields[0])
         batches.append(pa.record_batch([*map(pa.array, fields, SCHEMA.types)], schema=SCHEMA))
     batches += [pa.record_batch(more, schema=SCHEMA) for more in columns]
     table = pa.Table.from_batches(batches, SCHEMA)
@@ -57,16 +57,16 @@ def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa
     return table.sort_by("path").combine_chunks()
 
 
-def _refuse_odd_names(root: Path, paths: Iterable[str]) -> None:
+def refuse_odd_names(root: Path, paths: Iterable[str]) -> None:
     """Refuse names that are not UTF-8, since tables store text."""
     for path in paths:
         try:
             path.encode()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"{root} has a file whose name is not UTF-8",
+                f"{root} has a file or folder whose name is not UTF-8",
                 expected="names in UTF-8",
                 found=repr(os.fsencode(path)),
                 done="nothing was written, the data are unchanged",
-                todo="rename the file",
+                todo="rename it",
             ) from error

@@ -93,6 +93,8 @@ def layout(root: Path, walk: Walk) -> tuple[list[Split], list[TopFolder]]:
         left_out = [folder for folder in top if folder.name not in found]
     else:
         splits, left_out = [("", root, [folder.name for folder in top])], []
+    for _, folder, names in splits:
+        file_stats.refuse_odd_names(root, (_prefix(root, folder / name) for name in names))
     return splits, left_out
 
 
