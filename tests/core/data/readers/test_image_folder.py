@@ -152,7 +152,7 @@ def test_scan_other_file_with_a_name_that_is_not_utf8_is_named(tmp_path: Path) -
 def test_class_whose_name_is_not_utf8_is_refused(tmp_path: Path, folder: str) -> None:
     """As in a zip that an older Windows made: its names are in Latin-1."""
     photos(tmp_path, {f"{folder}a": 2, f"{folder}{os.fsdecode(b'caf' + bytes([0xE9]))}": 2})
-    for look in (image_folder.scan, image_folder.check_layout):
+    for look in (folders.scan, folders.check_layout):
         with pytest.raises(DataError, match="folder whose name is not UTF-8") as caught:
             look(tmp_path)
         assert caught.value.parts["found"] == repr(f"{folder}caf".encode() + b"\xe9/")
