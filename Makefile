@@ -60,7 +60,8 @@ format: $(VENV)/installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 
 decoder: $(VENV)/installed ## Build the optional decoder of small JPEGs (needs cc and libjpeg-turbo's headers)
-	$(CC) -O3 -fPIC -shared -o $(DECODER)$$($(BIN)/python -c $(SUFFIX)) $(dir $(DECODER))*.c -ljpeg
+	$(CC) -O3 -fPIC -shared -o $(DECODER).new $(dir $(DECODER))*.c -ljpeg
+	mv $(DECODER).new $(DECODER)$$($(BIN)/python -c $(SUFFIX))
 	$(BIN)/python -c 'from tasks.core.data.block_decoder import library; exit(print("built") if library.load() else "not built")'
 
 dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminals: see its first lines

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.audit import duplicates
 from tasks.core.data.audit.image_set import ImageSet
+from tasks.core.data.pixels import as_picture
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import SPLITS, open_split
@@ -185,7 +186,7 @@ def planted(cache: TensorCache, workspace: Workspace, count: int) -> tuple[Tenso
 def _copy(
     image: NDArray[np.uint8], change: Callable[..., Image.Image], generator: np.random.Generator
 ) -> NDArray[np.uint8]:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = as_picture(image)
     return np.asarray(change(picture, generator)).reshape(image.shape)
 
 
@@ -203,7 +204,7 @@ def hashed(cache: TensorCache) -> Pairs:
 
 def _hash(image: NDArray[np.uint8]) -> np.uint64:
     """Which of the 64 lowest cosine coefficients lie above their median (Zauner, 2010)."""
-    light = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("L").resize((32, 32))
+    light = as_picture(image).convert("L").resize((32, 32))
     low = dctn(np.asarray(light, np.float32))[:8, :8]
     return np.packbits(low > np.median(low)).view(np.uint64)[0]
 
@@ -225,7 +226,7 @@ def draw(cache: TensorCache, found: duplicates.Duplicates, path: Path, count: in
     sheet = Image.new("RGB", (10 * (2 * width + 8), max(1, -(-len(order) // 10)) * (height + 8)), "white")
     for place, pair in enumerate(order):
         for side, image in enumerate(gallery.take(np.array([found.a[pair], found.b[pair]]))):
-            picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+            picture = as_picture(image)
             at = (place % 10 * (2 * width + 8) + side * (width + 1), place // 10 * (height + 8))
             sheet.paste(picture.resize((width, height), Image.Resampling.NEAREST), at)
     sheet.save(path)

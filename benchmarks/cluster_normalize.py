@@ -30,11 +30,12 @@ def one(folder: str, runner: str, workers: int, portion: int) -> None:
     prefect_server.start()
     from prefect import flow
 
-    from tasks.core.config import NormalizeSettings, RunnerName, RunnerSettings, SourceSettings
+    from tasks.core.config import NormalizeSettings, SourceSettings
     from tasks.core.data.sources import acquire
     from tasks.core.data.tensors import distributed_decode
     from tasks.core.workspace import Workspace
     from tasks.normalize import normalize
+    from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
     workspace = Workspace.open(tempfile.mkdtemp(prefix="plumbline-normalize-"))
     distributed_decode.MAX_IMAGES = portion or distributed_decode.MAX_IMAGES

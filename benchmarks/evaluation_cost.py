@@ -146,17 +146,23 @@ def compare(given: argparse.Namespace, workspace: Workspace, folder: str) -> Non
             print(f"| {classes:,} | {images:,} | {' | '.join(cells)} |", flush=True)
 
 
-def main() -> None:
+def parser_of_sizes(description: str | None) -> argparse.ArgumentParser:
+    """The options of a benchmark by classes and images."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--profile", type=int, default=0, help="how many functions to print")
+    parser.add_argument("--workspace", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> None:
+    parser = parser_of_sizes(__doc__)
     parser.add_argument("--groups", action="store_true")
     parser.add_argument("--against", type=Path, help="another working tree")
-    parser.add_argument("--profile", type=int, default=0, help="how many functions to print")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--workspace", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         size = given.classes[0], given.images[0], given.groups, given.profile

@@ -136,3 +136,9 @@ def machine() -> dict[str, Any]:
 def load() -> float:
     """Processes that wanted a core in the last minute, ours included."""
     return round(os.getloadavg()[0], 1)
+
+
+def device() -> str:
+    """This machine as a table of results names it, for a benchmark without a GPU."""
+    here = machine()
+    return f"{here['cores']} cores of {here['processor']}, load {load()}, no GPU"

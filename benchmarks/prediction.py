@@ -211,15 +211,10 @@ def show(rows: list[dict[str, Any]], version: ModelVersion, given: argparse.Name
         command = (
             f"python benchmarks/prediction.py --workspace workspace --dataset {given.dataset} --folder FOLDER"
         )
-        result = {"section": "Batch prediction", "command": command, "device": device()}
+        result = {"section": "Batch prediction", "command": command, "device": pairs.device()}
         result |= {"n": given.rounds, "columns": COLUMNS, "rows": printed, "figures": figures}
         result |= {"pages": {"docs/benchmarks.md": COLUMNS}}
         given.result.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def device() -> str:
-    machine = pairs.machine()
-    return f"{machine['cores']} cores of {machine['processor']}, load {pairs.load()}, no GPU"
 
 
 if __name__ == "__main__":

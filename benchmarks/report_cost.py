@@ -146,15 +146,9 @@ def rows(given: argparse.Namespace, folder: str) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--profile", type=int, default=0, help="how many functions to print")
+    parser = evaluation_cost.parser_of_sizes(__doc__)
     parser.add_argument("--result", type=Path, help="where the table is written, as in benchmarks/results")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
-    parser.add_argument("--workspace", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.stage:
         size = given.classes[0], given.images[0], given.stage, given.profile
@@ -164,10 +158,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         printed = rows(given, folder)
     if given.result:
-        machine = pairs.machine()
-        device = f"{machine['cores']} cores of {machine['processor']}, load {pairs.load()}, no GPU"
-        result = {"section": "Benchmarks", "command": "python benchmarks/report_cost.py", "device": device}
-        result |= {"n": 1, "columns": COLUMNS, "rows": printed, "figures": {}}
+        result = {"section": "Benchmarks", "command": "python benchmarks/report_cost.py"}
+        result |= {"device": pairs.device(), "n": 1, "columns": COLUMNS, "rows": printed, "figures": {}}
         result |= {"pages": {"docs/benchmarks.md": COLUMNS}}
         given.result.write_text(json.dumps(result, indent=1) + "\n")
 

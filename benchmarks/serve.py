@@ -20,10 +20,10 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tasks.core.data.pixels import as_picture
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.operations import environment
 from tasks.core.registry import registry
@@ -42,7 +42,7 @@ METRICS = {
 
 def encoded(pixels: np.ndarray) -> bytes:
     content = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, "png")
+    as_picture(pixels).save(content, "png")
     return content.getvalue()
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.core.runs import tables
+from tasks.core.runs.columns import schemas
 from tasks.core.runs.table_files import filling, parts
 from tasks.core.workspace import Workspace
 
@@ -52,7 +53,7 @@ def rows(first: int, count: int) -> pd.DataFrame:
 
 def fill(folder: Path, count: int, rows_a_part: int, dataset: str = DATASET) -> None:
     """Write the parts of `count` runs of a dataset, named as its partition is."""
-    schema = tables.SCHEMAS["runs"]
+    schema = schemas.SCHEMAS["runs"]
     of_dataset = folder / dataset
     parts.write_columns([of_dataset], folder, schema)
     for first in range(0, count, rows_a_part):

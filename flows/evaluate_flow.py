@@ -28,7 +28,7 @@ from tasks.core.data.readers import corrections as corrections_file
 from tasks.core.model.devices import early_import
 from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.display import console
 from tasks.download import download
 from tasks.evaluate_version import (

@@ -77,8 +77,8 @@ def train_pipeline(run: Run, settings: TrainRunSettings) -> dict[str, Any]:
         The run's summary; JSON values.
     """
     raw = run.execute(download, settings.source)
-    # The parameters name a file of costs, and do not say what is in it.
-    if not settings.decision.cost_file and (unchanged := run.unchanged(raw)):
+    # The parameters do not say what is in the file of costs. An MLflow server is told of every run.
+    if not (settings.decision.cost_file or settings.control.mlflow) and (unchanged := run.unchanged(raw)):
         return finish.finish_unchanged(run, raw, unchanged)
     check_source_identity(raw, settings.source.name, run.workspace)
     tensors, audited = prepare_data(run, settings, raw)

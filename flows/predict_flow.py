@@ -29,7 +29,7 @@ from tasks.core.model.devices import early_import
 from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published
 from tasks.core.stage.handles import ModelVersion
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.core.workspace import expanded
 from tasks.display import console, dashboard, server_link
 from tasks.parameters.flow_parameters import with_parameters

@@ -14,7 +14,7 @@ from prefect import flow
 
 from flows.commands.prune import rows, sentence
 from tasks.core.runs import prune
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.display.console import log
 
 

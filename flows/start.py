@@ -103,7 +103,7 @@ def typed_options() -> set[str]:
 def _rows(parameters: dict[str, Any]) -> list[dict[str, Any]]:
     from tasks.core.data.inference.json_rows import json_rows
     from tasks.core.registry import registry
-    from tasks.core.storage.mirror import open_existing
+    from tasks.core.storage.workspaces import open_existing
 
     workspace = open_existing(parameters["workspace"])
     version = registry.resolve(parameters["dataset"], parameters["model"], workspace)
@@ -138,7 +138,7 @@ def _look_at_evaluation(parameters: dict[str, Any]) -> dict[str, Any]:
 def _version(parameters: dict[str, Any]) -> dict[str, Any]:
     """The dataset of the model; the model must be there."""
     from tasks.core.registry import last_published, registry
-    from tasks.core.storage.mirror import open_existing
+    from tasks.core.storage.workspaces import open_existing
 
     workspace = open_existing(parameters["workspace"])
     dataset = last_published.choose(parameters["dataset"], workspace)

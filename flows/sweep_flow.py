@@ -37,7 +37,7 @@ from tasks.core.operations.command_line import options
 from tasks.core.registry.source_identity import check_source_identity
 from tasks.core.runs import record
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.core.sweep import ranking, report, space
 from tasks.core.sweep.space import Trial
 from tasks.display import console, server_link

@@ -30,7 +30,7 @@ from flows.validation import validate
 from tasks.core.config import RecipeName
 from tasks.core.model.devices import early_import, tf_config
 from tasks.core.operations import prefect_server
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.display import console, server_link
 from tasks.orchestration import follower
 from tasks.orchestration.dry_run import DryRun

@@ -140,6 +140,6 @@ class Workspace:
             return pd.read_parquet(parameters["out"])
 
     def _files(self) -> Any:
-        from tasks.core.storage.mirror import open_workspace
+        from tasks.core.storage.workspaces import open_workspace
 
         return open_workspace(self.location)

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.core.config import EmbedSettings, RunnerName, RunnerSettings
+from tasks.core.config import EmbedSettings
 from tasks.core.model.features import embed as embed_stage
 from tasks.core.model.features.embed import Portion, ingredients
 from tasks.core.operations import environment
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.core.workspace import Workspace
 from tasks.display.progress import task_progress
 from tasks.orchestration import policies, task_runners
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 IN_PROCESS = RunnerSettings()
 

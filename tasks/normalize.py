@@ -5,17 +5,18 @@ from collections.abc import Iterator, Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.core.config import NormalizeSettings, RunnerName, RunnerSettings
+from tasks.core.config import NormalizeSettings
 from tasks.core.data.tensors import distributed_decode
 from tasks.core.data.tensors import normalize as normalize_stage
 from tasks.core.data.tensors.distributed_decode import Portion
 from tasks.core.data.tensors.normalize import ingredients
 from tasks.core.operations import environment
 from tasks.core.stage.handles import RawDataset, TensorCache
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.core.workspace import Workspace
 from tasks.display.progress import task_progress
 from tasks.orchestration import policies, task_runners
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 IN_PROCESS = RunnerSettings()
 

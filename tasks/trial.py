@@ -9,7 +9,7 @@ from tasks.core.model.devices import runtime
 from tasks.core.model.training import train
 from tasks.core.operations import environment
 from tasks.core.stage.handles import Audit, Features, RawDataset, TensorCache, TrainedModel
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.orchestration import policies
 
 

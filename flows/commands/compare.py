@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks.core.runs import compare as runs_compare
 from tasks.core.runs.compare import as_text, plot_accuracy_against_cost, select, write
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.display import console
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tasks.core.operations.doctor import diagnostics
 from tasks.core.operations.doctor.finding import Finding
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.display import console
 
 

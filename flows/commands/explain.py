@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks.core.runs.explain import compare_runs, stages_of_run
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.display import console
 
 

@@ -11,7 +11,7 @@ import typer
 from tasks.core.operations import provenance
 from tasks.core.operations.command_line import documented
 from tasks.core.registry import listing, registry, retention
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.core.workspace import Workspace
 from tasks.display import console
 

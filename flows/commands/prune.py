@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks.core.runs import prune as pruning
 from tasks.core.runs.prune import Output, Plan
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.display import console
 
 

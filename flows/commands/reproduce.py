@@ -15,7 +15,7 @@ from tasks.core.operations.command_line import options
 from tasks.core.runs import explain
 from tasks.core.runs.reproduce import judge, lend_downloads, parameters, recorded_environment
 from tasks.core.stage import code_hash
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.core.workspace import Workspace
 from tasks.display import console
 

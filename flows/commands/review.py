@@ -14,7 +14,7 @@ from tasks.core.review.page import FILE, offline
 from tasks.core.review.past_run import find_run
 from tasks.core.review.pictures import Pictures
 from tasks.core.storage import atomic
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.display import console
 
 

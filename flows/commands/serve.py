@@ -10,7 +10,7 @@ from tasks.core.errors import UsageError
 from tasks.core.operations import environment
 from tasks.core.registry import registry
 from tasks.core.serving.settings import Limits
-from tasks.core.storage.mirror import open_existing
+from tasks.core.storage.workspaces import open_existing
 from tasks.core.workspace import Workspace, expanded
 from tasks.display import console
 

@@ -47,6 +47,19 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def is_utf8(text: str) -> bool:
+    r"""Whether a path or an argument is text; bytes that are not UTF-8 are surrogates in it.
+
+    >>> is_utf8("caf\u00e9"), is_utf8("caf\udce9")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def in_pictures(names: Sequence[str]) -> list[str]:
     """What stands for each name in a picture: the name, or its number if one of them cannot be drawn."""
     if are_numbered(names):

@@ -30,10 +30,10 @@ def number(share: float, digits: int = DIGITS) -> str:
     return shown
 
 
-def interval(low: float, high: float, digits: int = DIGITS) -> str:
+def interval(low: float, high: float) -> str:
     """Both ends of an interval, times 100.
 
     >>> interval(0.9712, 0.995)
     '97.12 to 99.50'
     """
-    return f"{number(low, digits)} to {number(high, digits)}"
+    return f"{number(low)} to {number(high)}"

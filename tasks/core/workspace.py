@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.core.addresses import concealed, is_readable
 from tasks.core.errors import UsageError
+from tasks.core.markup import is_utf8
 
 VARIABLE = "PLUMBLINE_WORKSPACE"
 MIRRORS = "PLUMBLINE_MIRROR"
@@ -39,7 +40,7 @@ class Workspace:
     def open(cls, path: str | Path | None = None) -> "Workspace":
         """Make a workspace the active one of this process and of its child processes.
 
-        The environment holds it. `storage.mirror.open_workspace` also checks the store of an address.
+        The environment holds it. `storage.workspaces.open_workspace` also checks the store of an address.
 
         Args:
             path: A folder or an address; if None, the value of PLUMBLINE_WORKSPACE, else ./workspace.
@@ -59,14 +60,14 @@ class Workspace:
 
         Raises:
             UsageError: It is an address without a bucket, one that cannot be taken apart or one with a
-                secret, or it begins with `~` and a user who does not exist.
+                secret, it begins with `~` and a user who does not exist, or a folder is not UTF-8.
         """
         text = str(location)
         if NO_BUCKET.fullmatch(text):
             raise _not_an_address(text, "nothing behind the scheme (is a variable empty?)")
         match = ADDRESS.fullmatch(text)
         if match is None:
-            return cls(expanded(location).resolve())
+            return cls(of_text(expanded(location).resolve(), "workspace", "--workspace"))
         address = f"{match[1]}://{match[2].rstrip('/')}"
         if not is_readable(address):
             raise _not_an_address(text, "an address that cannot be taken apart (its brackets or its port)")
@@ -150,3 +151,20 @@ def folder_name(address: str) -> str:
     """Return the folder name of a mirror: a readable form of the address, and 8 digits of its SHA-256."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", address)[-60:].strip("-.")
     return f"{readable}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+
+
+def of_text(path: Path, what: str, option: str) -> Path:
+    """The path of what an option names.
+
+    Raises:
+        UsageError: It is not UTF-8: tables and manifests could not hold it.
+    """
+    if is_utf8(str(path)):
+        return path
+    raise UsageError(
+        f"the path of the {what} is not UTF-8",
+        expected="names in UTF-8, which tables and manifests can hold",
+        found=repr(os.fsencode(path)),
+        done="nothing was written",
+        todo=f"name another one with {option}, or rename the folder",
+    )

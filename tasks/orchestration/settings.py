@@ -17,8 +17,6 @@ from tasks.core.config import (
     NormalizeSettings,
     PublishSettings,
     RecipeName,
-    RunnerName,
-    RunnerSettings,
     SourceSettings,
     TrainSettings,
     limited,
@@ -27,6 +25,7 @@ from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import UsageError
 from tasks.core.stage.stages import RefreshName
 from tasks.parameters.flow_parameters import FlowSettings
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 THUMBNAIL = 96  # pixels; the largest tensors of runs in which a backbone sees the images themselves
 

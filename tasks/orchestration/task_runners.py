@@ -18,9 +18,9 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
-from tasks.core.config import RunnerName, RunnerSettings
 from tasks.core.errors import UsageError
 from tasks.core.operations import environment
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 STOP_TIMEOUT = 5.0  # seconds in which a stopped training can write its checkpoint
 MAX_PENDING = 256  # calls that are submitted and not yet yielded; bounds the memory for their results

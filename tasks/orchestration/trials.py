@@ -7,7 +7,6 @@ from typing import Any
 from prefect import Task
 
 from tasks.core import shares
-from tasks.core.config import RunnerName, RunnerSettings
 from tasks.core.errors import PlumblineError
 from tasks.core.model.devices import runtime
 from tasks.core.model.training import train
@@ -22,6 +21,7 @@ from tasks.display.console import log
 from tasks.display.progress import task_progress
 from tasks.orchestration import task_runners
 from tasks.orchestration.run import Run
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,16 @@ def test_what_cannot_be_taken_apart_is_refused(use: Callable[[str], object], tex
     with pytest.raises(UsageError):
         use(text)
     assert not addresses.is_readable("http:///x")
+
+
+def test_workspace_or_dataset_in_a_folder_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "caf\udce9"
+    (folder / "cat").mkdir(parents=True)
+    for look, path in (
+        (Workspace.at, folder),
+        (Workspace.at, folder / "ws"),
+        (resolve.resolve, folder / "cat"),
+    ):
+        with pytest.raises(UsageError, match="is not UTF-8") as caught:
+            look(str(path))
+        assert "caf\\xe9" in str(caught.value.parts["found"])

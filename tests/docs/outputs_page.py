@@ -10,7 +10,7 @@ from tasks.core.data.files import quarantine_table
 from tasks.core.data.tensors import normalize
 from tasks.core.model.inference import prediction_rows
 from tasks.core.reports import label_next
-from tasks.core.runs import tables
+from tasks.core.runs.columns import schemas
 from tasks.core.stage.stages import PARTS, STAGES
 
 # The folders of a workspace, and the files in each. A stage's folder starts with the stage's name.
@@ -353,8 +353,8 @@ def columns_of(schema: pa.Schema, meanings: Mapping[str, str]) -> str:
 
 def page() -> str:
     """The text of docs/outputs.md."""
-    assert list(TABLES) == list(tables.SCHEMAS)
-    metrics = [f"### {name}\n\n{text}\n\n{tables.columns_markdown(name)}" for name, text in TABLES.items()]
+    assert list(TABLES) == list(schemas.SCHEMAS)
+    metrics = [f"### {name}\n\n{text}\n\n{schemas.columns_markdown(name)}" for name, text in TABLES.items()]
     text = OUTPUTS.format(
         tree=tree(),
         metrics="\n\n".join(metrics),

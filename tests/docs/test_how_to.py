@@ -259,7 +259,12 @@ def insert_into(path: Path, name: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "text", "expected"),
     [
-        ("stage/handles.py", "", "\n\n@dataclass(frozen=True)\nclass Sketch(Handle):\n    images: int\n", ""),
+        (
+            "stage/handles/results.py",
+            "",
+            "\n\n@dataclass(frozen=True)\nclass Sketch(Handle):\n    images: int\n",
+            "",
+        ),
         ("errors.py", "", "\n\nclass SketchError(PlumblineError):\n    pass\n", ""),
         ("config.py", "ExportName", 'coreml = "coreml"', ""),
         ("config.py", "PromotePolicy", 'equal = "equal"', ""),

@@ -92,14 +92,14 @@ def test_train_with_nothing_changed_is_recorded_without_prefect(digits: Plumblin
 
 
 def test_what_is_not_certainly_unchanged_is_left_to_the_flow(digits: Plumbline) -> None:
-    """Seven cases in one process, and last one in which nothing has changed."""
+    """Eight cases in one process, and last one in which nothing has changed."""
     code = (
         "import fcntl, logging, sys\nfrom pathlib import Path\n"
         "from tasks.orchestration.unchanged_run.start import finish_if_unchanged\n"
         "workspace = Path(sys.argv[1])\nlogging.getLogger('plumbline').setLevel(logging.INFO)\n"
         "def ends(**given): return finish_if_unchanged({'workspace': workspace} | given)\n"
         "answers = [ends(epochs=3), ends(refresh=['report'])]\n"
-        "answers += [ends(dry_run=True), ends(recipe='nonsense')]\n"
+        "answers += [ends(dry_run=True), ends(recipe='nonsense'), ends(mlflow='http://127.0.0.1:1')]\n"
         "lock = workspace / '.running' / 'digits.lock'\n"
         "with lock.open('r+') as held:\n"
         "    fcntl.flock(held, fcntl.LOCK_EX)\n    answers.append(ends())\n"
@@ -120,7 +120,7 @@ def test_what_is_not_certainly_unchanged_is_left_to_the_flow(digits: Plumbline) 
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == f"{[False] * 6 + [True, False, True]} True", done.stdout
+    assert done.stdout.splitlines()[-1] == f"{[False] * 7 + [True, False, True]} True", done.stdout
     assert len(digits.runs()) == 2
 
 

@@ -13,10 +13,10 @@ from prefect.serializers import JSONSerializer, PickleSerializer
 from tasks.core.errors import FormatError
 from tasks.core.operations.doctor import diagnostics
 from tasks.core.stage import publish
-from tasks.core.stage.handle import Handle
-from tasks.core.stage.handles import Audit
+from tasks.core.stage.handles import Audit, Handle
 from tasks.core.stage.ingredients import Ingredients
-from tasks.core.stage.stages import STAGES, Stage
+from tasks.core.stage.stage import Stage
+from tasks.core.stage.stages import STAGES
 from tasks.core.workspace import Workspace
 from tasks.orchestration.result_storage import HandleStorage, checked
 

@@ -15,12 +15,13 @@ import sys
 from tasks.core.operations import environment
 environment.prepare_command()
 from prefect import flow
-from tasks.core.config import NormalizeSettings, RunnerName, RunnerSettings, SourceSettings
+from tasks.core.config import NormalizeSettings, SourceSettings
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import distributed_decode
 from tasks.core.workspace import Workspace
 from tasks.normalize import normalize
-distributed_decode.IMAGES = 20
+distributed_decode.MAX_IMAGES = 20
 source = acquire.acquire(SourceSettings(sys.argv[1]), Workspace.active())
 settings = RunnerSettings(RunnerName.dask, address=sys.argv[2]) if len(sys.argv) > 2 else RunnerSettings()
 stage = normalize.with_options(result_storage=Workspace.active().results)

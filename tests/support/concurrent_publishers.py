@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
 import json, sys
 from tasks.core.stage.handles import Evaluation, TrainedModel
-from tasks.core.registry import registry
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.registry import commit_files, registry
+from tasks.core.storage.workspaces import open_workspace
+commit_files.FOLD_EVERY = 5  # of 200, so that a workspace at an address has some
 workspace = open_workspace(sys.argv[1])
 who = sys.argv[2]
 facts = {"classes": ["no", "yes"], "shape": [8, 8, 3]}

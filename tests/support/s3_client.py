@@ -8,7 +8,7 @@ from tasks.core.config import PromotePolicy
 from tasks.core.registry import layout, registry
 from tasks.core.registry.promotion import promotion
 from tasks.core.stage.handles import Decision, ModelVersion
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tasks.core.workspace import MIRRORS
 from tests.support.fake_outputs import FakeOutputs
 from tests.support.s3_server import ADDRESS

@@ -38,7 +38,8 @@ class Bucket:
         requests: (method, name of the object relative to the workspace) of every request, in order.
         received, sent: Bytes of the objects' content in requests and answers.
         gate: Called with method and name before a request is carried out; it may block. If it returns False,
-            the request is not carried out and the answer is 503.
+            the request is not carried out and the answer is `refusal`.
+        refusal: Status of that answer.
         losing: Names of objects whose next answer is lost: the request is carried out and answered 503.
         conditional: Whether conditions of requests are obeyed; older S3-compatible stores ignore them.
         pause: Seconds to wait after each 64 KiB of an upload.
@@ -49,6 +50,7 @@ class Bucket:
         self.received = 0
         self.sent = 0
         self.gate: Callable[[str, str], bool]
+        self.refusal: str
         self._working = threading.Lock()
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server(
@@ -62,6 +64,7 @@ class Bucket:
     def reset(self) -> None:
         """Empty the bucket, end all faults and set the counts to 0."""
         self.gate = lambda *_: True
+        self.refusal = "503 Service Unavailable"
         self.losing: set[str] = set()
         self.conditional = True
         self.pause = 0.0
@@ -114,7 +117,7 @@ class Bucket:
         name = path.removeprefix(f"/{NAME}").removeprefix(f"/{PREFIX}").lstrip("/")
         self.requests.append((method, name))
         if not self.gate(method, name):
-            return _answer(start, "503 Service Unavailable")
+            return _answer(start, self.refusal)
         if method in ("PUT", "POST", "DELETE"):
             length = int(environ.get("CONTENT_LENGTH") or 0)
             body = self._read(environ["wsgi.input"], length)

@@ -25,7 +25,6 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -36,21 +35,14 @@ from tasks.core.config import Fit
 from tasks.core.data import decode_memory, file_types, jpeg_segments
 from tasks.core.data.block_decoder import library
 from tasks.core.data.decode_memory import Share
+from tasks.core.data.pixels import MAX_GREY_BITS, Pixels, as_pixels
 from tasks.core.errors import DecodeError
 
-Pixels = NDArray[np.uint8]
-
 MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: 512 MB as RGB
-ROWS = 64  # of a 16-bit image that are converted at a time
 MIN_SIDE = 4  # pixels; smaller images are icons and tracking pixels
 OVERSAMPLE = 1.5  # a DCT-scaled JPEG keeps at least this many pixels per target pixel, down and across
 MIN_SHORTENED = 1 << 16  # bytes of a file; the tables for a shorter one take 0.1 ms
 REDUCTION = 2  # simplejpeg's min_factor: scaling to 5/8, 6/8 or 7/8 takes longer than decoding in full
-GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
-WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
-MAX_GREY_BITS = 16
-GREY_BITS = (8, 10, 12, 14, MAX_GREY_BITS)
-TOO_MANY_BITS = "grey values that need {} bits"
 ORIENTATION = 0x0112
 DNG_VERSION = 0xC612  # of the DNG specification
 SUBFILE_TYPE, REDUCED = 0x00FE, 1  # of TIFF 6.0: an image with this bit is a smaller version of another one
@@ -251,7 +243,7 @@ def _other(content: bytes, grey_bits: int, memory: Share) -> tuple[Pixels, tuple
             memory.take(decode_memory.of_image(image), image.height, image.width)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            pixels = _pixels(image, grey_bits)
+            pixels = as_pixels(image, grey_bits)
     except DecodeError:
         raise
     except Image.DecompressionBombError as error:  # raised from the header, before decompression
@@ -300,44 +292,3 @@ def _why_unknown(content: bytes) -> str:
     if file_type is file_types.UNKNOWN:
         return "not an image"
     return file_type.reason
-
-
-def _scaled_grey(wide: NDArray[np.integer[Any]], grey_bits: int) -> Pixels:
-    """Grey values (H, W) of more than 8 bits as uint8 (H, W, 1); rule 4."""
-    low, high = int(wide.min()), int(wide.max())
-    if low < 0:
-        raise DecodeError(
-            f"negative grey values, from {low} to {high}: add {-low} to all images, or export as 8 bits"
-        )
-    if high >= 1 << MAX_GREY_BITS:
-        raise DecodeError("grey values beyond 16 bits")
-    needed = next(bits for bits in GREY_BITS if high < 1 << bits)
-    if needed > grey_bits:
-        raise DecodeError(f"{TOO_MANY_BITS.format(needed)}: the images of the model have {grey_bits or 8}")
-    white = (1 << grey_bits) - 1
-    grey = np.empty((*wide.shape, 1), np.uint8)
-    for top in range(0, len(wide), ROWS):  # wider numbers of a whole image would take four times its memory
-        rows = wide[top : top + ROWS].astype(np.int64)
-        grey[top : top + ROWS, :, 0] = (rows * 255 + white // 2) // white
-    return grey
-
-
-def _pixels(image: Image.Image, grey_bits: int) -> Pixels:
-    if image.mode in GREY_16:
-        return _scaled_grey(np.asarray(image), grey_bits)
-    if image.mode == "F":
-        raise DecodeError("floating-point pixels, whose white is unknown")
-    if image.mode in WITH_ALPHA or "transparency" in image.info:
-        return _over_white(image)
-    mode = "L" if image.mode in ("1", "L") else "RGB"
-    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return pixels.reshape(*pixels.shape[:2], -1)
-
-
-def _over_white(image: Image.Image) -> Pixels:
-    is_grey = image.mode in ("L", "LA", "La", "1")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    opaque = Image.alpha_composite(white, rgba).convert("L" if is_grey else "RGB")
-    pixels = np.asarray(opaque)
-    return pixels.reshape(*pixels.shape[:2], -1)

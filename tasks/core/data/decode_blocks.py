@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from tasks.core.config import Fit
 from tasks.core.data import decode, decode_memory
 from tasks.core.data.block_decoder.library import Digits, FileBlock, Library, TargetSize
-from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.decode import Target
+from tasks.core.data.pixels import Pixels
 
 BLOCK = 256  # images; 4 ms of decoding
 ARENA = 1 << 22  # bytes of pixels at a time
-CHANNELS = slice(3)
-Original = tuple[int, int, int]
 Rest = TypeVar("Rest")
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -279,8 +279,3 @@ def _sentence(measure: str, name: str, promise: Promise) -> str:
 def _floored(share: float) -> str:
     """A share in per cent, rounded down: a proven bound must not grow by rounding."""
     return f"{math.floor(share * 1000) / 10:g}"
-
-
-def record_text(record: Mapping[str, Any]) -> str:
-    """The sentences of a recorded point as one line."""
-    return " ".join(record.get("sentences", ()))

@@ -173,49 +173,76 @@ def _write(
     val = splits["val"]
     chosen = decision.choose(request, val.labels, val.probabilities, tensors.classes)
     splits = {split: replace(scored, operating_point=chosen.point) for split, scored in splits.items()}
-    estimates_of = {
+    estimates = {
         split: declarations.score(
             scored.labels, scored.probabilities, groups=scored.groups, predicted=scored.predicted
         )
         for split, scored in splits.items()
     }
-    record = {
-        split: {"images": len(splits[split].labels)}
-        | _group_count(splits[split])
-        | {name: estimate.record() for name, estimate in estimates.items()}
-        for split, estimates in estimates_of.items()
-    }
-    for split, baselines in _baseline_record(splits, tensors).items():
-        record[split] |= baselines
-    outcomes = splits["test"].predicted == splits["test"].labels
-    record["test"]["detectable"] = detectable.of_outcomes(outcomes, splits["test"].groups).record()
-    (staging / scores.METRICS).write_text(json.dumps(record, indent=1))
-    class_tables = [
-        classification.per_class(scored.labels, scored.predicted, classes, scored.groups).assign(split=split)
-        for split, scored in splits.items()
-    ]
+    (staging / scores.METRICS).write_text(json.dumps(_metrics_record(splits, estimates, tensors), indent=1))
     areas = _write_curves(staging, splits["test"], tensors, request, chosen)
-    class_table = pd.concat(class_tables, ignore_index=True).merge(areas, on=["split", "label"], how="left")
+    class_table = _class_table(splits, classes).merge(areas, on=["split", "label"], how="left")
     class_table.to_parquet(staging / CLASSES, index=False)
-    if attributes := values.attributes(tensors):
-        arrays = outcomes, splits["test"].labels, splits["test"].groups
-        slice_table.write(staging, slice_table.slice_table(*arrays, attributes, classes))
-    test, val = splits["test"], splits["val"]
-    calibration_facts = calibration.calibrate(
-        *(val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups),
-        most_probable=(val.most_probable, test.most_probable),
-    )
-    (staging / scores.CALIBRATION).write_text(json.dumps(calibration_facts))
+    _write_slices(staging, splits["test"], tensors, classes)
+    (staging / scores.CALIBRATION).write_text(json.dumps(_calibration(splits["val"], splits["test"])))
+    test = splits["test"]
     np.save(staging / CONFUSION, classification.confusion(test.labels, test.predicted, len(classes)))
     return {
         "predictions": predictions.path,
         "model_sha256": predictions.model_sha256,
         "tensors": tensors.digest,
-        "accuracy": estimates_of["test"]["accuracy"].value,
-        "macro_f1": estimates_of["test"]["macro_f1"].value,
-        "log_loss": estimates_of["test"]["log_loss"].value,
+        **{name: estimates["test"][name].value for name in ("accuracy", "macro_f1", "log_loss")},
         "images": len(test.labels),
     }
+
+
+def _metrics_record(
+    splits: Mapping[str, Scored],
+    estimates: Mapping[str, Mapping[str, classification.Estimate]],
+    tensors: TensorCache,
+) -> dict[str, dict[str, Any]]:
+    """What `metrics.json` says of each split."""
+    baselines = _baseline_record(splits, tensors)
+    record = {
+        split: split_record(scored, estimates[split]) | baselines[split] for split, scored in splits.items()
+    }
+    record["test"]["detectable"] = detectable_record(splits["test"])
+    return record
+
+
+def split_record(scored: Scored, estimates: Mapping[str, classification.Estimate]) -> dict[str, Any]:
+    """The number of images, of groups if they have any, and every metric with its interval; JSON values."""
+    counts = {"images": len(scored.labels)}
+    if scored.groups is not None:
+        counts["groups"] = len(np.unique(scored.groups))
+    return counts | {name: estimate.record() for name, estimate in estimates.items()}
+
+
+def detectable_record(scored: Scored) -> dict[str, Any]:
+    """The difference in accuracy that these images can show, see `detectable`; JSON values."""
+    return detectable.of_outcomes(scored.predicted == scored.labels, scored.groups).record()
+
+
+def _class_table(splits: Mapping[str, Scored], classes: tuple[str, ...]) -> pd.DataFrame:
+    tables = [
+        classification.per_class(scored.labels, scored.predicted, classes, scored.groups).assign(split=split)
+        for split, scored in splits.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _write_slices(staging: Path, test: Scored, tensors: TensorCache, classes: tuple[str, ...]) -> None:
+    if attributes := values.attributes(tensors):
+        outcomes = test.predicted == test.labels
+        table = slice_table.slice_table(outcomes, test.labels, test.groups, attributes, classes)
+        slice_table.write(staging, table)
+
+
+def _calibration(val: Scored, test: Scored) -> dict[str, Any]:
+    return calibration.calibrate(
+        *(val.labels, val.probabilities, test.labels, test.probabilities, val.groups, test.groups),
+        most_probable=(val.most_probable, test.most_probable),
+    )
 
 
 def _baseline_record(splits: Mapping[str, Scored], tensors: TensorCache) -> dict[str, dict[str, Any]]:
@@ -234,10 +261,6 @@ def _baseline_record(splits: Mapping[str, Scored], tensors: TensorCache) -> dict
         test.labels, test.probabilities, counts, names, test.groups, most_probable=test.most_probable
     )
     return record
-
-
-def _group_count(scored: Scored) -> dict[str, int]:
-    return {} if scored.groups is None else {"groups": len(np.unique(scored.groups))}
 
 
 def _write_curves(

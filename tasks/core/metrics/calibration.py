@@ -24,6 +24,7 @@ TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention thresho
 # probabilities that are much smaller than its rounding error at 1 (1e-7).
 MIN_PROBABILITY = 1e-30
 POINTS = 200  # points of the stored risk-coverage curve
+Outcomes = tuple[NDArray[np.bool_], Floats, Ints | None]  # whether correct, confidence, groups; (N,) each
 
 
 def confidences(probabilities: NDArray[np.floating]) -> Floats:
@@ -144,6 +145,49 @@ def figures_at(
     return confidence, classification.losses_of(of_label)
 
 
+def measure(
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    confidence: Floats,
+    groups: Ints | None = None,
+) -> dict[str, Any]:
+    """What is measured of images, without anything fitted or chosen.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+        correct: bool (N,), whether each prediction is correct.
+        confidence: float64 (N,), 0..1.
+        groups: int64 (N,), which images belong together; None if each is by itself.
+
+    Returns:
+        JSON values: ece and brier (estimates); ece_plain and calibration_p_value (see `CalibrationError`);
+        reliability (one row per bin); risk_coverage (points of the curve); aurc (area under the curve).
+    """
+    error = expected_error(correct, confidence, groups)
+    coverage, risk = selective.risk_coverage(correct, confidence)
+    points = np.unique(np.linspace(0, len(risk) - 1, POINTS).astype(int))
+    return {
+        "ece": error.estimate.record(),
+        "ece_plain": error.plain,
+        "calibration_p_value": error.p_value,
+        "brier": brier(labels, probabilities, groups).record(),
+        "reliability": reliability(correct, confidence, groups=groups),
+        "risk_coverage": [[float(coverage[i]), float(risk[i])] for i in points],
+        "aurc": float(risk.mean()),
+    }
+
+
+def abstentions(val: Outcomes, test: Outcomes) -> list[dict[str, Any]]:
+    """For each error rate in `TARGETS`, the threshold proven on val, and what it does on test."""
+    bounds = selective.error_bounds(*val)
+    return [
+        asdict(selective.abstention(target, selective.lowest_proven(bounds, target), *test))
+        for target in TARGETS
+    ]
+
+
 def calibrate(
     val_labels: NDArray[np.integer],
     val_probabilities: NDArray[np.floating],
@@ -166,9 +210,7 @@ def calibrate(
         most_probable: int64 (M,) and (N,), the most probable classes of val and test, if they are known.
 
     Returns:
-        JSON values: ece and brier (estimates); ece_plain and calibration_p_value (see `CalibrationError`);
-        temperature; tempered (ece and log_loss at that temperature);
-        reliability (one row per bin); risk_coverage (points of the curve); aurc (area under the curve);
+        JSON values: those of `measure`; temperature; tempered (ece and log_loss at that temperature);
         abstention (one row per error rate in `TARGETS`).
     """
     both = val_probabilities, probabilities
@@ -180,33 +222,12 @@ def calibrate(
     )
     temperature = fit_temperature(val_labels, val_probabilities)
     scaled, losses = figures_at(labels, probabilities, temperature)
-    bounds = selective.error_bounds(val_correct, val_confidence, val_groups)
-    error = expected_error(correct, confidence, groups)
-    coverage, risk = selective.risk_coverage(correct, confidence)
-    points = np.unique(np.linspace(0, len(risk) - 1, POINTS).astype(int))
     return {
-        "ece": error.estimate.record(),
-        "ece_plain": error.plain,
-        "calibration_p_value": error.p_value,
-        "brier": brier(labels, probabilities, groups).record(),
+        **measure(labels, probabilities, correct, confidence, groups),
         "temperature": temperature,
         "tempered": {
             "ece": expected_error(correct, scaled, groups).estimate.record(),
             "log_loss": float(losses.mean()),
         },
-        "reliability": reliability(correct, confidence, groups=groups),
-        "risk_coverage": [[float(coverage[i]), float(risk[i])] for i in points],
-        "aurc": float(risk.mean()),
-        "abstention": [
-            asdict(
-                selective.abstention(
-                    target,
-                    selective.lowest_proven(bounds, target),
-                    correct,
-                    confidence,
-                    groups,
-                )
-            )
-            for target in TARGETS
-        ],
+        "abstention": abstentions((val_correct, val_confidence, val_groups), (correct, confidence, groups)),
     }

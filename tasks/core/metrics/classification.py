@@ -121,7 +121,12 @@ def in_top(labels: NDArray[np.integer], probabilities: NDArray[np.floating], k: 
 def label_probabilities(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """The probability of each image's label, floats (N,)."""
+    """The probability of each image's label, floats (N,), 0..1.
+
+    Args:
+        labels: Integers (N,), 0..C-1.
+        probabilities: Floats (N, C), 0..1.
+    """
     return np.asarray(probabilities[np.arange(len(labels)), labels])
 
 
@@ -139,7 +144,11 @@ def log_losses(labels: NDArray[np.integer], probabilities: NDArray[np.floating])
 
 
 def losses_of(label_probability: NDArray[np.floating]) -> Floats:
-    """Cross-entropy of the probabilities of labels, as in `log_losses`."""
+    """Cross-entropy of each image in nats, float64 (N,), as in `log_losses`.
+
+    Args:
+        label_probability: Floats (N,), 0..1, the probability of each image's label.
+    """
     return -np.log(np.clip(label_probability.astype(np.float64), FLOOR, 1.0))
 
 

@@ -39,19 +39,33 @@ def sizes_of(groups: Ints) -> Floats:
 
 
 def degrees(sizes: Floats) -> float:
-    """Degrees of freedom of a variance between groups: G - 1 for equal sizes, fewer for unequal ones."""
+    """Degrees of freedom of a variance between groups: G - 1 for equal sizes, fewer for unequal ones.
+
+    Args:
+        sizes: float64 (G,), the images of each group.
+    """
     return max(1.0, float((sizes**2).sum() ** 2 / (sizes**4).sum()) - 1)
 
 
 def quantile(sizes: Floats, level: float = LEVEL) -> float:
-    """Student's t quantile for a two-sided interval with these groups; infinite for a single group."""
+    """Student's t quantile for a two-sided interval with these groups; infinite for a single group.
+
+    Args:
+        sizes: float64 (G,), the images of each group.
+        level: Of the interval, 0..1.
+    """
     from scipy.special import stdtrit  # imported here: scipy takes 0.5 s, and a reused stage needs none of it
 
     return float(stdtrit(degrees(sizes), 0.5 + level / 2)) if len(sizes) > 1 else np.inf
 
 
 def mean_variance(sums: Floats, sizes: Floats) -> float:
-    """Jackknife variance of the mean over images, from each group's sum and size; infinite for one group."""
+    """Jackknife variance of the mean over images; infinite for one group.
+
+    Args:
+        sums: float64 (G,), the sum of the values of each group.
+        sizes: float64 (G,), the images of each group.
+    """
     if len(sizes) < 2:
         return np.inf
     left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
@@ -59,7 +73,12 @@ def mean_variance(sums: Floats, sizes: Floats) -> float:
 
 
 def mean_error(sums: Floats, sizes: Floats) -> float:
-    """Standard error of a mean difference; with fewer than `FEW` groups that differ, as if one more did."""
+    """Standard error of a mean difference; with fewer than `FEW` groups that differ, as if one more did.
+
+    Args:
+        sums: float64 (G,), the sum of the differences of each group.
+        sizes: float64 (G,), the images of each group.
+    """
     variance = mean_variance(sums, sizes)
     if np.count_nonzero(sums) < FEW:
         variance += np.square(sizes).mean() / sizes.sum() ** 2
@@ -182,17 +201,15 @@ def ends(values: Floats, squares: Floats, touching: Floats, sizes: Floats) -> tu
     return low, high
 
 
-def resampled_sums(sums: Floats, resamples: int = intervals.RESAMPLES, seed: int = intervals.SEED) -> Floats:
+def resampled_sums(sums: Floats) -> Floats:
     """Totals of groups drawn with replacement (the cluster bootstrap), float64 (resamples, K).
 
     Of more than `MANY` groups, the totals are drawn from the normal distribution that they then have.
 
     Args:
         sums: float64 (G, K), K sums of each group.
-        resamples: Number of resamples.
-        seed: Seed of the random generator.
     """
-    generator, count = np.random.default_rng(seed), len(sums)
+    generator, count, resamples = np.random.default_rng(intervals.SEED), len(sums), intervals.RESAMPLES
     if count > MANY:
         spread = count * np.cov(sums.T, bias=True)
         return generator.multivariate_normal(sums.sum(axis=0), spread, resamples, method="eigh")

@@ -1,20 +1,22 @@
 """Drift: whether a batch of images resembles the images that a model was validated on.
 
 Each feature of the images (see `model.inference.profile`) is compared by a two-sample Kolmogorov-Smirnov
-test. The tests share one error rate by Holm's method (S. Holm, "A Simple Sequentially Rejective Multiple Test
-Procedure", 1979): among batches of the same kind, at most one in a hundred is reported as drifted, for any
-number of features and any correlation between them. Univariate tests of a model's outputs, corrected for
-their number, did best in S. Rabanser et al., "Failing Loudly: An Empirical Study of Methods for Detecting
-Dataset Shift", NeurIPS 2019. Between large batches even a tiny difference is significant. The distance of the
-test is the effect size: a difference counts as drift only if the distance is at least `MIN_KS_DISTANCE`.
+test. The tests share one error rate by Holm's method (`multiple_tests`): among batches of the same kind, at
+most one in a hundred is reported as drifted, for any number of features and any correlation between them.
+Univariate tests of a model's outputs, corrected for their number, did best in S. Rabanser et al., "Failing
+Loudly: An Empirical Study of Methods for Detecting Dataset Shift", NeurIPS 2019. Between large batches even a
+tiny difference is significant. The distance of the test is the effect size: a difference counts as drift only
+if the distance is at least `MIN_KS_DISTANCE`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.core.metrics.multiple_tests import holm
 
 ALPHA = 0.01  # rate of false alarms; a nightly batch then raises about four a year
 MIN_KS_DISTANCE = 0.1  # Kolmogorov-Smirnov distance, 0..1
@@ -123,7 +125,7 @@ def compare(profile: Features, batch: Features) -> Drift:
             (), *sizes, why_not=f"{min(sizes)} {kind_of_images} are too few, at least {FEWEST} are needed"
         )
     tested = [_kolmogorov_smirnov(profile[name], batch[name]) for name in names]
-    corrected = holm([p_value for _, p_value in tested])
+    corrected = holm(np.array([p_value for _, p_value in tested])).tolist()
     shifts = [
         _shift(name, profile[name], batch[name], distance, p_value)
         for name, (distance, _), p_value in zip(names, tested, corrected, strict=True)
@@ -140,20 +142,6 @@ def _shift(name: str, before: Values, now: Values, distance: float, p_value: flo
 def _images(numbers: Features) -> int:
     """Number of images that the features were computed from."""
     return len(next(iter(numbers.values()), ()))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected by Holm's method (1979).
-
-    Returns:
-        In the order of `p_values`, 0..1 each: a corrected value is below a rate if Holm's method rejects at
-        that rate.
-    """
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-    return [float(value) for value in corrected]
 
 
 def shift_text(shift: FeatureShift) -> str:

@@ -101,11 +101,11 @@ def _unskewed(t: float, skewness: float, n: int) -> float:
     return float(3 / slope * (np.cbrt(1 + slope * (t - slope / 6)) - 1))
 
 
-def normal_quantile(level: float = LEVEL) -> float:
+def normal_quantile() -> float:
     """The normal quantile for a two-sided interval."""
     from scipy.special import ndtri
 
-    return float(ndtri(0.5 + level / 2))
+    return float(ndtri(0.5 + LEVEL / 2))
 
 
 def percentiles(resampled: Floats) -> tuple[Floats, Floats]:
@@ -126,43 +126,37 @@ def percentiles(resampled: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def bootstrap_means(values: Floats, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
+def bootstrap_means(values: Floats, resamples: int = RESAMPLES) -> Floats:
     """Means of rows drawn with replacement.
 
     Args:
         values: float64 (N, K), one row per image: K figures per image that are resampled together.
         resamples: Number of resamples.
-        seed: Seed of the random generator.
 
     Returns:
         float64 (resamples, K).
     """
-    return np.concatenate(
-        [values[rows].mean(axis=1) for rows in resampled_rows(len(values), resamples, seed)]
-    )
+    return np.concatenate([values[rows].mean(axis=1) for rows in resampled_rows(len(values), resamples)])
 
 
-def resampled_rows(count: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[NDArray[np.int32]]:
+def resampled_rows(count: int, resamples: int = RESAMPLES) -> Iterator[NDArray[np.int32]]:
     """Row numbers drawn with replacement, in blocks.
 
     Args:
         count: Number N of rows to draw from, and to draw in each resample.
         resamples: Number of resamples.
-        seed: Seed of the random generator.
 
     Yields:
         int32 (K, N), 0..N-1, one resample per row; the blocks have `resamples` rows in total.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     step = max(1, BLOCK // count)
     for start in range(0, resamples, step):
         shape = (min(step, resamples - start), count)
         yield generator.integers(0, count, shape, dtype=np.int32)
 
 
-def bootstrap_table(
-    table: Ints, statistic: Callable[[Ints], Floats], resamples: int = RESAMPLES, seed: int = SEED
-) -> Floats:
+def bootstrap_table(table: Ints, statistic: Callable[[Ints], Floats], resamples: int = RESAMPLES) -> Floats:
     """A statistic of resampled contingency tables, such as confusion matrices.
 
     Drawing N images with replacement and counting them is one multinomial draw of the cells. The images
@@ -172,14 +166,13 @@ def bootstrap_table(
         table: int64 (...), counts that add up to N > 0.
         statistic: Function from int64 (B, ...), a block of tables, to float64 (B, K).
         resamples: Number of resamples.
-        seed: Seed of the random generator.
 
     Returns:
         float64 (resamples, K).
     """
     cells = np.flatnonzero(table)
     shares = table.ravel()[cells] / table.sum()
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     step = max(1, BLOCK // table.size)
     blocks = []
     for start in range(0, resamples, step):

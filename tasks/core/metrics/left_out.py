@@ -77,7 +77,7 @@ def of_means(counts: ClassCounts) -> tuple[Floats, Floats]:
     return cluster.jackknife(np.array(values), np.stack(left_out, axis=1), counts.sizes)
 
 
-def of_recall(counts: ClassCounts, level: float = LEVEL) -> tuple[Floats, Floats]:
+def of_recall(counts: ClassCounts) -> tuple[Floats, Floats]:
     """Intervals of each class' recall as `cluster.rate` gives them, float64 (C,) each; NaN without images."""
     from scipy.special import stdtrit  # imported here: a reused stage needs none of it
 
@@ -95,7 +95,7 @@ def of_recall(counts: ClassCounts, level: float = LEVEL) -> tuple[Floats, Floats
         alike = images**2 / by_class(sizes**2)
         n = np.where(variance < cluster.ROUNDING, alike, np.clip(share * (1 - share) / variance, 1, images))
         freedom = np.maximum(1, by_class(sizes**2) ** 2 / by_class(sizes**4) - 1)
-        low, high = cluster.wilson_ends(share, n, stdtrit(freedom, 0.5 + level / 2))
+        low, high = cluster.wilson_ends(share, n, stdtrit(freedom, 0.5 + LEVEL / 2))
     alone = groups == 1
     return np.where(alone, 0.0, low), np.where(alone, 1.0, high)
 

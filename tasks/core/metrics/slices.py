@@ -1,12 +1,12 @@
 """Whether a model is worse on a slice of the images than on the rest, at the same classes.
 
-A slice is the images with one value of an attribute, such as all images of site B. A slice that has more of
-a hard class is no worse for that, so images are only compared with images of their own class. Sources: exact
+A slice is the images with one value of an attribute, such as all images of site B. A slice that has more of a
+hard class is no worse for that, so images are only compared with images of their own class. Sources: exact
 test of a common odds ratio of 1, conditional on each class's table: C. Mehta, N. Patel, R. Gray, "Computing
 an exact confidence interval for the common odds ratio in several 2 x 2 contingency tables", JASA 80 (1985);
 with one class it is Fisher's exact test. Groups: a permutation test of studentized sums (A. Janssen,
-Statistics & Probability Letters 36, 1997). Many slices: S. Holm, Scandinavian Journal of Statistics 6
-(1979). Direct standardization: K. Rothman, "Epidemiology" (2012), chapter 9.
+Statistics & Probability Letters 36, 1997). Many slices: `multiple_tests`. Direct standardization: K. Rothman,
+"Epidemiology" (2012), chapter 9.
 """
 
 from itertools import pairwise
@@ -70,20 +70,6 @@ def expected_accuracy(correct: Bools, labels: Ints, member: Bools) -> float:
     classes, images = np.unique(labels[counted], return_counts=True)
     recalls = [correct[~member & (labels == label)].mean() for label in classes]
     return float(np.dot(recalls, images) / images.sum())
-
-
-def holm(p_values: Floats) -> Floats:
-    """P-values corrected for looking at all of them, by Holm's method; NaN ones are not looked at.
-
-    >>> holm(np.array([0.01, 0.04, np.nan, 0.03])).round(3).tolist()
-    [0.03, 0.06, nan, 0.06]
-    """
-    looked = np.flatnonzero(~np.isnan(p_values))
-    order = looked[np.argsort(p_values[looked], kind="stable")]
-    adjusted = np.full(len(p_values), np.nan)
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
-    return adjusted
 
 
 def _exact(correct: Bools, labels: Ints, member: Bools) -> float:

@@ -1,13 +1,15 @@
-"""A first look at `--dataset`, before a server starts and Prefect is imported.
+"""A first look at the arguments and at `--dataset`, before a server starts and Prefect is imported.
 
 A wrong folder is refused at once. Folders are listed as far as classes and splits ask for, headers of tables
 are read, no image is opened. What this look does not see is refused by the stages, with the same messages.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.core.errors import PlumblineError
+from tasks.core import markup
+from tasks.core.errors import PlumblineError, UsageError
 
 OPTION = "--dataset"
 COMMANDS = ("train", "sweep")
@@ -16,12 +18,20 @@ LARGEST_ZIP = 1 << 30  # bytes of a zip whose names are read
 
 
 def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
-    """Why the dataset on a command line cannot be trained on; None if this look finds nothing.
+    """Why a command line cannot be carried out, such as its dataset; None if this look finds nothing.
 
     Args:
         command: The command, such as "train".
         arguments: The arguments of the process.
     """
+    if odd := [argument for argument in arguments if not markup.is_utf8(argument)]:
+        return UsageError(
+            "an argument is not UTF-8",
+            expected="text: the server keeps the arguments of each run",
+            found=repr(os.fsencode(odd[0])),
+            done="nothing was started",
+            todo="rename the file or folder",
+        )
     dataset = _value(arguments)
     if command not in COMMANDS or dataset is None or "--help" in arguments:
         return None
@@ -44,7 +54,8 @@ def _value(arguments: Sequence[str]) -> str | None:
 
 
 def _look_at(dataset: str) -> None:
-    from tasks.core.data.readers import csv_table, image_folder, parquet
+    from tasks.core.data.readers import csv_table, parquet
+    from tasks.core.data.readers.image_folder import folders
     from tasks.core.data.sources import resolve
 
     path = resolve.resolve(dataset)
@@ -52,7 +63,7 @@ def _look_at(dataset: str) -> None:
         return
     format_name = resolve.detect_format(path)
     if format_name == "folder":
-        image_folder.check_layout(path)
+        folders.check_layout(path)
     elif format_name == "csv" and path.stat().st_size <= LARGEST_CSV:
         csv_table.scan(path)
     elif format_name == "parquet" and path.is_file():
@@ -63,7 +74,7 @@ def _look_at(dataset: str) -> None:
 
 def _look_into(path: Path) -> None:
     from tasks.core.data.files.archive import Archive
-    from tasks.core.data.readers import image_folder
+    from tasks.core.data.readers.image_folder import folders
 
     opened = Archive(path)
-    image_folder.check_layout(path, image_folder.Walk(opened.tree.scandir, opened.read_head))
+    folders.check_layout(path, folders.Walk(opened.tree.scandir, opened.read_head))

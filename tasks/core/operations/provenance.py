@@ -53,7 +53,7 @@ def python() -> str:
 def who() -> str:
     """Return the name of the user who runs this process, for logs; "user <uid>" if the system has no name."""
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode("utf-8", "backslashreplace").decode()  # USER may have any bytes
     except (KeyError, OSError):
         return f"user {os.getuid()}"
 

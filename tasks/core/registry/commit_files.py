@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import FormatError, NetworkError
+from tasks.core.errors import FormatError, PlumblineError
 from tasks.core.storage import atomic, hashing
 from tasks.core.storage.mirror import Mirror
 
@@ -40,17 +40,20 @@ def read(directory: Path) -> list[dict[str, Any]]:
     """
     folder = directory / LOCAL_FOLDER
     folds = sorted(path for path in folder.glob("[0-9]*.json") if FOLDED.fullmatch(path.name))
-    commits = next(([content] for path in reversed(folds) if (content := parsed(path))), [])
+    commits = next(([content] for path in reversed(folds) if (content := _intact(path))), [])
     folded = last(commits)
     names = sorted(path.name for path in folder.glob("[0-9]*.json") if NUMBERED.fullmatch(path.name))
     commits += [parsed(folder / name) for name in names if int(name[:8]) > folded]
     for number, commit in enumerate(commits[bool(folded) :], folded + 1):
         if (commit.get("format"), commit.get("number")) != (FORMAT, number):
+            is_damaged = commit.get("format", FORMAT) == FORMAT
             raise FormatError(
                 f"commit {number} in {folder} cannot be read",
                 expected=f"format {FORMAT}, number {number}",
                 found=f"format {commit.get('format')}, number {commit.get('number')}",
-                todo="use the version of Plumbline that wrote it",
+                todo="restore this object of the store"
+                if is_damaged
+                else "use the version of Plumbline that wrote it",
             )
     return commits
 
@@ -119,12 +122,12 @@ def create(directory: Path, remote: Mirror, added: Mapping[str, Any]) -> bool:
 def _upload_folded(directory: Path, remote: Mirror, number: int) -> None:
     """Fold the commits up to a number. The commit is made already: a failure here must not seem one of it."""
     name = f"{number:08d}.folded.json"
-    _fold(directory, read(directory))
     try:
+        _fold(directory, read(directory))
         remote.store.create(
             f"{remote.name(directory)}/{FOLDER}/{name}", (directory / LOCAL_FOLDER / name).read_bytes()
         )
-    except NetworkError as error:
+    except (PlumblineError, OSError) as error:
         log.warning("%s was not uploaded; the commits are there, reading them takes longer: %s", name, error)
 
 
@@ -132,9 +135,17 @@ def parsed(path: Path) -> dict[str, Any]:
     """The content of a commit's file; empty if it is missing or damaged."""
     try:
         commit = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return commit if isinstance(commit, dict) and not hashing.seal_problem(commit, UNSEALED) else {}
+
+
+def _intact(path: Path) -> dict[str, Any]:
+    """As `parsed`; empty also for folded commits up to another number, or in another format."""
+    content = parsed(path)
+    found = FOLDED.fullmatch(path.name)
+    is_other = found and (content.get("format"), content.get("number")) != (FORMAT, int(found[1]))
+    return {} if is_other else content
 
 
 def _content(record: Mapping[str, Any]) -> bytes:
@@ -154,11 +165,11 @@ def _usable(directory: Path) -> int:
 def _fetch(directory: Path, remote: Mirror, names: list[str]) -> bool:
     """Download those objects that have no intact copy. Returns whether all of them have one now."""
     folder, local = f"{remote.name(directory)}/{FOLDER}", directory / LOCAL_FOLDER
-    missing = [f"{folder}/{name}" for name in names if not parsed(local / name)]
+    missing = [f"{folder}/{name}" for name in names if not _intact(local / name)]
     for path, content in sorted(remote.store.read_many(missing).items()):
         local.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(local / path.rpartition("/")[2], content)
-    return all(parsed(local / name) for name in names)
+    return all(_intact(local / name) for name in names)
 
 
 def _fold(directory: Path, commits: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -24,15 +24,16 @@ TRIES = 5  # reads of a log that another process may be changing
 
 
 def record(action: str, who: str, why: str, **details: Any) -> dict[str, Any]:
-    """A log entry with the current time (UTC, milliseconds).
+    r"""A log entry with the current time (UTC, milliseconds).
 
     Args:
         action: What was done, such as "publish" or "promote".
         who: The user who made the change.
-        why: The reason.
+        why: The reason. Bytes of an argument that are not UTF-8 are written as `\udc80`.
         details: More fields of the entry, such as version; JSON values.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    who, why = (text.encode("utf-8", "backslashreplace").decode() for text in (who, why))
     return {"when": now, "who": who, "action": action, "why": why, **details}
 
 

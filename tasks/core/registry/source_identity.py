@@ -14,11 +14,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from tasks.core.data.files import listing
-from tasks.core.errors import UsageError
-from tasks.core.registry import registry
+from tasks.core.errors import FormatError, UsageError
+from tasks.core.registry import layout
 from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset
 from tasks.core.stage.stages import DOWNLOAD
+from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
@@ -37,7 +38,7 @@ def check_source_identity(raw: RawDataset, named: str | None, workspace: Workspa
     Raises:
         UsageError: Another source has this name.
     """
-    sources = [version.manifest["facts"] for version in registry.versions(raw.dataset, workspace)]
+    sources = list(_facts_of_versions(raw.dataset, workspace))
     if not sources or any(facts.get(ROOT) == raw.root for facts in sources):
         return
     if not _is_other(raw, sources, workspace):
@@ -54,6 +55,16 @@ def check_source_identity(raw: RawDataset, named: str | None, workspace: Workspa
         todo=f"--name NAME for a dataset of its own; or --name {raw.dataset} if it is the same dataset, whose"
         " models are to be compared with the champion",
     )
+
+
+def _facts_of_versions(dataset: str, workspace: Workspace) -> Iterator[dict[str, Any]]:
+    """The facts in the manifest of each version; one whose model is damaged or gone counts, too."""
+    directory = layout.synced_folder(dataset, workspace)
+    for name in layout.version_names(directory):
+        try:
+            yield manifests.read(directory / name)["facts"]
+        except FormatError:  # the comparison with the champion, and `plumbline doctor`, say so
+            continue
 
 
 def _is_other(raw: RawDataset, sources: list[dict[str, Any]], workspace: Workspace) -> bool:

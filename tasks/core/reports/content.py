@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from tasks.core.data.audit import duplicate_table
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
-from tasks.core.markup import markdown
 from tasks.core.metrics.calibration import expected_error, figures_at
 from tasks.core.metrics.declared import declarations
 from tasks.core.operations.command_line import options
@@ -31,7 +30,6 @@ from tasks.core.reports.sections import (
     leaks,
     learning,
     mistakes,
-    next_steps,
     recipes,
 )
 from tasks.core.reports.sections import slices as slice_section
@@ -235,61 +233,6 @@ def command(parameters: Mapping[str, Any]) -> str:
     return shlex.join(["python", "flows/train_flow.py", *options(parameters)])
 
 
-def summary(content: Mapping[str, Any]) -> str:
-    """A summary of the report as markdown, with the confusion matrix as a picture.
-
-    Args:
-        content: The result of the function `content`.
-    """
-    test = content["metrics"]["test"]
-    rows = [
-        f"| {name.title} | {figure(test[key], key)} | {interval(test[key], key)} |"
-        for key, name in content["figures"].items()
-    ]
-    table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
-    confusions = "\n".join(
-        f"- {row['images']} of **{markdown(row['label'])}** were predicted as "
-        f"**{markdown(row['predicted'])}** ({percent(row['share'])})"
-        for row in content["confusions"][:5]
-    )
-    return "\n\n".join(
-        [
-            f"## {markdown(content['dataset'])} {content['verdict']['version']}",
-            f"**{markdown(content['verdict']['text'])}**",
-            markdown(" ".join(content["findings_in_words"]["sentences"])),
-            *_steps(content["findings_in_words"]["steps"]),
-            table,
-            confusions,
-            f"![confusion matrix]({content['matrix']['picture']})" + content["matrix"]["legend"],
-        ]
-    )
-
-
-def _steps(steps: Sequence[next_steps.Step]) -> list[str]:
-    """The steps as markdown: a numbered list with commands."""
-    lines = [f"{i}. {markdown(step.text)}\n   `{step.command}`" for i, step in enumerate(steps, 1)]
-    return ["Most worth doing now:\n\n" + "\n".join(lines)] if lines else []
-
-
-def class_table(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The per-class metrics as a table of text for the dashboard.
-
-    Args:
-        content: The result of the function `content`.
-    """
-    return [
-        {
-            "class": row["class_name"],
-            "images": row["support"],
-            "recall": percent(row["recall"]),
-            "recall, 95 % interval": f"{percent(row['recall_low'])} to {percent(row['recall_high'])}",
-            "precision": percent(row["precision"]),
-            "F1": percent(row["f1"]),
-        }
-        for row in content["classes"]
-    ]
-
-
 def percent(share: float | None, digits: int = shares.DIGITS) -> str:
     """A share in per cent, with a no-break space before the sign; a dash where it is undefined.
 
@@ -313,3 +256,12 @@ def interval(metric: Mapping[str, Any], key: str) -> str:
     """A metric's interval as text, in the format of `figure`."""
     declared = declarations.figure_of(key)
     return f"{declared.text(metric['low'])} to {declared.text(metric['high'])}"
+
+
+# What the templates call, by name.
+FILTERS: dict[str, Callable[..., str]] = {
+    "percent": percent,
+    "points": points,
+    "figure": figure,
+    "interval": interval,
+}

@@ -1,7 +1,7 @@
 """The evaluation_report stage: one HTML file about a published version on other images."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,12 +117,7 @@ def _html(inputs: EvaluationInputs) -> str:
     # Imported here: matplotlib takes 0.5 s, and a reused report does not need it.
     from tasks.core.reports import content
 
-    filters: dict[str, Callable[..., str]] = {
-        "percent": content.percent,
-        "figure": content.figure,
-        "interval": content.interval,
-    }
-    return render(TEMPLATE, _values(inputs), filters)
+    return render(TEMPLATE, _values(inputs), content.FILTERS)
 
 
 def _values(inputs: EvaluationInputs) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from tasks.core.stage.handles import (
     TrainedModel,
 )
 from tasks.core.stage.saliency import Saliency
-from tasks.core.stage.stages import STAGES, Stage
+from tasks.core.stage.stage import Stage
+from tasks.core.stage.stages import STAGES
 from tasks.core.workspace import Workspace
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +65,15 @@ def write_report(inputs: ReportInputs, workspace: Workspace, *, refresh: bool = 
 
 def _write(staging: Path, inputs: ReportInputs) -> dict[str, Any]:
     # Imported here: matplotlib takes 0.5 s, and a reused report does not need it.
-    from tasks.core.reports import content, review
+    from tasks.core.reports import content, review, summary
 
     values = content.content(inputs)
     (staging / REVIEW).write_text(review.review_page(inputs), encoding="utf-8")
-    (staging / PAGE).write_text(_html(values), encoding="utf-8")
-    (staging / SUMMARY).write_text(content.summary(values), encoding="utf-8")
-    (staging / CLASSES).write_text(json.dumps(content.class_table(values)), encoding="utf-8")
+    page = render(PAGE + ".j2", values, content.FILTERS)
+    (staging / PAGE).write_text(page, encoding="utf-8")
+    (staging / SUMMARY).write_text(summary.summary(values), encoding="utf-8")
+    (staging / CLASSES).write_text(json.dumps(summary.class_table(values)), encoding="utf-8")
     return {"dataset": inputs.tensors.dataset, "version": inputs.decision.version}
-
-
-def _html(values: Mapping[str, Any]) -> str:
-    from tasks.core.reports import content
-
-    filters: dict[str, Callable[..., str]] = {
-        "percent": content.percent,
-        "points": content.points,
-        "figure": content.figure,
-        "interval": content.interval,
-    }
-    return render(PAGE + ".j2", values, filters)
 
 
 def read_summary(report: Report) -> str:

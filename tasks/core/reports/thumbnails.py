@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from tasks.core.data.pixels import as_picture
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.reports.plots import data_uri
 from tasks.core.stage.handles import TensorCache
@@ -51,7 +52,7 @@ def mosaic(images: Sequence[NDArray[np.uint8]], columns: int) -> str:
 
 
 def _reduced(image: NDArray[np.uint8], side: int) -> Image.Image:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = as_picture(image)
     if max(picture.size) > side:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return picture
@@ -80,7 +81,7 @@ def thumbnails_of_test_images(
     """Pictures of the listed test images.
 
     Args:
-        disagreements: As `gate.disagreements` returns them.
+        disagreements: As `disagreements.listed` of `tasks.core.registry.promotion` returns them.
         model: The model whose prediction is shown: "challenger" or "champion".
         tensors: The tensors with the images.
         other_classes: Classes that only the champion knows; their numbers follow those of the tensors.

@@ -16,7 +16,8 @@ from tasks.core.review.models import label_issues_of, models_of, runs_on
 from tasks.core.review.pictures import open_source
 from tasks.core.runs import explain, reproduce, tables
 from tasks.core.stage import publish
-from tasks.core.stage.stages import AUDIT, DOWNLOAD, FEATURE_AUDIT, NORMALIZE, Stage
+from tasks.core.stage.stage import Stage
+from tasks.core.stage.stages import AUDIT, DOWNLOAD, FEATURE_AUDIT, NORMALIZE
 from tasks.core.workspace import Workspace
 
 

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from tasks.core.data import decode
-from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.decode import Target
+from tasks.core.data.pixels import Pixels, as_picture
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import DecodedImage, Reader
 from tasks.core.data.tensors.cache import open_split
@@ -51,7 +52,7 @@ class Pictures:
             return "image/png", item.thumbnail
         if pixels is None:
             pixels = np.full((8, 8, 1), 128, np.uint8)
-        picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        picture = as_picture(pixels)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         content, is_small = io.BytesIO(), max(picture.size) <= LOSSLESS
         if is_small:

@@ -4,11 +4,8 @@
 "evaluated", so that nobody takes them for those of a run; they are written once for the same scores.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
-
-import pandas as pd
 
 from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.published import against_run
@@ -37,7 +34,7 @@ def append_evaluation(
         workspace: The workspace with the metrics tables.
     """
     run_id, dataset = row["run_id"], version.dataset
-    own_row = pd.DataFrame([_with_json(dict(row) | _columns(version, images, evaluation))])
+    own_row = tables.as_row(dict(row) | _columns(version, images, evaluation))
     recorded = tables.read("evaluations", workspace, dataset, ["evaluation", "version"])
     if not (recorded["evaluation"].eq(evaluation.digest) & recorded["version"].eq(version.version)).any():
         parts = {
@@ -78,10 +75,4 @@ def _columns(version: ModelVersion, images: EvaluationSet, evaluation: Evaluatio
         **declarations.row(metrics),
         "calibration_error": scores.read_calibration(evaluation)["ece"]["value"],
         "own_accuracy": (against_run.own_accuracy(version) or {}).get("value"),
-    }
-
-
-def _with_json(columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: json.dumps(value) if isinstance(value, Mapping) else value for name, value in columns.items()
     }

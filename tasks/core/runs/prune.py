@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tasks.core.errors import UsageError
 from tasks.core.operations import run_lock
-from tasks.core.registry import registry
+from tasks.core.registry import layout, registry
 from tasks.core.runs import tables
 from tasks.core.stage import publish
 from tasks.core.stage.stages import PARTS, STAGES
@@ -201,11 +201,11 @@ def _of_versions(workspace: Workspace) -> set[str]:
     """Digests that the manifests of versions with an alias name, and the tensors of all versions."""
     found: set[str] = set()
     for name in registry.datasets(workspace):
-        with_alias = _named(name, workspace)
-        for version in registry.versions(name, workspace):
-            text = (version.directory / manifests.MANIFEST).read_bytes()
-            tensors = str(version.manifest["facts"].get("tensors", ""))
-            found |= _digests(text) if version.version in with_alias else {tensors}
+        with_alias, folder = _named(name, workspace), layout.synced_folder(name, workspace)
+        for version in layout.version_names(folder):  # by their manifests: a model file may be damaged
+            manifest = manifests.read(folder / version)
+            tensors = str(manifest["facts"].get("tensors", ""))
+            found |= _digests(json.dumps(manifest).encode()) if version in with_alias else {tensors}
     return found
 
 

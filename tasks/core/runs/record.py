@@ -1,6 +1,5 @@
 """Appends the rows of a run to the metrics tables."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -142,10 +141,4 @@ def _runs_row(
         "threads": made_on.get("threads"),
         "processor": made_on.get("processor"),
     }
-    return pd.DataFrame([_with_json(columns)])
-
-
-def _with_json(columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: json.dumps(value) if isinstance(value, Mapping) else value for name, value in columns.items()
-    }
+    return tables.as_row(columns)

@@ -15,6 +15,7 @@ from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.operations import provenance
 from tasks.core.registry import registry
 from tasks.core.runs import explain, order, tables
+from tasks.core.runs.columns import schemas
 from tasks.core.runs.run_record import RunRecord
 from tasks.core.stage import code_hash
 from tasks.core.stage.handles import RawDataset
@@ -107,7 +108,7 @@ def append(run: RunRecord, raw: RawDataset, last: UnchangedRun, flow_run_id: str
     new = run.columns(flow_run_id) | {"verdict": last.verdict, "promoted": False}
     row = {name: value for name, value in last.row.items() if name != "dataset"} | new
     values = {name: json.dumps(value) if isinstance(value, Mapping) else value for name, value in row.items()}
-    content = pa.Table.from_pylist([values], schema=tables.SCHEMAS["runs"])
+    content = pa.Table.from_pylist([values], schema=schemas.SCHEMAS["runs"])
     tables.append_rows("runs", raw.dataset, run.run_id, content, run.workspace)
 
 

@@ -10,8 +10,8 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from tasks.core.data.pixels import as_picture
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.serving.served_model import ServedModel
 from tasks.core.stage.handles import ModelVersion, RawDataset, TensorCache
@@ -74,7 +74,7 @@ class TrainingImages:
             return None
         pixels = np.asarray(open_split(self.tensors, "train").images[row])
         content = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, "png")
+        as_picture(pixels).save(content, "png")
         return content.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tasks.core.stage.handle import Handle
+from tasks.core.stage.handles.handle import Handle
 
 
 @dataclass(frozen=True)

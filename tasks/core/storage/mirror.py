@@ -14,15 +14,15 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import ChecksumError, FormatError, UsageError
+from tasks.core.errors import ChecksumError, FormatError
 from tasks.core.storage import atomic, hashing, manifests, names
 from tasks.core.storage.object_store import Store, open_store
-from tasks.core.workspace import VARIABLE, Workspace
+from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.store")
 
@@ -158,34 +158,6 @@ class Mirror:
         self.store.write(manifest, json.dumps(mark).encode())
         self.store.remove(item for item in self.store.listing(name) if item != manifest)
 
-    def push_files(self, folder: Path, pattern: str, again: Collection[Path] = ()) -> None:
-        """Upload the files of a folder that the store lacks; they are written once and never changed.
-
-        Args:
-            folder: The folder; it is searched recursively.
-            pattern: Glob pattern of the files' names.
-            again: Files that are uploaded even if the store has them.
-        """
-        uploaded = self.store.listing(self.name(folder))
-        for path in sorted(folder.rglob(pattern)):
-            if not path.name.startswith(".") and (path in again or self.name(path) not in uploaded):
-                self.store.upload(path, self.name(path))
-
-    def pull_files(self, folder: Path, suffix: str) -> None:
-        """Download the files of a folder that are missing locally, several at a time.
-
-        Args:
-            folder: The folder; it is searched recursively.
-            suffix: The end of the files' names.
-        """
-        uploaded = self.store.listing(self.name(folder))
-        wanted = [check_inside(name) for name in uploaded if name.endswith(suffix)]
-        missing = [name for name in wanted if not (self.root / name).exists()]
-        for name, content in self.store.read_many(missing).items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(path, content)
-
     def name(self, path: Path) -> str:
         """Return the name of a local path in the store: relative to the workspace, with slashes."""
         return path.relative_to(self.root).as_posix()
@@ -235,40 +207,6 @@ class Mirror:
         os.utime(target, ns=(entry["mtime_ns"], entry["mtime_ns"]))
         atomic.sync(target)
         return True
-
-
-def open_workspace(path: str | Path | None = None) -> Workspace:
-    """Open a workspace with `Workspace.open`, and check the store of a workspace at an address.
-
-    Args:
-        path: A folder or an address; see `Workspace.open` for None.
-
-    Raises:
-        UsageError: The address cannot hold a workspace.
-        NetworkError: The store does not answer.
-    """
-    workspace = Workspace.open(path)
-    if remote := of_workspace(workspace):
-        remote.check_conditional_create()
-    return workspace
-
-
-def open_existing(path: str | Path | None = None) -> Workspace:
-    """Open a workspace that is only read: `open_workspace`, but a folder that is named must be there.
-
-    Raises:
-        UsageError: There is no such folder; and as `open_workspace`.
-    """
-    is_named = path is not None or VARIABLE in os.environ
-    workspace = open_workspace(path)
-    if is_named and not workspace.address and not workspace.root.is_dir():
-        raise UsageError(
-            f"there is no workspace {workspace.root}",
-            expected="the folder of a workspace, which a run has made",
-            found="a file" if workspace.root.exists() else "no such folder",
-            done="nothing was created",
-        )
-    return workspace
 
 
 def of_workspace(workspace: Workspace) -> Mirror | None:

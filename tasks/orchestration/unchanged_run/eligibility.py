@@ -15,9 +15,10 @@ def may_repeat(settings: TrainRunSettings, workspace: Workspace) -> bool:
     """Whether these settings are ones with which a run may repeat the last one.
 
     A file of costs and one of weights may have changed; a workspace or images at an address need a network.
+    A run with `--mlflow` is sent to the server with its outputs.
     """
     control, source = settings.control, settings.source
-    asked = (control.refresh, control.dry_run, control.overfit_batch)
+    asked = (control.refresh, control.dry_run, control.overfit_batch, control.mlflow)
     files = (settings.decision.cost_file, settings.train.weights)
     if any(asked) or any(files) or workspace.address or tf_config.is_worker():
         return False

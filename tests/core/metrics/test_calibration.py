@@ -134,14 +134,18 @@ def test_abstention_small_example_matches_hand_computation() -> None:
     assert selective.abstention(0.1, None, correct, confidence).threshold is None
 
 
-def test_abstain_at_unproven_error_rate_gives_none() -> None:
+def proven_threshold(correct: np.ndarray, confidence: np.ndarray, max_error: float) -> float | None:
+    return selective.lowest_proven(selective.error_bounds(correct, confidence), max_error)
+
+
+def test_lowest_proven_unproven_error_rate_gives_none() -> None:
     confidence, correct = np.full(100, 0.9), np.ones(100, bool)
-    assert selective.abstain_at(correct, confidence, 0.01) is None
-    assert selective.abstain_at(correct, confidence, 0.1) == 0.9
-    assert selective.abstain_at(~correct, confidence, 0.1) is None
+    assert proven_threshold(correct, confidence, 0.01) is None
+    assert proven_threshold(correct, confidence, 0.1) == 0.9
+    assert proven_threshold(~correct, confidence, 0.1) is None
 
 
-def test_abstain_at_many_samples_keeps_the_error_rate() -> None:
+def test_lowest_proven_many_samples_keeps_the_error_rate() -> None:
     """Of 200 thresholds chosen on 1,000 images, 5 % (10) may exceed the error rate; 18 are 2.6 sigma more."""
     labels, probabilities = draw_predictions(6, 200_000, classes=5, scale=5.0)
     correct, confidence = correct_and_confidence(labels, probabilities)
@@ -149,7 +153,7 @@ def test_abstain_at_many_samples_keeps_the_error_rate() -> None:
     broken = proven = 0
     for _ in range(200):
         rows = generator.integers(0, len(correct), 1000)
-        threshold = selective.abstain_at(correct[rows], confidence[rows], 0.1)
+        threshold = proven_threshold(correct[rows], confidence[rows], 0.1)
         if threshold is not None:
             proven += 1
             broken += np.mean(~correct[confidence >= threshold]) > 0.1

@@ -18,12 +18,6 @@ def draw_features(count: int, features: int = 12, shift: float = 0.0) -> Feature
     return {f"n{index}": column for index, column in enumerate(values.T)}
 
 
-def test_holm_small_example_matches_hand_computation() -> None:
-    """Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, never falling: 0.04, 0.06, 0.06, 0.06."""
-    assert drift.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert drift.holm([0.9, 0.8]) == [1, 1]
-
-
 def test_compare_distance_and_p_value_match_scipy() -> None:
     first, second = GENERATOR.normal(size=300), GENERATOR.normal(0.5, 1, size=200)
     (shift,) = drift.compare({"n": first}, {"n": second}).shifts

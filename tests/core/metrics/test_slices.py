@@ -69,13 +69,6 @@ def test_a_slice_without_a_class_of_the_rest_cannot_be_compared() -> None:
     assert np.isnan(slices.expected_accuracy(correct, labels, member[0]))
 
 
-def test_holm_by_hand() -> None:
-    """0.01 * 3, 0.02 * 2, 0.9 * 1, and never below the one before."""
-    values = slices.holm(np.array([0.9, 0.01, np.nan, 0.02]))
-    assert values.tolist() == pytest.approx([0.9, 0.03, np.nan, 0.04], nan_ok=True)
-    assert slices.holm(np.array([0.3, 0.4])).tolist() == pytest.approx([0.6, 0.6])
-
-
 def test_groups_change_places_whole() -> None:
     """Two of ten groups are the slice: p by all 45 pairs; the statistic of equal groups orders as the sum."""
     hits = np.array([2, 3, 9, 10, 8, 10, 9, 7, 10, 3])

@@ -44,6 +44,13 @@ def test_empty_class_says_what_is_there(tmp_path: Path) -> None:
     assert "no image in eel: the folder is empty" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("command", ["train", "sweep", "predict", "evaluate"])
+def test_argument_that_is_not_utf8(command: str) -> None:
+    error = early_check.refusal(command, [command, "--workspace", "caf\udce9/ws"])
+    assert error is not None
+    assert error.parts["found"] == "b'caf\\xe9/ws'"
+
+
 def test_wrong_tables_archives_and_names(tmp_path: Path) -> None:
     put(tmp_path / "a.csv", b"file,class\n1.png,cat")
     put(tmp_path / "b.parquet", b"no parquet")

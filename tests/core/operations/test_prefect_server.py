@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 START = (
     "import json, os, sys\n"
-    "from tasks.core.operations import prefect_server\n"
+    "from tasks.core.operations import environment, prefect_server\n"
+    "environment.prepare_command()\n"  # as a command does: it hides Prefect's lines
     "message = prefect_server.start()\n"
     "print(json.dumps([message, os.environ.get('PREFECT_API_URL', '')]), flush=True)\n"
 )
@@ -132,6 +134,17 @@ def still_answers(address: str) -> bool:
             return False
         time.sleep(0.3)
     return True
+
+
+@pytest.mark.slow
+def test_server_that_cannot_use_its_database_says_why(tmp_path: Path) -> None:
+    (tmp_path / "prefect.db").write_bytes(b"no database" * 500)
+    command = [sys.executable, "-c", START + STAY]
+    done = subprocess.run(
+        command, env=environment(tmp_path), input="", capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert re.search("it ended with code 3: .*file is not a database", done.stderr)
+    assert "site-packages" not in done.stderr  # no frames of the server's traceback
 
 
 @pytest.mark.stress  # three starts of a server

@@ -26,6 +26,13 @@ def animals(fake):
     return fake.workspace.models / "animals"
 
 
+def test_reason_that_is_not_utf8_is_logged_and_changes_the_alias(fake, animals) -> None:
+    registry.alias("animals", "kiosk", None, fake.workspace, who="ann\udcff", why="caf\udce9 \u00e9")
+    (*_, last) = registry.history("animals", fake.workspace)
+    assert (last["who"], last["why"]) == ("ann\\udcff", "caf\\udce9 \u00e9")
+    assert "kiosk" not in registry.aliases("animals", fake.workspace)
+
+
 @pytest.mark.parametrize("damage", ["edit", "flip", "truncate", "delete", "forge"])
 def test_aliases_are_rebuilt_from_the_log(fake, animals, damage, caplog) -> None:
     path = animals / layout.ALIASES

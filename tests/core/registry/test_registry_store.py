@@ -1,18 +1,16 @@
-"""The registry and the tables of a workspace in a store, with two mirrors on a real S3 server (moto)."""
+"""The registry of a workspace in a store, with two mirrors on a real S3 server (moto)."""
 
 import json
 
-import pandas as pd
 import pytest
 
 from tasks.core.errors import NetworkError, RegistryError
 from tasks.core.operations.doctor import diagnostics
 from tasks.core.registry import commit_files, listing, registry, retention
 from tasks.core.registry.promotion import decisions
-from tasks.core.runs import tables
 from tests.support.concurrent_publishers import check, publish_concurrently
 from tests.support.s3_client import Machine
-from tests.support.s3_server import ADDRESS, Bucket, half_visible
+from tests.support.s3_server import Bucket, half_visible
 
 
 @pytest.mark.slow
@@ -54,74 +52,6 @@ def test_aliases_without_changes_cost_one_listing(machine: Machine, bucket: Buck
     bucket.forget()
     assert machine.aliases() == {"champion": "v0001"}
     assert bucket.requests == [("GET", "")]
-
-
-def commit_names(bucket: Bucket) -> list[str]:
-    return sorted(name.rpartition("/")[2] for name in bucket.objects() if "/commits/" in name)
-
-
-@pytest.mark.slow
-def test_many_commits_are_read_as_one_object(
-    machine: Machine, other_machine: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Folded after every third: five commits are one object and two commits for a machine that has none."""
-    monkeypatch.setattr(commit_files, "FOLD_EVERY", 3)
-    machine.publish("one")
-    machine.publish("two")
-    for version in ("v0001", "v0002", "v0001"):
-        machine.promote(version)
-    numbers = [f"{number:08d}.json" for number in range(1, 6)]
-    assert commit_names(bucket) == sorted([*numbers, "00000003.folded.json"])
-    workspace = other_machine.fake().workspace
-    bucket.forget()
-    assert other_machine.aliases() == {"champion": "v0001", "previous": "v0002"}
-    read = [
-        name.rpartition("/")[2] for method, name in bucket.requests if method == "GET" and "/commits/" in name
-    ]
-    assert sorted(read) == ["00000003.folded.json", "00000004.json", "00000005.json"]
-    log = registry.history("animals", workspace)
-    assert [line["action"] for line in log] == ["publish", "publish", *["promote"] * 3]
-    other_machine.promote("v0002")
-    assert machine.aliases() == {"champion": "v0002", "previous": "v0001"}
-    assert log == registry.history("animals", machine.fake().workspace)[:5]
-
-
-@pytest.mark.slow
-def test_a_commit_stands_if_the_folded_object_cannot_be_uploaded(
-    machine: Machine,
-    other_machine: Machine,
-    bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(commit_files, "FOLD_EVERY", 2)
-    machine.publish("one")
-    bucket.gate = lambda method, name: not (method == "PUT" and name.endswith(".folded.json"))
-    machine.promote("v0001")
-    assert "00000002.folded.json was not uploaded" in caplog.text
-    assert commit_names(bucket) == ["00000001.json", "00000002.json"]
-    assert other_machine.aliases() == machine.aliases() == {"champion": "v0001"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("content", [b"", b"{}", None])
-def test_folded_commits_that_are_damaged_or_gone_are_not_needed(
-    machine: Machine,
-    other_machine: Machine,
-    bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
-    content: bytes | None,
-) -> None:
-    monkeypatch.setattr(commit_files, "FOLD_EVERY", 2)
-    machine.publish("one")
-    machine.promote("v0001")
-    machine.publish("two")
-    (name,) = (name for name in bucket.objects() if name.endswith(".folded.json"))
-    bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{name}")
-    if content is not None:
-        bucket.client.put_object(Bucket="plumb", Key=f"team/ws/{name}", Body=content)
-    assert other_machine.names() == ["v0001", "v0002"]
-    assert other_machine.aliases() == machine.aliases() == {"champion": "v0001"}
 
 
 @pytest.mark.slow
@@ -192,21 +122,6 @@ def test_promote_champion_of_another_machine_is_compared_again(
 
 
 @pytest.mark.slow
-def test_registry_uncommitted_changes_of_a_kill_are_undone(machine: Machine, other_machine: Machine) -> None:
-    version = machine.publish("one")
-    machine.promote("v0001")
-    directory = version.directory.parent
-    (directory / "aliases.json").write_text('{"format": 1, "aliases": {"champion": "v0009"}, "change": null}')
-    with (directory / "log.jsonl").open("a") as log:
-        log.write('{"action": "promote", "half')
-    (directory / "v0002").mkdir()
-    assert machine.aliases() == {"champion": "v0001"}
-    assert machine.names() == ["v0001"]
-    assert len(registry.history("animals", machine.fake().workspace)) == 2
-    assert other_machine.publish("two").version == "v0002"
-
-
-@pytest.mark.slow
 def test_publish_deleted_number_is_not_used_again(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -269,39 +184,6 @@ def test_notes_are_shared_between_machines(machine: Machine, other_machine: Mach
     other_machine.promote("v0002")
     machine.aliases()
     assert "letters" in notes.read_text()
-
-
-@pytest.mark.slow
-def test_pull_lost_commits_raise(machine: Machine, bucket: Bucket) -> None:
-    machine.publish("one")
-    for name in bucket.objects():
-        if "/commits/" in name:
-            bucket.client.delete_object(Bucket="plumb", Key=f"team/ws/{name}")
-    with pytest.raises(Exception, match="has lost commits"):
-        machine.names()
-
-
-def test_tables_two_machines_share_rows(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:
-    for number, writer in enumerate((machine, other_machine), 1):
-        frame = pd.DataFrame([{"test_accuracy": number / 10}])
-        tables.append("runs", "animals", f"r{number}", frame, writer.fake().workspace)
-    for reader in (machine, other_machine):
-        assert sorted(tables.read("runs", reader.fake().workspace)["test_accuracy"]) == [0.1, 0.2]
-    bucket.forget()
-    tables.read("runs", other_machine.fake().workspace)
-    assert bucket.count("GET", "parquet") == 0
-    direct = pd.read_parquet(f"{ADDRESS}/metrics/runs")
-    assert sorted(direct["run_id"]) == ["r1", "r2"]
-
-
-def test_tables_append_uploads_parts_of_a_killed_run(
-    machine: Machine, other_machine: Machine, bucket: Bucket
-) -> None:
-    workspace = machine.fake().workspace
-    tables.append("runs", "animals", "r1", pd.DataFrame([{"test_accuracy": 0.1}]), workspace)
-    bucket.client.delete_object(Bucket="plumb", Key="team/ws/metrics/runs/dataset=animals/r1.parquet")
-    tables.append("runs", "animals", "r2", pd.DataFrame([{"test_accuracy": 0.2}]), workspace)
-    assert set(tables.read("runs", other_machine.fake().workspace)["run_id"]) == {"r1", "r2"}
 
 
 def findings(machine: Machine) -> list[str]:

@@ -57,6 +57,16 @@ def test_same_place_with_other_images_is_the_same_dataset(fake, pets: Path) -> N
     check_source_identity(listed(fake, pets), None, fake.workspace)
 
 
+@pytest.mark.parametrize("lost", ["model.keras", "manifest.json"])
+def test_damaged_version_does_not_end_a_training(fake, pets: Path, tmp_path: Path, lost: str) -> None:
+    publish(fake, listed(fake, pets), "two")
+    (fake.workspace.models / "pets" / "v0001" / lost).unlink()
+    check_source_identity(listed(fake, pets), None, fake.workspace)
+    other = photos(tmp_path / "two" / "pets", {"cat": 3, "dog": 3}, seed=100)
+    with pytest.raises(UsageError, match="pets is already the name of other images"):
+        check_source_identity(listed(fake, other), None, fake.workspace)
+
+
 def test_moved_folder_that_grew_is_the_same_dataset(fake, pets: Path, tmp_path: Path) -> None:
     moved = tmp_path / "archive" / "2027" / "pets"
     shutil.copytree(pets, moved)

@@ -18,10 +18,12 @@ ROOT = Path(__file__).resolve().parents[3]
 RUN = """
 import pandas as pd
 from tasks.core.config import PromotePolicy
-from tasks.core.registry import promotion
+from tasks.core.registry import commit_files
+from tasks.core.registry.promotion import promotion
 from tasks.core.runs import tables
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 from tests.support.fake_outputs import FakeOutputs
+commit_files.FOLD_EVERY = 2  # the promotion's commit is folded with that of the publication
 fake = FakeOutputs(open_workspace(), ("no", "yes"), 40)
 facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
 made = fake.trained("one"), fake.evaluation("one", 2.0)

@@ -15,7 +15,7 @@ from tasks.core.stage import publish as publish_module
 from tasks.core.stage.handles import Handle
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.publish import ensure_manifest, exists_anywhere, is_manifest_only
-from tasks.core.storage import hashing, manifests, mirror
+from tasks.core.storage import hashing, manifests, mirror, workspaces
 from tasks.core.workspace import MIRRORS, Workspace
 from tests.support.s3_server import ADDRESS, Bucket, half_visible
 
@@ -33,7 +33,7 @@ class Machine:
     def activate(self) -> Workspace:
         """Use this machine's mirror from now on."""
         self._monkeypatch.setenv(MIRRORS, str(self._mirrors))
-        return mirror.open_workspace(ADDRESS)
+        return workspaces.open_workspace(ADDRESS)
 
     def publish(self, text: str = "one", **options: bool) -> dict:
         """Publish a stage on this machine; `text` becomes the content of its small file."""
@@ -201,7 +201,7 @@ import sys
 from pathlib import Path
 from tasks.core.stage import publish
 from tasks.core.stage.ingredients import Ingredients
-from tasks.core.storage.mirror import open_workspace
+from tasks.core.storage.workspaces import open_workspace
 ingredients = Ingredients("normalize", {"raw": "big"}, {})
 def build(staging):
     (staging / "a.bin").write_bytes(bytes(3_000_000))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import NetworkError, UsageError
-from tasks.core.storage import mirror
+from tasks.core.storage import mirror, workspaces
 from tasks.core.storage.object_store import Store, open_store
 from tasks.core.workspace import Workspace
 from tests.support.s3_server import ADDRESS, Bucket
@@ -51,15 +51,15 @@ def test_upload_then_download_gives_the_same_bytes(store: Store, tmp_path: Path)
 def test_open_workspace_without_conditional_writes_is_refused(bucket: Bucket) -> None:
     bucket.conditional = False
     with pytest.raises(UsageError, match="cannot hold a workspace") as caught:
-        mirror.open_workspace(ADDRESS)
+        workspaces.open_workspace(ADDRESS)
     assert "If-None-Match" in caught.value.parts["expected"]
     assert bucket.objects() == {}
 
 
 def test_open_workspace_checks_the_store_once_per_mirror(bucket: Bucket) -> None:
-    mirror.open_workspace(ADDRESS)
+    workspaces.open_workspace(ADDRESS)
     assert bucket.count("PUT", r"\.probes/") == 2
-    mirror.open_workspace(ADDRESS)
+    workspaces.open_workspace(ADDRESS)
     assert bucket.count("PUT", r"\.probes/") == 2
     assert bucket.objects() == {}
 
@@ -78,7 +78,7 @@ def test_open_workspace_at_an_unsuitable_address_is_refused(
     bucket: Bucket, address: str, expected: str
 ) -> None:
     with pytest.raises(UsageError, match=expected):
-        mirror.open_workspace(address)
+        workspaces.open_workspace(address)
 
 
 def test_read_from_a_server_that_does_not_answer_is_a_network_error(

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.core.errors import DamagedOutputError, FormatError
 from tasks.core.stage import publish
-from tasks.core.stage.handle import Handle
+from tasks.core.stage.handles import Handle
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.storage import checksum_list, hashing, manifests
 from tasks.core.workspace import Workspace

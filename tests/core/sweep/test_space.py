@@ -2,9 +2,10 @@
 
 import pytest
 
-from tasks.core.config import RecipeName, RunnerName, RunnerSettings, TrainSettings
+from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.errors import UsageError
 from tasks.core.sweep import space
+from tasks.parameters.runner_settings import RunnerName, RunnerSettings
 
 BASE = TrainSettings(recipe=RecipeName.flash, seed=5)
 

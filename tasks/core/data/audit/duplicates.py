@@ -84,7 +84,7 @@ def find(tensors: TensorCache, progress: Progress = ignore_progress) -> Duplicat
         progress: Called with images done.
     """
     image_set = ImageSet.of(tensors)
-    contents = _contents(tensors, image_set)
+    contents = image_set.contents(read_rows(tensors, ["split", "row", "image_id"]))
     a, b = _exact(contents)
     candidates = _one_of_each(contents, image_set)
     sample = ImageSubset(image_set, candidates[:SAMPLE], *_original_size(tensors))
@@ -152,16 +152,6 @@ def table(duplicates: Duplicates, starts: NDArray[np.int64]) -> pa.Table:
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def _contents(tensors: TensorCache, image_set: ImageSet) -> Numbers:
-    """A number for each image, int64 (N,), the same for images of one content."""
-    rows = read_rows(tensors, ["split", "row", "image_id"])
-    contents = np.empty(rows.num_rows, np.int64)
-    contents[image_set.numbers(rows)] = (
-        rows["image_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    )
-    return contents
 
 
 def _exact(contents: Numbers) -> tuple[Numbers, Numbers]:

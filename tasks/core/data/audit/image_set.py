@@ -46,6 +46,17 @@ class ImageSet:
         splits = pc.index_in(rows["split"], pa.array(SPLITS)).to_numpy()
         return rows["row"].to_numpy() + self.starts[splits]
 
+    def contents(self, rows: pa.Table) -> NDArray[np.int64]:
+        """A number for each image, the same for images of one content: int64 (N,).
+
+        Args:
+            rows: Columns `split`, `row` and `image_id` of all images.
+        """
+        contents = np.empty(len(rows), np.int64)
+        codes = rows["image_id"].combine_chunks().dictionary_encode().indices
+        contents[self.numbers(rows)] = codes.to_numpy()
+        return contents
+
     def take(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images with these numbers, in this order: uint8 (len(numbers), H, W, C)."""
         images = np.empty((len(numbers), *self.splits[0].images.shape[1:]), np.uint8)

@@ -5,6 +5,7 @@
    ctypes releases the interpreter's lock while a function runs. No function keeps state. */
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -191,7 +192,13 @@ static int read_file(int folder, const files_t *files, int32_t i, unsigned char 
     return got > 0 && have == size;
 }
 
-static int64_t ns(struct timespec time) { return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec; }
+/* Times after the year 2262 are the last one of 64 bits, as in file_stats.py. */
+static int64_t ns(struct timespec time) {
+    int64_t limit = INT64_MAX / 1000000000, rest = INT64_MAX % 1000000000;
+    if (time.tv_sec > limit || (time.tv_sec == limit && time.tv_nsec > rest)) return INT64_MAX;
+    if (time.tv_sec < -limit) return -INT64_MAX;
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
 
 /* Whether a file still has the size and times with which its content was read. */
 static int is_unchanged(int folder, const files_t *files, int32_t i) {
@@ -305,7 +312,7 @@ int64_t plumbline_list(const char *path, const char *suffixes, int64_t room, int
     DIR *folder = opendir(path);
     int64_t count = 0, used = 0;
     if (!folder) return -1;
-    for (struct dirent *entry; count >= 0 && (entry = readdir(folder));) {
+    for (struct dirent *entry; count >= 0 && (errno = 0, entry = readdir(folder));) {
         struct stat found;
         const char *name = entry->d_name;
         if (!strcmp(name, ".") || !strcmp(name, "..")) continue;
@@ -324,6 +331,7 @@ int64_t plumbline_list(const char *path, const char *suffixes, int64_t room, int
             ends[++count] = used;
         }
     }
+    if (count >= 0 && errno) count = -1; /* the end of a folder is no error */
     closedir(folder);
     return count;
 }

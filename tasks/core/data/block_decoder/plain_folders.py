@@ -1,7 +1,7 @@
 """Lists folders of nothing but images, without a Python object for each file.
 
-Every other folder is left to `image_folder`, which looks at each entry: so there is one place that says what
-is used and why not.
+Every other folder is left to `image_folder.folders`, which looks at each entry: so there is one place that
+says what is used and why not.
 """
 
 import os
@@ -55,7 +55,7 @@ def _plain_folder(folder: Path) -> PlainFolder | None:
     decoder = library.load()
     try:
         found = decoder.list_folder(str(folder), SUFFIXES, ROOM) if decoder else _listed(str(folder))
-    except OSError:  # `image_folder` meets it again, and says so
+    except OSError:  # `image_folder.folders` meets it again, and says so
         return None
     return PlainFolder(*found) if found and len(found[0]) else None
 
@@ -76,7 +76,7 @@ def _listed(folder: str) -> tuple[pa.Array, NDArray[np.int64]] | None:
             names.append(entry.name)
             stats.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         return pa.array(names, pa.string()), np.array(stats, np.int64).reshape(-1, 3)
-    except UnicodeEncodeError:  # a name that is not UTF-8
+    except (UnicodeEncodeError, OverflowError):  # a name that is not UTF-8, or a time after the year 2262
         return None
     finally:
         os.close(descriptor)

@@ -24,7 +24,7 @@ from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
 from tasks.core.data.tensors import image_writer, quarantine, splits
 from tasks.core.data.tensors.cache import ROWS, SPLITS
-from tasks.core.data.tensors.npy_writer import RowFile
+from tasks.core.data.tensors.npy_writer import write_rows
 from tasks.core.data.tensors.reuse import ReusableCache
 from tasks.core.data.tensors.splits import Splits
 from tasks.core.data.tensors.target_shape import TargetShape
@@ -38,7 +38,6 @@ from tasks.core.workspace import Workspace
 
 Numbers = NDArray[np.int64]
 TEST = "test"
-BLOCK = 1024  # images copied at a time
 
 
 @dataclass(frozen=True)
@@ -147,10 +146,7 @@ class _Build:
         written, new, twins = self._write_images(new, index, progress)
         left_out = conflicts | written.failed
         quarantine.check_share(left_out, index, self.settings.max_quarantine)
-        trained, chosen = (
-            int(by_split["train"].sum()) + int(twins["train"].sum()),
-            int((by_split["val"] & ~by_split["train"]).sum()) + int((twins["val"] & ~twins["train"]).sum()),
-        )
+        trained, chosen = (a + b for a, b in zip(_seen_counts(by_split), _seen_counts(twins), strict=True))
         if not len(new):
             raise self._refuse_empty(trained, chosen, len(written.failed))
         index = remarks.with_joined(index)
@@ -159,10 +155,7 @@ class _Build:
         own = self.seen.by_id(index.image_id.take(new), TEST) | twins[TEST]
         return {
             "dataset": self.raw.dataset,
-            "classes": list(self.classes),
-            "shape": list(self.version.shape),
-            "fit": str(self.version.fit),
-            "grey_bits": self.version.grey_bits,
+            **self._images_facts(),
             "train": 0,
             "val": 0,
             "test": len(new),
@@ -177,6 +170,15 @@ class _Build:
             "shared_groups": self._shared_groups(new, index),
             "not_checked": self.seen.not_checked,
             **remarks.facts(index, {split: new if split == TEST else new[:0] for split in SPLITS}),
+        }
+
+    def _images_facts(self) -> dict[str, Any]:
+        """What images the version takes."""
+        return {
+            "classes": list(self.classes),
+            "shape": list(self.version.shape),
+            "fit": str(self.version.fit),
+            "grey_bits": self.version.grey_bits,
         }
 
     def _wanted(self) -> Numbers:
@@ -263,6 +265,11 @@ class _Build:
         pq.write_table(pa.table(columns), self.directory / ROWS, use_dictionary=dictionary)
 
 
+def _seen_counts(by_split: dict[str, NDArray[np.bool_]]) -> tuple[int, int]:
+    """Number of train images, and of val images that are no train images; bool (N,) by split."""
+    return int(by_split["train"].sum()), int((by_split["val"] & ~by_split["train"]).sum())
+
+
 def _in_order(numbers: Numbers, index: ImageIndex) -> Numbers:
     """The images in the order of tensors, which follows from their content; the path breaks ties."""
     ids, paths = index.image_id.take(numbers).to_pylist(), index.path.take(numbers).to_pylist()
@@ -273,8 +280,5 @@ def _in_order(numbers: Numbers, index: ImageIndex) -> Numbers:
 def _keep_rows(path: Path, images: NDArray[np.uint8], rows: Numbers) -> None:
     """Replace a file of images by some of its rows, int64 (n,), ascending."""
     new = path.with_suffix(".kept")
-    file = RowFile(new, len(rows), images.shape[1:])
-    for start in range(0, len(rows), BLOCK):
-        file.write(start, np.ascontiguousarray(images[rows[start : start + BLOCK]]))
-    file.close()
+    write_rows(new, images, rows)
     new.replace(path)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tasks.core.errors import DataError
 
+LAST = (1 << 63) - 1  # ns since 1970
 BATCH = 4096  # rows held as Python objects at a time
 ROW_GROUP = 1 << 14  # rows of a parquet file that are encoded at a time
 SCHEMA = pa.schema(
@@ -29,8 +30,9 @@ FileStat = tuple[str, str, str, int, int, int, str]
 
 
 def file_stat(path: str, split: str, class_name: str, status: os.stat_result, reason: str = "") -> FileStat:
-    """A file's row; fields as in `SCHEMA`."""
-    return path, split, class_name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, reason
+    """A file's row; fields as in `SCHEMA`. A time after the year 2262 is the last one of 64 bits."""
+    modified, changed = (max(-LAST, min(LAST, time)) for time in (status.st_mtime_ns, status.st_ctime_ns))
+    return path, split, class_name, status.st_size, modified, changed, reason
 
 
 def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa.Array]] = ()) -> pa.Table:
@@ -47,7 +49,7 @@ def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa
     stats, batches = iter(stats), []
     while batch := list(islice(stats, BATCH)):
         fields = list(zip(*batch, strict=True))
-        _refuse_odd_names(root, fields[0])
+        refuse_odd_names(root, fields[0])
         batches.append(pa.record_batch([*map(pa.array, fields, SCHEMA.types)], schema=SCHEMA))
     batches += [pa.record_batch(more, schema=SCHEMA) for more in columns]
     table = pa.Table.from_batches(batches, SCHEMA)
@@ -55,16 +57,16 @@ def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa
     return table.sort_by("path").combine_chunks()
 
 
-def _refuse_odd_names(root: Path, paths: Iterable[str]) -> None:
+def refuse_odd_names(root: Path, paths: Iterable[str]) -> None:
     """Refuse names that are not UTF-8, since tables store text."""
     for path in paths:
         try:
             path.encode()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"{root} has a file whose name is not UTF-8",
+                f"{root} has a file or folder whose name is not UTF-8",
                 expected="names in UTF-8",
                 found=repr(os.fsencode(path)),
                 done="nothing was written, the data are unchanged",
-                todo="rename the file",
+                todo="rename it",
             ) from error

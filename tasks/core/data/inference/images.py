@@ -18,6 +18,7 @@ from tasks.core.data.decode_blocks import Run
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
+from tasks.core.data.pixels import Pixels
 from tasks.core.data.readers import parquet, parquet_schema
 from tasks.core.data.sources import remote
 from tasks.core.errors import DecodeError
@@ -124,7 +125,7 @@ class _Images:
     """
 
     encoded: Sequence[EncodedImage]
-    pixels: decode.Pixels | None
+    pixels: Pixels | None
     sizes: NDArray[np.int32] | tuple[int, int] = (0, 0)
     problem: str | None = None
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 from numpy.typing import NDArray
 
-from tasks.core import addresses
+from tasks.core import addresses, markup
 from tasks.core.data import file_types
 from tasks.core.data.readers import parquet, parquet_schema
 from tasks.core.data.sources import remote
@@ -30,6 +30,7 @@ from tasks.core.workspace import expanded
 PARQUET = ".parquet"
 BLOCK = 1 << 14  # chunks whose keys are compared at a time
 ROWS = 4096  # of a parquet file in a chunk; a part of the output has complete chunks
+NO_TEXT = file_types.FileType("a name that is not UTF-8", todo="rename it")
 IMAGE = -1  # `start` of an image file
 MAGIC = "*?["  # characters that make a path a glob
 OnUnused = Callable[[str, str], None]  # called with the path and the reason of a file that is no image
@@ -112,9 +113,15 @@ def list_inputs(paths: Sequence[str], on_unused: OnUnused = ignore_unused) -> It
         DataError: A parquet file cannot be read, or has no clear column of images.
         NetworkError: An address could not be reached; another attempt may succeed.
     """
+
+    def leave_out(path: str, reason: str) -> None:
+        on_unused(os.fsencode(path).decode("utf-8", "backslashreplace"), reason)
+
     for path in paths:
-        for file in _remote(path, on_unused) if is_address(path) else _local(path, on_unused):
-            if file.path.lower().endswith(PARQUET):
+        for file in _remote(path, leave_out) if is_address(path) else _local(path, leave_out):
+            if not markup.is_utf8(file.path):  # tables have text
+                leave_out(file.path, NO_TEXT.reason)
+            elif file.path.lower().endswith(PARQUET):
                 yield from _rows(file)
             else:
                 yield InputChunk(file.path, IMAGE, 1, file.bytes, file.version_tag)

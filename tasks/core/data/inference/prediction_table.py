@@ -137,7 +137,7 @@ class Batch:
             return [InputChunk(*row) for row in zip(*values, strict=True)]
 
     def keys(self) -> NDArray[np.uint64]:
-        """The keys of all chunks whose part exists, or will exist because the batch continues."""
+        """The keys, uint64, of all chunks whose part exists, or will exist because the batch continues."""
         with pa.memory_map(str(self.directory / INPUTS)) as file:
             keys = pa.ipc.open_file(file).read_all()["key"].to_numpy()
             is_answered = [self.done is None or self.path(part).exists() for part in range(len(self.parts))]

@@ -34,6 +34,9 @@ def replica_rounds(
         images: uint8 (N, H, W, C).
         replicas: Number of replicas.
         factor: Batches that a replica predicts at once.
+
+    Yields:
+        Row numbers, int64 (replicas * n,), 0..N-1, and a count.
     """
     size = batch_size(images) * replicas * factor
     for start in range(0, len(images), size):

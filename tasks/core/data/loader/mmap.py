@@ -15,7 +15,12 @@ PIECE = 128 << 10  # bytes per madvise call; Linux reads at most a device's read
 
 
 def read_rows(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """A new array of `images[rows]`."""
+    """A new array of `images[rows]`.
+
+    Args:
+        images: uint8 (N, H, W, C), memory-mapped or not.
+        rows: int64 (n,), 0..N-1, in any order.
+    """
     gathered = np.empty((len(rows), *images.shape[1:]), images.dtype)
     for start in range(0, len(rows), PART):
         gathered[start : start + PART] = images[rows[start : start + PART]]
@@ -24,7 +29,13 @@ def read_rows(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.
 
 
 def read(images: NDArray[np.uint8], first: int, last: int, out: NDArray[np.uint8]) -> None:
-    """Copy `images[first:last]`, read sequentially, into `out`, an array of the same shape."""
+    """Copy `images[first:last]`, read sequentially, into `out`.
+
+    Args:
+        images: uint8 (N, H, W, C), memory-mapped or not.
+        first, last: 0..N.
+        out: uint8 (last - first, H, W, C).
+    """
     read_ahead(images, first, last)
     out[:] = images[first:last]
     release_pages(images)

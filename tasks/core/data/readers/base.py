@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.core.data import decode, decode_blocks
+from tasks.core.data import decode, decode_blocks, pixels
 from tasks.core.data.block_decoder.library import FileBlock, Library
 from tasks.core.data.block_decoder.recent_files import KeptContents
 from tasks.core.data.block_decoder.text_hashes import digits_of
-from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.decode import Target
 from tasks.core.data.decode_blocks import Run
 from tasks.core.data.files.columns import ATTRIBUTE, GROUP
+from tasks.core.data.pixels import Pixels
 from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
@@ -42,7 +43,7 @@ class ImageRef(NamedTuple):
     label: int
 
 
-TOO_MANY_BITS = re.compile(decode.TOO_MANY_BITS.format(r"(\d+)"))
+TOO_MANY_BITS = re.compile(pixels.TOO_MANY_BITS.format(r"(\d+)"))
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,19 @@ from tasks.core.data import file_types
 from tasks.core.data.files import archive, listing
 from tasks.core.data.files.archive import Archive
 from tasks.core.data.files.file_hashes import Contents
-from tasks.core.data.readers import arrays, cifar, corrections, csv_table, idx, image_folder, parquet
+from tasks.core.data.readers import arrays, cifar, corrections, csv_table, idx, parquet
 from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.arrays import ArrayReader
 from tasks.core.data.readers.base import Reader
 from tasks.core.data.readers.corrections import RelabelledReader
-from tasks.core.data.readers.image_folder import ImageFolderReader
+from tasks.core.data.readers.image_folder import folders
+from tasks.core.data.readers.image_folder.reader import ImageFolderReader
 from tasks.core.data.readers.parquet import ParquetReader
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
 
 HERE = "tasks.core.data.readers"
+IMAGE_FILES = (f"{HERE}.image_folder.reader",)
 PILLOW_HEIF = "pillow-heif"
 
 
@@ -83,7 +85,7 @@ def _count_listed(_: Path, files: pa.Table) -> int:
 
 def _scan_archive(path: Path) -> pa.Table:
     opened = Archive(path)
-    files = image_folder.scan(path, image_folder.Walk(opened.tree.scandir, opened.read_head))
+    files = folders.scan(path, folders.Walk(opened.tree.scandir, opened.read_head))
     opened.check_sizes(files.filter(pc.equal(files["reason"], "")))
     return files
 
@@ -91,11 +93,11 @@ def _scan_archive(path: Path) -> pa.Table:
 READERS: dict[str, FileFormat | ArchiveFormat] = {
     # The first matching row counts: a folder with images and other files is a folder of images.
     "folder": FileFormat(
-        scan=image_folder.scan,
+        scan=folders.scan,
         open=ImageFolderReader,
         count=_count_listed,
         folder_suffixes=file_types.SUFFIXES,
-        modules=(f"{HERE}.image_folder",),
+        modules=IMAGE_FILES,
         libraries=("simplejpeg",),
     ),
     # No module of archives is named: a reader compares every byte that it gets with the listed SHA-256.
@@ -104,7 +106,7 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
         open=lambda root, files: ImageFolderReader(root, files, Archive(root).read),
         count=_count_listed,
         suffixes=archive.SUFFIXES,
-        modules=(f"{HERE}.image_folder",),
+        modules=IMAGE_FILES,
         libraries=("simplejpeg",),
         identity="folder",
         contents=lambda root: Archive(root).read,
@@ -114,7 +116,7 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
         open=ImageFolderReader,
         count=_count_listed,
         suffixes=(".csv",),
-        modules=(f"{HERE}.image_folder",),
+        modules=IMAGE_FILES,
         libraries=("simplejpeg",),
     ),
     "parquet": FileFormat(
@@ -172,7 +174,7 @@ def libraries(raw: RawDataset) -> tuple[str, ...]:
     the stages of such a dataset run again, which then reads these files, and of no other.
     """
     file_format = READERS[raw.format]
-    of_files = image_folder.__name__ in file_format.modules
+    of_files = file_format.modules == IMAGE_FILES
     heif = of_files and find_spec("pillow_heif") is not None and _may_have_heif(raw.directory)
     return (*file_format.libraries, PILLOW_HEIF) if heif else file_format.libraries
 

@@ -24,6 +24,7 @@ from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.factory import FILE_FORMATS
 from tasks.core.data.sources import archives, resolve, unpacked_tar
 from tasks.core.data.sources.catalog import DatasetSpec
+from tasks.core.errors import DataError
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import UNUSED_FILES, RawDataset
 from tasks.core.stage.stages import DOWNLOAD
@@ -102,7 +103,7 @@ def _from_files(
     root = path if path.is_dir() or file_format.contents else path.parent
     opened = partial(file_format.contents, root) if file_format.contents else None
     hashes = Hashes(root, workspace, ignore_cache=refresh, opened=opened)
-    found = file_format.scan(path)
+    found = _scanned(file_format.scan, path)
     found_unused = found.filter(pc.not_equal(found["reason"], ""))
     used = found.filter(pc.equal(found["reason"], "")) if found_unused else found
     unused = found_unused if unused is None else unused
@@ -116,6 +117,19 @@ def _from_files(
     raw = _publish(name, format_name, location, None, files, workspace, count, unused)
     _log_unused(root, unused, raw)
     return raw
+
+
+def _scanned(scan: Callable[[Path], pa.Table], path: Path) -> pa.Table:
+    try:
+        return scan(path)
+    except FileNotFoundError as error:  # it was listed, and is gone
+        raise DataError(
+            f"{path} was changed while it was listed",
+            expected="files that are not moved or removed meanwhile",
+            found=f"no longer there: {error.filename or error}",
+            done="nothing was written",
+            todo="run again once nothing writes to it, or give a copy",
+        ) from error
 
 
 def _log_unused(root: Path, unused: pa.Table, raw: RawDataset) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks.core import shares
 from tasks.core.data import file_types
 from tasks.core.data.decode import Target, decode
-from tasks.core.data.readers import image_folder
+from tasks.core.data.readers.image_folder import folders
 from tasks.core.errors import DecodeError, QuarantineError
 
 FIRST = 3  # files of a class
@@ -32,10 +32,10 @@ def check(root: Path, allowed: float) -> None:
 
     Raises:
         QuarantineError: More images cannot be used.
-        DataError: See `image_folder.layout`.
+        DataError: See `folders.layout`.
     """
     end = time.monotonic() + SECONDS
-    splits, _ = image_folder.layout(root, image_folder.DISK)
+    splits, _ = folders.layout(root, folders.DISK)
     classes = [list(_files(folder / name, end)) for _, folder, names in splits for name in names]
     most = allowed * sum(map(len, classes))
     bad: list[tuple[str, str]] = []
@@ -49,8 +49,8 @@ def check(root: Path, allowed: float) -> None:
 
 def _files(folder: Path, end: float) -> Iterator[str]:
     """All files of a class, used or not: so the share of the bad ones is never said too large."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if file_types.is_searched(name))
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if file_types.is_searched(name))
         yield from (f"{parent}/{name}" for name in sorted(names))
         if time.monotonic() > end:
             return

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from tasks.core.data import file_types, threads
 from tasks.core.data.files.name_tree import NameTree
-from tasks.core.data.readers import image_folder
+from tasks.core.data.readers.image_folder import folders
 from tasks.core.data.sources import remote
 from tasks.core.data.sources.remote import Entry, RemoteSource
 from tasks.core.data.sources.resolve import format_of
@@ -112,7 +112,7 @@ def _chosen(
         with remote.network(address):
             return source.head(name, file_types.HEAD if size is None else min(size, file_types.HEAD))
 
-    found = image_folder.scan(tree.root, image_folder.Walk(tree.scandir, read_head))
+    found = folders.scan(tree.root, folders.Walk(tree.scandir, read_head))
     is_used = pc.equal(found["reason"], "")
     images = set(found.filter(is_used)["path"].to_pylist())
     chosen = [entry for entry in entries if entry.name in images]

@@ -14,7 +14,7 @@ from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources import dataset_names
 from tasks.core.data.sources.catalog import DATASETS, DatasetSpec
 from tasks.core.errors import UsageError
-from tasks.core.workspace import expanded
+from tasks.core.workspace import expanded, of_text
 
 EXPECTED = (
     "a folder with <class>/* or {train,val,test}/<class>/*, a .zip or .tar of one, a CSV of path and label, "
@@ -29,7 +29,7 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
         A built-in dataset, an absolute path (`detect_format` tells its format), or an address.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: It is none of these, or a path that is not UTF-8.
     """
     if dataset in DATASETS:
         return DATASETS[dataset]
@@ -39,7 +39,7 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
         return dataset
     path = expanded(rest if separator else dataset)
     if path.is_dir() or (path.is_file() and format_of(path.name)):
-        return path.resolve()
+        return of_text(path.resolve(), "dataset", "--dataset")
     if "/" in dataset or path.exists():
         raise UsageError(
             f"No images can be read from {dataset}",

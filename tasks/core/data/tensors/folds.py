@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.data.tensors.groups import read_groups
-from tasks.core.data.tensors.npy_writer import RowFile
+from tasks.core.data.tensors.npy_writer import write_rows
 from tasks.core.stage.handles import TensorCache
 from tasks.core.stage.stages import FOLD
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.data")
-
-BLOCK = 1024  # images copied at a time
 
 
 def members(
@@ -45,7 +43,7 @@ def members(
 
 
 def train_members(tensors: TensorCache, number: int, folds: int) -> NDArray[np.bool_]:
-    """`members` of the train images, with their groups if there are any.
+    """`members` of the train images, bool (train,), with their groups if there are any.
 
     Train images of one single group cannot be held out as a whole, so that they are parted image by image.
     """
@@ -108,16 +106,8 @@ def fold(tensors: TensorCache, number: int, folds: int, workspace: Workspace) ->
 def _write(staging: Path, tensors: TensorCache, is_test: NDArray[np.bool_]) -> dict[str, Any]:
     train, val = open_split(tensors, "train"), open_split(tensors, "val")
     for split, rows in (("train", np.flatnonzero(~is_test)), ("test", np.flatnonzero(is_test))):
-        _copy(staging / f"{split}.images.npy", train.images, rows)
+        write_rows(staging / f"{split}.images.npy", train.images, rows)
         np.save(staging / f"{split}.labels.npy", train.labels[rows])
-    _copy(staging / "val.images.npy", val.images, np.arange(len(val.labels)))
+    write_rows(staging / "val.images.npy", val.images, np.arange(len(val.labels)))
     np.save(staging / "val.labels.npy", val.labels)
     return {}
-
-
-def _copy(path: Path, images: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-    """Copy rows in blocks, so that little memory is needed."""
-    file = RowFile(path, len(rows), images.shape[1:])
-    for start in range(0, len(rows), BLOCK):
-        file.write(start, np.ascontiguousarray(images[rows[start : start + BLOCK]]))
-    file.close()

@@ -6,8 +6,6 @@ and a column `attribute_<name>` for each further column that was kept.
 """
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -34,19 +32,6 @@ def read_groups(tensors: TensorCache, split: str) -> NDArray[np.int64] | None:
         return None
     rows = read_rows(tensors, [GROUP, "image_id"], split)
     return unit_codes(units(rows[GROUP], rows["image_id"]))
-
-
-def read_group_names(tensors: TensorCache, split: str) -> list[str]:
-    """The name of each group of a split by its number in `read_groups`.
-
-    An image that is its own group has its path for a name. The list is empty where the data have no groups.
-    """
-    codes = read_groups(tensors, split)
-    if codes is None:
-        return []
-    rows = read_rows(tensors, [GROUP, "path"], split)
-    _, first = np.unique(codes, return_index=True)
-    return list(pc.coalesce(rows[GROUP], rows["path"]).take(pa.array(first)).to_pylist())
 
 
 def read_attributes(tensors: TensorCache, split: str) -> dict[str, list[str | None]]:

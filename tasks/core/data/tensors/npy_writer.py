@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+ROWS = 1024  # images copied at a time
 BLOCK = 1 << 23  # bytes per read when rows are moved
 DIRECT = 1 << 16  # bytes from which a block is written as it is, uncopied
 MAX_PENDING = 1 << 20  # bytes of rows that wait to be written
@@ -76,6 +77,20 @@ class RowFile:
             data = os.pread(self._file, (last - first + 1) * self.bytes, self.start + first * self.bytes)
             rows = np.frombuffer(data, np.uint8).reshape(-1, self.bytes)[block - first]
             os.pwrite(self._file, rows.tobytes(), self.start + target * self.bytes)
+
+
+def write_rows(path: Path, images: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    """Write some rows of an array into a new file, in blocks, so that little memory is needed.
+
+    Args:
+        path: The file, which must not exist.
+        images: uint8 (N, H, W, C), memory-mapped or not.
+        rows: int64 (n,), 0..N-1.
+    """
+    file = RowFile(path, len(rows), images.shape[1:])
+    for start in range(0, len(rows), ROWS):
+        file.write(start, np.ascontiguousarray(images[rows[start : start + ROWS]]))
+    file.close()
 
 
 def _header(count: int, shape: tuple[int, ...]) -> bytes:

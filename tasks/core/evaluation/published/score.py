@@ -16,9 +16,7 @@ from tasks.core.evaluation import class_curves, evaluate, scores
 from tasks.core.evaluation.evaluate import Scored, read_scored
 from tasks.core.evaluation.published.question import Question
 from tasks.core.metrics import calibration, classification
-from tasks.core.metrics.comparison import detectable
 from tasks.core.metrics.declared import declarations
-from tasks.core.metrics.thresholds import selective
 from tasks.core.stage.evaluation_set import EvaluationSet
 from tasks.core.stage.handles import Evaluation, Predictions
 from tasks.core.stage.ingredients import Ingredients
@@ -69,12 +67,7 @@ def _write(
     estimates = declarations.score(
         scored.labels, scored.probabilities, groups=scored.groups, predicted=scored.predicted
     )
-    record: dict[str, Any] = {"images": len(scored.labels)}
-    if scored.groups is not None:
-        record["groups"] = len(np.unique(scored.groups))
-    record |= {name: estimate.record() for name, estimate in estimates.items()}
-    outcomes = scored.predicted == scored.labels
-    record["detectable"] = detectable.of_outcomes(outcomes, scored.groups).record()
+    record = evaluate.split_record(scored, estimates) | {"detectable": evaluate.detectable_record(scored)}
     (staging / scores.METRICS).write_text(json.dumps({SPLIT: record}, indent=1))
     (staging / scores.CALIBRATION).write_text(json.dumps(_calibration(scored)))
     counts = classification.confusion(scored.labels, scored.predicted, len(images.classes))
@@ -109,15 +102,4 @@ def _calibration(scored: Scored) -> dict[str, Any]:
     """How true the probabilities are: nothing is fitted or chosen."""
     correct = classification.predicted_classes(scored.probabilities) == scored.labels
     confidence = calibration.confidences(scored.probabilities)
-    coverage, risk = selective.risk_coverage(correct, confidence)
-    points = np.unique(np.linspace(0, len(risk) - 1, calibration.POINTS).astype(int))
-    error = calibration.expected_error(correct, confidence, groups=scored.groups)
-    return {
-        "ece": error.estimate.record(),
-        "ece_plain": error.plain,
-        "calibration_p_value": error.p_value,
-        "brier": calibration.brier(scored.labels, scored.probabilities, scored.groups).record(),
-        "reliability": calibration.reliability(correct, confidence, groups=scored.groups),
-        "risk_coverage": [[float(coverage[i]), float(risk[i])] for i in points],
-        "aurc": float(risk.mean()),
-    }
+    return calibration.measure(scored.labels, scored.probabilities, correct, confidence, scored.groups)

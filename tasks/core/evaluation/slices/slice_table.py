@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tasks.core import shares
 from tasks.core.evaluation.slices.values import Attribute
-from tasks.core.metrics import cluster, intervals, slices
+from tasks.core.metrics import cluster, intervals, multiple_tests, slices
 from tasks.core.metrics.intervals import Ints
 from tasks.core.stage.handles import Evaluation
 
@@ -59,7 +59,7 @@ def slice_table(
         return pd.DataFrame(columns=list(COLUMNS))
     members = np.stack([member for _, _, member in found])
     p_values = slices.p_worse(correct, np.asarray(labels), members, groups)
-    adjusted = slices.holm(p_values)
+    adjusted = multiple_tests.holm(p_values)
     rows = []
     for number in np.argsort(p_values, kind="stable"):  # NaN last
         name, value, member = found[number]

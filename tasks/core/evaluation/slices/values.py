@@ -60,9 +60,9 @@ def attribute(name: str, column: Sequence[str | None]) -> Attribute:
     return Attribute(name, tuple(order), codes)
 
 
-def chosen(names: Sequence[str], tensors: TensorCache, split: str = "test") -> dict[str, Attribute]:
-    """Some columns of the data, by name."""
-    return {name: each for name, each in attributes(tensors, split).items() if name in names}
+def chosen(names: Sequence[str], tensors: TensorCache) -> dict[str, Attribute]:
+    """Some columns of the test images, by name."""
+    return {name: each for name, each in attributes(tensors).items() if name in names}
 
 
 def check_columns(names: Sequence[str], tensors: TensorCache) -> None:

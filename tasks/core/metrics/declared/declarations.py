@@ -19,27 +19,22 @@ TOP = 5
 METRICS = (
     Metric(
         *("accuracy", "accuracy", PERCENT, "share of the images whose prediction is correct"),
-        greater_is_better=True,
         estimate=lambda split: split.share(split.correct),
     ),
     Metric(
         *("top5_accuracy", "top-5 accuracy", PERCENT, "share with the true class among the 5 most probable"),
-        greater_is_better=True,
         estimate=lambda split: split.share(split.in_top(TOP)) if split.classes > TOP else None,
     ),
     Metric(
         *("macro_f1", "macro-F1", SHARE, "mean over the classes of F1: precision and recall in one"),
-        greater_is_better=True,
         estimate=lambda split: split.macro_f1(),
     ),
     Metric(
         *("balanced_accuracy", "balanced accuracy", PERCENT, "mean recall of the classes that occur"),
-        greater_is_better=True,
         estimate=lambda split: split.balanced_accuracy(),
     ),
     Metric(
         *("log_loss", "log loss", NATS, "how far the probabilities are off; 0 if each is sure and right"),
-        greater_is_better=False,
         estimate=lambda split: split.log_loss(),
     ),
 )

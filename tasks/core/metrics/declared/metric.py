@@ -44,9 +44,7 @@ class Metric(Figure):
     """A figure of the model's predictions.
 
     Args:
-        greater_is_better: Whether a greater value is a better one.
         estimate: The value with its interval; None where the metric is not defined for such a split.
     """
 
-    greater_is_better: bool
     estimate: "Callable[[ScoredSplit], Estimate | None]"

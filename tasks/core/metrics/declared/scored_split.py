@@ -36,7 +36,14 @@ class ScoredSplit:
         groups: Ints | None = None,
         predicted: NDArray[np.integer] | None = None,
     ) -> "ScoredSplit":
-        """Check the arrays; without decisions they are the most probable classes."""
+        """Check the arrays.
+
+        Args:
+            labels: Integers (N,), 0..C-1.
+            probabilities: Floats (N, C), 0..1.
+            groups: int64 (N,), which images belong together; None if each is by itself.
+            predicted: Integers (N,), 0..C-1, the decisions; None for the most probable classes.
+        """
         classification.check(labels, probabilities)
         decided = (
             classification.predicted_classes(probabilities)

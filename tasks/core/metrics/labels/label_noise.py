@@ -61,7 +61,7 @@ class LabelNoise:
 
 
 def fitted_rows(images: int, classes: int) -> NDArray[np.int64]:
-    """The rows of N images that `fit` looks at."""
+    """The rows of N images that `fit` looks at, int64 (n,), 0..N-1."""
     return _sample(images, MAX_VALUES // classes)
 
 

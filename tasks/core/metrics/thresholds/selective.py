@@ -52,25 +52,13 @@ def risk_coverage(correct: NDArray[np.bool_], confidence: Floats) -> tuple[Float
     return answered / len(wrong), np.cumsum(wrong) / answered
 
 
-def abstain_at(
-    correct: NDArray[np.bool_], confidence: Floats, max_error: float, groups: Ints | None = None
-) -> float | None:
-    """The threshold with the largest coverage that is proven to keep an error rate.
+def lowest_proven(bounds: tuple[Floats, Floats], max_error: float) -> float | None:
+    """The last of the thresholds of `error_bounds` whose bound is at most `max_error`; None if none is.
 
     Args:
-        correct: bool (N,), whether each prediction is correct; of held-out images that are not test images.
-        confidence: float64 (N,), 0..1, of the same images.
+        bounds: Thresholds and the highest error rate of each, float64 (50,), 0..1.
         max_error: The highest accepted error rate, 0..1.
-        groups: int64 (N,), which images belong together; None if each is by itself.
-
-    Returns:
-        The lowest confidence at which the model answers; None if no threshold is proven.
     """
-    return lowest_proven(error_bounds(correct, confidence, groups), max_error)
-
-
-def lowest_proven(bounds: tuple[Floats, Floats], max_error: float) -> float | None:
-    """The last of the thresholds of `error_bounds` whose bound is at most `max_error`; None if none is."""
     thresholds, highest = bounds
     proven = np.flatnonzero(highest <= max_error)
     return float(thresholds[proven[-1]]) if len(proven) else None
@@ -84,6 +72,11 @@ def error_bounds(
     50 coverages are tried. Their exact (Clopper-Pearson) upper bounds share an error probability of 5 %, so
     with 95 % probability the error rates on new images of the same kind stay below all of them. With groups,
     the bounds are those of the effective number of images.
+
+    Args:
+        correct: bool (N,), whether each prediction is correct; of held-out images that are not test images.
+        confidence: float64 (N,), 0..1, of the same images.
+        groups: int64 (N,), which images belong together; None if each is by itself.
 
     Returns:
         float64 (50,) each, 0..1.

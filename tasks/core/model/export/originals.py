@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.core.data.decode import Pixels, Target
+from tasks.core.data.decode import Target
+from tasks.core.data.pixels import Pixels
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import DecodeFailure
 from tasks.core.data.tensors.cache import read_rows

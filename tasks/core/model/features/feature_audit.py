@@ -69,7 +69,8 @@ def _build(
 ) -> dict[str, Any]:
     image_set = ImageSet.of(tensors)
     values = _averaged_features(features)
-    pairs = _without(_similar(values, _contents(tensors, image_set), progress), audit, image_set)
+    contents = image_set.contents(read_rows(tensors, ["split", "row", "image_id"]))
+    pairs = _without(_similar(values, contents, progress), audit, image_set)
     known = {split: duplicate_table.read_leaks(audit, split) for split in SPLITS}
     leaks = {
         split: mask | known[split] for split, mask in duplicates.leaking(pairs, image_set.starts).items()
@@ -91,15 +92,6 @@ def _averaged_features(features: Features) -> NDArray[np.float16]:
             block = averaged(values[start : start + BLOCK])[:, None]
             blocks.append(block.astype(np.float16))
     return np.concatenate(blocks)
-
-
-def _contents(tensors: TensorCache, image_set: ImageSet) -> Numbers:
-    """A number for each image, int64 (N,), the same for images of one content."""
-    rows = read_rows(tensors, ["split", "row", "image_id"])
-    contents = np.empty(rows.num_rows, np.int64)
-    codes = rows["image_id"].combine_chunks().dictionary_encode().indices
-    contents[image_set.numbers(rows)] = codes.to_numpy()
-    return contents
 
 
 def _similar(values: NDArray[np.float16], contents: Numbers, progress: Progress) -> Duplicates:

@@ -60,6 +60,6 @@ class Whitening:
 
 
 def normalized(vectors: NDArray[np.floating]) -> Floats:
-    """Vectors of length 1, of (N, K); a zero vector stays zero."""
+    """Vectors of length 1, float32 (N, K), of floats (N, K); a zero vector stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)

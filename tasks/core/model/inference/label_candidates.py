@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tasks.core.data.inference.images import ImageBatch
+from tasks.core.data.pixels import as_picture
 from tasks.core.metrics.labels import active_learning
 
 MOST = 1000  # candidates of a part of the batch
@@ -88,6 +89,6 @@ class LabelCandidates:
 
 
 def _reduced(image: NDArray[np.uint8]) -> Image.Image:
-    picture = Image.fromarray((image[..., 0] if image.shape[-1] == 1 else image).copy())
+    picture = as_picture(image.copy())
     picture.thumbnail((SIDE, SIDE))
     return picture

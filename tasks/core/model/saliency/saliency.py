@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tasks.core.data.loader import originals
+from tasks.core.data.pixels import as_picture
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.errors import DataError
 from tasks.core.model.devices import runtime
@@ -161,6 +162,6 @@ def _table(chosen: list[Chosen], tensors: TensorCache, mapped: "ClassMaps") -> p
 
 
 def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = as_picture(image)
     picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(picture).reshape(picture.height, picture.width, -1)

@@ -48,7 +48,7 @@ class Material:
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
-        """The groups of the images; None if each image is alone."""
+        """The groups of the images, int64 (N,); None if each image is alone."""
         return self.images.groups if self.images.dependent else None
 
 

@@ -8,6 +8,7 @@ With two cores most of its start-up costs no time. The server ends with this pro
 import atexit
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,12 @@ from tasks.core.operations.prefect_server.first_start import FirstStart
 ADDRESS = "PREFECT_API_URL"
 START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
 NEEDED = 20 << 20  # bytes of Prefect's database after its first migration, and its journal
+SERVER = {
+    **{"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
+    # A command hides Prefect's lines; those of the server go to its log, and say why it ended.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
+}
+RAISED = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): .*", re.MULTILINE)  # the last line of a traceback
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -156,7 +163,7 @@ def _start(first_start: FirstStart, port: int) -> TemporaryServer:
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"],
-        env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
+        env=os.environ | SERVER,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -181,16 +188,23 @@ def _answers(address: str, seconds: float) -> bool:
 
 
 def _failure(temporary: TemporaryServer) -> ServerError:
-    code = temporary.process.poll()
+    code, full = temporary.process.poll(), _full_disk()
     temporary.log.seek(0)
-    output = temporary.log.read().decode(errors="replace").strip().splitlines()
+    output = temporary.log.read().decode(errors="replace").strip()
+    reasons = RAISED.findall(output)
+    ended = "no answer" if code is None else f"it ended with code {code}"
+    lines = [] if full or reasons else output.splitlines()[-12:]
     return ServerError(
         "Prefect's temporary server did not start",
         expected=f"an answer at {os.environ[ADDRESS]}/health within {START_TIMEOUT:.0f} s",
-        found=_full_disk() or (f"it ended with code {code}" if code is not None else "no answer"),
+        found=full or ": ".join([ended, *reasons[-1:]]),
         done="no stage was run",
-        todo="run `plumbline doctor`, or start a server by hand: make dashboard\n"
-        + "\n".join(f"            {line}" for line in output[-12:]),
+        todo="\n".join(
+            [
+                "run `plumbline doctor`, or start a server by hand: make dashboard",
+                *(f"            {line}" for line in lines),
+            ]
+        ),
     )
 
 

@@ -102,18 +102,17 @@ def power(error: float, level: float, gain: float = USEFUL_GAIN) -> float:
     return float(ndtr(gain / error + ndtri(level))) if level > 0 else 0.0
 
 
-def images_needed(images: int, error: float, level: float, gain: float = USEFUL_GAIN) -> int:
-    """Test images with which a look at this level finds the gain in every second case.
+def images_needed(images: int, error: float, level: float) -> int:
+    """Test images with which a look at this level finds a gain of `USEFUL_GAIN` in every second case.
 
     Args:
         images: Test images now.
         error: Standard error of the difference in accuracy with them.
         level: One-sided, 0..0.025.
-        gain: The true difference in accuracy, 0..1.
     """
     from scipy.special import ndtri
 
-    return int(-(-images * (error * -ndtri(level) / gain) ** 2 // 1)) if level > 0 else 0
+    return int(-(-images * (error * -ndtri(level) / USEFUL_GAIN) ** 2 // 1)) if level > 0 else 0
 
 
 def sentences(evidence: Mapping[str, Any]) -> list[str]:

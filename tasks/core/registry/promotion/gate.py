@@ -14,9 +14,6 @@ from dataclasses import asdict, dataclass, field
 from math import ceil, log2
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
 from tasks.core.evaluation.comparable import ClassDifference, Duel
@@ -24,10 +21,8 @@ from tasks.core.evaluation.evaluate import Scored
 from tasks.core.evaluation.slices.values import Attribute
 from tasks.core.metrics.comparison import paired, selection_bias
 from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
-from tasks.core.registry.promotion import no_loss, slice_budget
+from tasks.core.registry.promotion import disagreements, no_loss, slice_budget
 from tasks.core.registry.promotion.error_budget import Look
-
-MAX_LISTED = 48  # images per list in the evidence; the predictions table has all of them
 
 
 @dataclass(frozen=True)
@@ -149,8 +144,8 @@ def decide(
         **({"slices": slices} if budget.no_worse_in else {}),
         **_class_facts(terms, len(rows)),
         **_look_facts(policy, promote, duel, outcome, budget, terms),
-        "regressions": _listed(challenger, champion, rows, won=False),
-        "improvements": _listed(challenger, champion, rows, won=True),
+        "regressions": disagreements.listed(challenger, champion, rows, won=False),
+        "improvements": disagreements.listed(challenger, champion, rows, won=True),
     }
     verdict = "; ".join(filter(None, [f"{difference}: {reason}", *remarks]))
     return GateDecision(promote, verdict, evidence)
@@ -183,42 +178,6 @@ def val_evidence(
     duel = Duel.of(challenger, champion, difference.rows(challenger.labels, classes))
     margin = (budget or RegressionBudget()).margin if policy is PromotePolicy.not_worse else 0.0
     return paired.evidence_for(duel.challenger, duel.champion, duel.groups, margin)
-
-
-def disagreements(challenger: Scored, champion: Scored, selected: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Images that exactly one of the two models predicts correctly, most confident mistakes first.
-
-    Args:
-        challenger: The challenger's scored test images.
-        champion: The champion's scored test images, in the same order.
-        selected: bool (N,), the images to list.
-
-    Returns:
-        At most `MAX_LISTED` dictionaries: row in the test tensors, label, and the predicted class of each
-        model with its probability.
-    """
-    rows = np.flatnonzero(selected)
-    confidence = np.maximum(challenger.confidence[rows], champion.confidence[rows])
-    order = rows[np.argsort(-confidence, kind="stable")][:MAX_LISTED]
-    return [
-        {
-            "row": int(row),
-            "label": int(challenger.labels[row]),
-            "challenger": int(challenger.predicted[row]),
-            "challenger_probability": float(challenger.confidence[row]),
-            "champion": int(champion.predicted[row]),
-            "champion_probability": float(champion.confidence[row]),
-        }
-        for row in order
-    ]
-
-
-def _listed(
-    challenger: Scored, champion: Scored, rows: NDArray[np.bool_], *, won: bool
-) -> list[dict[str, Any]]:
-    """The disagreements that the challenger won or lost."""
-    new, old = (scored.predicted == scored.labels for scored in (challenger, champion))
-    return disagreements(challenger, champion, rows & (new & ~old if won else old & ~new))
 
 
 def _class_facts(terms: Terms, images: int) -> dict[str, Any]:

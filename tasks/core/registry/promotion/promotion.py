@@ -1,6 +1,5 @@
 """Promotion: publishes a trained model, compares it with the champion, and may make it the champion."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from tasks.core.evaluation.comparable import ClassDifference, classes_of, why_in
 from tasks.core.evaluation.evaluate import scored_of
 from tasks.core.evaluation.slices import values
 from tasks.core.registry import registry
-from tasks.core.registry.promotion import decisions, error_budget, gate, remarks
+from tasks.core.registry.promotion import decisions, error_budget, gate, remarks, uncompared
 from tasks.core.registry.promotion.gate import GateDecision, RegressionBudget, Terms
 from tasks.core.stage.handles import (
     Decision,
@@ -43,7 +42,6 @@ def champion_to_compare(
         None if there is no champion, if the challenger is the champion, if the champion is damaged, or if
         they have fewer than two classes in common. `promote` then gives the reason in its verdict. A champion
         that takes images of another size or fit is scored on the same images, decoded as it takes them.
-
     """
     if registry.champion_problem(dataset, workspace):
         return None
@@ -95,20 +93,11 @@ def promote(
         on the time.
     """
     dataset = tensors.dataset
-    version_facts = {
-        **facts,
-        "classes": list(tensors.classes),
-        "shape": list(trained.shape),
-        "fit": str(trained.fit),
-        **tensors.grey_facts,
-        **_backbone(trained),
-        **point_of_version.facts(evaluation),
-    }
     version = registry.publish(
         trained,
         evaluation,
         dataset,
-        version_facts,
+        {**facts, **_model_facts(trained, evaluation, tensors)},
         workspace,
         who=who,
         exported=exported,
@@ -116,10 +105,10 @@ def promote(
         final=final,
     )
     if problem := registry.champion_problem(dataset, workspace):
-        return _apply(_damaged(policy, problem, version), version, None, tensors, workspace, who)
+        return _apply(uncompared.damaged(policy, problem, version), version, None, tensors, workspace, who)
     champion = registry.champion(dataset, workspace)
     if champion is not None and point_of_version.is_other(version, champion):
-        return _apply(_other_point(policy, champion), version, champion, tensors, workspace, who)
+        return _apply(uncompared.other_point(policy, champion), version, champion, tensors, workspace, who)
     if champion is not None and champion.model_sha256 == trained.model_sha256:
         verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
@@ -136,17 +125,17 @@ def promote(
     )
 
 
-def _other_point(policy: PromotePolicy, champion: ModelVersion) -> GateDecision:
-    """Replace the champion by its own model at the point asked for now: there is nothing to compare."""
-    promoted = policy is not PromotePolicy.never
-    outcome = "replaces it" if promoted else "policy never, champion stays"
-    verdict = f"the model of champion {champion.version} at another operating point: {outcome}"
-    return GateDecision(promoted, verdict, {"policy": str(policy), "champion_version": champion.version})
-
-
-def _backbone(trained: TrainedModel) -> dict[str, Any]:
+def _model_facts(trained: TrainedModel, evaluation: Evaluation, tensors: TensorCache) -> dict[str, Any]:
+    """What a version says of its model: the images that it takes, its backbone and its operating point."""
     facts = trained.manifest["facts"]
-    return {name: facts[name] for name in ("backbone", "frozen") if name in facts}
+    return {
+        "classes": list(tensors.classes),
+        "shape": list(trained.shape),
+        "fit": str(trained.fit),
+        **tensors.grey_facts,
+        **{name: facts[name] for name in ("backbone", "frozen") if name in facts},
+        **point_of_version.facts(evaluation),
+    }
 
 
 def _decide(
@@ -159,10 +148,10 @@ def _decide(
     workspace: Workspace,
 ) -> GateDecision:
     if champion is None:
-        return _first_champion(policy, tensors.dataset)
+        return uncompared.first_champion(policy, tensors.dataset)
     reason = why_incomparable(champion, tensors) or _why_unscored(champion_evaluation, champion, tensors)
     if reason or champion_evaluation is None:
-        return _incomparable(policy, champion, reason)
+        return uncompared.incomparable(policy, champion, reason)
     terms = _terms(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
     asked = budget.no_worse_in if budget else ()
     decided = gate.decide(
@@ -176,12 +165,14 @@ def _decide(
     )
     loses_promise = point_of_version.is_kept(champion_evaluation) and not point_of_version.is_kept(evaluation)
     if decided.promote and loses_promise and policy is not PromotePolicy.always:
-        reason = (
-            f"but val does not prove what was promised: champion {champion.version}, which keeps it, stays"
-        )
-        difference = decided.verdict.rpartition(": ")[0]
-        return replace(decided, promote=False, verdict=f"{difference}: {reason}")
+        return _refuse_unproven_promise(decided, champion)
     return decided
+
+
+def _refuse_unproven_promise(decided: GateDecision, champion: ModelVersion) -> GateDecision:
+    reason = f"but val does not prove what was promised: champion {champion.version}, which keeps it, stays"
+    difference = decided.verdict.rpartition(": ")[0]
+    return replace(decided, promote=False, verdict=f"{difference}: {reason}")
 
 
 def _terms(
@@ -219,12 +210,6 @@ def _champion_luck(champion: ModelVersion, tensors: TensorCache, workspace: Work
     return chosen.get("selection", {}).get("luck")
 
 
-def _first_champion(policy: PromotePolicy, dataset: str) -> GateDecision:
-    promoted = policy is not PromotePolicy.never
-    verdict = f"the first champion of {dataset}" if promoted else "policy never, there is no champion"
-    return GateDecision(promoted, verdict, {"policy": str(policy), "champion_version": ""})
-
-
 def _why_unscored(
     champion_evaluation: Evaluation | None, champion: ModelVersion, tensors: TensorCache
 ) -> str:
@@ -235,33 +220,6 @@ def _why_unscored(
     return "" if champion_evaluation.tensors == tensors.digest else "it was scored on other images"
 
 
-def _incomparable(policy: PromotePolicy, champion: ModelVersion, reason: str) -> GateDecision:
-    promoted = policy is PromotePolicy.always
-    outcome = "policy always, replaces it" if promoted else "champion stays; a user may promote this one"
-    verdict = f"not compared with champion {champion.version}, since {reason}: {outcome}"
-    return GateDecision(
-        promoted,
-        verdict,
-        {"policy": str(policy), "champion_version": champion.version, "not_compared": reason},
-    )
-
-
-def _damaged(policy: PromotePolicy, problem: str, version: ModelVersion) -> GateDecision:
-    """The decision if the champion is damaged: nothing can be compared, and nobody loses it unasked."""
-    promoted = policy is PromotePolicy.always
-    command = shlex.join(["plumbline", "models", "promote", version.dataset, version.version])
-    outcome = (
-        "policy always, replaces it" if promoted else f"restore its files from a copy, or run `{command}`"
-    )
-    verdict = f"not compared, since champion {problem}: {outcome}"
-    evidence = {
-        "policy": str(policy),
-        "champion_version": problem.partition(" ")[0],
-        "not_compared": f"it {problem.partition(' ')[2]}",
-    }
-    return GateDecision(promoted, verdict, evidence)
-
-
 def _apply(
     gate_decision: GateDecision,
     version: ModelVersion,
@@ -270,20 +228,12 @@ def _apply(
     workspace: Workspace,
     who: str,
 ) -> Decision:
-    champion_version = champion.version if champion else gate_decision.evidence["champion_version"]
+    expected = champion.version if champion else gate_decision.evidence["champion_version"]
     promoted, verdict = gate_decision.promote, gate_decision.verdict
-    if promoted:
-        try:
-            registry.promote(
-                tensors.dataset,
-                version.version,
-                workspace,
-                who=who,
-                why=verdict,
-                expected_champion=champion_version,
-            )
-        except RegistryError as error:
-            promoted, verdict = False, f"{verdict}; not done: {error.summary}, run again"
+    if promoted and (
+        problem := _make_champion(tensors.dataset, version.version, expected, verdict, workspace, who)
+    ):
+        promoted, verdict = False, f"{verdict}; not done: {problem}, run again"
     evidence = {
         **gate_decision.evidence,
         "verdict": verdict,
@@ -304,6 +254,17 @@ def _apply(
     decisions.record_decision(line, evidence, tensors.dataset, workspace, sketches.sketch_of(tensors))
     current_champion = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
     return Decision(version.version, current_champion, promoted, verdict, evidence)
+
+
+def _make_champion(
+    dataset: str, version: str, expected: str, verdict: str, workspace: Workspace, who: str
+) -> str:
+    """Change the aliases; returns why that could not be done, empty if it was."""
+    try:
+        registry.promote(dataset, version, workspace, who=who, why=verdict, expected_champion=expected)
+    except RegistryError as error:
+        return error.summary
+    return ""
 
 
 def _champion_changed(

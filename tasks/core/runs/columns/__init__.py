@@ -1,4 +1,4 @@
-"""The columns of metrics tables that have a module of their own.
+"""The columns of the metrics tables; some tables have a module of their own.
 
-Start at `operating_points.py`. Modules here may import pyarrow, and what `tasks.core.runs` may.
+Start at `schemas.py`. Modules here may import pyarrow, and what `tasks.core.runs` may.
 """

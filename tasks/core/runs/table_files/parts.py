@@ -37,16 +37,15 @@ def write_file(path: Path, content: pa.Table) -> None:
     pq.write_table(content, path, compression="zstd", write_page_checksum=True)
 
 
-def list_new(folder: Path, written: Iterable[Path] = ()) -> None:
-    """Add the checksums of parts to the list of a table's folder.
+def list_new(folder: Path) -> None:
+    """Add the checksums of readable parts that have none yet to the list of a table's folder.
 
     Args:
         folder: The folder of the table; the caller holds its lock.
-        written: Parts that were written just now. Readable ones that have no checksum yet are added, too.
     """
     listed = checksum_list.read(folder)
     new = {path for path in folder.glob(PARTS) if not listed.is_listed(path) and is_readable(path)}
-    checksum_list.add(folder, sorted(new | set(written)))
+    checksum_list.add(folder, sorted(new))
 
 
 def damaged(folder: Path, parts: Iterable[Path]) -> list[Path]:

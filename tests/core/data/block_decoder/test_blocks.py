@@ -241,16 +241,39 @@ def test_content_that_was_kept_is_used_unless_the_file_was_changed(decoder: Libr
     assert [item if isinstance(item, int) else item.first for item in found] == [0, 1, 2]  # 2 and 3 are a run
 
 
+def changed_build(folder: Path, old: bytes, new: bytes) -> Path:
+    """Another build, with something replaced in `decoder.c`."""
+    main, *others = (ROOT / source for source in SOURCES)
+    assert old in main.read_bytes()
+    changed = put(folder / "decoder.c", main.read_bytes().replace(old, new))
+    command = [
+        "cc",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(folder / "other.so"),
+        *map(str, (changed, *others)),
+        "-ljpeg",
+    ]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no cc")
+    return folder / "other.so"
+
+
+def test_folder_that_cannot_be_listed_to_its_end_is_left_to_python(built: Path, tmp_path: Path) -> None:
+    """The disk reports an error after three files: they must not pass for all."""
+    failing = b"(count < 3 ? readdir(folder) : (errno = EIO, (struct dirent *)0))"
+    other = Library(changed_build(tmp_path, b"readdir(folder)", failing))
+    for number in range(3):
+        put(tmp_path / "three" / f"{number}.jpg", b"x")
+    assert other.list_folder(str(tmp_path / "three"), plain_folders.SUFFIXES, 9) is None
+
+
 def test_library_that_gives_other_bytes_is_not_used(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another build, whose DCT is the fast one: its pixels differ by a level here and there."""
-    main, *others = (ROOT / source for source in SOURCES)
-    changed = put(tmp_path / "decoder.c", main.read_bytes().replace(b"JDCT_ISLOW", b"JDCT_IFAST"))
-    other = tmp_path / "other.so"
-    command = ["cc", "-shared", "-fPIC", "-o", str(other), *map(str, (changed, *others)), "-ljpeg"]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no cc")
+    other = changed_build(tmp_path, b"JDCT_ISLOW", b"JDCT_IFAST")
     for path, message in ((other, "its pixels differ"), (tmp_path / "none.so", "none.so")):
         monkeypatch.setenv(library.VARIABLE, str(path))
         library.load.cache_clear()

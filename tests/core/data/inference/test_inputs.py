@@ -44,6 +44,20 @@ def test_list_inputs_names_what_is_no_image(tmp_path: Path) -> None:
     assert [Path(chunk.path).name for chunk in globbed] == ["000.png", "IMG_1", "IMG_2.HEIC"]
 
 
+def test_list_inputs_leaves_out_names_that_are_not_utf8(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", encoded(noise(1)))
+    for name in (b"\xff.png", b"\xff.txt"):
+        try:
+            Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"x")
+        except OSError:
+            pytest.skip("a file system that takes UTF-8 only")
+    unused: dict[str, str] = {}
+    (chunk,) = inputs.list_inputs([str(tmp_path)], unused.__setitem__)
+    assert chunk.key > 0
+    assert unused[f"{tmp_path}/\\xff.png"] == "a name that is not UTF-8: rename it"
+    assert len(unused) == 2
+
+
 def test_list_inputs_glob_matches_files_and_folders(tmp_path: Path) -> None:
     photos(tmp_path, {"b": 2, "a/deep": 1})
     assert names(tmp_path, tmp_path / "*" / "*1.png") == ["b/001.png"]

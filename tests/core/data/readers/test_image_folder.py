@@ -3,18 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data.readers import image_folder
+from tasks.core.data.block_decoder import library
+from tasks.core.data.readers.image_folder import folders
 from tasks.core.errors import DataError
 from tests.support.sample_files import encoded, noise, photos, put
 
 
 def scanned(root: Path) -> list[tuple[str, str, str]]:
-    rows = image_folder.scan(root).to_pylist()
+    rows = folders.scan(root).to_pylist()
     return [(row["path"], row["split"], row["class_name"]) for row in rows if not row["reason"]]
 
 
 def unused(root: Path) -> dict[str, str]:
-    return {row["path"]: row["reason"] for row in image_folder.scan(root).to_pylist() if row["reason"]}
+    return {row["path"]: row["reason"] for row in folders.scan(root).to_pylist() if row["reason"]}
 
 
 def test_scan_class_folders(tmp_path: Path) -> None:
@@ -51,10 +52,10 @@ def test_scan_validation_folder_is_val(tmp_path: Path) -> None:
 )
 def test_scan_ambiguous_folder_beside_train_is_refused(tmp_path: Path, folder: str, message: str) -> None:
     """Otherwise `train` and `holdout` would be read as classes."""
-    folders = ("train/a", "train/b", "val/a", "val/b", f"{folder}/a", f"{folder}/b")
-    photos(tmp_path, dict.fromkeys(folders, 1))
+    names = ("train/a", "train/b", "val/a", "val/b", f"{folder}/a", f"{folder}/b")
+    photos(tmp_path, dict.fromkeys(names, 1))
     with pytest.raises(DataError, match=message):
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
 
 
 def test_scan_other_suffixes_are_judged_by_their_bytes(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_scan_class_with_other_files_only_is_empty(tmp_path: Path) -> None:
     photos(tmp_path, {"cat": 1, "dog": 1})
     put(tmp_path / "eel" / "clip.mp4", b"\0\0\0\x18ftypmp42")
     with pytest.raises(DataError, match="empty class"):
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
 
 
 def test_scan_links_without_a_file_are_named(tmp_path: Path) -> None:
@@ -145,6 +146,16 @@ def test_scan_other_file_with_a_name_that_is_not_utf8_is_named(tmp_path: Path) -
     photos(tmp_path, {"a": 1, "b": 1})
     Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/caf\xe9.txt")).write_text("a note")
     assert unused(tmp_path) == {r"a/caf\xe9.txt": "a text: not an image"}
+
+
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_class_whose_name_is_not_utf8_is_refused(tmp_path: Path, folder: str) -> None:
+    """As in a zip that an older Windows made: its names are in Latin-1."""
+    photos(tmp_path, {f"{folder}a": 2, f"{folder}{os.fsdecode(b'caf' + bytes([0xE9]))}": 2})
+    for look in (folders.scan, folders.check_layout):
+        with pytest.raises(DataError, match="folder whose name is not UTF-8") as caught:
+            look(tmp_path)
+        assert caught.value.parts["found"] == repr(f"{folder}caf".encode() + b"\xe9/")
 
 
 def test_scan_symlink_loop_ends(tmp_path: Path) -> None:
@@ -169,7 +180,7 @@ def test_scan_symlink_loop_ends(tmp_path: Path) -> None:
 def test_scan_invalid_layout_is_refused(tmp_path: Path, counts: dict[str, int], message: str) -> None:
     photos(tmp_path, counts)
     with pytest.raises(DataError, match=message) as error:
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
     assert "unchanged" in error.value.parts["done"]
 
 
@@ -177,5 +188,24 @@ def test_scan_empty_class_is_refused_by_name(tmp_path: Path) -> None:
     photos(tmp_path, {"cat": 1, "dog": 1})
     (tmp_path / "eel").mkdir()
     with pytest.raises(DataError, match="empty class") as error:
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
     assert "eel" in error.value.parts["found"]
+
+
+@pytest.mark.parametrize("names", [["a.jpg", "b.jpg"], ["a.jpg", "notes.txt"]], ids=["plain", "mixed"])
+def test_scan_takes_times_that_no_64_bits_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """A camera's clock in the year 2445: nanoseconds since 1970 end in 2262. With and without C, alike."""
+    for folder in ("cat", "dog"):
+        for name in names:
+            path = put(tmp_path / folder / name, encoded(noise(0)))
+            os.utime(path, (0, 15_000_000_000))
+    found = []
+    for value in ("", library.OFF):
+        monkeypatch.setenv(library.VARIABLE, value)
+        library.load.cache_clear()
+        found.append(folders.scan(tmp_path))
+    library.load.cache_clear()
+    assert found[0].equals(found[1])
+    assert min(found[0]["mtime_ns"].to_pylist()) > 2_000_000_000_000_000_000

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data.readers import csv_table, factory, image_folder
+from tasks.core.data.readers import csv_table, factory
+from tasks.core.data.readers.image_folder import folders
 from tasks.core.data.split_names import split_of
 from tasks.core.errors import DataError
 from tests.support.sample_files import encoded, noise, photos, put
@@ -13,14 +14,14 @@ from tests.support.sample_files import encoded, noise, photos, put
 
 def splits(root: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for row in image_folder.scan(root).to_pylist():
+    for row in folders.scan(root).to_pylist():
         if not row["reason"]:
             found.setdefault(row["split"], set()).add(row["class_name"])
     return found
 
 
 def unused(root: Path) -> dict[str, str]:
-    return {row["path"]: row["reason"] for row in image_folder.scan(root).to_pylist() if row["reason"]}
+    return {row["path"]: row["reason"] for row in folders.scan(root).to_pylist() if row["reason"]}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_empty_split_and_folders_beside_splits_are_named(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("folders", "message"),
+    ("names", "message"),
     [
         (("train", "test"), "splits without class folders"),
         (("Train", "Validation", "test"), "splits without class folders"),
@@ -86,12 +87,12 @@ def test_empty_split_and_folders_beside_splits_are_named(tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_decided_is_refused_by_name(
-    tmp_path: Path, folders: tuple[str, ...], message: str
+    tmp_path: Path, names: tuple[str, ...], message: str
 ) -> None:
-    photos(tmp_path, dict.fromkeys(folders, 2))
+    photos(tmp_path, dict.fromkeys(names, 2))
     with pytest.raises(DataError, match=message) as error:
-        image_folder.scan(tmp_path)
-    assert folders[0].partition("/")[0] in error.value.parts["found"]
+        folders.scan(tmp_path)
+    assert names[0].partition("/")[0] in error.value.parts["found"]
     assert error.value.parts["to do"]
 
 
@@ -104,7 +105,7 @@ def test_class_named_like_a_split_is_a_class(tmp_path: Path, classes: tuple[str,
 def test_images_without_folders_are_refused_as_such(tmp_path: Path) -> None:
     put(tmp_path / "1.png", encoded(noise(1)))
     with pytest.raises(DataError, match="has no classes") as error:
-        image_folder.scan(tmp_path)
+        folders.scan(tmp_path)
     assert error.value.parts["found"] == "images, but no folders"
 
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -286,3 +287,24 @@ def test_acquire_digits_are_scikit_learns(workspace: Workspace) -> None:
     handle = acquire.acquire(SourceSettings("digits"), workspace)
     assert (handle.format, handle.images) == ("digits", 1797)
     assert isinstance(handle.digest, str)
+
+
+def test_file_that_vanishes_while_its_folder_is_listed_is_one_message(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    root, watched = photos(tmp_path / "animals", {"cat": 3, "dog": 3}), [True]
+    for number in range(5):
+        put(root / "cat" / f"note {number}", b"text")
+
+    def remove_all(event: str, arguments: tuple[object, ...]) -> None:
+        """As another process does, when the first bytes of a note are to be read."""
+        if watched and event == "open" and str(arguments[0]).startswith(f"{root}/cat/note"):
+            watched.clear()
+            for path in (root / "cat").iterdir():
+                path.unlink()
+
+    sys.addaudithook(remove_all)
+    with pytest.raises(DataError, match="was changed while it was listed") as caught:
+        acquire.acquire(SourceSettings(str(root)), workspace)
+    assert "no longer there: " in str(caught.value)
+    assert not watched

@@ -19,7 +19,7 @@ from tasks.core.data.grouping import option as groups
 from tasks.core.data.grouping.pattern import pattern_groups
 from tasks.core.data.sources import acquire, resolve
 from tasks.core.data.tensors import normalize
-from tasks.core.data.tensors.groups import read_attributes, read_group_names, read_groups
+from tasks.core.data.tensors.groups import read_attributes, read_groups
 from tasks.core.errors import DataError, UsageError
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
@@ -59,12 +59,11 @@ def test_csv_group_and_attributes_reach_the_tensors(tmp_path: Path, workspace: W
     sizes = []
     for split, of_split in rows.groupby("split"):
         of_split = of_split.sort_values("row")
-        codes, names = read_groups(tensors, split), read_group_names(tensors, split)
+        codes = read_groups(tensors, split)
         assert codes.dtype == np.int64
-        assert sorted(set(codes.tolist())) == list(range(len(names)))
-        expected = of_split["group"].where(of_split["group"].notna(), of_split["path"]).tolist()
-        assert [names[code] for code in codes] == expected
-        sizes.append((split, len(names)))
+        names = of_split["group"].where(of_split["group"].notna(), of_split["path"])
+        assert codes.tolist() == pd.factorize(names)[0].tolist()
+        sizes.append((split, names.nunique()))
         numbers = of_split["path"].str.extract(r"(\d+)\.png")[0].astype(int)
         sites = [("north", "south", None)[n % 3] for n in numbers]
         assert read_attributes(tensors, split) == {"site": sites}
@@ -77,11 +76,7 @@ def test_csv_without_groups_has_none(tmp_path: Path, workspace: Workspace) -> No
     tensors = tensors_of(csv_of(tmp_path, "path,label,group", [""] * 40), workspace)
     assert rows_of(tensors).columns.tolist() == normalize.ROW_SCHEMA.names
     assert read_groups(tensors, "test") is None
-    assert (tensors.groups, read_group_names(tensors, "test"), read_attributes(tensors, "test")) == (
-        (),
-        [],
-        {},
-    )
+    assert (tensors.groups, read_attributes(tensors, "test")) == ((), {})
 
 
 def test_csv_group_is_part_of_the_identity(tmp_path: Path, workspace: Workspace) -> None:

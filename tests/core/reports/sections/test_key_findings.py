@@ -9,6 +9,7 @@ import pytest
 from tasks.core.evaluation import evaluate
 from tasks.core.metrics.comparison import detectable
 from tasks.core.reports import content, report
+from tasks.core.reports.render import render
 from tasks.core.reports.sections import key_findings, next_steps
 from tasks.core.reports.sections.next_steps import SHOWN
 from tests.core.reports.test_report import inputs
@@ -122,6 +123,6 @@ def test_images_for_have_the_power_of_the_exact_test(difference: float, discorda
 def test_every_mistake_has_its_path(fake) -> None:
     values = content.content(inputs(fake))
     assert all(item["path"] for item in values["mistakes"])
-    page = report._html(values)
+    page = render(report.PAGE + ".j2", values, content.FILTERS)
     assert page.count('<span class="path">') >= len(values["mistakes"])
     assert Path(values["mistakes"][0]["path"]).name in page

@@ -16,6 +16,7 @@ import pytest
 
 from tasks.core.operations.doctor import integrity
 from tasks.core.runs import tables
+from tasks.core.runs.columns import schemas
 from tasks.core.runs.table_files import filling, folding, parts
 from tasks.core.storage import checksum_list
 from tasks.core.workspace import Workspace
@@ -31,7 +32,7 @@ def add(workspace: Workspace, number: int, dataset: str = "digits") -> Path:
 def one_part_a_run(workspace: Workspace, count: int) -> Path:
     """A table as versions before this one wrote it: the columns in the folder of the table, a file a run."""
     folder = workspace.metrics / "runs"
-    schema = tables.SCHEMAS["runs"]
+    schema = schemas.SCHEMAS["runs"]
     parts.write(folder / parts.COLUMNS_FILE, schema.empty_table())
     for number in range(count):
         values = {"run_id": [f"r{number:04d}"], "test_accuracy": [number / 1000]}

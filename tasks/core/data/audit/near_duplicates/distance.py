@@ -20,6 +20,7 @@ SAMPLE = 1000  # images of which copies are made
 MIN_COPIES = 500  # of each kind, nearly; smaller samples are repeated to reach it
 EVEN, ODD = 32, 16  # directions kept of the even and the odd numbers
 RIDGE = 1e-3  # regularisation: share of the copies' mean variance added to each direction
+LEAST = 1e-12  # of the addition and of the radius: the descriptors of flat images do not differ at all
 RADIUS_QUANTILE = 0.98  # share of the copies of each kind that must lie within the radius
 
 
@@ -72,7 +73,9 @@ class LearnedDistance:
         originals, *copies = features.values()
         radius = max(np.quantile(self.distance(originals, copy), RADIUS_QUANTILE) for copy in copies)
         return replace(
-            self, radius=float(radius), pixel_tolerance=float(np.quantile(1 - correlation, RADIUS_QUANTILE))
+            self,
+            radius=max(float(radius), LEAST),
+            pixel_tolerance=float(np.quantile(1 - correlation, RADIUS_QUANTILE)),
         )
 
     def project(self, features: Features) -> Features:
@@ -124,6 +127,6 @@ def _directions(originals: Floats, copies: list[Floats], count: int) -> Floats:
 
     differences = np.concatenate([copy - originals for copy in copies]).astype(np.float64)
     within = differences.T @ differences / len(differences)
-    within += RIDGE * np.trace(within) / len(within) * np.eye(len(within))
+    within += max(RIDGE * np.trace(within) / len(within), LEAST) * np.eye(len(within))
     _, vectors = eigh(np.cov(originals.T, dtype=np.float64), within)
     return vectors[:, ::-1][:, :count].astype(np.float32)

@@ -55,6 +55,18 @@ def test_reduced_large_images_equals_pillows_box_filter(side: int) -> None:
     np.testing.assert_allclose(descriptors.reduced(image[None])[0], expected, atol=1)
 
 
+def test_learn_from_flat_images_gives_a_distance_of_zero() -> None:
+    """Blank scans: their descriptors, and those of their copies, are the same."""
+    flat = np.full((40, 32, 32, 1), np.arange(40, dtype=np.uint8)[:, None, None, None])
+    learned = LearnedDistance.learn(flat)
+    features = descriptors.describe(flat)
+    assert learned.radius > 0
+    np.testing.assert_array_equal(learned.distance(features, features), 0)
+    close = neighbours.within(learned.project(features), learned.radius)
+    assert len(close.a) == 40 * 39 / 2
+    assert np.isfinite(close.distance / learned.radius).all()
+
+
 @lru_cache
 def learned_from_scenes(channels: int) -> LearnedDistance:
     return LearnedDistance.learn(scenes(600, seed=0, channels=channels))

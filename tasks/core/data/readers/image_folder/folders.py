@@ -1,32 +1,19 @@
-"""Image folders, `<class>/*` or `{train,val,test}/<class>/*`. They are only read."""
+"""What lies in an image folder, `<class>/*` or `{train,val,test}/<class>/*`; no image is read."""
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from io import BytesIO
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from tasks.core.data import decode_blocks, file_types, threads
-from tasks.core.data.block_decoder import library, recent_files
-from tasks.core.data.block_decoder.library import Library
+from tasks.core.data import file_types
 from tasks.core.data.block_decoder.plain_folders import PlainFolder, PlainFolders
-from tasks.core.data.block_decoder.text_hashes import digits_of
-from tasks.core.data.decode import Target
-from tasks.core.data.files import file_stats, listing, quarantine_table
-from tasks.core.data.files.class_names import check_classes, layout_error, ordered
-from tasks.core.data.files.file_hashes import read_file
-from tasks.core.data.readers import base
-from tasks.core.data.readers.base import Decoded, DecodedImage, DecodeFailure, ImageIndex
-from tasks.core.data.readers.split_folders import LAYOUTS, TopFolder, find_splits
+from tasks.core.data.files import file_stats, quarantine_table
+from tasks.core.data.files.class_names import check_classes, layout_error
+from tasks.core.data.readers.image_folder.split_folders import LAYOUTS, TopFolder, find_splits
 from tasks.core.data.split_names import split_of
-from tasks.core.errors import ArchiveError, DataError
+from tasks.core.errors import DataError
 
 if TYPE_CHECKING:
     from tasks.core.data.files.name_tree import Entry, Scandir
@@ -106,6 +93,8 @@ def layout(root: Path, walk: Walk) -> tuple[list[Split], list[TopFolder]]:
         left_out = [folder for folder in top if folder.name not in found]
     else:
         splits, left_out = [("", root, [folder.name for folder in top])], []
+    for _, folder, names in splits:
+        file_stats.refuse_odd_names(root, (_prefix(root, folder / name) for name in names))
     return splits, left_out
 
 
@@ -236,103 +225,3 @@ def _found(entry: "Entry", prefix: str, walk: Walk) -> FoundFile:
 def _text(path: str) -> str:
     """A path as text; bytes of a name that is not UTF-8 are escaped, since the file is not used."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-class ImageFolderReader:
-    """Reads the image files of a listing.
-
-    Args:
-        root: The folder that the paths are relative to.
-        files: The listing, a table of `listing.SCHEMA`.
-        contents: Gives a file's content by its path and size; None if the files are below the root.
-    """
-
-    shape = None
-    published = False
-
-    def __init__(
-        self, root: Path, files: pa.Table, contents: Callable[[str, int], bytes] | None = None
-    ) -> None:
-        self.classes = ordered(files["class_name"].unique().to_pylist())
-        self._files = files
-        self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
-        self._folder = None if contents else root
-        self._bytes = files["bytes"].to_numpy()
-        self._kept = None if contents else recent_files.take(root, files["path"], digits_of(files["sha256"]))
-
-    @property
-    def random_access(self) -> bool:
-        """True for small files: they were just hashed and are in the page cache.
-
-        Large files are read in the order of the listing, which saves disk seeks.
-        """
-        return bool(self._bytes.mean() < threads.MIN_THREADED_BYTES)
-
-    def index(self) -> ImageIndex:
-        """All images, in the order of the listing; no file is read."""
-        labels = pc.index_in(self._files["class_name"], pa.array(self.classes))
-        split = np.array(self._files["split"].to_pylist(), np.str_)
-        index = ImageIndex(
-            self._files["sha256"], self._files["path"], split, labels.to_numpy().astype(np.int32)
-        )
-        return index.with_columns({name: self._files[name] for name in listing.further_columns(self._files)})
-
-    def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
-        """See `Reader.images`. A file that was changed or removed becomes a `DecodeFailure`."""
-        size = self._bytes[wanted].sum() / max(1, len(wanted))
-        return threads.map_threaded(partial(self._image, target), self._listed(wanted), size=size)
-
-    def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
-        """See `Reader.blocks`: small files in a folder by the compiled decoder, if there is one."""
-        decoder = library.load() if self._folder and self.random_access else None
-        if decoder is None:
-            yield from self.images(wanted, target)
-            return
-        numbers = np.array(wanted, np.int64)
-        parts = (
-            numbers[start : start + decode_blocks.BLOCK]
-            for start in range(0, len(numbers), decode_blocks.BLOCK)
-        )
-        work = partial(self._block, decoder, target)
-        for block in threads.map_threaded(work, parts, size=threads.MIN_THREADED_BYTES):
-            yield from block
-
-    def _block(self, decoder: Library, target: Target, rows: NDArray[np.int64]) -> list[Decoded]:
-        def rest(row: int) -> DecodedImage | DecodeFailure:
-            (listed,) = self._listed([row])
-            return self._image(target, listed)
-
-        files = self._files.take(pa.array(rows))
-        return list(base.decode_files(decoder, str(self._folder), files, rows, self._kept, target, rest))
-
-    def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
-        """See `Reader.files`. A file on disk is not read as a whole."""
-        for _, path, size, _ in self._listed(wanted):
-            try:
-                yield (
-                    (self._folder / path).open("rb") if self._folder else BytesIO(self._contents(path, size))
-                )
-            except (OSError, ValueError, ArchiveError):  # decoding it says why
-                yield None
-
-    def _listed(self, wanted: Sequence[int]) -> Iterator[tuple[int, str, int, str]]:
-        """Number, path, bytes and SHA-256 of each; `listing.BATCH` at a time are Python objects."""
-        for start in range(0, len(wanted), listing.BATCH):
-            numbers = wanted[start : start + listing.BATCH]
-            batch = self._files.take(pa.array(numbers, pa.int64()))
-            yield from zip(
-                numbers, *(batch[name].to_pylist() for name in ("path", "bytes", "sha256")), strict=True
-            )
-
-    def _image(self, target: Target, listed: tuple[int, str, int, str]) -> DecodedImage | DecodeFailure:
-        row, path, size, sha256 = listed
-        try:
-            content = self._contents(path, size)
-        except (OSError, ValueError) as error:
-            return DecodeFailure(row, f"not readable: {getattr(error, 'strerror', None) or error}")
-        except ArchiveError as error:
-            return DecodeFailure(row, f"not readable: {error.summary}")
-        is_known = self._kept is not None and self._kept.is_unchanged(row, f"{self._folder}/{path}", size)
-        if not is_known and hashlib.sha256(content).hexdigest() != sha256:
-            return DecodeFailure(row, "changed after it was listed")
-        return base.decode_image(row, content, target)

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tasks.core.runs import tables
+from tasks.core.runs.columns import schemas
 from tasks.core.workspace import Workspace
-from tests.flows.test_models_command import ok, refused
+from tests.flows.commands.test_models import ok, refused
 from tests.support.sample_runs import append_sample_runs
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_compare_with_out_writes_the_table(runs: Workspace, tmp_path: Path) -> N
     assert pd.read_csv(csv).to_numpy().tolist() == [["v0003", 0.74], ["v0001", 0.71]]
     ok(runs, "compare", "--columns", "all", "--out", str(parquet))
     columns = set(pd.read_parquet(parquet).columns)
-    assert {*tables.SCHEMAS["runs"].names, "parameters.epochs", "stages.train.cpu_seconds"} <= columns
+    assert {*schemas.SCHEMAS["runs"].names, "parameters.epochs", "stages.train.cpu_seconds"} <= columns
 
 
 def test_compare_with_plot_writes_an_image(runs: Workspace, tmp_path: Path) -> None:
