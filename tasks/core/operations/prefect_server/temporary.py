@@ -33,8 +33,8 @@ ADDRESS = "PREFECT_API_URL"
 START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
 NEEDED = 20 << 20  # bytes of Prefect's database after its first migration, and its journal
 PR_SET_PDEATHSIG = 1  # prctl(2)
-# No types of blocks for the dashboard, 0.2 CPU-seconds, on a new database 1.0: a server that stays registers them
-# when it starts, and a flow that saves a block registers its type.
+# No types of blocks for the dashboard: 0.2 CPU-seconds, on a new database 1.0. A server that stays registers
+# them when it starts, and a flow that saves a block registers its type.
 SETTINGS = {"PREFECT_API_BLOCKS_REGISTER_ON_START": "0"}
 # `python -m uvicorn`, without garbage collections while it imports: 0.8 of 3.4 CPU-seconds.
 SERVER = """import gc; gc.disable()
