@@ -23,12 +23,19 @@ def batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         yield mmap.read_rows(images, np.arange(start, min(start + size, len(images))))
 
 
-def replica_rounds(images: NDArray[np.uint8], replicas: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Row numbers that several replicas predict at once, one batch each, and how many of them are new.
+def replica_rounds(
+    images: NDArray[np.uint8], replicas: int, factor: int = 1
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Row numbers that several replicas predict at once, and how many of them are new.
 
     The last round repeats the last row, so that all replicas have the same number of rows.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        replicas: Number of replicas.
+        factor: Batches that a replica predicts at once.
     """
-    size = batch_size(images) * replicas
+    size = batch_size(images) * replicas * factor
     for start in range(0, len(images), size):
         count = min(size, len(images) - start)
         padded = -(-count // replicas) * replicas

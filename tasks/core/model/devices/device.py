@@ -5,8 +5,9 @@ would emulate bfloat16 slowly. On 2 cores of an AMD EPYC with AVX512_BF16, bfloa
 networks 1.4 to 1.5 times cheaper at the same accuracy.
 
 XLA is not used. On 2 CPU cores it halves the throughput of convolutions (447 instead of 888 images per
-CPU-second for the textbook network), since its convolutions are not oneDNN's. On GPUs it has no deterministic
-gradient of a max pool, and the same seed must give the same bytes, as it does on an NVIDIA H200 without XLA.
+CPU-second for the textbook network), since its convolutions are not oneDNN's. On GPUs it needs other pools
+than Keras', whose gradient in XLA is not deterministic, and compiling takes longer than a training saves
+(docs/experiments.md).
 """
 
 import logging

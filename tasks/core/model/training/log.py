@@ -9,6 +9,7 @@ from tasks.core.progress import Progress
 
 log = logging.getLogger("plumbline.train")
 
+GPU_BATCH = 1024  # images of a step that keep a large GPU busy (docs/precision-and-gpus.md)
 LOG_INTERVAL = 1.0  # minimum number of seconds between two log lines, however short the epochs are
 
 
@@ -23,6 +24,8 @@ class TrainingLog:
     def __init__(self, trainer: Trainer, progress: Progress) -> None:
         self.trainer, self.plan, self.progress = trainer, trainer.plan, progress
         self.first_step, self.started, self.last_logged = trainer.step, time.monotonic(), 0.0
+        if trainer.on_gpu and self._may_have_larger_batches():
+            log.info("  a GPU is faster with larger batches: --batch-size %d", GPU_BATCH)
 
     def epoch(self, entry: dict[str, float]) -> None:
         """Log a line about an epoch.
@@ -54,6 +57,11 @@ class TrainingLog:
             scores = f"loss {loss / images:.3f}, accuracy {shares.percent(correct / images)}"
             note = f"{scores}, {images / seconds:,.0f} img/s, {note}"
         self.progress(self.trainer.step / self.plan.per_epoch, self.plan.steps / self.plan.per_epoch, note)
+
+    def _may_have_larger_batches(self) -> bool:
+        """Whether batches are smaller than those for a GPU, and an epoch would still have 20 of these."""
+        recipe, images = self.plan.recipe, len(self.trainer.train.labels)
+        return recipe.optimizer == "muon" and recipe.batch_size < GPU_BATCH <= images / 20
 
     def _time_left(self) -> str:
         done = self.trainer.step - self.first_step

@@ -187,7 +187,7 @@ def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Tr
         plan = StepPlan.of(recipe, job.settings.seed, len(train.labels), image_bytes)
         policy = device.policy(recipe.precision)
         classes, on_gpu = len(job.tensors.classes), bool(tf.config.list_physical_devices("GPU"))
-        trainer = Trainer(plan, train, val, classes, policy, devices, material.build, resident=on_gpu)
+        trainer = Trainer(plan, train, val, classes, policy, devices, material.build, on_gpu)
         resumed = resume(trainer, job.checkpoints)
         run(trainer, job.checkpoints, progress)
         return trainer, resumed, _temperature(job, trainer)

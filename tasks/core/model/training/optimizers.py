@@ -83,9 +83,15 @@ class Muon:
     Args:
         trainable: The variables to train; kernels are those with four dimensions.
         rate_factors: Factor on the learning rate for each variable; kernels ignore theirs.
+        stacked: Whether kernels of one size are orthogonalized together, for a GPU, which waits for the start
+            of each small product: a step of `best` took 1.4 ms instead of 2.7 on an H200. On a CPU it makes a
+            step 1.3 (`good`) to 1.8 times (`flash`) as expensive.
     """
 
-    def __init__(self, trainable: Sequence[tf.Variable], rate_factors: Sequence[float]) -> None:
+    def __init__(
+        self, trainable: Sequence[tf.Variable], rate_factors: Sequence[float], *, stacked: bool = False
+    ) -> None:
+        self.stacked = stacked
         self.kernel_mask = [len(variable.shape) == 4 for variable in trainable]
         self.kernels = [
             variable for variable, is_kernel in zip(trainable, self.kernel_mask, strict=True) if is_kernel
@@ -109,9 +115,11 @@ class Muon:
         """See `Optimizer.update`."""
         gradients = replicas.all_reduce_sum(gradients)
         of_kernels = [g for g, is_kernel in zip(gradients, self.kernel_mask, strict=True) if is_kernel]
-        for variable, gradient, momentum in zip(self.kernels, of_kernels, self.momenta, strict=True):
+        directions = []
+        for gradient, momentum in zip(of_kernels, self.momenta, strict=True):
             momentum.assign(MUON_MOMENTUM * momentum + gradient)
-            step = _orthogonalized(gradient + MUON_MOMENTUM * momentum)
+            directions.append(gradient + MUON_MOMENTUM * momentum)
+        for variable, step in zip(self.kernels, _orthogonalized(directions, self.stacked), strict=True):
             norm = np.sqrt(variable.shape[-1])
             rescaled = variable * (norm / (tf.norm(variable) + EPSILON))
             variable.assign(rescaled - MUON_RATE * learning_rate * step)
@@ -119,8 +127,8 @@ class Muon:
         self.others.apply(of_others, learning_rate)
 
 
-def _orthogonalized(kernel: tf.Tensor) -> tf.Tensor:
-    """Bring the singular values of a kernel, as a matrix with one column per filter, near 1.
+def _orthogonalized(kernels: Sequence[tf.Tensor], stacked: bool) -> list[tf.Tensor]:
+    """Bring the singular values of kernels, as matrices with one column per filter, near 1.
 
     Three steps of the quintic Newton-Schulz iteration with Jordan's coefficients bring singular values
     from 0.1..1 to 0.7..1.2, which is close enough. Each step multiplies the matrix by a polynomial in its
@@ -129,23 +137,44 @@ def _orthogonalized(kernel: tf.Tensor) -> tf.Tensor:
     transposes cost as much as the iteration (6 % of a step of `flash`).
 
     Args:
-        kernel: float32 (H, W, C, filters).
+        kernels: float32 (H, W, C, filters) each.
+        stacked: See `Muon`.
 
     Returns:
-        The orthogonalized kernel, in the same shape.
+        The orthogonalized kernels, in the same order and shapes.
     """
-    matrix = tf.reshape(kernel, (-1, kernel.shape[-1]))
-    tall = matrix.shape[0] >= matrix.shape[1]
-    matrix /= tf.norm(matrix) + EPSILON
-    gram = tf.matmul(matrix, matrix, transpose_a=tall, transpose_b=not tall)
-    identity = tf.eye(gram.shape[0])
+    matrices = [tf.reshape(kernel, (-1, kernel.shape[-1])) for kernel in kernels]
+    matrices = [matrix / (tf.norm(matrix) + EPSILON) for matrix in matrices]
+    tall = [matrix.shape[0] >= matrix.shape[1] for matrix in matrices]
+    grams = [tf.matmul(m, m, transpose_a=t, transpose_b=not t) for m, t in zip(matrices, tall, strict=True)]
+    products = _stacked_polynomials(grams) if stacked else [_polynomial(gram) for gram in grams]
+    steps = [
+        tf.matmul(m, product) if t else tf.matmul(product, m)
+        for m, t, product in zip(matrices, tall, products, strict=True)
+    ]
+    return [tf.reshape(step, kernel.shape) for step, kernel in zip(steps, kernels, strict=True)]
+
+
+def _stacked_polynomials(grams: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """`_polynomial` of each matrix, with matrices of one size taken together."""
+    products: list[tf.Tensor] = list(grams)
+    for side in sorted({gram.shape[0] for gram in grams}):
+        chosen = [index for index, gram in enumerate(grams) if gram.shape[0] == side]
+        together = tf.unstack(_polynomial(tf.stack([grams[index] for index in chosen])))
+        for index, product in zip(chosen, together, strict=True):
+            products[index] = product
+    return products
+
+
+def _polynomial(gram: tf.Tensor) -> tf.Tensor:
+    """The product of the iteration's polynomials for one Gram matrix (n, n), or several (matrices, n, n)."""
+    identity = tf.eye(gram.shape[-1])
     product = identity
     for step in range(NEWTON_SCHULZ_STEPS):
         factor = 3.4445 * identity - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
         product = tf.matmul(product, factor) if step else factor
         gram = tf.matmul(factor, tf.matmul(gram, factor))
-    matrix = tf.matmul(matrix, product) if tall else tf.matmul(product, matrix)
-    return tf.reshape(matrix, kernel.shape)
+    return product
 
 
 class Adam:
@@ -179,4 +208,6 @@ def build(recipe: Recipe, model: keras.Model, bias_rate: float) -> Optimizer:
     if recipe.optimizer == "adam":
         return Adam(model.trainable_variables)
     rate_factors = [bias_rate if "norm" in variable.path else 1.0 for variable in model.trainable_variables]
-    return (Muon if recipe.optimizer == "muon" else Nesterov)(trainable, rate_factors)
+    if recipe.optimizer == "nesterov":
+        return Nesterov(trainable, rate_factors)
+    return Muon(trainable, rate_factors, stacked=bool(tf.config.list_physical_devices("GPU")))

@@ -82,6 +82,18 @@ def test_muon_keeps_kernel_norms_and_updates_other_variables_with_nesterov() -> 
     assert len(muon.state) == 3
 
 
+def test_muon_with_stacked_kernels_takes_the_same_steps() -> None:
+    shapes = ((3, 3, 4, 16), (3, 3, 16, 8), (3, 3, 8, 8), (16,), (1, 1, 6, 20))
+    ours = variables(*shapes)
+    theirs = [tf.Variable(variable) for variable in ours]
+    alone = optimizers.Muon(ours, [1.0] * len(shapes))
+    stacked = optimizers.Muon(theirs, [1.0] * len(shapes), stacked=True)
+    for step in gradients(*shapes, steps=3):
+        alone.update([tf.constant(gradient) for gradient in step], tf.constant(0.3))
+        stacked.update([tf.constant(gradient) for gradient in step], tf.constant(0.3))
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+
+
 def test_muon_with_zero_gradient_stays_finite() -> None:
     (kernel,) = variables((3, 3, 4, 4))
     optimizers.Muon([kernel], [1.0]).update([tf.zeros(kernel.shape)], tf.constant(0.1))

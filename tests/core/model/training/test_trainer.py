@@ -17,7 +17,7 @@ from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DivergedError
 from tasks.core.model.export import inference_model
 from tasks.core.model.inference import predict_splits, predictor
-from tasks.core.model.training import checkpoint, loop, train
+from tasks.core.model.training import checkpoint, log, loop, train
 from tasks.core.model.training.batches.resident_images import ResidentImages
 from tasks.core.model.training.loss import class_offsets, smoothed_cross_entropy
 from tasks.core.model.training.steps import StepPlan
@@ -48,7 +48,7 @@ def started(
         sizes = {"full_shuffle_bytes": 0, "window_bytes": window * size, "block_bytes": window // 4 * size}
         plan = replace(plan, shuffle=replace(plan.shuffle, row_bytes=size, **sizes))
     train, val = open_split(tensors, "train"), open_split(tensors, "val")
-    return Trainer(plan, train, val, len(tensors.classes), resident=resident)
+    return Trainer(plan, train, val, len(tensors.classes), on_gpu=resident)
 
 
 def fitted(tensors: TensorCache, name: RecipeName, **changes: object) -> Recipe:
@@ -365,3 +365,18 @@ def test_probabilities_are_for_the_shares_of_the_data(tensors: Make, workspace: 
     powers = predict(val.images).astype(np.float64) ** model.temperature
     untempered = powers / powers.sum(axis=1, keepdims=True)
     assert history["val_loss"] == pytest.approx(log_loss(val.labels, untempered), rel=0.02)
+
+
+def test_training_on_a_gpu_says_once_that_larger_batches_are_faster(
+    tensors: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tensors(shape=(8, 8, 3))
+    recipe = fitted(data, RecipeName.flash)
+    said = f"--batch-size {2 * recipe.batch_size}"
+    caplog.set_level("INFO", "plumbline.train")
+    monkeypatch.setattr(log, "GPU_BATCH", 2 * recipe.batch_size)
+    for on_gpu, images in ((True, 40), (False, 40), (True, 39)):  # 40 batches: 20 of twice the size
+        trainer = started(data, recipe, resident=on_gpu)
+        trainer.train = replace(trainer.train, labels=np.zeros(images * recipe.batch_size, np.int32))
+        log.TrainingLog(trainer, ignore_progress)
+    assert caplog.text.count(said) == 1
