@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tasks.core import garbage_collection
 from tasks.core.operations import environment, prefect_server
 from tasks.display import console
 from tasks.orchestration.settings import RunSettings, SweepSettings, TrainRunSettings
@@ -55,12 +56,14 @@ def start(name: str, /, **parameters: Any) -> None:
 def run(name: str, parameters: dict[str, Any]) -> None:
     """Run a flow after a look at its parameters."""
     environment.prepare_command()
-    if name == "train" and _repeats_the_last_run(parameters):
-        return
-    with console.command_context():
-        parameters |= LOOKS[name](parameters)
-    environment.open_command(name)
-    importlib.import_module(f"flows.{name}_flow").main(**parameters)
+    with garbage_collection.paused(freeze=True):
+        if name == "train" and _repeats_the_last_run(parameters):
+            return
+        with console.command_context():
+            parameters |= LOOKS[name](parameters)
+        environment.open_command(name)
+        module = importlib.import_module(f"flows.{name}_flow")
+    module.main(**parameters)
 
 
 def _repeats_the_last_run(parameters: dict[str, Any]) -> bool:

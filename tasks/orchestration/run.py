@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 
 from tasks.core.errors import InterruptedTraining
-from tasks.core.operations import first_look, provenance
+from tasks.core.operations import first_look, freed_memory, provenance
 from tasks.core.registry.source_identity import ROOT
 from tasks.core.runs import explain
 from tasks.core.runs.run_record import RunRecord, StageRecord, json_value, time_text
@@ -78,6 +78,8 @@ class Run(RunRecord):
         output = _result(task, state)
         seconds, cached = time.perf_counter() - began, state.name == "Cached"
         self._record(f"{task.name} {role}".strip(), output, seconds, cached=cached, refreshed=refresh)
+        if not cached:
+            freed_memory.give_back()
         return output
 
     def unchanged(self, raw: RawDataset) -> UnchangedRun | None:

@@ -13,7 +13,7 @@ from tasks.core import __version__
 from tasks.core.errors import PlumblineError
 from tasks.core.markup import printable
 from tasks.core.model.devices import tf_config
-from tasks.core.operations import early_check, machine_errors, prefect_server
+from tasks.core.operations import early_check, freed_memory, machine_errors, prefect_server
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -69,6 +69,7 @@ def prepare_command() -> None:
     """
     prepare()
     _default(CONSOLE)
+    freed_memory.share_heaps()
     # matplotlib says so of pictures of hundreds of classes; they are drawn all the same.
     warnings.filterwarnings("ignore", message="constrained_layout not applied")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

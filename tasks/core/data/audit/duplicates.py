@@ -223,13 +223,15 @@ def _edges(
     edges = np.zeros(len(a))
     # Most images are in several of the closest pairs, so each is read and smoothed once.
     compared, places = np.unique(np.concatenate([a, b]), return_inverse=True)
-    images = [
-        registration.smoothed(image_set.reduced(candidates[compared[start : start + BLOCK]]))
-        for start in range(0, len(compared), BLOCK)
-    ]
-    if not images:
+    smooth: Floats | None = None
+    for start in range(0, len(compared), BLOCK):
+        block = slice(start, start + BLOCK)
+        images = registration.smoothed(image_set.reduced(candidates[compared[block]]))
+        smooth = np.empty((len(compared), *images.shape[1:]), np.float32) if smooth is None else smooth
+        smooth[block] = images
+    if smooth is None:
         return edges
-    smooth, (one, other) = np.concatenate(images), np.split(places, 2)
+    one, other = np.split(places, 2)
     for start in range(0, len(a), BLOCK):
         block = slice(start, start + BLOCK)
         edges[block] = registration.correlation(smooth[one[block]], smooth[other[block]], mirrored[block])

@@ -10,6 +10,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from tasks.core import garbage_collection
+
 # Keras imports these where they are installed, for plots, notebooks and wrappers that nothing here uses:
 # 1.9 of 4.5 CPU-seconds and 150 MB.
 OPTIONAL = frozenset({"IPython", "matplotlib", "sklearn"})
@@ -59,7 +61,8 @@ def _import_keras() -> None:
     finder = _NotFound(OPTIONAL)
     sys.meta_path.insert(0, finder)
     try:
-        import keras  # noqa: F401
+        with garbage_collection.paused():
+            import keras  # noqa: F401
     finally:
         sys.meta_path.remove(finder)
 

@@ -15,6 +15,7 @@ from tasks.core.model.devices import runtime
 Floats = NDArray[np.float32]
 LOGITS = "logits"  # the layer whose input is the embedding
 MAX_BATCH_VALUES = 256 * 32 * 32 * 3  # uint8 values in a batch; bounds the memory of activations
+MAX_BATCH_IMAGES = 1024  # a batch is filled up, so that larger ones of tiny images would be mostly padding
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Predictor:
 
 def batch_size(shape: tuple[int, ...]) -> int:
     """Number of images in a batch, for images of this shape (H, W, C)."""
-    return max(1, MAX_BATCH_VALUES // int(np.prod(shape)))
+    return max(1, min(MAX_BATCH_IMAGES, MAX_BATCH_VALUES // int(np.prod(shape))))
 
 
 def load(path: Path, precision: Precision = Precision.float32) -> Predictor:
