@@ -34,7 +34,8 @@ ADDRESS = "PREFECT_API_URL"
 START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
 NEEDED = 20 << 20  # bytes of Prefect's database after its first migration, and its journal
 SETTINGS = {
-    **{"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
     # A command hides Prefect's lines; those of the server go to its log, and say why it ended.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
 }
