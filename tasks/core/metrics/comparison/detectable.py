@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.metrics import cluster
+from tasks.core.metrics.comparison import binomial
 from tasks.core.metrics.comparison.paired import ALPHA
 
 LEVELS = (0.5, 0.8)  # power: as likely missed as found, and the field's usual one
@@ -116,11 +117,9 @@ def power(difference: float, discordant: float, images: int) -> float:
             the difference.
         images: Number of test images.
     """
-    from scipy.stats import binom
-
     counts, least, probability = _numbers(discordant, images)
     better = (1 + difference / discordant) / 2 if discordant else 0.5
-    found = binom.sf(least - 1, counts, better)
+    found = binomial.at_least(least, counts, better)
     return float((probability * found).sum())
 
 
@@ -129,12 +128,9 @@ def _numbers(
     discordant: float, images: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Numbers of discordant images, for each how many must favour one model for p < 0.05, and its chance."""
-    from scipy.stats import binom
-
     centre, spread = images * discordant, DEVIATIONS * np.sqrt(images * discordant) + DEVIATIONS
     counts = np.arange(max(0, int(centre - spread)), min(images, int(centre + spread)) + 1)
-    least = binom.isf(ALPHA / 2, counts, 0.5) + 1  # P(X >= least) <= 2.5 %
-    return counts, least, binom.pmf(counts, images, discordant)
+    return counts, binomial.critical(counts, ALPHA / 2), binomial.exactly(counts, images, discordant)
 
 
 def images_for(difference: float, discordant: float) -> int:

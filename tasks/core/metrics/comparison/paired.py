@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.metrics import cluster, intervals
+from tasks.core.metrics.comparison import binomial
 from tasks.core.metrics.intervals import Floats, Ints
 
 ALPHA = 0.05  # two-sided: an equal challenger is promoted at most 2.5 % of the time
@@ -93,8 +94,6 @@ def compare_counts(challenger: int, champion: int, both: int, neither: int) -> P
         both: Number of images that both predict correctly.
         neither: Number of images that neither predicts correctly.
     """
-    from scipy.stats import binom, binomtest  # imported here: a reused run needs none of scipy's 0.5 s
-
     discordant, count = challenger + champion, challenger + champion + both + neither
     table = np.array([challenger, champion, both + neither])
     low, high = intervals.percentiles(intervals.bootstrap_table(table, accuracy_difference))
@@ -106,8 +105,8 @@ def compare_counts(challenger: int, champion: int, both: int, neither: int) -> P
         difference=(challenger - champion) / count,
         low=float(low),
         high=float(high),
-        p_value=float(binomtest(challenger, discordant).pvalue) if discordant else 1.0,
-        p_better=float(binom.sf(challenger - 1, discordant, 0.5)) if discordant else 1.0,
+        p_value=binomial.fair(challenger, champion),
+        p_better=float(binomial.at_least(challenger, discordant, 0.5)),
     )
 
 
