@@ -115,7 +115,7 @@ def _rows(parameters: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _look_at_training(kind: type[RunSettings], parameters: dict[str, Any]) -> dict[str, Any]:
     settings = kind.of(parameters)
-    from flows.validation import validate  # after the ranges: it brings pyarrow and pandas
+    from flows.validation import validate  # after the ranges: it brings pyarrow
 
     validate(settings)
     return {}

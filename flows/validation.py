@@ -8,7 +8,6 @@ from tasks.core.evaluation import decision
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
-from tasks.core.model.selection import cross_validate as cross_validate_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.orchestration.settings import RunSettings
 
@@ -36,7 +35,8 @@ def validate(settings: RunSettings) -> None:
     if settings.train.weights:
         weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
     cross_predict_stage.check_folds(settings.folds)
-    cross_validate_stage.check(settings.cross_validate)
+    if settings.cross_validate:
+        tf_config.refuse_cluster("--cross-validate")
 
 
 def _look_at_images(settings: RunSettings) -> None:

@@ -90,7 +90,7 @@ def _repetition(
     """The run if it repeats the last one, with the run lock held; None if it does not for certain."""
     settings = TrainRunSettings.of(parameters)
     workspace = Workspace.open(settings.control.workspace)
-    if not eligibility.may_repeat(settings, workspace) or not (workspace.metrics / "runs").is_dir():
+    if not eligibility.may_repeat(settings, workspace):
         return None
     dataset = resolve.dataset_name(settings.source)
     note_owner = held.enter_context(run_lock.undisturbed(dataset, workspace))

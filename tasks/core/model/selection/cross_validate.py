@@ -20,8 +20,6 @@ from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.cross_validation import assignment
 from tasks.core.data.cross_validation import images as images_module
 from tasks.core.data.cross_validation.images import AllImages
-from tasks.core.errors import UsageError
-from tasks.core.model.devices import tf_config
 from tasks.core.model.selection import leaderboard
 from tasks.core.model.selection.candidate_table import read_candidates
 from tasks.core.model.selection.leaderboard import AUTO, PREDICTIONS, TABLE, Probabilities
@@ -44,16 +42,6 @@ CHOSEN_INSIDE = (
     "in each fold the recipe was chosen by the images of the other folds; the models that predicted those"
     " have seen images of this fold, so that a little optimism may be left"
 )
-
-
-def check(folds: int | None) -> None:
-    """Refuse to cross-validate in a cluster of TF_CONFIG, which trains one model.
-
-    Raises:
-        UsageError: It was asked for in a cluster.
-    """
-    if folds and tf_config.this_cluster():
-        raise UsageError("a cluster trains one model, not one a fold", todo="leave out --cross-validate")
 
 
 def check_images(asked: int | None, tensors: TensorCache, audit: Audit) -> None:

@@ -33,6 +33,8 @@ def test_this_cluster_chief_is_the_chief_or_the_first_worker(
     assert tf_config.is_worker() is not is_chief
     with pytest.raises(UsageError, match="a cluster trains one model"):
         cross_predict.check_folds(5)
+    with pytest.raises(UsageError, match="--cross-validate is not for a training cluster"):
+        tf_config.refuse_cluster("--cross-validate")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"cluster": {}}', config("worker", 0, worker=["a:1"])])

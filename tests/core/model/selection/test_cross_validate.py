@@ -10,7 +10,6 @@ import pytest
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.cross_validation import assignment
-from tasks.core.errors import UsageError
 from tasks.core.model.selection import cross_validate, final_model
 from tasks.core.model.selection.leaderboard import read_leaderboard, read_predictions
 from tasks.core.stage.handles import Audit, Features, TensorCache
@@ -128,14 +127,6 @@ def test_default_is_five_folds_for_a_probe_with_few_test_images(
     assert cross_validate.folds_for(0, RecipeName.probe, few, audit) is None
     assert cross_validate.folds_for(3, RecipeName.fast, many, audit) == 3
     assert many.test >= assignment.FEW_TEST_IMAGES > few.test
-
-
-def test_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
-    monkeypatch.setenv("TF_CONFIG", cluster)
-    cross_validate.check(None)
-    with pytest.raises(UsageError, match="leave out --cross-validate"):
-        cross_validate.check(3)
 
 
 @pytest.mark.slow
