@@ -41,7 +41,8 @@ def distributions() -> dict[str, str]:
     """Return the versions of all installed distributions by their normalized name, sorted."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():  # in the order of sys.path: the first is imported
-        found.setdefault(canonicalize_name(distribution.name), distribution.version)
+        described = distribution.metadata  # parsed anew at each access
+        found.setdefault(canonicalize_name(described["Name"]), described["Version"])
     return dict(sorted(found.items()))
 
 

@@ -23,12 +23,25 @@ def test_loading_models_again_warns_of_no_retracing(
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
     recipe = RECIPES[RecipeName.flash]
     model = inference_model.build_inference_model(recipe, build.build(recipe, images, 2, seed=0))
-    model.save(tmp_path / "model.keras")
+    paths = [tmp_path / f"{number}.keras" for number in range(LOADED)]
+    for path in paths:
+        model.save(path)
     scores = [
-        load(tmp_path / "model.keras").score(images[:3])[0]
-        for load in (predictor.load, online_predictor.load)
-        for _ in range(LOADED)
+        load(path).score(images[:3])[0] for load in (predictor.load, online_predictor.load) for path in paths
     ]
     assert "retracing" not in caplog.text
     for found in scores:
         np.testing.assert_allclose(found, scores[0], atol=1e-6)
+
+
+def test_model_is_kept_until_its_file_changes(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    recipe, path = RECIPES[RecipeName.flash], tmp_path / "model.keras"
+    for seed in range(2):
+        model = build.build(recipe, images, 2, seed=seed)
+        inference_model.build_inference_model(recipe, model).save(path)
+        loaded = predictor.load(path)
+        assert predictor.load(path) is loaded
+        np.testing.assert_allclose(
+            loaded.probabilities(images), inference_model.build_inference_model(recipe, model)(images), 0, 1e-5
+        )
