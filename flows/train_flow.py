@@ -27,6 +27,7 @@ from prefect.exceptions import CancelledRun
 from flows.declarations import TRAIN
 from flows.pipeline import exclusive_run, overfit_check, train_pipeline
 from flows.validation import validate
+from tasks.core import garbage_collection
 from tasks.core.config import RecipeName
 from tasks.core.model.devices import early_import, tf_config
 from tasks.core.operations import prefect_server
@@ -72,6 +73,14 @@ def follow(settings: TrainRunSettings) -> dict[str, Any]:
     return follower.follow(settings, workspace, control.refresh, control.overfit_batch)
 
 
+def import_report() -> None:
+    """Import what evaluation and report need: 0.5 CPU-seconds, at a moment when the process would only wait."""
+    with garbage_collection.paused():
+        import scipy.optimize  # noqa: F401
+
+        import tasks.core.reports.content  # noqa: F401
+
+
 def main(**parameters: Any) -> None:
     """Check the parameters before anything starts, then run the flow."""
     with console.command_context():
@@ -82,7 +91,7 @@ def main(**parameters: Any) -> None:
         elif tf_config.is_worker():
             follow(settings)
         else:
-            prefect_server.wait_until_ready(early_import.import_tensorflow)
+            prefect_server.wait_until_ready(early_import.import_tensorflow, import_report)
             try:
                 with server_link.surviving():
                     train_flow(**settings.parameters())

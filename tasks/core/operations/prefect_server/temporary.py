@@ -115,14 +115,15 @@ def stop() -> None:
         _temporary.stop()
 
 
-def wait_until_ready(meanwhile: Callable[[], object] | None = None) -> None:
+def wait_until_ready(*meanwhile: Callable[[], object]) -> None:
     """Wait until the server that `start` started answers; return immediately if it started none.
 
     A server that ends because an earlier first start left its database unfinished is started once more,
     with a new database; the old one is kept beside it.
 
     Args:
-        meanwhile: Is called first if the server does not answer yet: its start leaves one of two cores idle.
+        meanwhile: Are called in turn as long as the server does not answer: its start leaves one of two
+            cores idle.
 
     Raises:
         ServerError: It ended, or did not answer within `START_TIMEOUT` seconds.
@@ -130,8 +131,9 @@ def wait_until_ready(meanwhile: Callable[[], object] | None = None) -> None:
     global _temporary
     if _temporary is None:
         return
-    if meanwhile and not _answers(os.environ[ADDRESS], 1):
-        meanwhile()
+    for work in meanwhile:
+        if not _answers(os.environ[ADDRESS], 1):
+            work()
     if not _ready(_temporary):
         if not (_temporary.first_start.unfinished and _ended_by_database(_temporary)) or _full_disk():
             raise _failure(_temporary)
