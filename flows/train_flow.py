@@ -74,7 +74,7 @@ def follow(settings: TrainRunSettings) -> dict[str, Any]:
 
 
 def import_report() -> None:
-    """Import what evaluation and report need: 0.5 CPU-seconds, at a moment when the process would only wait."""
+    """What evaluation and report need, 0.5 CPU-seconds, while the process would only wait."""
     with garbage_collection.paused():
         import scipy.optimize  # noqa: F401
 

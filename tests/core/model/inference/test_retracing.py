@@ -43,5 +43,8 @@ def test_model_is_kept_until_its_file_changes(tmp_path: Path) -> None:
         loaded = predictor.load(path)
         assert predictor.load(path) is loaded
         np.testing.assert_allclose(
-            loaded.probabilities(images), inference_model.build_inference_model(recipe, model)(images), 0, 1e-5
+            loaded.probabilities(images),
+            inference_model.build_inference_model(recipe, model)(images),
+            0,
+            1e-5,
         )

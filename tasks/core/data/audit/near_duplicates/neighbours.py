@@ -98,16 +98,24 @@ class _ClosestPairs:
     def add(self, parts: list[ClosePairs]) -> None:
         self.parts += parts
         if sum(len(part.a) for part in self.parts) > 2 * self.most:
-            closest = self.closest()
-            self.parts, self.radius = [closest], float(closest.distance[-1])
+            found = self._joined()
+            self.radius = float(np.partition(found.distance, self.most - 1)[self.most - 1])
+            kept = found.distance < self.radius
+            kept[np.flatnonzero(found.distance == self.radius)[: self.most - kept.sum()]] = True
+            self.parts = [ClosePairs(found.a[kept], found.b[kept], found.distance[kept])]
 
     def closest(self) -> ClosePairs:
+        found = self._joined()
+        order = np.argsort(found.distance, kind="stable")[: self.most]  # of equal pairs the first found
+        return ClosePairs(found.a[order], found.b[order], found.distance[order])
+
+    def _joined(self) -> ClosePairs:
+        """All pairs so far, in the order in which they were found."""
         a, b, distance = (
             np.concatenate([getattr(part, name) for part in self.parts] or [np.zeros(0, dtype)])
             for name, dtype in (("a", np.int64), ("b", np.int64), ("distance", np.float32))
         )
-        order = np.argsort(distance, kind="stable")[: self.most]  # of equal pairs the first found
-        return ClosePairs(a[order], b[order], distance[order])
+        return ClosePairs(a, b, distance)
 
 
 def _close(left: Floats, right: Floats, odd: Floats, top: int, start: int, radius: float) -> ClosePairs:

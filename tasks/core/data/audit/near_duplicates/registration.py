@@ -78,9 +78,9 @@ def _correlation(a: Floats, b: Floats) -> NDArray[np.float64]:
 def _of_gradients(a: Floats, b: Floats, motion: Floats, *, eroded: bool) -> NDArray[np.float64]:
     moved, inside = _sampled(b, *_places(motion, *a.shape[1:]))
     both = (_eroded(inside) if eroded else inside).astype(np.float32)
-    ours, theirs = _gradients(a), _gradients(moved)
+    ours, theirs = _gradients(a) * both, _gradients(moved) * both
     product, scale_a, scale_b = (
-        np.einsum("kpij,kpij,pij->p", x, y, both).astype(np.float64)
+        np.einsum("kpij,kpij->p", x, y).astype(np.float64)
         for x, y in ((ours, theirs), (ours, ours), (theirs, theirs))
     )
     return np.where(inside.mean((1, 2)) >= OVERLAP, product / np.sqrt(scale_a * scale_b + 1), 0.0)
@@ -105,21 +105,22 @@ def _register(a: Floats, b: Floats, motion: Floats, steps: int, *, mean: bool) -
     count, height, width = a.shape
     down, across = (places.ravel() for places in _grid(height, width))
     linear, sides = np.stack([np.ones_like(down), down, across]), (height, width)
-    slopes_a = _gradients(a)
+    slopes_a, slopes = _gradients(a), np.empty((count, 6, height * width), np.float32)
     for _ in range(steps):
         moved, inside = _sampled(b, *_places(motion, height, width))
         weight = inside.astype(np.float32)
         ours, theirs = _centred(a, weight), _centred(moved, weight)
         gain = np.maximum(_products(ours, theirs), 0) / (_products(theirs, theirs) + 1e-3)
         gain = gain[:, None, None]
-        both = gain * _gradients(moved) * weight
+        both = _gradients(moved)
+        both *= gain
+        both *= weight
         if mean:
-            both = (slopes_a * weight + both) / 2
-        parts = [
-            (slope * np.float32(side)).reshape(count, 1, height * width) * linear
-            for slope, side in zip(both, sides, strict=True)
-        ]
-        slopes = np.concatenate(parts, axis=1)
+            both += slopes_a * weight
+            both /= 2
+        for slope, side, part in zip(both, sides, (slopes[:, :3], slopes[:, 3:]), strict=True):
+            slope *= np.float32(side)
+            np.multiply(slope.reshape(count, 1, -1), linear, out=part)
         slopes -= slopes.mean(2, keepdims=True)
         normal = slopes @ slopes.transpose(0, 2, 1)
         ridge = 1e-3 * (np.trace(normal, axis1=1, axis2=2) / 6 + 1)
@@ -139,10 +140,12 @@ def _sampled(images: Floats, y: Floats, x: Floats) -> tuple[Floats, NDArray[np.b
     count, height, width = images.shape
     inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
     y, x = np.clip(y, 0, height - 1.001), np.clip(x, 0, width - 1.001)
-    top, left = y.astype(np.int32), x.astype(np.int32)
+    top, left = np.floor(y), np.floor(x)
     part_y, part_x = y - top, x - left
-    first = top * width + left + (np.arange(count, dtype=np.int32) * (height * width))[:, None, None]
-    corners = [images.ravel().take(first + offset) for offset in (0, 1, width, width + 1)]
+    places = (top * width + left).astype(np.intp)
+    places += (np.arange(count) * (height * width))[:, None, None]
+    values = images.ravel()
+    corners = [values[offset:].take(places) for offset in (0, 1, width, width + 1)]
     upper = corners[0] + (corners[1] - corners[0]) * part_x
     lower = corners[2] + (corners[3] - corners[2]) * part_x
     return upper + (lower - upper) * part_y, inside
