@@ -109,11 +109,13 @@ def _even_noise(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
     from scipy.optimize import minimize  # imported here: scipy takes 0.5 s
 
     classes, logarithms = probabilities.shape[1], _logarithms(probabilities)
-    images = np.arange(len(labels))
+    of_largest = logarithms - logarithms.max(axis=1, keepdims=True)
+    shares, images = np.empty_like(of_largest), np.arange(len(labels))
 
     def loss(logarithms_of: NDArray[np.float64]) -> float:
         noise, temperature = np.exp(logarithms_of.clip(*LIMITS))
-        right = _scaled(logarithms, temperature)[images, labels]
+        np.exp(np.divide(of_largest, temperature, out=shares), out=shares)
+        right = shares[images, labels] / shares.sum(axis=1)
         given = (1 - noise) * right + noise * (1 - right) / max(classes - 1, 1)
         return float(-np.log(given.clip(1e-300)).mean())
 
