@@ -17,7 +17,9 @@ def share_heaps() -> None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system: 5 to 20 ms. glibc only."""
+    """Return freed memory to the system: that of Arrow's tables and, with glibc, the rest. 5 to 20 ms."""
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.default_memory_pool().release_unused()
     if library := _glibc():
         library.malloc_trim(0)
 

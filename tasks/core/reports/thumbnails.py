@@ -90,16 +90,16 @@ def thumbnails_of_test_images(
         One dictionary per image: picture (data URI), path, label and predicted (class names), probability.
     """
     images = open_split(tensors, "test").images
-    paths = _paths(tensors)
+    paths = paths_of(tensors, "test", [image["row"] for image in disagreements])
     return [
         {
             "picture": thumbnail(np.asarray(images[image["row"]])),
-            "path": paths.get(image["row"], ""),
+            "path": path,
             "label": tensors.classes[image["label"]],
             "predicted": (*tensors.classes, *other_classes)[image[model]],
             "probability": image[f"{model}_probability"],
         }
-        for image in disagreements
+        for image, path in zip(disagreements, paths, strict=True)
     ]
 
 
@@ -129,6 +129,6 @@ def issue_thumbnails(
     ]
 
 
-def _paths(tensors: TensorCache) -> dict[int, str]:
-    """The path of each test image, by row."""
-    return dict(enumerate(read_rows(tensors, ["path"], "test")["path"].to_pylist()))
+def paths_of(tensors: TensorCache, split: str, rows: Sequence[int]) -> list[str]:
+    """The path of each of these rows of a split."""
+    return read_rows(tensors, ["path"], split)["path"].take(rows).to_pylist() if rows else []

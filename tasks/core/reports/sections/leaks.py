@@ -1,5 +1,6 @@
 """Test images that leak into training: their effect on the accuracy, and pictures of the pairs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.core.data.audit import duplicate_table
-from tasks.core.data.tensors.cache import Split, open_split, read_rows
+from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import selection_bias
-from tasks.core.reports.thumbnails import thumbnail
+from tasks.core.reports.thumbnails import paths_of, thumbnail
 from tasks.core.stage.handles import Audit, TensorCache
 
 PAIRS = 24  # pairs with pictures in the report
@@ -66,7 +67,6 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
     """
     splits = {split: open_split(tensors, split) for split in ("train", "val", "test")}
     table = duplicate_table.read(audit).to_pandas()
-    paths = {split: read_rows(tensors, ["path"], split)["path"].to_pylist() for split in splits}
     for side in "ab":
         table[f"label_{side}"] = _labels(table, side, splits)
     table["across"] = (table["split_a"] != "test") & (table["split_b"] == "test")
@@ -74,22 +74,39 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
     ranked = table.sort_values(
         ["differs", "across", "distance"], ascending=[False, False, True], kind="stable"
     )
+    shown = ranked.head(count).to_dict("records")
+    paths = _paths(shown, tensors)
     return [
         {
             "pictures": [thumbnail(np.asarray(splits[split].images[row])) for split, row in _sides(pair)],
             "labels": [tensors.classes[pair[f"label_{side}"]] for side in "ab"],
-            "paths": [paths[split][row] for split, row in _sides(pair)],
+            "paths": [paths[side] for side in _sides(pair)],
             "splits": [split for split, _ in _sides(pair)],
             "kind": pair["kind"],
             "distance": float(pair["distance"]),
         }
-        for pair in ranked.head(count).to_dict("records")
+        for pair in shown
     ]
 
 
-def _labels(table: pd.DataFrame, side: str, splits: dict[str, Split]) -> list[int]:
-    rows = zip(table[f"split_{side}"], table[f"row_{side}"], strict=True)
-    return [int(splits[split].labels[row]) for split, row in rows]
+def _paths(pairs: Sequence[dict[Any, Any]], tensors: TensorCache) -> dict[tuple[str, int], str]:
+    """The path of both images of each pair, by split and row."""
+    rows: dict[str, list[int]] = {}
+    for split, row in (side for pair in pairs for side in _sides(pair)):
+        rows.setdefault(split, []).append(row)
+    return {
+        (split, row): path
+        for split, numbers in rows.items()
+        for row, path in zip(numbers, paths_of(tensors, split, numbers), strict=True)
+    }
+
+
+def _labels(table: pd.DataFrame, side: str, splits: dict[str, Split]) -> NDArray[np.integer]:
+    labels = np.empty(len(table), np.int32)
+    for split, data in splits.items():
+        is_here = (table[f"split_{side}"] == split).to_numpy()
+        labels[is_here] = data.labels[table[f"row_{side}"].to_numpy()[is_here]]
+    return labels
 
 
 def _sides(pair: dict[Any, Any]) -> list[tuple[str, int]]:
