@@ -82,36 +82,20 @@ class Workspace:
         return pd.read_parquet(folder, filters=filters)
 
     def models(self, dataset: str | None = None) -> "pd.DataFrame":
-        """List the published models: dataset, version, aliases, test metrics, file.
+        """List the published models: dataset, version, aliases, damage, test metrics, file.
 
         Args:
             dataset: Only the models of this dataset.
 
         Returns:
             One row per version; `model` is the path of `model.keras`, which `keras.models.load_model` loads.
+            `damage` says what is wrong with a version whose files changed since; it is empty if nothing is.
         """
         import pandas as pd
 
-        from tasks.core.metrics.declared import declarations
-        from tasks.core.registry import registry
+        from tasks.core.registry import listing
 
-        files = self._files()
-        names = [dataset] if dataset else registry.datasets(files)
-        rows = []
-        for name in names:
-            aliases = registry.aliases(name, files)
-            for version in registry.versions(name, files):
-                held = sorted(alias for alias, number in aliases.items() if number == version.version)
-                rows.append(
-                    {
-                        "dataset": name,
-                        "version": version.version,
-                        "aliases": held,
-                        **declarations.row(version.manifest["facts"]["metrics"], "test_"),
-                        "model": str(version.directory / registry.MODEL),
-                    }
-                )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(listing.model_rows(self._files(), dataset))
 
     def predict(
         self, images: str | Path | Sequence[str | Path], dataset: str | None = None, **options: Any
