@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core import shares
+from tasks.core.data.files import csv_text
 from tasks.core.data.readers import corrections
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError
@@ -254,9 +255,9 @@ def _read(path: Path) -> list[Row]:
     if not path.exists():
         return []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with csv_text.rows(path, COLUMNS) as reader:
+            return list(reader)
+    except (OSError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read", expected="a CSV", found=str(error)) from error
 
 

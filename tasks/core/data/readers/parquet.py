@@ -18,11 +18,13 @@ from tasks.core.data import split_names, threads
 from tasks.core.data.decode import Target
 from tasks.core.data.files import columns, file_stats, listing
 from tasks.core.data.files.class_names import check_classes, layout_error, ordered
-from tasks.core.data.readers import base, parquet_schema
+from tasks.core.data.readers import base, parquet_labels, parquet_schema
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
+from tasks.core.data.readers.parquet_labels import ValuesError
 from tasks.core.data.readers.parquet_schema import LAYOUT
 from tasks.core.storage import hashing
 
+NO_BYTES = "no bytes in this row: store the images in the file, not only their paths"
 MEMORY = 1 << 24  # bytes of encoded images in memory at a time
 PAGES = {"pre_buffer": False, "buffer_size": 1 << 20}  # read a row group page by page
 
@@ -71,6 +73,8 @@ def parquet_errors(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises on damaged files into a `DataError`."""
     try:
         yield
+    except ValuesError as error:
+        raise layout_error(str(path), error.what, error.expected, error.found, error.todo) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise layout_error(str(path), "cannot be read", "a complete parquet file", lines[0]) from error
@@ -98,19 +102,41 @@ class ParquetFile:
         """Class names: in the order of the labels if the schema has names, else as `ordered` has them."""
         return self.columns.names or ordered({name for name in self.labels() if name is not None})
 
+    def classes(self) -> dict[str, set[str]]:
+        """Class names by split."""
+        by_split: dict[str, set[str]] = {split: set(self.columns.names) for split in set(self.splits())}
+        if not self.columns.names:
+            for split, name in zip(self.splits(), self.labels(), strict=True):
+                by_split[split] |= {name} - {None}  # type: ignore[arg-type]
+        return by_split or {self.split: set(self.columns.names)}
+
     def labels(self) -> list[str | None]:
         """The class name of each row; None where a row has no label.
 
         Raises:
-            DataError: A label has no class name.
+            DataError: A label has no class name, or is no class.
         """
         with parquet_errors(self.path):
-            values = pq.read_table(self.path, columns=[self.columns.label])[self.columns.label]
+            values = self._column(self.columns.label)
             if not self.columns.names:
-                return [None if _is_missing(value) else str(value) for value in values.to_pylist()]
+                return parquet_labels.class_names(values, self.columns.label)
             self._refuse_label(pc.max(values).as_py())
             names = self.columns.names
-            return [None if _is_missing(value) else names[value] for value in values.to_pylist()]
+            return [None if value is None or value < 0 else names[value] for value in values.to_pylist()]
+
+    def splits(self) -> list[str]:
+        """The split of each row: that of the file's name, else that in its column `split`, else "".
+
+        Raises:
+            DataError: A value in the column is no split.
+        """
+        if self.split or not self.columns.split:
+            return [self.split] * self.count
+        with parquet_errors(self.path):
+            return parquet_labels.splits(self._column(self.columns.split), self.columns.split)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        return pq.read_table(self.path, columns=[name], partitioning=None)[name]
 
     def further(self) -> dict[str, pa.ChunkedArray]:
         """The group of each row and its other values as text, by column; see `columns`."""
@@ -129,11 +155,6 @@ class ParquetFile:
         if highest is not None and highest >= len(names):
             expected = f"labels 0..{len(names) - 1} in column {self.columns.label}"
             raise layout_error(str(self.path), "has a label without a class name", expected, str(highest))
-
-
-def _is_missing(label: str | int | None) -> bool:
-    """Whether a row has no label: the hub uses -1 for it, also in columns without names."""
-    return label is None or (isinstance(label, int) and label < 0)
 
 
 def encoded(file: pq.ParquetFile, column: str, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
@@ -206,17 +227,19 @@ class ParquetReader:
             pa.table({**file.further(), "": pa.nulls(file.count, pa.null())}) for file in self._parquet_files
         ]
         table = pa.concat_tables(tables, promote_options="default").drop_columns([""])
-        return columns.kept(self._root, dict(zip(table.column_names, table.columns, strict=True)))
+        has_splits = any(file.split or file.columns.split for file in self._parquet_files)
+        named = dict(zip(table.column_names, table.columns, strict=True))
+        return columns.kept(self._root, named, has_splits=has_splits)
 
     def _rows(self) -> Iterator[ImageRef]:
         label_of = {name: label for label, name in enumerate(self.classes)}
         for parquet_file, listed in zip(self._parquet_files, self._listed, strict=True):
             _check_unchanged(parquet_file, listed)
-            labels = parquet_file.labels()
+            labels, splits = parquet_file.labels(), parquet_file.splits()
             for row, content in parquet_file.contents(range(parquet_file.count)):
                 name, image_id = labels[row], hashlib.sha256(content or b"").hexdigest()
                 label = UNLABELLED if name is None else label_of[name]
-                yield ImageRef(image_id, f"{listed.path}#{row}", listed.split, label)
+                yield ImageRef(image_id, f"{listed.path}#{row}", splits[row], label)
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """See `Reader.images`."""
@@ -245,11 +268,16 @@ class ParquetReader:
 
 def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
     """The classes of all files, matched by name; in the order of a train file that has all of them."""
+    root = files[0].path if len(files) == 1 else root
     by_split: dict[str, set[str]] = {}
     name_orders = []
     for file in sorted(files, key=lambda file: file.split != "train"):
         name_orders.append(file.names())
-        by_split.setdefault(file.split, set()).update(name_orders[-1])
+        for split, names in file.classes().items():
+            by_split.setdefault(split, set()).update(names)
+    if "" in by_split and len(by_split) > 1:
+        expected, todo = "a split in every row or in none", "fill the column split, or remove it"
+        raise layout_error(str(root), "has a split in some rows only", expected, "both", todo)
     check_classes(str(root), by_split, LAYOUT)
     all_names = set().union(*by_split.values())
     return next((names for names in name_orders if len(names) == len(all_names)), ordered(all_names))
@@ -262,4 +290,6 @@ def _check_unchanged(parquet_file: ParquetFile, listed: listing.ListedFile) -> N
 
 def _decode_row(start: int, target: Target, item: tuple[int, bytes | None]) -> DecodedImage | DecodeFailure:
     row, content = item
+    if content is None:
+        return DecodeFailure(start + row, NO_BYTES)
     return base.decode_image(start + row, content or b"", target)
