@@ -74,13 +74,17 @@ def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -
         return
     for split, names in classes.items():
         if names != reference:
-            differing = ", ".join(sorted(reference ^ names))
-            found = f"only in one of them: {differing}"
-            raise layout_error(source, f"has other classes in {split} than in train", expected, found)
+            only = {"train": reference - names, split: names - reference}
+            found = "; ".join(
+                f"only in {name}: {', '.join(sorted(few))}" for name, few in only.items() if few
+            )
+            todo = "add images of these classes, leave the classes out, or leave the split out"
+            raise layout_error(source, f"has other classes in {split} than in train", expected, found, todo)
     if not reference:
-        raise layout_error(source, "has no classes", expected, "none")
+        raise layout_error(source, "has no classes", expected, "none", "label the images")
     if len(reference) == 1:
-        raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}")
+        todo = "add images of a second class, such as of anything else"
+        raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}", todo)
 
 
 def layout_error(source: str, what: str, expected: str, found: str, todo: str = "") -> DataError:

@@ -122,8 +122,7 @@ def name_of(source: Path | str) -> str:
     parts = [part for part in path.parts if part != "/"] or [""]
     last = parts[-1]
     for suffix in SUFFIXES:
-        is_archive = SUFFIXES[suffix] == "archive" and last.lower().endswith(suffix)
-        last = last[: -len(suffix)] if is_archive else last.removesuffix(suffix)
+        last = last[: -len(suffix)] if last.lower().endswith(suffix) else last
     return dataset_names.of_parts([*parts[:-1], last])
 
 

@@ -219,5 +219,14 @@ def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, 
             expected="images in each of train, val and test",
             found=", ".join(f"{count} {split}" for split, count in counts.items()),
             done="nothing was written",
-            todo=f"add images, or raise --val-fraction (now {settings.val_fraction:g})",
+            todo=_where_images_come_from(empty, index, settings),
         )
+
+
+def _where_images_come_from(empty: list[str], index: ImageIndex, settings: NormalizeSettings) -> str:
+    if unusable := [split for split in empty if split in index.split]:
+        names = " and ".join(unusable)
+        return f"repair or label the images of {names}, or leave {names} out: then others are held out"
+    if "train" in empty:
+        return "add images: five of each class at least"
+    return f"add images, or raise --val-fraction (now {settings.val_fraction:g})"

@@ -36,7 +36,11 @@ def test_list_inputs_names_what_is_no_image(tmp_path: Path) -> None:
         *("a/000.png", "a/IMG_1", "a/IMG_2.HEIC")
     ]
     assert {os.path.relpath(path, tmp_path): reason.partition(":")[0] for path, reason in unused.items()} == {
-        **{".hidden.parquet": "hidden", ".trash": "a hidden folder", "a/clip.mov": "a video (QuickTime)"},
+        **{
+            ".hidden.parquet": "hidden",
+            ".trash": "a hidden or system folder",
+            "a/clip.mov": "a video (QuickTime)",
+        },
         **{"a/.DS_Store": "a system file of macOS", "a/._000.png": "a system file of macOS"},
         "a/Thumbs.db": "a system file of Windows",
     }
