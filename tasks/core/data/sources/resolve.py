@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from tasks.core.addresses import is_readable
 from tasks.core.config import SourceSettings
+from tasks.core.data import split_names
 from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources import dataset_names
@@ -161,6 +162,16 @@ def check_source(source: SourceSettings) -> None:
             expected="64 hexadecimal digits",
             found=source.archive_sha256,
         )
+
+
+def check_split(split: str | None) -> None:
+    """Refuse a split that no source has.
+
+    Raises:
+        UsageError: It is none of train, val and test.
+    """
+    if split and split not in split_names.WORDS:
+        raise UsageError("there is no such split", expected=", ".join(split_names.WORDS), found=split)
 
 
 def check_group_by(source: SourceSettings, group_by: str | None) -> None:
