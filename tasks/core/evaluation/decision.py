@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.files import csv_text
+from tasks.core.data import csv_text
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import DataError, UsageError
 from tasks.core.metrics.thresholds import operating_point

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core import shares
-from tasks.core.data.files import csv_text
+from tasks.core.data import csv_text
 from tasks.core.data.readers import corrections
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError

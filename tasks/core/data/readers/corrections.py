@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data import csv_text
 from tasks.core.data.decode import Target
-from tasks.core.data.files import csv_text
 from tasks.core.data.readers.base import (
     UNLABELLED,
     Decoded,

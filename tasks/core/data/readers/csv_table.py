@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.data import file_types
-from tasks.core.data.files import columns, csv_text, file_stats
+from tasks.core.data import csv_text, file_types
+from tasks.core.data.files import columns, file_stats
 from tasks.core.data.files.class_names import WHOLE, check_classes, layout_error
 from tasks.core.data.split_names import split_of
 

@@ -114,7 +114,12 @@ def test_list_inputs_changed_file_has_another_key(tmp_path: Path) -> None:
 
 
 def test_check_inputs_missing_input_raises(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", b"x")
     inputs.check_inputs([str(tmp_path), f"{tmp_path}/*.png", "s3://somewhere/x"])
+    with pytest.raises(UsageError, match=r"nothing matches .*\.jpg"):
+        inputs.check_inputs([f"{tmp_path}/*.jpg"])
+    with pytest.raises(UsageError, match="no images are named"):
+        inputs.check_inputs([])
     with pytest.raises(UsageError, match="nowhere"):
         inputs.check_inputs([str(tmp_path), str(tmp_path / "nowhere")])
     with pytest.raises(UsageError, match="nowhere"):
