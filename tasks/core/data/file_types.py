@@ -8,6 +8,7 @@ Signatures: https://en.wikipedia.org/wiki/List_of_file_signatures; brands of ISO
 AVIF): https://mp4ra.org/registered-types/brands; JPEG XL: ISO/IEC 18181-2; AppleDouble (`._x`): RFC 1740.
 """
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,9 +51,10 @@ IMAGE = FileType("an image", True, "broken")
 AUDIO, VIDEO = FileType("a sound"), FileType("a video (MP4)")
 TEXT, EMPTY, UNKNOWN = FileType("a text"), FileType("an empty file"), FileType("of an unknown type")
 MACOS, WINDOWS = FileType("a system file of macOS"), FileType("a system file of Windows")
-SYSTEM_REASONS = frozenset({MACOS.reason, WINDOWS.reason})
 HIDDEN = FileType("hidden", todo="its name begins with a dot; rename it if it is an image")
 HIDDEN_FOLDER = FileType("a hidden or system folder", todo="it was not searched")
+OUTPUT_FOLDER = FileType("a workspace or predictions of Plumbline", todo="it was not searched")
+SYSTEM_REASONS = frozenset({MACOS.reason, WINDOWS.reason, OUTPUT_FOLDER.reason})
 NO_FILE = FileType("not a regular file", todo="a broken link, a link to a folder, or a device")
 UNLABELLED = FileType(
     "unlabelled, in a split without class folders", todo="sort it into <split>/<class>/ to use it"
@@ -139,6 +141,23 @@ def is_searched(folder: str) -> bool:
     [True, False, False, False, False]
     """
     return not folder.startswith(".") and folder.lower() not in SYSTEM_FOLDERS
+
+
+def reason_of_folder(name: str, path: str) -> str:
+    """Why a folder is not searched for images; empty if it is.
+
+    A workspace beside the class folders, and rows of predictions among new photos, are known by what
+    Plumbline keeps in them.
+
+    Args:
+        name: Its name.
+        path: Its path on disk, or what stands for it.
+    """
+    if not is_searched(name):
+        return HIDDEN_FOLDER.reason
+    is_workspace = os.path.isdir(f"{path}/.running")  # noqa: PTH112 - a third of the time of `Path.is_dir`
+    is_output = is_workspace or os.path.isfile(f"{path}/.lock")  # noqa: PTH113
+    return OUTPUT_FOLDER.reason if is_output else ""
 
 
 def by_name(name: str) -> FileType | None:

@@ -233,8 +233,8 @@ def _files_below(folder: str, on_unused: OnUnused) -> Iterator[InputFile]:
         names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     for name, is_folder in names:
         path = f"{folder}/{name}"
-        if is_folder and not file_types.is_searched(name):
-            on_unused(f"{path}/", file_types.HIDDEN_FOLDER.reason)
+        if is_folder and (reason := file_types.reason_of_folder(name, path)):
+            on_unused(f"{path}/", reason)
         elif is_folder:
             yield from _files_below(path, on_unused)
         else:

@@ -48,6 +48,17 @@ def test_list_inputs_names_what_is_no_image(tmp_path: Path) -> None:
     assert [Path(chunk.path).name for chunk in globbed] == ["000.png", "IMG_1", "IMG_2.HEIC"]
 
 
+def test_list_inputs_does_not_read_its_own_rows(tmp_path: Path) -> None:
+    """`plumbline predict .` twice: the rows of the first time are in ./predictions."""
+    put(tmp_path / "a.png", encoded(noise(1)))
+    put(tmp_path / "predictions" / ".lock", b"")
+    put(tmp_path / "predictions" / "batch=1" / "part-00000.parquet", b"PAR1")
+    unused: list[str] = []
+    listed = list(inputs.list_inputs([str(tmp_path)], lambda path, _: unused.append(path)))
+    assert [chunk.path for chunk in listed] == [str(tmp_path / "a.png")]
+    assert unused == [f"{tmp_path}/predictions/"]
+
+
 def test_list_inputs_leaves_out_names_that_are_not_utf8(tmp_path: Path) -> None:
     put(tmp_path / "a.png", encoded(noise(1)))
     for name in (b"\xff.png", b"\xff.txt"):

@@ -211,9 +211,7 @@ def _folders(folder: Path, walk: Walk) -> list[str]:
     if walk.plain(folder):
         return []
     with walk.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.is_dir() and file_types.is_searched(entry.name)
-        )
+        return sorted(entry.name for entry in entries if entry.is_dir() and not _why_not_searched(entry))
 
 
 def _files(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
@@ -222,10 +220,10 @@ def _files(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
                 yield _found(entry, prefix, walk)
-            elif file_types.is_searched(entry.name):
-                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", walk)
+            elif reason := _why_not_searched(entry):
+                yield _not_searched(entry, prefix, reason)
             else:
-                yield _not_searched(entry, prefix)
+                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", walk)
 
 
 def _outside_classes(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
@@ -235,12 +233,15 @@ def _outside_classes(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFil
             if not entry.is_dir():
                 path, status, reason = _found(entry, prefix, walk)
                 yield path, status, reason or file_types.NO_CLASS.reason
-            elif not file_types.is_searched(entry.name):
-                yield _not_searched(entry, prefix)
+            elif reason := _why_not_searched(entry):
+                yield _not_searched(entry, prefix, reason)
 
 
-def _not_searched(entry: "Entry", prefix: str) -> FoundFile:
-    reason = file_types.HIDDEN_FOLDER.reason
+def _why_not_searched(entry: "Entry") -> str:
+    return file_types.reason_of_folder(entry.name, entry.path)
+
+
+def _not_searched(entry: "Entry", prefix: str, reason: str) -> FoundFile:
     return f"{_text(prefix + entry.name)}/", entry.stat(follow_symlinks=False), reason
 
 
