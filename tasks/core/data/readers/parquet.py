@@ -1,6 +1,7 @@
 """Parquet files of images, read in bounded memory; splits are taken from the file names."""
 
 import hashlib
+import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.core.data import split_names, threads
+from tasks.core.data import file_types, split_names, threads
 from tasks.core.data.decode import Target
 from tasks.core.data.files import columns, file_stats, listing
 from tasks.core.data.files.class_names import check_classes, layout_error, ordered
@@ -37,12 +38,7 @@ def scan(root: Path) -> pa.Table:
     """
     if root.is_file():
         return file_stats.stats_table(root, [file_stats.file_stat(root.name, "", "", root.stat())])
-    names = [path.relative_to(root) for path in root.rglob("*.parquet")]
-    splits = {
-        name.as_posix(): split_of(name.as_posix())
-        for name in names
-        if not any(part.startswith(".") for part in name.parts)
-    }
+    splits = {name: split_of(name) for name in _names(root)}
     if "" in splits.values() and len(set(splits.values())) > 1:
         without_split = ", ".join(name for name, split in splits.items() if not split)
         raise layout_error(
@@ -52,6 +48,15 @@ def scan(root: Path) -> pa.Table:
         raise layout_error(str(root), "has no parquet file", LAYOUT, "none")
     stats = (file_stats.file_stat(name, split, "", (root / name).stat()) for name, split in splits.items())
     return file_stats.stats_table(root, stats)
+
+
+def _names(root: Path) -> Iterator[str]:
+    """Relative paths of the parquet files, but for hidden ones and what `reason_of_folder` leaves out."""
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not file_types.reason_of_folder(name, f"{parent}/{name}")]
+        for name in names:
+            if name.endswith(".parquet") and not name.startswith("."):
+                yield Path(parent, name).relative_to(root).as_posix()
 
 
 def split_of(name: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from tasks.core.addresses import is_readable
 from tasks.core.config import SourceSettings
-from tasks.core.data import split_names
+from tasks.core.data import file_types, split_names
 from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources import dataset_names
@@ -100,7 +100,11 @@ def _searched_folders(root: Path) -> Iterator[Path]:
 
 def _folders(root: Path) -> list[Path]:
     with os.scandir(root) as entries:
-        return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        return [
+            Path(entry.path)
+            for entry in entries
+            if entry.is_dir() and not file_types.reason_of_folder(entry.name, entry.path)
+        ]
 
 
 def _has_suffix(folder: Path, suffixes: Set[str]) -> bool:

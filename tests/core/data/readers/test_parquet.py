@@ -13,8 +13,8 @@ import pytest
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
-from tasks.core.data.readers.parquet import ParquetReader, split_of
-from tasks.core.data.sources import acquire
+from tasks.core.data.readers.parquet import ParquetReader, scan, split_of
+from tasks.core.data.sources import acquire, resolve
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.errors import DataError
@@ -330,3 +330,14 @@ def test_labels_with_fractions_and_rows_without_bytes_are_named(tmp_path: Path, 
     )
     with pytest.raises(DataError, match="no bytes in this row"):
         normalized(path, workspace)
+
+
+def test_tables_of_a_workspace_in_the_folder_are_no_images(tmp_path: Path, workspace: Workspace) -> None:
+    """`cd shards`, then `plumbline train --dataset .` twice."""
+    root = tmp_path / "pets"
+    parquet(root / "data" / "train.parquet", [0, 1] * 20, names=CATS[:2])
+    put(root / "workspace" / ".running" / "pets.lock", b"")
+    put(root / "workspace" / "metrics" / "runs.parquet", b"PAR1")
+    put(root / "workspace" / "reports" / "x.png", b"x")
+    assert resolve.detect_format(root) == "parquet"
+    assert scan(root)["path"].to_pylist() == ["data/train.parquet"]
