@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from tasks.core.errors import DataError
 
 WHOLE = re.compile(r"[0-9]+")
+NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]+)?")
+MISSING = frozenset({"nan", "null", "n/a", "#n/a", "<na>"})  # not "none": it may be the class without a find
 SEPARATORS = re.compile(r"[\s_-]+")
 _any: ContextVar[bool] = ContextVar("any_classes", default=False)
 
@@ -41,7 +43,7 @@ def ordered(names: Iterable[str]) -> tuple[str, ...]:
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Groups of names that differ only in case, blanks, the form of a number or Unicode's normal form.
 
-    >>> alike(["Cat", "cat ", "dog", "1", "1.0"])
+    >>> alike(["Cat", "cat ", "dog", "1", "1.0", "-1"])
     [('1', '1.0'), ('Cat', 'cat ')]
     """
     groups: dict[str, list[str]] = {}
@@ -51,11 +53,19 @@ def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _without_form(name: str) -> str:
-    text = SEPARATORS.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
-    try:
-        return str(float(text)) if text.isascii() else text
-    except ValueError:
-        return text
+    text = unicodedata.normalize("NFKC", name).casefold().strip()
+    if NUMBER.fullmatch(text):
+        return str(float(text))
+    return SEPARATORS.sub(" ", text).strip()
+
+
+def meaning_none(names: Iterable[str]) -> list[str]:
+    """Names that tables write for a missing value.
+
+    >>> meaning_none(["cat", "nan", "N/A", "none"])
+    ['N/A', 'nan']
+    """
+    return sorted(name for name in names if name.strip().casefold() in MISSING)
 
 
 def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -> None:

@@ -196,7 +196,9 @@ def _warn_of_small_classes(classes: tuple[str, ...], counts: dict[str, list[int]
 
 
 def _warn_of_alike_names(classes: tuple[str, ...]) -> None:
-    """Say which classes may be one and the same."""
+    """Say which classes may be one and the same, or none."""
+    if missing := class_names.meaning_none(classes):
+        log.warning("a class is called %s: images without a label have no class", " and ".join(missing))
     groups = class_names.alike(classes)
     if groups:
         shown = "; ".join(" and ".join(map(repr, group)) for group in groups[:SHOWN_CLASSES])
