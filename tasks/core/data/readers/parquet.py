@@ -25,7 +25,6 @@ from tasks.core.data.readers.parquet_labels import ValuesError
 from tasks.core.data.readers.parquet_schema import LAYOUT
 from tasks.core.storage import hashing
 
-NO_BYTES = "no bytes in this row: store the images in the file, not only their paths"
 MEMORY = 1 << 24  # bytes of encoded images in memory at a time
 PAGES = {"pre_buffer": False, "buffer_size": 1 << 20}  # read a row group page by page
 
@@ -138,7 +137,8 @@ class ParquetFile:
         if self.split or not self.columns.split:
             return [self.split] * self.count
         with parquet_errors(self.path):
-            return parquet_labels.splits(self._column(self.columns.split), self.columns.split)
+            name = self.columns.split
+            return parquet_labels.splits(columns.as_text(self._column(name), self.columns.splits), name)
 
     def _column(self, name: str) -> pa.ChunkedArray:
         return pq.read_table(self.path, columns=[name], partitioning=None)[name]
@@ -296,5 +296,5 @@ def _check_unchanged(parquet_file: ParquetFile, listed: listing.ListedFile) -> N
 def _decode_row(start: int, target: Target, item: tuple[int, bytes | None]) -> DecodedImage | DecodeFailure:
     row, content = item
     if content is None:
-        return DecodeFailure(start + row, NO_BYTES)
+        return DecodeFailure(start + row, parquet_labels.NO_BYTES)
     return base.decode_image(start + row, content or b"", target)

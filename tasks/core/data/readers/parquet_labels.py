@@ -1,4 +1,4 @@
-"""The labels and splits of the rows of a parquet file, from its columns."""
+"""The labels and splits of the rows of a parquet file, from its columns; what is wrong with a row."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from tasks.core.data import split_names
 from tasks.core.data.files import columns
 
+NO_BYTES = "no bytes in this row: store the images in the file, not only their paths"
 SHOWN = 5  # values that an error names
 
 
@@ -52,10 +53,14 @@ def _whole(values: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
 def splits(values: pa.ChunkedArray, column: str) -> list[str]:
     """The split of each row; "" where it has none.
 
+    Args:
+        values: As `columns.as_text` gives them.
+        column: Name of the column.
+
     Raises:
         ValuesError: A value means no split.
     """
-    texts = [text or "" for text in columns.as_text(values).to_pylist()]
+    texts = [text or "" for text in values.to_pylist()]
     split_of = {text: split_names.split_of(text) for text in set(texts)}
     unknown = sorted(text for text, split in split_of.items() if text and not split)
     if unknown:

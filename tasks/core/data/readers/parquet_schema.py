@@ -39,6 +39,7 @@ class Columns:
         bytes: Path of the encoded images for reading: "image.bytes", or "image" if it is plain binary.
         label: Name of the column of labels.
         split: Name of the column of splits; empty without one.
+        splits: The names of its integers, if any.
         names: Class names by label; empty if the labels are names or numbers themselves.
         further: The other columns of text or numbers, each with the names of its integers, if any.
     """
@@ -47,6 +48,7 @@ class Columns:
     bytes: str
     label: str
     split: str
+    splits: tuple[str, ...]
     names: tuple[str, ...]
     further: Mapping[str, tuple[str, ...]]
 
@@ -59,7 +61,11 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     """
     features = _features(path, schema)
     image = image_of(path, schema)
-    with_names = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
+    with_names = [
+        name
+        for name, feature in features.items()
+        if feature.get("_type") == "ClassLabel" and name.strip().lower() != SPLIT
+    ]
     without_names = [
         field.name for field in schema if columns.is_text_like(field.type) and field.name in LABELS
     ]
@@ -79,8 +85,8 @@ def find(path: Path, schema: pa.Schema) -> Columns:
         if columns.is_text_like(field.type) and field.name not in (*NO_ATTRIBUTES, label)
     }
     split = next((name for name in further if name.strip().lower() == SPLIT), "")
-    further.pop(split, None)
-    return Columns(image, bytes_of(schema, image), label, split, tuple(map(str, names)), further)
+    splits = further.pop(split, ())
+    return Columns(image, bytes_of(schema, image), label, split, splits, tuple(map(str, names)), further)
 
 
 def image_of(path: Path, schema: pa.Schema) -> str:

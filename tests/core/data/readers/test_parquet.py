@@ -13,7 +13,7 @@ import pytest
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
-from tasks.core.data.readers.parquet import ParquetReader, scan, split_of
+from tasks.core.data.readers.parquet import ParquetFile, ParquetReader, scan, split_of
 from tasks.core.data.sources import acquire, resolve
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import open_split
@@ -287,6 +287,18 @@ def test_column_split_divides_the_images(tmp_path: Path, workspace: Workspace) -
     for row in rows.itertuples():
         assert splits[int(row.path.split("#")[1])].lower().startswith(row.split)
     assert not [name for name in rows if name.startswith("attribute")]
+
+
+def test_column_split_of_class_labels_has_their_names(tmp_path: Path) -> None:
+    path = table(
+        tmp_path / "x.parquet", label=pa.array(["cat", "dog"] * 15), split=pa.array([0] * 20 + [1] * 10)
+    )
+    features = {"split": {"_type": "ClassLabel", "names": ["train", "test"]}}
+    read = pq.read_table(path)
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(read.replace_schema_metadata(metadata), path)
+    assert ParquetFile(path, "").splits() == ["train"] * 20 + ["test"] * 10
+    assert ParquetFile(path, "val").splits() == ["val"] * 30
 
 
 @pytest.mark.parametrize(
