@@ -106,13 +106,14 @@ class ParquetFile:
         """Class names: in the order of the labels if the schema has names, else as `ordered` has them."""
         return self.columns.names or ordered({name for name in self.labels() if name is not None})
 
-    def classes(self) -> dict[str, set[str]]:
-        """Class names by split."""
-        by_split: dict[str, set[str]] = {split: set(self.columns.names) for split in set(self.splits())}
-        if not self.columns.names:
-            for split, name in zip(self.splits(), self.labels(), strict=True):
-                by_split[split] |= {name} - {None}  # type: ignore[arg-type]
-        return by_split or {self.split: set(self.columns.names)}
+    def classes(self, names: tuple[str, ...]) -> dict[str, set[str]]:
+        """Class names by split; `names` are those of the whole file."""
+        if self.split or not self.columns.split:
+            return {self.split: set(names)}
+        by_split: dict[str, set[str]] = {split: set(self.columns.names) for split in self.splits()}
+        for split, name in zip(self.splits(), self.labels(), strict=True):
+            by_split[split] |= {name} - {None}  # type: ignore[arg-type]
+        return by_split
 
     def labels(self) -> list[str | None]:
         """The class name of each row; None where a row has no label.
@@ -278,7 +279,7 @@ def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
     name_orders = []
     for file in sorted(files, key=lambda file: file.split != "train"):
         name_orders.append(file.names())
-        for split, names in file.classes().items():
+        for split, names in file.classes(name_orders[-1]).items():
             by_split.setdefault(split, set()).update(names)
     if "" in by_split and len(by_split) > 1:
         expected, todo = "a split in every row or in none", "fill the column split, or remove it"
