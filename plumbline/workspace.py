@@ -32,12 +32,14 @@ class Workspace:
                 PLUMBLINE_WORKSPACE, else "workspace".
 
         Raises:
-            UsageError: The address cannot be used, or this is native Windows.
+            UsageError: The address cannot be used, it is a file, or this is native Windows.
         """
         platforms.check()
         from tasks.core.workspace import Workspace as Files
 
         opened = Files.open(location)
+        if not opened.address and opened.root.exists() and not opened.root.is_dir():
+            raise UsageError(f"{opened.root} is no workspace", expected="a folder", found="a file")
         return cls(opened.address or str(opened.root))
 
     def train(self, dataset: str | Path = "digits", **options: Any) -> dict[str, Any]:
@@ -117,6 +119,13 @@ class Workspace:
         from flows import start
 
         listed = [images] if isinstance(images, str | Path) else list(images)
+        if strangers := {type(each).__name__ for each in listed if not isinstance(each, str | Path)}:
+            raise UsageError(
+                "images are named by their paths",
+                expected="str or Path",
+                found=", ".join(sorted(strangers)),
+                todo="arrays go into keras.models.load_model(...).predict; models() has the file",
+            )
         with tempfile.TemporaryDirectory(prefix="plumbline-predict-") as folder:
             parameters = {"images": [str(path) for path in listed], "dataset": dataset, "model": "champion"}
             parameters |= {"workspace": Path(self.location), "out": Path(folder) / "rows"} | options
