@@ -227,7 +227,8 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
     owner = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
     dataset = resolve.dataset_name(settings.source)
     try:
-        with run_lock.exclusive_run(dataset, owner, settings.control.if_running, run.workspace) as killed:
+        control, waited = settings.control, run.note_wait
+        with run_lock.exclusive_run(dataset, owner, control.if_running, run.workspace, waited) as killed:
             if killed:
                 server_link.tell(mark_crashed, killed)
             server_link.tell(mark_never_started)

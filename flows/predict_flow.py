@@ -75,12 +75,13 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     out = expanded(settings.inputs.out).absolute()
     embeddings = settings.inputs.embeddings and expanded(settings.inputs.embeddings).absolute()
     check_folder(embeddings, out)
-    chunks, unused = list_images(request)
+    chunks, unused, has_images = list_images(request)
     with prediction_table.locked_folder(out):
         pending = pending_batches(request, out, chunks, unused)
         batches = [predict_one_batch(batch, version, label_next, embeddings) for batch in pending]
-    if not batches:
-        console.log.info("nothing to do: %s already has the predictions of all images", out)
+    if has_images and not batches:
+        unnamed = "; so none is named to label next" if label_next else ""
+        console.log.info("nothing to do: %s already has the predictions of all images%s", out, unnamed)
     totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
     drift = {"drift": [batch["drift"] for batch in batches], "out": str(out)}
     return server_link.completed(totals | drift)

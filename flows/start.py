@@ -11,13 +11,16 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.core import garbage_collection
 from tasks.core.operations import environment, prefect_server
 from tasks.display import console
 from tasks.orchestration.settings import RunSettings, SweepSettings, TrainRunSettings
 from tasks.parameters.model_settings import EvaluateSettings, PredictSettings
+
+if TYPE_CHECKING:
+    from tasks.core.stage.handles import ModelVersion
 
 
 def options(config: Path | None = None) -> None:
@@ -121,37 +124,49 @@ def _look_at_training(kind: type[RunSettings], parameters: dict[str, Any]) -> di
     return {}
 
 
+def _look_at_sweep(parameters: dict[str, Any]) -> dict[str, Any]:
+    from tasks.core.sweep import space
+
+    settings = SweepSettings.of(parameters)
+    search = settings.search
+    space.plan(settings.train, search.vary, search.seeds, search.random)
+    return _look_at_training(SweepSettings, parameters)
+
+
 def _look_at_prediction(parameters: dict[str, Any]) -> dict[str, Any]:
     from tasks.core.data.inference.inputs import check_inputs
+    from tasks.core.evaluation import abstention
 
-    PredictSettings.of(parameters)
+    answers = PredictSettings.of(parameters).answers
     check_inputs(parameters["images"])
-    return _version(parameters)
+    dataset, version = _version(parameters)
+    abstention.threshold(version, answers.abstain, answers.threshold)
+    return dataset
 
 
 def _look_at_evaluation(parameters: dict[str, Any]) -> dict[str, Any]:
     from tasks.core.config import SourceSettings
     from tasks.core.data.sources import resolve
 
-    EvaluateSettings.of(parameters)
+    images = EvaluateSettings.of(parameters).images
     resolve.check_source(SourceSettings(dataset=parameters["data"], corrections=parameters["corrections"]))
-    return _version(parameters)
+    resolve.check_split(images.split)
+    return _version(parameters)[0]
 
 
-def _version(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The dataset of the model; the model must be there."""
+def _version(parameters: dict[str, Any]) -> tuple[dict[str, Any], "ModelVersion"]:
+    """The dataset of the model, as a parameter, and the model, which must be there."""
     from tasks.core.registry import last_published, registry
     from tasks.core.storage.workspaces import open_existing
 
     workspace = open_existing(parameters["workspace"])
     dataset = last_published.choose(parameters["dataset"], workspace)
-    registry.resolve(dataset, parameters["model"], workspace)
-    return {"dataset": dataset}
+    return {"dataset": dataset}, registry.resolve(dataset, parameters["model"], workspace)
 
 
 LOOKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "train": partial(_look_at_training, TrainRunSettings),
-    "sweep": partial(_look_at_training, SweepSettings),
+    "sweep": _look_at_sweep,
     "predict": _look_at_prediction,
     "evaluate": _look_at_evaluation,
 }

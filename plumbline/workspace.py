@@ -32,12 +32,14 @@ class Workspace:
                 PLUMBLINE_WORKSPACE, else "workspace".
 
         Raises:
-            UsageError: The address cannot be used, or this is native Windows.
+            UsageError: The address cannot be used, it is a file, or this is native Windows.
         """
         platforms.check()
         from tasks.core.workspace import Workspace as Files
 
         opened = Files.open(location)
+        if not opened.address and opened.root.exists() and not opened.root.is_dir():
+            raise UsageError(f"{opened.root} is no workspace", expected="a folder", found="a file")
         return cls(opened.address or str(opened.root))
 
     def train(self, dataset: str | Path = "digits", **options: Any) -> dict[str, Any]:
@@ -82,36 +84,20 @@ class Workspace:
         return pd.read_parquet(folder, filters=filters)
 
     def models(self, dataset: str | None = None) -> "pd.DataFrame":
-        """List the published models: dataset, version, aliases, test metrics, file.
+        """List the published models: dataset, version, aliases, damage, test metrics, file.
 
         Args:
             dataset: Only the models of this dataset.
 
         Returns:
             One row per version; `model` is the path of `model.keras`, which `keras.models.load_model` loads.
+            `damage` says what is wrong with a version whose files changed since; it is empty if nothing is.
         """
         import pandas as pd
 
-        from tasks.core.metrics.declared import declarations
-        from tasks.core.registry import registry
+        from tasks.core.registry import listing
 
-        files = self._files()
-        names = [dataset] if dataset else registry.datasets(files)
-        rows = []
-        for name in names:
-            aliases = registry.aliases(name, files)
-            for version in registry.versions(name, files):
-                held = sorted(alias for alias, number in aliases.items() if number == version.version)
-                rows.append(
-                    {
-                        "dataset": name,
-                        "version": version.version,
-                        "aliases": held,
-                        **declarations.row(version.manifest["facts"]["metrics"], "test_"),
-                        "model": str(version.directory / registry.MODEL),
-                    }
-                )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(listing.model_rows(self._files(), dataset))
 
     def predict(
         self, images: str | Path | Sequence[str | Path], dataset: str | None = None, **options: Any
@@ -133,6 +119,13 @@ class Workspace:
         from flows import start
 
         listed = [images] if isinstance(images, str | Path) else list(images)
+        if strangers := {type(each).__name__ for each in listed if not isinstance(each, str | Path)}:
+            raise UsageError(
+                "images are named by their paths",
+                expected="str or Path",
+                found=", ".join(sorted(strangers)),
+                todo="arrays go into keras.models.load_model(...).predict; models() has the file",
+            )
         with tempfile.TemporaryDirectory(prefix="plumbline-predict-") as folder:
             parameters = {"images": [str(path) for path in listed], "dataset": dataset, "model": "champion"}
             parameters |= {"workspace": Path(self.location), "out": Path(folder) / "rows"} | options

@@ -9,7 +9,6 @@ from tasks.core.data.evaluation_set import labelled
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
 from tasks.core.data.files.class_names import any_classes
 from tasks.core.data.sources import resolve
-from tasks.core.errors import UsageError
 from tasks.core.evaluation.published import question as questions
 from tasks.core.evaluation.published import score
 from tasks.core.evaluation.published.question import Question
@@ -24,8 +23,6 @@ from tasks.core.workspace import Workspace
 from tasks.display.progress import task_progress
 from tasks.orchestration import policies
 
-SPLITS = ("train", "val", "test")
-
 
 def check_request(source: SourceSettings, settings: LabelledSettings) -> None:
     """Refuse what cannot be evaluated, before anything starts.
@@ -37,8 +34,7 @@ def check_request(source: SourceSettings, settings: LabelledSettings) -> None:
         resolve.check_source(source)
     resolve.check_group_by(source, settings.group_by)
     NormalizeSettings(max_quarantine=settings.max_quarantine)
-    if settings.split and settings.split not in SPLITS:
-        raise UsageError("there is no such split", expected=", ".join(SPLITS), found=settings.split)
+    resolve.check_split(settings.split)
 
 
 def find_version(

@@ -1,5 +1,6 @@
 """Predict: classify a batch of images with a published model, and compare them with its val images."""
 
+import logging
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -23,6 +24,8 @@ from tasks.core.stage.handles import ModelVersion
 from tasks.core.workspace import Workspace
 from tasks.display.progress import task_progress
 from tasks.orchestration import policies
+
+log = logging.getLogger("plumbline.predict")
 
 
 def validate_request(
@@ -106,14 +109,20 @@ def choose_to_label(batch: Batch, version: ModelVersion, count: int) -> int:
     return label_next.write_label_next(batch, version, count)
 
 
-def list_images(request: PredictionRequest) -> tuple[Iterator[InputChunk], UnusedFiles]:
+def list_images(request: PredictionRequest) -> tuple[Iterator[InputChunk], UnusedFiles, bool]:
     """List the inputs, and name files among them that are no images.
 
     The first chunk is read here: inputs of no use are refused before a folder is made.
+
+    Returns:
+        The images, the other files, and whether there is an image; a warning says so if not.
     """
     unused = UnusedFiles()
     chunks = inputs.list_inputs(request.inputs, unused.add)
-    return chain(list(islice(chunks, 1)), chunks), unused
+    first = list(islice(chunks, 1))
+    if not first:
+        log.warning("no image to predict in %s", ", ".join(request.inputs))
+    return chain(first, chunks), unused, bool(first)
 
 
 def pending_batches(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import plumbline
@@ -30,6 +31,13 @@ def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         workspace.table("runs")
     with pytest.raises(UsageError, match="there is no parameter epoch"):
         workspace.train(epoch=3)
+    with pytest.raises(UsageError, match="epochs must be a number"):
+        workspace.train(epochs="3")
+    with pytest.raises(UsageError, match=r"paths(.|\n)*ndarray"):
+        workspace.predict(np.zeros((2, 8, 8, 3)))
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is no workspace"):
+        plumbline.open(tmp_path / "file")
 
 
 @pytest.mark.stress  # 20 CPU-seconds

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from tasks.core.errors import UsageError
 from tasks.core.runs import compare as runs_compare
 from tasks.core.runs.compare import as_text, plot_accuracy_against_cost, select, write
 from tasks.core.storage.workspaces import open_existing
+from tasks.core.workspace import Workspace
 from tasks.display import console
 
 
@@ -34,6 +36,8 @@ def compare(
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
     opened = open_existing(workspace)
+    if last is not None and last < 1:
+        raise UsageError("--last is out of range", expected="1 or more", found=str(last))
     runs = select(runs_compare.runs(opened, dataset), where or [], sort, last)
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)
@@ -43,4 +47,12 @@ def compare(
         write(table, out)
         console.console.print(f"{out}: {len(runs)} runs")
     elif plot is None:
-        console.table(as_text(table), "no runs found: `plumbline train` starts one")
+        console.table(as_text(table), _none_found(opened))
+
+
+def _none_found(workspace: Workspace) -> str:
+    every = runs_compare.runs(workspace, None)
+    if every.empty:
+        return "no runs found: `plumbline train` starts one"
+    names = ", ".join(sorted(every["dataset"].unique()))
+    return f"no runs found that fit: there are {len(every):,} of {names}"

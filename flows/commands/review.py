@@ -56,12 +56,12 @@ def review(
     """
     if most < 1:
         raise UsageError("--most is out of range", expected="1 or more", found=f"{most}")
-    if page is not None and page.is_dir():
-        raise UsageError(f"--page {page} is a folder", expected="the path of an .html file")
+    if page is not None and (page.is_dir() or page.suffix.lower() not in (".html", ".htm")):
+        raise UsageError(f"--page {page} is no page", expected="the path of an .html file")
     past = find_run(run, dataset, open_existing(workspace))
     files = DecisionFiles(out or past.corrections or Path(FILE), past.earlier_rows())
     inputs = past.inputs(_label_next(batch, past.dataset) if batch else ())
-    files.check(inputs.tensors)
+    files.check(inputs.tensors, str(past.parameters.get("dataset")))
     parameters = past.parameters | ({"workspace": workspace} if workspace else {})
     if page is not None:
         html = offline(inputs, past.title, parameters, files.rows(), most)

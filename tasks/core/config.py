@@ -141,13 +141,13 @@ class Checked:
 def _check_limits(
     name: str, value: float, low: float | None, high: float | None, above: float | None
 ) -> None:
+    if not isinstance(value, int | float):  # from Python; the commands parse numbers
+        raise UsageError(f"{name} must be a number", found=repr(value))
     within = (low is None or value >= low) and (high is None or value <= high)
-    if within and (above is None or value > above):
-        return
-    if above is None:
-        raise UsageError(f"{name} must lie in {low:g}..{high:g}", found=f"{value:g}")
-    most = "" if high is None else f" and at most {high:g}"
-    raise UsageError(f"{name} must be above {above:g}{most}", found=f"{value:g}")
+    if not within or (above is not None and value <= above) or value != value:
+        most = f"{high:.10g}" if high is not None else ""
+        above_text = f"be above {above:g}{most and f' and at most {most}'}" if above is not None else ""
+        raise UsageError(f"{name} must {above_text or f'lie in {low:g}..{most}'}", found=f"{value:g}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from prefect import Task
@@ -38,6 +38,10 @@ class Run(RunRecord):
         self._provenance = provenance.facts()
         self._last: dict[str, dict[str, Any]] = {}
         self._since = first_look.taken(self.started)
+
+    def note_wait(self) -> None:
+        """Take what exists now for made by the run that this one has waited for."""
+        self._since = datetime.now(UTC)
 
     def facts(self) -> dict[str, Any]:
         """Return what manifests and the report say about the run; JSON values."""

@@ -211,6 +211,8 @@ def signals() -> Iterator[None]:
         (["predict", "pets"], "no model in "),
         (["evaluate", "pets", "--workspace", "gone"], "there is no workspace "),
         (["train", "--exports", "onnx", "--dataset", "pets"], "has only one class"),
+        (["sweep", "--vary", "epochs=1..3"], "epochs has a range"),
+        (["evaluate", "pets", "--split", "tset"], "there is no such split"),
         (["train", "--dataset", "icons"], "at least 4 of 4 images cannot be used"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

@@ -8,6 +8,7 @@ Signatures: https://en.wikipedia.org/wiki/List_of_file_signatures; brands of ISO
 AVIF): https://mp4ra.org/registered-types/brands; JPEG XL: ISO/IEC 18181-2; AppleDouble (`._x`): RFC 1740.
 """
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -43,16 +44,17 @@ class FileType(NamedTuple):
 
 EXPORT = "export it as JPEG or PNG"
 HEIF = FileType("HEIC", True, "pip install -e '.[heif]' to read it")
-AVIF = FileType("AVIF", True, "this build of Pillow does not read it")
+AVIF = FileType("AVIF", True, "broken, or this build of Pillow does not read it")
 JPEG_XL = FileType("JPEG XL", True, f"Pillow does not read it; {EXPORT}")
 RAW = FileType("a camera's raw file", True, EXPORT)
 IMAGE = FileType("an image", True, "broken")
 AUDIO, VIDEO = FileType("a sound"), FileType("a video (MP4)")
 TEXT, EMPTY, UNKNOWN = FileType("a text"), FileType("an empty file"), FileType("of an unknown type")
 MACOS, WINDOWS = FileType("a system file of macOS"), FileType("a system file of Windows")
-SYSTEM_REASONS = frozenset({MACOS.reason, WINDOWS.reason})
 HIDDEN = FileType("hidden", todo="its name begins with a dot; rename it if it is an image")
-HIDDEN_FOLDER = FileType("a hidden folder", todo="it was not searched")
+HIDDEN_FOLDER = FileType("a hidden or system folder", todo="it was not searched")
+OUTPUT_FOLDER = FileType("a workspace or predictions of Plumbline", todo="it was not searched")
+SYSTEM_REASONS = frozenset({MACOS.reason, WINDOWS.reason, OUTPUT_FOLDER.reason})
 NO_FILE = FileType("not a regular file", todo="a broken link, a link to a folder, or a device")
 UNLABELLED = FileType(
     "unlabelled, in a split without class folders", todo="sort it into <split>/<class>/ to use it"
@@ -62,10 +64,25 @@ NO_SPLIT = FileType("in a folder beside the splits", todo="move it into <split>/
 NO_LABEL = FileType("without a label", todo="its label is -1, where all labels are whole numbers")
 NO_CLASS = FileType("in no class folder", todo="move it into one if it is an image of a class")
 
+# Of formats that cannot be told by their first bytes, or not by so few.
+BY_SUFFIX = {
+    **dict.fromkeys((".dcm", ".dicom"), FileType("a medical image (DICOM)", todo=EXPORT)),
+    **dict.fromkeys(
+        (".nii", ".mha", ".nrrd"), FileType("a medical volume", todo=f"{EXPORT}, slice by slice")
+    ),
+    ".tga": FileType("an image (TGA)", todo=EXPORT),
+    ".exr": FileType("an image (EXR)", todo=EXPORT),
+}
 SYSTEM_NAMES = {
     **dict.fromkeys((".ds_store", ".localized", "icon\r"), MACOS),
     **dict.fromkeys(("thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", ".picasa.ini"), WINDOWS),
 }
+# Resource forks in a zip of macOS; thumbnails and deleted files of network storage (Synology, QNAP), of
+# Windows and of ext4. Their images are copies or no longer wanted.
+SYSTEM_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "system volume information"}
+    | {"lost+found"}
+)
 SIGNATURES: tuple[tuple[int, bytes, FileType], ...] = (  # offset, bytes, type; the first that matches
     *((0, magic, RAW) for magic in (b"II*\0\x10\0\0\0CR", b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0")),
     *((0, magic, IMAGE) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")),
@@ -89,6 +106,9 @@ SIGNATURES: tuple[tuple[int, bytes, FileType], ...] = (  # offset, bytes, type; 
     *((0, magic, TEXT) for magic in (b"\xff\xfe", b"\xfe\xff")),  # UTF-16
     (0, b"<svg", FileType("a drawing (SVG)", todo=EXPORT)),
     (0, b"PAR1", FileType("a parquet file", todo="give it as a dataset of its own")),
+    (0, b"\x93NUMPY", FileType("a NumPy array", todo=EXPORT)),
+    (0, b"\0\0\x01\0", FileType("an icon (ICO)", todo=EXPORT)),
+    (0, b"\x89HDF\r\n\x1a\n", FileType("an HDF5 file", todo=f"{EXPORT}, one file for each image")),
     (0, b"SQLite format 3\0", FileType("a database")),
     (0, b"\xd0\xcf\x11\xe0", FileType("a document (Microsoft OLE)")),
 )
@@ -115,11 +135,29 @@ def claims_to_be_image(name: str) -> bool:
 
 
 def is_searched(folder: str) -> bool:
-    """Whether a folder of this name is searched for images; hidden ones are not.
+    """Whether a folder of this name is searched for images; hidden ones and those of a system are not.
 
-    `__MACOSX` has the resource forks of a ZIP file that macOS made.
+    >>> [is_searched(name) for name in ("cats", ".git", "__MACOSX", "@eaDir", "$RECYCLE.BIN")]
+    [True, False, False, False, False]
     """
-    return not folder.startswith(".") and folder != "__MACOSX"
+    return not folder.startswith(".") and folder.lower() not in SYSTEM_FOLDERS
+
+
+def reason_of_folder(name: str, path: str) -> str:
+    """Why a folder is not searched for images; empty if it is.
+
+    A workspace beside the class folders, and rows of predictions among new photos, are known by what
+    Plumbline keeps in them.
+
+    Args:
+        name: Its name.
+        path: Its path on disk, or what stands for it.
+    """
+    if not is_searched(name):
+        return HIDDEN_FOLDER.reason
+    is_workspace = os.path.isdir(f"{path}/.running")  # noqa: PTH112 - a third of the time of `Path.is_dir`
+    is_output = is_workspace or os.path.isfile(f"{path}/.lock")  # noqa: PTH113
+    return OUTPUT_FOLDER.reason if is_output else ""
 
 
 def by_name(name: str) -> FileType | None:
@@ -194,4 +232,6 @@ def reason_of(name: str, read: Callable[[], bytes]) -> str:
         file_type = by_content(read())
     except OSError as error:
         return f"not readable: {error.strerror or error}"
+    if file_type is UNKNOWN:
+        file_type = BY_SUFFIX.get(name[name.rfind(".") :].lower(), UNKNOWN)
     return "" if file_type.is_image else file_type.reason

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.data import csv_text
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import DataError, UsageError
 from tasks.core.metrics.thresholds import operating_point
@@ -144,9 +145,10 @@ def read_costs(path: Path, classes: Sequence[str]) -> Costs:
 
 def _read_rows(path: Path) -> list[list[str]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with csv_text.opened(path) as (file, separator):
+            lines = csv.reader(file, delimiter=separator)
+            rows = [[cell.strip() for cell in row] for row in lines if any(map(str.strip, row))]
+    except (OSError, csv.Error) as error:
         raise DataError(
             f"the costs in {path} cannot be read", expected="a CSV file in UTF-8", found=str(error)
         ) from error

@@ -20,6 +20,8 @@ from tasks.core import markup
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
+from tasks.core.metrics import classification
+from tasks.core.metrics.comparison import baseline
 from tasks.core.metrics.labels import confident_learning, label_noise
 from tasks.core.stage.handles import Evaluation, LabelIssues, Predictions, TensorCache
 from tasks.core.stage.ingredients import Ingredients
@@ -119,8 +121,21 @@ def _write_issues(staging: Path, splits: Mapping[str, Scored], tensors: TensorCa
     counts = table["split"].value_counts().to_dict()
     return {
         "counts": {split: int(counts.get(split, 0)) for split in splits},
-        "expected_wrong": float(table["wrong_probability"].sum()),
+        "expected_wrong": float(table["wrong_probability"].sum())
+        if _is_informed(list(splits.values()))
+        else None,
     }
+
+
+def _is_informed(splits: Sequence[Scored]) -> bool:
+    """Whether the probabilities tell more of the labels than the classes' shares do.
+
+    If not, the noise model takes the mistakes of a model that has learned nothing for wrong labels.
+    """
+    labels = np.concatenate([scored.labels for scored in splits])
+    counts = np.bincount(labels, minlength=splits[0].probabilities.shape[1])
+    of_model = [classification.log_losses(scored.labels, scored.probabilities) for scored in splits]
+    return float(np.concatenate(of_model).mean()) < float(baseline.constant_losses(labels, counts).mean())
 
 
 def _wrong_probabilities(splits: Mapping[str, Scored]) -> dict[str, NDArray[np.float64]]:

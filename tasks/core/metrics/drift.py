@@ -149,8 +149,13 @@ def shift_text(shift: FeatureShift) -> str:
 
     >>> shift_text(FeatureShift("brightness", 0.42, 1e-9, 121.25, 163.0, True))
     'brightness 121 -> 163 (distance 0.42)'
+    >>> shift_text(FeatureShift("pixels", 1.0, 1e-9, 1024.0, 60000.0, True))
+    'pixels 1,024 -> 60,000 (distance 1.00)'
     """
-    return f"{shift.feature} {shift.before:.3g} -> {shift.now:.3g} (distance {shift.distance:.2f})"
+    before, now = (
+        f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" for value in (shift.before, shift.now)
+    )
+    return f"{shift.feature} {before} -> {now} (distance {shift.distance:.2f})"
 
 
 def _kolmogorov_smirnov(first: Values, second: Values) -> tuple[float, float]:

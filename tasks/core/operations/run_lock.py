@@ -53,7 +53,11 @@ class DatasetBusy(Exception):  # noqa: N818 - an event, not a fault: the flow en
 
 @contextmanager
 def exclusive_run(
-    dataset: str, owner: RunOwner, if_running: IfRunning, workspace: Workspace
+    dataset: str,
+    owner: RunOwner,
+    if_running: IfRunning,
+    workspace: Workspace,
+    on_waited: Callable[[], None] = lambda: None,
 ) -> Iterator[RunOwner | None]:
     """Hold the dataset's run lock during the block.
 
@@ -63,6 +67,7 @@ def exclusive_run(
         if_running: Whether to wait for another run, or to be dropped.
         workspace: The workspace whose runs exclude each other. On a shared file system this includes runs on
             other machines.
+        on_waited: Called when another run had to end first.
 
     Yields:
         The previous run if it was killed; else None.
@@ -74,6 +79,7 @@ def exclusive_run(
         if not lock.try_lock(descriptor):
             _wait_or_raise(dataset, _read(descriptor), if_running)
             lock.wait(descriptor)
+            on_waited()
         killed = _read(descriptor)
         _write(descriptor, json.dumps(asdict(owner)).encode())
         try:

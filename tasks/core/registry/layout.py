@@ -120,7 +120,7 @@ def unknown(dataset: str, name: str, known_names: list[str]) -> RegistryError:
         )
     return RegistryError(
         f"{dataset} has no published model",
-        expected=name or "the name of a dataset with published models",
+        expected="the name of a dataset with published models",
         found="nothing published under this name",
         done="nothing was changed",
         todo="train a model first; `plumbline models list` shows the published models",

@@ -7,6 +7,7 @@ from typing import Any
 from tasks.core import shares
 from tasks.core.config import NON_OUTPUT_PARAMETERS, Fit
 from tasks.core.errors import FormatError
+from tasks.core.metrics.declared import declarations
 from tasks.core.registry import layout, registry
 from tasks.core.stage import publish
 from tasks.core.stage.handles import ModelVersion
@@ -25,6 +26,26 @@ def version_rows(workspace: Workspace, dataset: str | None = None) -> list[dict[
     """
     names = registry.datasets(workspace) if dataset is None else [dataset]
     return [row for name in names for row in _rows(name, workspace)]
+
+
+def model_rows(workspace: Workspace, dataset: str | None = None) -> list[dict[str, Any]]:
+    """One row per version, as values: dataset, version, aliases, damage, test metrics, model file.
+
+    The metrics of a version whose manifest cannot be read are None.
+
+    Args:
+        workspace: The workspace with the registry.
+        dataset: Only this dataset; None lists all.
+    """
+    names = registry.datasets(workspace) if dataset is None else [dataset]
+    rows = []
+    for name in names:
+        directory, aliases = layout.synced_folder(name, workspace), _names_of(name, workspace)
+        for version in layout.version_names(directory):
+            held = sorted(aliases.get(version, []))
+            row = {"dataset": name, "version": version, "aliases": held}
+            rows.append(row | _values(directory / version))
+    return rows
 
 
 def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
@@ -94,6 +115,16 @@ def _figures(directory: Path) -> dict[str, str]:
         "recipe": str(facts.get("parameters", {}).get("recipe", "")),
         "size": f"{sum(entry['bytes'] for entry in manifest['files'].values()) / 1e6:.1f} MB",
     }
+
+
+def _values(directory: Path) -> dict[str, Any]:
+    try:
+        metrics = manifests.read(directory)["facts"]["metrics"]
+        damage = "" if publish.is_manifest_only(directory) else manifests.find_damage(directory)
+    except FormatError as error:
+        metrics, damage = {}, error.summary
+    values = declarations.row(metrics, "test_")
+    return {"damage": damage, **values, "model": str(directory / registry.MODEL)}
 
 
 def _names_of(dataset: str, workspace: Workspace) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core import shares
+from tasks.core.data import csv_text
 from tasks.core.data.readers import corrections
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError
@@ -98,16 +99,24 @@ class DecisionFiles:
         """How many images without a label got one."""
         return len(_read(self.new_labels))
 
-    def check(self, tensors: TensorCache) -> None:
+    def check(self, tensors: TensorCache, source: str) -> None:
         """Refuse a file that the decisions cannot go to, before a person begins.
 
         Args:
             tensors: The images that are reviewed.
+            source: The dataset's path or name. A CSV of images is never written to.
 
         Raises:
             UsageError: The folder does not exist or is read-only, or the file is no file of corrections, or
-                one of another dataset.
+                one of another dataset, or the dataset itself.
         """
+        if self.path.exists() and self.path.resolve() == Path(source).resolve():
+            raise UsageError(
+                f"{self.path} is the dataset itself",
+                expected="another file for the decisions",
+                done="nothing was started, the dataset is unchanged",
+                todo="name another file with --out",
+            )
         folder = self.path.parent
         if not folder.is_dir() or not os.access(folder, os.W_OK) or self.path.is_dir():
             raise UsageError(
@@ -254,9 +263,9 @@ def _read(path: Path) -> list[Row]:
     if not path.exists():
         return []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with csv_text.rows(path, COLUMNS) as reader:
+            return list(reader)
+    except (OSError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read", expected="a CSV", found=str(error)) from error
 
 

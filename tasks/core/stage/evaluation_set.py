@@ -41,7 +41,7 @@ class EvaluationSet(TensorCache):
     def remarks(self) -> list[str]:
         """What was left out, what could not be checked, and what limits the score; a sentence each."""
         return [
-            *_unknown(self.unknown),
+            *_unknown(self.unknown, self.classes),
             *_if(self.trained, "left out: the version was trained on {}"),
             *_if(self.chosen, "left out: choices of the version's training were made on {} (its val images)"),
             *_if(self.quarantined, "left out: {} cannot be used, see quarantine.parquet"),
@@ -58,11 +58,17 @@ def _if(count: int, sentence: str) -> list[str]:
     return [sentence.format(f"{count:,} image{'s' * (count != 1)}")] if count else []
 
 
-def _unknown(unknown: dict[str, int], most: int = 10) -> list[str]:
-    named = [f"{name} ({count:,})" for name, count in unknown.items()]
+def _unknown(unknown: dict[str, int], known: tuple[str, ...], most: int = 10) -> list[str]:
+    """The classes that were left out; with a class of the version whose name differs in case or blanks."""
+    named = [f"{name} ({count:,}{_alike(name, known)})" for name, count in unknown.items()]
     more = f" and {len(named) - most:,} more" if len(named) > most else ""
     classes = "a class" if len(named) == 1 else "classes"
     return _if(
         sum(unknown.values()),
         f"left out: {{}} of {classes} that the version does not know: {', '.join(named[:most])}{more}",
     )
+
+
+def _alike(name: str, known: tuple[str, ...]) -> str:
+    alike = [each for each in known if each.strip().casefold() == name.strip().casefold()]
+    return f"; perhaps its {alike[0]!r}" if alike else ""

@@ -76,3 +76,17 @@ def test_by_content_names_files_that_python_writes(tmp_path: Path) -> None:
     heads = [file_types.read_head(str(tmp_path / name)) for name in "ab"]
     assert [len(head) for head in heads] == [file_types.HEAD] * 2
     assert [file_types.by_content(head).name for head in heads] == ["a sound", "an archive"]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "said"),
+    [
+        ("scan.dcm", bytes(32), "DICOM"),
+        ("x.tga", b"\0\0\2" + bytes(20), "TGA"),
+        ("x.npy", b"\x93NUMPY\1\0v\0", "NumPy"),
+        ("x.ico", b"\0\0\1\0\1\0", "ICO"),
+        ("x", bytes(32), "unknown type"),
+    ],
+)
+def test_images_that_are_not_read_are_named(name: str, head: bytes, said: str) -> None:
+    assert said in file_types.reason_of(name, lambda: head)

@@ -96,6 +96,13 @@ def test_label_issues_say_how_many_are_wrong(fake, expected: float | None, endin
     assert str(LabelIssues.unchecked(**values)).endswith(ending)
 
 
+def test_model_that_knows_nothing_does_not_say_how_many_labels_are_wrong(fake) -> None:
+    evaluation = fake.evaluation("none", 0.0)
+    issues = label_issues.find_label_issues(evaluation, fake.tensors(), None, fake.workspace)
+    assert issues.expected_wrong is None
+    assert str(issues).endswith("val")
+
+
 def test_rows_in_doubt_are_the_least_likely_labels_where_no_noise_is_seen() -> None:
     labels, _, probabilities = noisy_labels(2000, 5, 0.02, 1)
     rows = label_issues.rows_in_doubt(labels, probabilities, np.zeros(len(labels)))

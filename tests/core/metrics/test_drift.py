@@ -42,6 +42,11 @@ def test_compare_shifted_feature_is_reported() -> None:
     assert str(result).startswith("DRIFT: n0 ")
 
 
+def test_large_numbers_are_written_out() -> None:
+    shift = drift.FeatureShift("pixels", 1.0, 1e-9, 1024.0, 60000.0, True)
+    assert drift.shift_text(shift) == "pixels 1,024 -> 60,000 (distance 1.00)"
+
+
 def test_compare_significant_but_tiny_shift_is_no_drift() -> None:
     result = drift.compare(draw_features(50_000), draw_features(50_000, shift=0.1))
     first = next(shift for shift in result.shifts if shift.feature == "n0")

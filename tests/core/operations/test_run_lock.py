@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,14 @@ def start_holder(workspace: Workspace, flow_run_id: str, seconds: float) -> subp
 
 
 def test_exclusive_run_with_wait_starts_after_the_first_ends(workspace: Workspace) -> None:
-    holder = start_holder(workspace, "theirs", 1.0)
-    with run_lock.exclusive_run("digits", OWNER, IfRunning.wait, workspace) as killed:
+    holder, waits = start_holder(workspace, "theirs", 1.0), []
+    waited = partial(waits.append, "once")
+    with run_lock.exclusive_run("digits", OWNER, IfRunning.wait, workspace, waited) as killed:
         assert holder.wait(10) == 0
         assert killed is None
+        assert waits == ["once"]
+    with run_lock.exclusive_run("digits", OWNER, IfRunning.wait, workspace, waited):
+        assert waits == ["once"]
 
 
 def test_exclusive_run_with_drop_is_refused_and_names_the_running_one(workspace: Workspace) -> None:

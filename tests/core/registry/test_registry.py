@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import FormatError, RegistryError, UsageError
-from tasks.core.registry import final_models, layout, registry, retention
+from tasks.core.registry import final_models, layout, listing, registry, retention
 from tasks.core.registry.log import append, read, record_end
 from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import FinalModel, ModelVersion
@@ -101,6 +101,19 @@ def test_resolve_changed_file_raises(fake) -> None:
         registry.resolve("animals", "v0001", fake.workspace)
     with pytest.raises(FormatError, match="not usable"):
         ModelVersion(**version.as_dict())
+
+
+def test_rows_of_damaged_versions_name_the_damage(fake) -> None:
+    for name in ("one", "two", "three"):
+        version = publish(fake, name)
+    (version.directory / "model.keras").write_text("something else")
+    (version.directory.parent / "v0002" / "manifest.json").write_text("{")
+    intact, unreadable, changed = listing.model_rows(fake.workspace)
+    accuracy = fake.evaluation("one", skill=2.0).accuracy
+    assert (intact["version"], intact["damage"], intact["test_accuracy"]) == ("v0001", "", accuracy)
+    assert "manifest.json" in unreadable["damage"]
+    assert unreadable["test_accuracy"] is None
+    assert "model.keras has 14 bytes instead of 5" in changed["damage"]
 
 
 def test_rollback_swaps_champion_and_previous(fake) -> None:

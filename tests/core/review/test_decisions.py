@@ -91,16 +91,16 @@ def test_a_file_that_decisions_cannot_go_to_is_refused_before_the_review(fake, t
     tensors = fake.tensors()
     for path in (tmp_path, tmp_path / "nowhere" / "corrections.csv"):
         with pytest.raises(UsageError, match="cannot be written"):
-            DecisionFiles(path).check(tensors)
+            DecisionFiles(path).check(tensors, "digits")
     path = tmp_path / "corrections.csv"
     path.write_text("path,label\nphotos/of/another.png,dog\n")
     with pytest.raises(UsageError, match="is about other images"):
-        DecisionFiles(path).check(tensors)
+        DecisionFiles(path).check(tensors, "digits")
     path.write_text("path,label\nphotos/of/another.png,dog\ntest/3.png,bee\n")
-    DecisionFiles(path).check(tensors)
+    DecisionFiles(path).check(tensors, "digits")
     path.write_text("path,image_id,class\nx,y,z\n")
     with pytest.raises(UsageError, match="other columns"):
-        DecisionFiles(path).check(tensors)
+        DecisionFiles(path).check(tensors, "digits")
 
 
 def test_controls_give_the_share_of_wrong_labels_with_its_interval() -> None:
@@ -111,3 +111,10 @@ def test_controls_give_the_share_of_wrong_labels_with_its_interval() -> None:
     assert "1 of 10 random images" in text
     assert "95 % interval 1.79 to 40.42" in text
     assert decisions.controls_text(rows[-5:]) == ""
+
+
+def test_csv_of_the_dataset_is_not_written_to(fake, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("path,label\n1.png,cat\n")
+    with pytest.raises(UsageError, match="is the dataset itself"):
+        DecisionFiles(path).check(fake.tensors(), str(path))

@@ -26,7 +26,7 @@ def test_compare_prints_one_line_per_run(runs: Workspace) -> None:
     assert "test_accuracy" in lines[0]
     assert [line.split()[0] for line in lines[1:]] == ["2026-01-01", "2026-01-02", "2026-01-03"]
     assert lines[1].split()[-1] == "42.0"
-    assert "no runs found" in ok(runs, "compare", "--dataset", "digits")
+    assert "no runs found that fit: there are 3 of " in ok(runs, "compare", "--dataset", "digits")
 
 
 def test_compare_with_out_writes_the_table(runs: Workspace, tmp_path: Path) -> None:
@@ -49,6 +49,7 @@ def test_compare_with_plot_writes_an_image(runs: Workspace, tmp_path: Path) -> N
     ("arguments", "expected"),
     [
         (("--columns", "acuracy"), "no column acuracy"),
+        (("--last", "0"), "--last is out of range"),
         (("--out", "runs.xlsx"), "no known suffix"),
         (("--plot", "runs.pdf"), "no known suffix"),
     ],

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from tasks.core.errors import DataError
 
 WHOLE = re.compile(r"[0-9]+")
+NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]+)?")
+MISSING = frozenset({"nan", "null", "n/a", "#n/a", "<na>"})  # not "none": it may be the class without a find
 SEPARATORS = re.compile(r"[\s_-]+")
 _any: ContextVar[bool] = ContextVar("any_classes", default=False)
 
@@ -41,7 +43,7 @@ def ordered(names: Iterable[str]) -> tuple[str, ...]:
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Groups of names that differ only in case, blanks, the form of a number or Unicode's normal form.
 
-    >>> alike(["Cat", "cat ", "dog", "1", "1.0"])
+    >>> alike(["Cat", "cat ", "dog", "1", "1.0", "-1"])
     [('1', '1.0'), ('Cat', 'cat ')]
     """
     groups: dict[str, list[str]] = {}
@@ -51,11 +53,19 @@ def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _without_form(name: str) -> str:
-    text = SEPARATORS.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
-    try:
-        return str(float(text)) if text.isascii() else text
-    except ValueError:
-        return text
+    text = unicodedata.normalize("NFKC", name).casefold().strip()
+    if NUMBER.fullmatch(text):
+        return str(float(text))
+    return SEPARATORS.sub(" ", text).strip()
+
+
+def meaning_none(names: Iterable[str]) -> list[str]:
+    """Names that tables write for a missing value.
+
+    >>> meaning_none(["cat", "nan", "N/A", "none"])
+    ['N/A', 'nan']
+    """
+    return sorted(name for name in names if name.strip().casefold() in MISSING)
 
 
 def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -> None:
@@ -74,13 +84,17 @@ def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -
         return
     for split, names in classes.items():
         if names != reference:
-            differing = ", ".join(sorted(reference ^ names))
-            found = f"only in one of them: {differing}"
-            raise layout_error(source, f"has other classes in {split} than in train", expected, found)
+            only = {"train": reference - names, split: names - reference}
+            found = "; ".join(
+                f"only in {name}: {', '.join(sorted(few))}" for name, few in only.items() if few
+            )
+            todo = "add images of these classes, leave the classes out, or leave the split out"
+            raise layout_error(source, f"has other classes in {split} than in train", expected, found, todo)
     if not reference:
-        raise layout_error(source, "has no classes", expected, "none")
+        raise layout_error(source, "has no classes", expected, "none", "label the images")
     if len(reference) == 1:
-        raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}")
+        todo = "add images of a second class, such as of anything else"
+        raise layout_error(source, "has only one class", expected, f"one: {next(iter(reference))}", todo)
 
 
 def layout_error(source: str, what: str, expected: str, found: str, todo: str = "") -> DataError:

@@ -11,18 +11,21 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.core.data.split_names import split_of
+
 log = logging.getLogger("plumbline.data")
 
 GROUP = "group"  # a further column of a listing and of the tensors' rows
 ATTRIBUTE = "attribute_"  # how the names of all others begin there
 MAX_VALUES = 1000  # different values of an attribute
+FEW = 6  # different values of a column of splits
 
 
 def is_text_like(data_type: pa.DataType) -> bool:
     """Whether a column of this type is kept: text, boolean, integer or float."""
     if pa.types.is_dictionary(data_type):
         return is_text_like(data_type.value_type)
-    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_boolean)
     return (
         pa.types.is_integer(data_type) or pa.types.is_floating(data_type) or any(k(data_type) for k in kinds)
     )
@@ -49,16 +52,21 @@ def as_text(values: pa.ChunkedArray, names: Sequence[str] = ()) -> pa.ChunkedArr
     return pc.if_else(pc.equal(text, ""), None, text)
 
 
-def kept(source: str, columns: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
+def kept(
+    source: str, columns: Mapping[str, pa.ChunkedArray], *, has_splits: bool
+) -> dict[str, pa.ChunkedArray]:
     """The columns that go on: `group` if it has a value, and each attribute under `attribute_<name>`.
 
     Args:
         source: Name of the source, for the message.
         columns: By name, strings (N,) with null where there is no value, as `as_text` gives them.
+        has_splits: Whether the source has splits of its own; if not, a warning names a column of splits.
     """
     group = columns.get(GROUP)
     result = {GROUP: group} if group is not None and group.null_count < len(group) else {}
     dropped = []
+    if not has_splits:
+        _warn_of_splits(source, columns)
     for name, values in columns.items():
         different = len(pc.unique(pc.drop_null(values)))
         if name == GROUP or different == 0:
@@ -70,3 +78,13 @@ def kept(source: str, columns: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.Ch
     if dropped:
         log.info("%s: columns that cannot part the images are not kept: %s", source, ", ".join(dropped))
     return result
+
+
+def _warn_of_splits(source: str, columns: Mapping[str, pa.ChunkedArray]) -> None:
+    """Name a column whose values are splits, since only a column of the name `split` divides the images."""
+    for name, values in columns.items():
+        different = pc.unique(pc.drop_null(values))
+        splits = {split_of(value) for value in different.to_pylist()} if 2 <= len(different) <= FEW else {""}
+        if "" not in splits and len(splits) > 1:
+            text = "%s: the column %s has %s, but is not called split: it is not used for the splits"
+            log.warning(text, source, name, ", ".join(sorted(different.to_pylist())))

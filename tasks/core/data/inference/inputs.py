@@ -32,6 +32,7 @@ BLOCK = 1 << 14  # chunks whose keys are compared at a time
 ROWS = 4096  # of a parquet file in a chunk; a part of the output has complete chunks
 NO_TEXT = file_types.FileType("a name that is not UTF-8", todo="rename it")
 IMAGE = -1  # `start` of an image file
+EXPECTED = "image or parquet files, folders of them, globs or addresses"
 MAGIC = "*?["  # characters that make a path a glob
 OnUnused = Callable[[str, str], None]  # called with the path and the reason of a file that is no image
 
@@ -77,8 +78,10 @@ def check_inputs(paths: Sequence[str]) -> None:
     """Check that local inputs exist before anything starts.
 
     Raises:
-        UsageError: One does not exist.
+        UsageError: One does not exist, a glob matches nothing, or there is none.
     """
+    if not paths:
+        raise UsageError("no images are named", expected="files, folders, globs or addresses")
     for path in paths:
         if not path:
             raise UsageError(
@@ -87,14 +90,15 @@ def check_inputs(paths: Sequence[str]) -> None:
         if is_address(path) and not addresses.is_readable(path):
             raise UsageError(
                 f"{path} cannot be read",
-                expected="image or parquet files, folders of them, globs or addresses",
+                expected=EXPECTED,
                 found="an address that cannot be taken apart (its brackets or its port)",
             )
-        if not is_address(path) and not set(path) & set(MAGIC) and not expanded(path).exists():
-            raise UsageError(
-                f"{path} does not exist",
-                expected="image or parquet files, folders of them, globs or addresses",
-            )
+        if is_address(path) or expanded(path).exists():
+            continue
+        if not set(path) & set(MAGIC):
+            raise UsageError(f"{path} does not exist", expected=EXPECTED)
+        if next(_glob(absolute_path(path)), None) is None:
+            raise _no_match(path)
 
 
 def ignore_unused(path: str, reason: str) -> None:
@@ -203,15 +207,9 @@ def _local(path: str, on_unused: OnUnused) -> Iterator[InputFile]:
 
 def _matching(pattern: str, on_unused: OnUnused) -> Iterator[InputFile]:
     """Files that match a glob, and files below folders that match it."""
-    parts = PurePosixPath(pattern).parts
-    first_glob_part = next(number for number, part in enumerate(parts) if set(part) & set(MAGIC))
-    paths = sorted(Path(*parts[:first_glob_part]).glob(str(PurePosixPath(*parts[first_glob_part:]))))
+    paths = sorted(_glob(pattern))
     if not paths:
-        raise UsageError(
-            f"nothing matches {pattern}",
-            expected="a glob of image or parquet files or of their folders",
-            done="nothing was predicted",
-        )
+        raise _no_match(pattern)
     for path in paths:
         if path.is_dir() and not pattern.endswith("**"):
             yield from _files_below(str(path), on_unused)
@@ -219,13 +217,24 @@ def _matching(pattern: str, on_unused: OnUnused) -> Iterator[InputFile]:
             yield from _if_used(str(path), path.name, on_unused)
 
 
+def _glob(pattern: str) -> Iterator[Path]:
+    parts = PurePosixPath(pattern).parts
+    first = next((number for number, part in enumerate(parts) if set(part) & set(MAGIC)), len(parts) - 1)
+    return Path(*parts[:first]).glob(str(PurePosixPath(*parts[first:])))
+
+
+def _no_match(pattern: str) -> UsageError:
+    expected = "a glob of image or parquet files or of their folders"
+    return UsageError(f"nothing matches {pattern}", expected=expected, done="nothing was predicted")
+
+
 def _files_below(folder: str, on_unused: OnUnused) -> Iterator[InputFile]:
     with os.scandir(folder) as entries:
         names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     for name, is_folder in names:
         path = f"{folder}/{name}"
-        if is_folder and not file_types.is_searched(name):
-            on_unused(f"{path}/", file_types.HIDDEN_FOLDER.reason)
+        if is_folder and (reason := file_types.reason_of_folder(name, path)):
+            on_unused(f"{path}/", reason)
         elif is_folder:
             yield from _files_below(path, on_unused)
         else:

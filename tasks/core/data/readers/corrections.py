@@ -11,6 +11,7 @@ digests that follow from it, change with the content of the corrections.
 """
 
 import csv
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data import csv_text
 from tasks.core.data.decode import Target
 from tasks.core.data.readers.base import (
     UNLABELLED,
@@ -41,12 +43,16 @@ from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
 
+log = logging.getLogger("plumbline.data")
+
 NAME = "corrections.csv"
 SHOWN = 5  # rows that an error names
 # The first column that exists counts: a table of label issues has the given class and the corrected one.
 CLASS_COLUMNS = ("corrected_class_name", "label", "class_name")
 ID_COLUMNS = ("image_id", "id")
+IMAGE_COLUMNS = (*ID_COLUMNS, "path")
 DECISION, LEFT_OUT = "decision", "left out"  # the column, and its only value that matters here
+DECISIONS = {"", "corrected", "kept", LEFT_OUT}
 
 
 @dataclass(frozen=True)
@@ -69,22 +75,27 @@ def read(path: Path) -> tuple[Correction, ...]:
             image that is left out.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [_as_text(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"the corrections {path} cannot be read", found=str(error)) from error
-    columns = set(rows[0]) if rows else set()
+        with csv_text.rows(path, (*CLASS_COLUMNS, *IMAGE_COLUMNS, DECISION)) as reader:
+            numbered = dict((reader.line_num, _as_text(row)) for row in reader)  # noqa: C402 - it changes
+            columns = list(reader.fieldnames or [])
+    except (OSError, csv.Error) as error:
+        raise UsageError(
+            f"the corrections {path} cannot be read", expected="a CSV with a header", found=str(error)
+        ) from error
+    rows = list(numbered.values())
     class_column = next((name for name in CLASS_COLUMNS if name in columns), "")
-    if rows and not (class_column and columns & {*ID_COLUMNS, "path"}):
+    if rows and not ((class_column or DECISION in columns) and {*columns} & {*IMAGE_COLUMNS}):
         raise UsageError(
             f"the corrections {path} have other columns",
             expected="class_name, and image_id or path",
-            found=", ".join(map(str, rows[0])),
+            found=", ".join(columns),
         )
+    for number, row in numbered.items():
+        _refuse_odd(row, class_column, f"{path}, line {number},")
     corrections = tuple(
-        Correction(*_image(row), class_name=(row[class_column] or "").strip())
+        Correction(*_image(row), class_name=_class(row, class_column))
         for row in rows
-        if (row[class_column] or "").strip() or _is_left_out(row)
+        if _class(row, class_column) or _is_left_out(row)
     )
     _refuse_contradiction(rows, class_column, path)
     _refuse_repeated(corrections, path)
@@ -146,6 +157,8 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     """
     corrections = read(path) if path is not None else ()
     if not corrections:
+        if path is not None:
+            log.warning("%s corrects nothing: no row has a class, or the decision %r", path, LEFT_OUT)
         return raw
     manifest = raw.manifest
     ingredients = DOWNLOAD.ingredients(
@@ -224,8 +237,35 @@ class RelabelledReader(WrappedReader):
         return np.flatnonzero(is_left_out != UNLABELLED)
 
 
+def _class(row: dict[str, str], class_column: str) -> str:
+    return (row.get(class_column) or "").strip()
+
+
+def _decision(row: dict[str, str]) -> str:
+    return (row.get(DECISION) or "").strip().lower().replace("_", " ")
+
+
 def _is_left_out(row: dict[str, str]) -> bool:
-    return (row.get(DECISION) or "").strip() == LEFT_OUT
+    return _decision(row) == LEFT_OUT
+
+
+def _refuse_odd(row: dict[str, str], class_column: str, where: str) -> None:
+    """Refuse a row that would be ignored, or read in part, although somebody has written something there."""
+    done = "nothing was written"
+    if extra := row.get(None):  # type: ignore[call-overload]
+        raise UsageError(
+            f"{where} has more fields than the first line",
+            expected="quotes around a name with a comma",
+            found=f"also: {', '.join(extra)}",
+            done=done,
+        )
+    name, decision = _class(row, class_column), _decision(row)
+    if not name and decision not in DECISIONS:
+        expected = ", ".join(sorted(DECISIONS - {""}))
+        raise UsageError(f"{where} has an unknown decision", expected=expected, found=decision, done=done)
+    if name and not any(_image(row)):
+        expected = "the path or the image_id of an image"
+        raise UsageError(f"{where} names no image", expected=expected, found=f"a class: {name}", done=done)
 
 
 def _image(row: dict[str, str]) -> tuple[str, str]:
@@ -235,7 +275,7 @@ def _image(row: dict[str, str]) -> tuple[str, str]:
 
 
 def _refuse_contradiction(rows: Sequence[dict[str, str]], class_column: str, path: Path) -> None:
-    wrong = [row for row in rows if _is_left_out(row) and (row[class_column] or "").strip()]
+    wrong = [row for row in rows if _is_left_out(row) and _class(row, class_column)]
     if wrong:
         images = [image_id or image_path for image_id, image_path in map(_image, wrong[:SHOWN])]
         raise UsageError(

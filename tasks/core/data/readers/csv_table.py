@@ -5,15 +5,17 @@ The paths are relative to the CSV's own folder. After the scan it is treated lik
 """
 
 import csv
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.data import file_types
+from tasks.core.data import csv_text, file_types
 from tasks.core.data.files import columns, file_stats
 from tasks.core.data.files.class_names import WHOLE, check_classes, layout_error
 from tasks.core.data.split_names import split_of
@@ -24,6 +26,7 @@ COLUMNS = (
 )
 MISSING = "-1"
 DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 OWN = ("path", "label", "split")  # the columns that are no groups or attributes
 
 
@@ -37,19 +40,17 @@ def scan(path: Path) -> pa.Table:
     classes: dict[str, set[str]] = {}
     further: dict[str, list[str]] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = file_stats.stats_table(
-                path, _file_stats(path, csv.DictReader(file, strict=True), classes, further)
-            )
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        with csv_text.rows(path, (*OWN, columns.GROUP), strict=True) as reader:
+            table = file_stats.stats_table(path, _file_stats(path, reader, classes, further))
+    except (csv.Error, OSError) as error:
         raise layout_error(str(path), "cannot be read as a CSV", COLUMNS, str(error)) from error
     if "" in classes and len(classes) > 1:
-        raise layout_error(
-            str(path), "has a split in some lines only", "a split in every line or in none", "both"
-        )
+        found, todo = "both", "fill the column split in every line, or remove it"
+        expected = "a split in every line or in none"
+        raise layout_error(str(path), "has a split in some lines only", expected, found, todo)
     table = _without_labels(table, classes)
     check_classes(str(path), classes, COLUMNS)
-    for name, values in _further(path, table["path"].to_pylist(), further).items():
+    for name, values in _further(path, table["path"].to_pylist(), further, bool(set(classes) - {""})).items():
         table = table.append_column(name, values)
     return table
 
@@ -66,11 +67,14 @@ def _without_labels(table: pa.Table, classes: dict[str, set[str]]) -> pa.Table:
     return table.set_column(table.schema.get_field_index("reason"), "reason", reasons)
 
 
-def _further(path: Path, names: list[str], further: dict[str, list[str]]) -> dict[str, pa.ChunkedArray]:
+def _further(
+    path: Path, names: list[str], further: dict[str, list[str]], has_splits: bool
+) -> dict[str, pa.ChunkedArray]:
     """The group and the attributes in the order of the table, which is sorted by path."""
     header, *rows = [further.pop("", []), *(further[name] for name in names)]
     values = {name: pa.array([row[place] for row in rows], pa.string()) for place, name in enumerate(header)}
-    return columns.kept(str(path), {name: columns.as_text(text) for name, text in values.items()})
+    texts = {name: columns.as_text(text) for name, text in values.items()}
+    return columns.kept(str(path), texts, has_splits=has_splits)
 
 
 def _header(path: Path, header: Sequence[str]) -> list[str]:
@@ -80,7 +84,10 @@ def _header(path: Path, header: Sequence[str]) -> list[str]:
         DataError: A column is missing, or there twice.
     """
     if not {"path", "label"} <= set(header):
-        raise layout_error(str(path), "lacks a column", COLUMNS, f"the first line: {', '.join(header)}")
+        found = f"the first line: {', '.join(header)}"
+        raise layout_error(
+            str(path), "lacks a column", COLUMNS, found, "name these two columns path and label"
+        )
     named = [name for name in header if name.strip()]
     repeated = sorted({name for name in named if named.count(name) > 1})
     if repeated:
@@ -126,7 +133,9 @@ def _file_stats(
 def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:
     value = (row[column] or "").strip()
     if not value:
-        raise layout_error(f"{path}, line {number},", f"has no {column}", COLUMNS, "nothing in this column")
+        todo = f"fill in the {column}, or remove the line"
+        where = f"{path}, line {number},"
+        raise layout_error(where, f"has no {column}", COLUMNS, "nothing in this column", todo)
     return value
 
 
@@ -134,6 +143,10 @@ def _name(path: Path, given: str, number: int) -> str:
     """The path of an image relative to the CSV's folder, with forward slashes."""
     folder = path.parent.absolute()
     written = given
+    if ADDRESS.match(given):
+        where = f"{path}, line {number},"
+        todo = "copy the images below the CSV's folder, and write their paths"
+        raise layout_error(where, "has an address", "paths on this machine", written, todo)
     if "\\" in given and "\0" not in given and not (folder / given).exists():
         given = given.replace("\\", "/")  # of Windows
     if DRIVE.match(given):
@@ -141,7 +154,7 @@ def _name(path: Path, given: str, number: int) -> str:
         todo = "write paths relative to the CSV's folder"
         raise layout_error(where, "has a path of another machine", "paths on this machine", written, todo)
     if not given.startswith("/"):
-        return Path(given).as_posix()
+        return os.path.normpath(given) if ".." in Path(given).parts else Path(given).as_posix()
     if not Path(given).is_relative_to(folder):
         where = f"{path}, line {number},"
         todo = "put the CSV into a folder above all images, or write paths relative to its folder"
@@ -153,7 +166,13 @@ def _name(path: Path, given: str, number: int) -> str:
 
 def _status(path: Path, name: str, number: int) -> os.stat_result:
     try:
-        return (path.parent / name).stat()
+        status = (path.parent / name).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        return status
+    except IsADirectoryError as error:
+        where = f"{path}, line {number},"
+        raise layout_error(where, f"names no image: {name}", COLUMNS, str(error.strerror)) from error
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
         raise layout_error(

@@ -115,7 +115,7 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
         scan=csv_table.scan,
         open=ImageFolderReader,
         count=_count_listed,
-        suffixes=(".csv",),
+        suffixes=(".csv", ".tsv"),
         modules=IMAGE_FILES,
         libraries=("simplejpeg",),
     ),

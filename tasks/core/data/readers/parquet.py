@@ -1,6 +1,7 @@
 """Parquet files of images, read in bounded memory; splits are taken from the file names."""
 
 import hashlib
+import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.core.data import split_names, threads
+from tasks.core.data import file_types, split_names, threads
 from tasks.core.data.decode import Target
 from tasks.core.data.files import columns, file_stats, listing
 from tasks.core.data.files.class_names import check_classes, layout_error, ordered
-from tasks.core.data.readers import base, parquet_schema
+from tasks.core.data.readers import base, parquet_labels, parquet_schema
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
+from tasks.core.data.readers.parquet_labels import ValuesError
 from tasks.core.data.readers.parquet_schema import LAYOUT
 from tasks.core.storage import hashing
 
@@ -35,12 +37,7 @@ def scan(root: Path) -> pa.Table:
     """
     if root.is_file():
         return file_stats.stats_table(root, [file_stats.file_stat(root.name, "", "", root.stat())])
-    names = [path.relative_to(root) for path in root.rglob("*.parquet")]
-    splits = {
-        name.as_posix(): split_of(name.as_posix())
-        for name in names
-        if not any(part.startswith(".") for part in name.parts)
-    }
+    splits = {name: split_of(name) for name in _names(root)}
     if "" in splits.values() and len(set(splits.values())) > 1:
         without_split = ", ".join(name for name, split in splits.items() if not split)
         raise layout_error(
@@ -50,6 +47,15 @@ def scan(root: Path) -> pa.Table:
         raise layout_error(str(root), "has no parquet file", LAYOUT, "none")
     stats = (file_stats.file_stat(name, split, "", (root / name).stat()) for name, split in splits.items())
     return file_stats.stats_table(root, stats)
+
+
+def _names(root: Path) -> Iterator[str]:
+    """Relative paths of the parquet files, but for hidden ones and what `reason_of_folder` leaves out."""
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not file_types.reason_of_folder(name, f"{parent}/{name}")]
+        for name in names:
+            if name.endswith(".parquet") and not name.startswith("."):
+                yield Path(parent, name).relative_to(root).as_posix()
 
 
 def split_of(name: str) -> str:
@@ -71,6 +77,8 @@ def parquet_errors(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises on damaged files into a `DataError`."""
     try:
         yield
+    except ValuesError as error:
+        raise layout_error(str(path), error.what, error.expected, error.found, error.todo) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise layout_error(str(path), "cannot be read", "a complete parquet file", lines[0]) from error
@@ -98,19 +106,43 @@ class ParquetFile:
         """Class names: in the order of the labels if the schema has names, else as `ordered` has them."""
         return self.columns.names or ordered({name for name in self.labels() if name is not None})
 
+    def classes(self, names: tuple[str, ...]) -> dict[str, set[str]]:
+        """Class names by split; `names` are those of the whole file."""
+        if self.split or not self.columns.split:
+            return {self.split: set(names)}
+        by_split: dict[str, set[str]] = {split: set(self.columns.names) for split in self.splits()}
+        for split, name in zip(self.splits(), self.labels(), strict=True):
+            by_split[split] |= {name} - {None}  # type: ignore[arg-type]
+        return by_split
+
     def labels(self) -> list[str | None]:
         """The class name of each row; None where a row has no label.
 
         Raises:
-            DataError: A label has no class name.
+            DataError: A label has no class name, or is no class.
         """
         with parquet_errors(self.path):
-            values = pq.read_table(self.path, columns=[self.columns.label])[self.columns.label]
+            values = self._column(self.columns.label)
             if not self.columns.names:
-                return [None if _is_missing(value) else str(value) for value in values.to_pylist()]
+                return parquet_labels.class_names(values, self.columns.label)
             self._refuse_label(pc.max(values).as_py())
             names = self.columns.names
-            return [None if _is_missing(value) else names[value] for value in values.to_pylist()]
+            return [None if value is None or value < 0 else names[value] for value in values.to_pylist()]
+
+    def splits(self) -> list[str]:
+        """The split of each row: that of the file's name, else that in its column `split`, else "".
+
+        Raises:
+            DataError: A value in the column is no split.
+        """
+        if self.split or not self.columns.split:
+            return [self.split] * self.count
+        with parquet_errors(self.path):
+            name = self.columns.split
+            return parquet_labels.splits(columns.as_text(self._column(name), self.columns.splits), name)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        return pq.read_table(self.path, columns=[name], partitioning=None)[name]
 
     def further(self) -> dict[str, pa.ChunkedArray]:
         """The group of each row and its other values as text, by column; see `columns`."""
@@ -129,11 +161,6 @@ class ParquetFile:
         if highest is not None and highest >= len(names):
             expected = f"labels 0..{len(names) - 1} in column {self.columns.label}"
             raise layout_error(str(self.path), "has a label without a class name", expected, str(highest))
-
-
-def _is_missing(label: str | int | None) -> bool:
-    """Whether a row has no label: the hub uses -1 for it, also in columns without names."""
-    return label is None or (isinstance(label, int) and label < 0)
 
 
 def encoded(file: pq.ParquetFile, column: str, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
@@ -206,17 +233,19 @@ class ParquetReader:
             pa.table({**file.further(), "": pa.nulls(file.count, pa.null())}) for file in self._parquet_files
         ]
         table = pa.concat_tables(tables, promote_options="default").drop_columns([""])
-        return columns.kept(self._root, dict(zip(table.column_names, table.columns, strict=True)))
+        has_splits = any(file.split or file.columns.split for file in self._parquet_files)
+        named = dict(zip(table.column_names, table.columns, strict=True))
+        return columns.kept(self._root, named, has_splits=has_splits)
 
     def _rows(self) -> Iterator[ImageRef]:
         label_of = {name: label for label, name in enumerate(self.classes)}
         for parquet_file, listed in zip(self._parquet_files, self._listed, strict=True):
             _check_unchanged(parquet_file, listed)
-            labels = parquet_file.labels()
+            labels, splits = parquet_file.labels(), parquet_file.splits()
             for row, content in parquet_file.contents(range(parquet_file.count)):
                 name, image_id = labels[row], hashlib.sha256(content or b"").hexdigest()
                 label = UNLABELLED if name is None else label_of[name]
-                yield ImageRef(image_id, f"{listed.path}#{row}", listed.split, label)
+                yield ImageRef(image_id, f"{listed.path}#{row}", splits[row], label)
 
     def images(self, wanted: Sequence[int], target: Target) -> Iterator[DecodedImage | DecodeFailure]:
         """See `Reader.images`."""
@@ -245,11 +274,16 @@ class ParquetReader:
 
 def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
     """The classes of all files, matched by name; in the order of a train file that has all of them."""
+    root = files[0].path if len(files) == 1 else root
     by_split: dict[str, set[str]] = {}
     name_orders = []
     for file in sorted(files, key=lambda file: file.split != "train"):
         name_orders.append(file.names())
-        by_split.setdefault(file.split, set()).update(name_orders[-1])
+        for split, names in file.classes(name_orders[-1]).items():
+            by_split.setdefault(split, set()).update(names)
+    if "" in by_split and len(by_split) > 1:
+        expected, todo = "a split in every row or in none", "fill the column split, or remove it"
+        raise layout_error(str(root), "has a split in some rows only", expected, "both", todo)
     check_classes(str(root), by_split, LAYOUT)
     all_names = set().union(*by_split.values())
     return next((names for names in name_orders if len(names) == len(all_names)), ordered(all_names))
@@ -262,4 +296,6 @@ def _check_unchanged(parquet_file: ParquetFile, listed: listing.ListedFile) -> N
 
 def _decode_row(start: int, target: Target, item: tuple[int, bytes | None]) -> DecodedImage | DecodeFailure:
     row, content = item
+    if content is None:
+        return DecodeFailure(start + row, parquet_labels.NO_BYTES)
     return base.decode_image(start + row, content or b"", target)

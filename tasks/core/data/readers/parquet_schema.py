@@ -3,7 +3,8 @@
 One column holds the encoded images, as `struct<bytes: binary, path: string>` or plain binary. Another holds
 the labels. Their class names are in the schema's metadata (key "huggingface", feature type ClassLabel,
 https://huggingface.co/docs/datasets/about_dataset_features). String labels are class names themselves;
-integers without names become names such as "3". Other columns of text or numbers are the group of an image
+integers without names become names such as "3", booleans "false" and "true". A column `split` says the
+split of each image, unless the file's name does. Other columns of text or numbers are the group of an image
 and its attributes (`files.columns`).
 """
 
@@ -20,8 +21,13 @@ from tasks.core.data.files.class_names import layout_error
 
 LAYOUT = "parquet with a column of images, struct<bytes, path>, and one of labels"
 IMAGES = ("image", "img")
-NO_ATTRIBUTES = ("path", "split")
+NO_ATTRIBUTES = ("path",)
+SPLIT = "split"
 LABELS = ("label", "fine_label", "labels", "class")
+TODO = {
+    "images": "store the encoded images as bytes in a column image; for paths, give a CSV of path,label",
+    "labels": "store one text or whole number for each image in a column label",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Columns:
         image: Name of the column of images.
         bytes: Path of the encoded images for reading: "image.bytes", or "image" if it is plain binary.
         label: Name of the column of labels.
+        split: Name of the column of splits; empty without one.
+        splits: The names of its integers, if any.
         names: Class names by label; empty if the labels are names or numbers themselves.
         further: The other columns of text or numbers, each with the names of its integers, if any.
     """
@@ -39,6 +47,8 @@ class Columns:
     image: str
     bytes: str
     label: str
+    split: str
+    splits: tuple[str, ...]
     names: tuple[str, ...]
     further: Mapping[str, tuple[str, ...]]
 
@@ -51,12 +61,18 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     """
     features = _features(path, schema)
     image = image_of(path, schema)
-    with_names = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
-    without_names = [field.name for field in schema if _holds_labels(field.type) and field.name in LABELS]
+    with_names = [
+        name
+        for name, feature in features.items()
+        if feature.get("_type") == "ClassLabel" and name.strip().lower() != SPLIT
+    ]
+    without_names = [
+        field.name for field in schema if columns.is_text_like(field.type) and field.name in LABELS
+    ]
     label = _pick(
         path, schema, "labels", LABELS, [name for name in with_names if name in schema.names] or without_names
     )
-    names = features.get(label, {}).get("names", ()) if label in with_names else ()
+    names = (features.get(label, {}).get("names") or ()) if label in with_names else ()
     if not isinstance(names, list | tuple) or len(set(map(str, names))) != len(names):
         raise layout_error(
             str(path), "has class names that are not a list of distinct names", LAYOUT, str(names)
@@ -66,9 +82,11 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     further = {
         field.name: tuple(map(str, features.get(field.name, {}).get("names") or ()))
         for field in schema
-        if columns.is_text_like(field.type) and field.name not in NO_ATTRIBUTES and field.name != label
+        if columns.is_text_like(field.type) and field.name not in (*NO_ATTRIBUTES, label)
     }
-    return Columns(image, bytes_of(schema, image), label, tuple(map(str, names)), further)
+    split = next((name for name in further if name.strip().lower() == SPLIT), "")
+    splits = further.pop(split, ())
+    return Columns(image, bytes_of(schema, image), label, split, splits, tuple(map(str, names)), further)
 
 
 def image_of(path: Path, schema: pa.Schema) -> str:
@@ -106,19 +124,13 @@ def _pick(path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candid
     if len(candidates) == 1:
         return candidates[0]
     found = ", ".join(f"{field.name}: {field.type}" for field in schema)
-    raise layout_error(str(path), f"has no clear column of {what}", f"{LAYOUT} ({' or '.join(usual)})", found)
+    expected, todo = f"{LAYOUT} ({' or '.join(usual)})", TODO[what]
+    raise layout_error(str(path), f"has no clear column of {what}", expected, found, todo)
 
 
 def _holds_bytes(data_type: pa.DataType) -> bool:
     if pa.types.is_struct(data_type):
         index = data_type.get_field_index("bytes")
         return index >= 0 and _holds_bytes(data_type.field(index).type)
-    return bool(pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type))
-
-
-def _holds_labels(data_type: pa.DataType) -> bool:
-    if pa.types.is_dictionary(data_type):
-        return _holds_labels(data_type.value_type)
-    return bool(
-        pa.types.is_integer(data_type) or pa.types.is_string(data_type) or pa.types.is_large_string(data_type)
-    )
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(kind(data_type) for kind in kinds)

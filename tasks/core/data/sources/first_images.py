@@ -50,7 +50,9 @@ def check(root: Path, allowed: float) -> None:
 def _files(folder: Path, end: float) -> Iterator[str]:
     """All files of a class, used or not: so the share of the bad ones is never said too large."""
     for parent, subfolders, names in os.walk(folder):
-        subfolders[:] = sorted(name for name in subfolders if file_types.is_searched(name))
+        subfolders[:] = sorted(
+            name for name in subfolders if not file_types.reason_of_folder(name, f"{parent}/{name}")
+        )
         yield from (f"{parent}/{name}" for name in sorted(names))
         if time.monotonic() > end:
             return

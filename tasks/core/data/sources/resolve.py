@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from tasks.core.addresses import is_readable
 from tasks.core.config import SourceSettings
+from tasks.core.data import file_types, split_names
 from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources import dataset_names
@@ -99,7 +100,11 @@ def _searched_folders(root: Path) -> Iterator[Path]:
 
 def _folders(root: Path) -> list[Path]:
     with os.scandir(root) as entries:
-        return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        return [
+            Path(entry.path)
+            for entry in entries
+            if entry.is_dir() and not file_types.reason_of_folder(entry.name, entry.path)
+        ]
 
 
 def _has_suffix(folder: Path, suffixes: Set[str]) -> bool:
@@ -122,8 +127,7 @@ def name_of(source: Path | str) -> str:
     parts = [part for part in path.parts if part != "/"] or [""]
     last = parts[-1]
     for suffix in SUFFIXES:
-        is_archive = SUFFIXES[suffix] == "archive" and last.lower().endswith(suffix)
-        last = last[: -len(suffix)] if is_archive else last.removesuffix(suffix)
+        last = last[: -len(suffix)] if last.lower().endswith(suffix) else last
     return dataset_names.of_parts([*parts[:-1], last])
 
 
@@ -162,6 +166,16 @@ def check_source(source: SourceSettings) -> None:
             expected="64 hexadecimal digits",
             found=source.archive_sha256,
         )
+
+
+def check_split(split: str | None) -> None:
+    """Refuse a split that no source has.
+
+    Raises:
+        UsageError: It is none of train, val and test.
+    """
+    if split and split not in split_names.WORDS:
+        raise UsageError("there is no such split", expected=", ".join(split_names.WORDS), found=split)
 
 
 def check_group_by(source: SourceSettings, group_by: str | None) -> None:

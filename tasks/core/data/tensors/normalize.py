@@ -196,7 +196,9 @@ def _warn_of_small_classes(classes: tuple[str, ...], counts: dict[str, list[int]
 
 
 def _warn_of_alike_names(classes: tuple[str, ...]) -> None:
-    """Say which classes may be one and the same."""
+    """Say which classes may be one and the same, or none."""
+    if missing := class_names.meaning_none(classes):
+        log.warning("a class is called %s: images without a label have no class", " and ".join(missing))
     groups = class_names.alike(classes)
     if groups:
         shown = "; ".join(" and ".join(map(repr, group)) for group in groups[:SHOWN_CLASSES])
@@ -219,5 +221,14 @@ def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, 
             expected="images in each of train, val and test",
             found=", ".join(f"{count} {split}" for split, count in counts.items()),
             done="nothing was written",
-            todo=f"add images, or raise --val-fraction (now {settings.val_fraction:g})",
+            todo=_where_images_come_from(empty, index, settings),
         )
+
+
+def _where_images_come_from(empty: list[str], index: ImageIndex, settings: NormalizeSettings) -> str:
+    if unusable := [split for split in empty if split in index.split]:
+        names = " and ".join(unusable)
+        return f"repair or label the images of {names}, or leave {names} out: then others are held out"
+    if "train" in empty:
+        return "add images: five of each class at least"
+    return f"add images, or raise --val-fraction (now {settings.val_fraction:g})"

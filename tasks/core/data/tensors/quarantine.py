@@ -6,6 +6,7 @@ one class is reported and kept, because copies always belong to the same split. 
 unreadable images are left out, so that scores stay comparable.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,12 +19,17 @@ from tasks.core.data.readers.base import UNLABELLED, ImageIndex, ImageRef
 from tasks.core.errors import QuarantineError
 
 SHOWN = 5  # images that an error names
+EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 def find_label_conflicts(index: ImageIndex, classes: tuple[str, ...]) -> dict[int, str]:
     """Images without a label or in two classes: reasons by image number."""
     reasons = dict.fromkeys(np.flatnonzero(index.label == UNLABELLED).tolist(), "no label")
-    labelled = {number: image for number, image in _duplicated(index) if image.label != UNLABELLED}
+    labelled = {
+        number: image
+        for number, image in _duplicated(index)
+        if image.label != UNLABELLED and image.image_id != EMPTY  # empty files are unreadable, not alike
+    }
     first: dict[str, ImageRef] = {}
     contradicting: dict[str, ImageRef] = {}  # image_id -> the first image with another label
     for image in labelled.values():

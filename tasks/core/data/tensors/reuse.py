@@ -23,6 +23,7 @@ from tasks.core.stage.stages import NORMALIZE
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
+OF_LABELS = ("data.readers.corrections", "data.csv_text")  # modules that decide no pixel
 BLOCK = 1 << 20  # bytes in memory at a time
 SCHEMA = pa.schema(
     {
@@ -109,7 +110,8 @@ def _decoded_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether the same code and libraries decoded the images; corrections change labels only."""
     codes = [dict(record["code"]) for record in (one, other)]
     for code in codes:
-        code.pop("data.readers.corrections", None)
+        for module in OF_LABELS:
+            code.pop(module, None)
     return codes[0] == codes[1] and one["libraries"] == other["libraries"]
 
 

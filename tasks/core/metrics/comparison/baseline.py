@@ -32,7 +32,7 @@ def baselines(
     Args:
         labels: Integers (N,), 0..C-1.
         train_counts: int64 (C,), images of each class among the train images; the lowest class number wins a
-            tie. A class without train images gets a probability of `classification.FLOOR`.
+            tie. If a class has none, each class counts as if it had one more (Laplace).
         groups: int64 (N,), which images belong together; None if each is by itself.
     """
     correct = labels == train_counts.argmax()
@@ -41,7 +41,7 @@ def baselines(
         ends, method = (float(low), float(high)), "wilson"
     else:
         ends, method = cluster.rate(correct, groups), "cluster"
-    losses = _constant_losses(labels, train_counts)
+    losses = constant_losses(labels, train_counts)
     return {
         "majority_accuracy": Estimate(float(correct.mean()), *ends, method),
         "prior_log_loss": classification.mean(losses, MOST_LOSS, groups),
@@ -77,7 +77,7 @@ def compare(
     Returns:
         class_name, the commonest class; accuracy, that of the most probable classes; accuracy_gain and
         log_loss_gain, estimates; answer: "better", "open" (not proven), "below" (one of the two gains is) or
-        "worse" (that is proven).
+        "worse" (that is proven). Images of one class prove nothing: on them, more confidence in it is better.
     """
     majority = int(train_counts.argmax())
     if most_probable is None:
@@ -85,23 +85,23 @@ def compare(
     correct = most_probable == labels
     outcome = paired.compare_outcomes(correct, labels == majority, groups)
     accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
-    saved = _constant_losses(labels, train_counts) - classification.log_losses(labels, probabilities)
+    saved = constant_losses(labels, train_counts) - classification.log_losses(labels, probabilities)
     gains = accuracy_gain, _mean_gain(saved, groups)
     return {
         "class_name": classes[majority],
         "accuracy": float(correct.mean()),
         "accuracy_gain": gains[0].record(),
         "log_loss_gain": gains[1].record(),
-        "answer": _answer(gains),
+        "answer": _answer(gains, can_be_better=len(np.unique(labels)) > 1),
     }
 
 
-def _answer(gains: tuple[Estimate, ...]) -> str:
+def _answer(gains: tuple[Estimate, ...], *, can_be_better: bool) -> str:
     if any(gain.high < 0 for gain in gains):
         return WORSE
     if any(gain.value < 0 for gain in gains):
         return BELOW
-    return BETTER if any(gain.low > 0 for gain in gains) else OPEN
+    return BETTER if can_be_better and any(gain.low > 0 for gain in gains) else OPEN
 
 
 def answer(test: Mapping[str, Any]) -> str:
@@ -153,6 +153,7 @@ def sentence(test: Mapping[str, Any]) -> str:
     )
 
 
-def _constant_losses(labels: NDArray[np.integer], train_counts: Ints) -> Floats:
+def constant_losses(labels: NDArray[np.integer], train_counts: Ints) -> Floats:
     """Log loss of each image if the classes' shares are its probabilities, float64 (N,)."""
-    return classification.losses_of((train_counts / train_counts.sum())[labels])
+    counts = train_counts if train_counts.all() else train_counts + 1
+    return classification.losses_of((counts / counts.sum())[labels])

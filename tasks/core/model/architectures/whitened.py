@@ -66,7 +66,7 @@ def build_whitened(
     side = (min(shape[:2]) - stem.size) // stem.stride + 1
     for number, widths in enumerate(_padded_groups(recipe, side), start=1):
         padding = "valid" if recipe.drop_odd_edge and side >= MIN_TRIMMED_SIDE else "same"
-        layers += _group(f"group_{number}", widths, padding)
+        layers += _group(f"group_{number}", widths, padding, recipe.activation)
         side = side // 2 if padding == "valid" else (side + 1) // 2
     layers += [
         keras.layers.GlobalMaxPooling2D(name="global_max"),
@@ -91,16 +91,17 @@ def _padded_groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:
     return [(recipe.block_widths[0][0],)] * extra + list(recipe.block_widths)
 
 
-def _group(name: str, widths: tuple[int, ...], padding: str) -> list[keras.layers.Layer]:
-    """Convolutions with batch norm and ReLU; the output of the first is halved in height and width.
+def _group(name: str, widths: tuple[int, ...], padding: str, activation: str) -> list[keras.layers.Layer]:
+    """Convolutions with batch norm and activation; the output of the first is halved in height and width.
 
-    The pool comes before the norm and the ReLU. Both keep the order of values, so that the pool chooses the
-    same ones, and they work on a quarter of the map.
+    The pool comes before the norm and the activation, so that both work on a quarter of the map. The norm and
+    ReLU keep the order of values: with them the pool chooses the same ones as after them.
 
     Args:
         name: Prefix of the layers' names.
         widths: Channels of each convolution.
         padding: Padding of the pool: "valid" leaves out an odd last row and column, "same" keeps them.
+        activation: Name of the activation.
     """
     layers: list[keras.layers.Layer] = []
     for number, width in enumerate(widths, start=1):
@@ -119,7 +120,7 @@ def _group(name: str, widths: tuple[int, ...], padding: str) -> list[keras.layer
             layers.append(keras.layers.MaxPooling2D(padding=padding, name=f"{name}_pool"))
         layers += [
             FusedBatchNorm(name=f"{name}_norm_{number}"),
-            keras.layers.ReLU(name=f"{name}_relu_{number}"),
+            keras.layers.Activation(activation, name=f"{name}_{activation}_{number}"),
         ]
     return layers
 

@@ -99,7 +99,7 @@ def start() -> str:
     first_start = FirstStart.begin(_home())
     _temporary = _start(first_start, _free_port())
     atexit.register(stop)
-    wait = "10 s" if first_start.database.exists() else "30 s, this first time"
+    wait = "5 s" if first_start.database.exists() else "10 s, this first time"
     return f"starting a temporary Prefect server (some {wait}; `make dashboard` keeps one running)"
 
 

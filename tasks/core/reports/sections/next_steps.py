@@ -80,13 +80,13 @@ def first(steps: Iterable[Step]) -> list[Step]:
 def _labels(inputs: ReportInputs) -> Iterator[Step]:
     """Look at the labels in doubt, if some are estimated to be wrong."""
     doubtful = inputs.label_issues
-    if doubtful is None or not sum(doubtful.counts.values()):
+    if doubtful is None or doubtful.expected_wrong is None:
         return
     listed, total = (
         sum(doubtful.counts.values()),
         inputs.tensors.train + inputs.tensors.val + inputs.tensors.test,
     )
-    wrong = listed if doubtful.expected_wrong is None else doubtful.expected_wrong
+    wrong = doubtful.expected_wrong
     if round(wrong) < 1:  # the model's own mistakes explain them
         return
     text = (

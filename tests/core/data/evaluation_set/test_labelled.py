@@ -134,12 +134,12 @@ def test_without_its_tensors_it_is_said_that_nothing_was_checked(
 def test_unknown_classes_are_counted_and_named(
     workspace: Workspace, trained_on: TensorCache, tmp_path: Path
 ) -> None:
-    folder = photos(tmp_path / "new", {"ant": 3, "cat": 1, "dog": 2}, seed=500)
+    folder = photos(tmp_path / "new", {"ant": 3, "Bee": 1, "dog": 2}, seed=500)
     images = evaluated(folder, version_of(workspace, trained_on.digest), workspace)
-    assert images.unknown == {"dog": 2, "cat": 1}
+    assert images.unknown == {"dog": 2, "Bee": 1}
     assert images.test == 3
     assert images.remarks() == [
-        "left out: 3 images of classes that the version does not know: dog (2), cat (1)"
+        "left out: 3 images of classes that the version does not know: dog (2), Bee (1; perhaps its 'bee')"
     ]
 
 

@@ -36,12 +36,27 @@ def test_list_inputs_names_what_is_no_image(tmp_path: Path) -> None:
         *("a/000.png", "a/IMG_1", "a/IMG_2.HEIC")
     ]
     assert {os.path.relpath(path, tmp_path): reason.partition(":")[0] for path, reason in unused.items()} == {
-        **{".hidden.parquet": "hidden", ".trash": "a hidden folder", "a/clip.mov": "a video (QuickTime)"},
+        **{
+            ".hidden.parquet": "hidden",
+            ".trash": "a hidden or system folder",
+            "a/clip.mov": "a video (QuickTime)",
+        },
         **{"a/.DS_Store": "a system file of macOS", "a/._000.png": "a system file of macOS"},
         "a/Thumbs.db": "a system file of Windows",
     }
     globbed = inputs.list_inputs([f"{tmp_path}/a/*"], unused.__setitem__)
     assert [Path(chunk.path).name for chunk in globbed] == ["000.png", "IMG_1", "IMG_2.HEIC"]
+
+
+def test_list_inputs_does_not_read_its_own_rows(tmp_path: Path) -> None:
+    """`plumbline predict .` twice: the rows of the first time are in ./predictions."""
+    put(tmp_path / "a.png", encoded(noise(1)))
+    put(tmp_path / "predictions" / ".lock", b"")
+    put(tmp_path / "predictions" / "batch=1" / "part-00000.parquet", b"PAR1")
+    unused: list[str] = []
+    listed = list(inputs.list_inputs([str(tmp_path)], lambda path, _: unused.append(path)))
+    assert [chunk.path for chunk in listed] == [str(tmp_path / "a.png")]
+    assert unused == [f"{tmp_path}/predictions/"]
 
 
 def test_list_inputs_leaves_out_names_that_are_not_utf8(tmp_path: Path) -> None:
@@ -110,7 +125,12 @@ def test_list_inputs_changed_file_has_another_key(tmp_path: Path) -> None:
 
 
 def test_check_inputs_missing_input_raises(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", b"x")
     inputs.check_inputs([str(tmp_path), f"{tmp_path}/*.png", "s3://somewhere/x"])
+    with pytest.raises(UsageError, match=r"nothing matches .*\.jpg"):
+        inputs.check_inputs([f"{tmp_path}/*.jpg"])
+    with pytest.raises(UsageError, match="no images are named"):
+        inputs.check_inputs([])
     with pytest.raises(UsageError, match="nowhere"):
         inputs.check_inputs([str(tmp_path), str(tmp_path / "nowhere")])
     with pytest.raises(UsageError, match="nowhere"):

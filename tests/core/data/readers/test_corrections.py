@@ -187,3 +187,39 @@ def test_wrapped_readers_of_small_files_take_them_in_any_order_unless_distribute
     assert RelabelledReader(source, ()).random_access is source.random_access is True
     # Portions are read in the order of their paths.
     assert DistributedReader(source, raw, iter, raw.directory, images=1).random_access is False
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_read_takes_what_spreadsheets_save(tmp_path: Path, separator: str, encoding: str) -> None:
+    path = tmp_path / "corrections.csv"
+    lines = ("Path", "Corrected_Class_Name", "Decision"), ("a.png", "Käfer", ""), ("b.png", "", "Left Out")
+    path.write_text("\r\n".join(map(separator.join, lines)), encoding=encoding)
+    assert corrections.read(path) == (Correction("", "a.png", "Käfer"), Correction("", "b.png", ""))
+
+
+def test_rows_that_are_left_out_need_no_column_of_classes(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, "path,decision\na.png,left out\n")
+    assert corrections.read(path) == (Correction("", "a.png", ""),)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        pytest.param("a.png,dog, big,", "line 2, has more fields", id="comma without quotes"),
+        pytest.param("a.png,,removed", "line 2, has an unknown decision", id="decision"),
+        pytest.param(",dog,", "line 2, names no image", id="no image"),
+    ],
+)
+def test_rows_that_would_be_ignored_are_refused(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        corrections.read(write_csv(tmp_path, f"path,class_name,decision\n{row}\n"))
+
+
+def test_file_that_corrects_nothing_is_named(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = acquire.acquire(SourceSettings(str(photos(tmp_path / "pets", {"cat": 5, "dog": 5}))), workspace)
+    path = write_csv(tmp_path, "path,class_name,corrected_class_name\ncat/0.png,cat,\n")
+    assert corrections.apply_corrections(raw, path, workspace) == raw
+    assert "corrects nothing" in caplog.text

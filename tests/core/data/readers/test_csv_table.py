@@ -129,3 +129,40 @@ def test_other_paths_are_refused_with_their_line(tmp_path: Path, path: str, mess
     with pytest.raises(DataError, match=message) as error:
         csv_table.scan(tmp_path / "labels.csv")
     assert str(error.value).count(str(tmp_path)) <= 2
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-16"), (",", "utf-8-sig")])
+def test_columns_are_known_in_any_case_separator_and_encoding(
+    tmp_path: Path, separator: str, encoding: str
+) -> None:
+    lines = ["Path, LABEL ,Split", *csv_lines("train")[4:], *csv_lines("test")[:4]]
+    path = write_csv(tmp_path, [])
+    path.write_bytes("\n".join(lines).replace(",", separator).encode(encoding))
+    assert csv_table.scan(path)["split"].to_pylist().count("test") == 4
+
+
+def test_column_of_splits_by_another_name_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [f"{line},{'train' if number else 'valid'}" for number, line in enumerate(csv_lines())]
+    table = csv_table.scan(write_csv(tmp_path, ["path,label,subset", *lines]))
+    assert set(table["split"].to_pylist()) == {""}
+    assert "the column subset has train, valid, but is not called split" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("img/../img/0.png", "line 3, lists img/0.png again"),
+        ("img", "line 3, names no image: img"),
+        ("https://host/0.png", "line 3, has an address"),
+    ],
+)
+def test_paths_that_are_no_image_of_their_own_are_refused(tmp_path: Path, name: str, message: str) -> None:
+    path = write_csv(tmp_path, ["path,label", "img/0.png,dog", f"{name},cat"])
+    with pytest.raises(DataError, match=message):
+        csv_table.scan(path)
+
+
+def test_bytes_of_another_encoding_are_named(tmp_path: Path) -> None:
+    path = put(tmp_path / "x.csv", "path,label\nimg/0.png,Käfer".encode("latin-1"))
+    with pytest.raises(DataError, match=r"not in UTF-8 \(byte 22\)"):
+        csv_table.scan(path)

@@ -105,7 +105,9 @@ def test_scan_system_and_hidden_files_are_named(tmp_path: Path) -> None:
     assert [path for path, _, _ in scanned(tmp_path)] == ["a/000.png", "b/000.png"]
     hidden = "hidden: its name begins with a dot; rename it if it is an image"
     assert unused(tmp_path) == {
-        **dict.fromkeys((".git/", "__MACOSX/", "a/.thumbnails/"), "a hidden folder: it was not searched"),
+        **dict.fromkeys(
+            (".git/", "__MACOSX/", "a/.thumbnails/"), "a hidden or system folder: it was not searched"
+        ),
         **dict.fromkeys(("a/Thumbs.db", "desktop.ini"), "a system file of Windows: not an image"),
         **dict.fromkeys(("b/.DS_Store", "b/._000.png", "b/fork"), "a system file of macOS: not an image"),
         "a/.hidden.png": hidden,
@@ -209,3 +211,41 @@ def test_scan_takes_times_that_no_64_bits_hold(
     library.load.cache_clear()
     assert found[0].equals(found[1])
     assert min(found[0]["mtime_ns"].to_pylist()) > 2_000_000_000_000_000_000
+
+
+def test_folders_of_systems_are_not_searched(tmp_path: Path) -> None:
+    """Synology's thumbnails would be near copies of the photos, in any split."""
+    photos(tmp_path, {"cat": 1, "dog": 1, "cat/@eaDir/000.png": 1, "$RECYCLE.BIN": 1, "lost+found": 0})
+    assert [path for path, _, _ in scanned(tmp_path)] == ["cat/000.png", "dog/000.png"]
+    assert {*unused(tmp_path)} >= {"cat/@eaDir/", "$RECYCLE.BIN/"}
+
+
+@pytest.mark.parametrize(("inner", "is_said"), [("cat", True), ("cow", False)])
+def test_classes_with_equal_folders_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, inner: str, is_said: bool
+) -> None:
+    photos(tmp_path, {"photo/cat": 1, "photo/dog": 1, f"sketch/{inner}": 1, "sketch/dog": 1})
+    folders.scan(tmp_path)
+    assert ("classes are photo, sketch, and each has the folders cat, dog" in caplog.text) == is_said
+
+
+def test_folder_without_folders_says_what_is_there(tmp_path: Path) -> None:
+    put(tmp_path / "images.parquet.part", b"x")
+    with pytest.raises(DataError, match=r"no folder of images, but images\.parquet\.part"):
+        folders.scan(tmp_path)
+
+
+def test_classes_of_one_split_are_named_with_it(tmp_path: Path) -> None:
+    photos(tmp_path, dict.fromkeys(("train/cat", "train/dog", "train/owl", "test/cat", "test/dog"), 1))
+    with pytest.raises(DataError, match="only in train: owl"):
+        folders.scan(tmp_path)
+
+
+def test_workspace_and_predictions_in_the_folder_are_no_classes(tmp_path: Path) -> None:
+    """`cd photos`, then `plumbline train --dataset .` and `plumbline predict new`."""
+    photos(tmp_path, {"cat": 1, "dog": 1, "workspace/reports": 1, "predictions/batch=1": 1, "cat/out": 1})
+    put(tmp_path / "workspace" / ".running" / "pets.lock", b"")
+    for folder in ("predictions", "cat/out"):
+        put(tmp_path / folder / ".lock", b"")
+    assert [path for path, _, _ in scanned(tmp_path)] == ["cat/000.png", "dog/000.png"]
+    assert {*unused(tmp_path)} == {"workspace/", "predictions/", "cat/out/"}

@@ -36,6 +36,8 @@ def test_names_in_normal_forms_c_and_d_are_one() -> None:
     [
         (Path("/home/birds/labels.csv"), "birds-labels"),
         (Path("/home/fish/Labels.csv"), "fish-labels"),
+        (Path("/home/fish/LIST.CSV"), "list"),
+        (Path("/home/fish/list.tsv"), "list"),
         (Path("/home/birds/data/train"), "birds-data-train"),
         ("hf://datasets/ann/pets/plain_text", "pets-plain_text"),
         ("s3://bucket/images", "bucket-images"),

@@ -112,7 +112,7 @@ def test_quarantine_rows_without_label_or_bytes_are_left_out(tmp_path: Path, wor
     assert [(path, reason) for path, reason, _ in table(cache)] == [
         ("pets.parquet#4", "no label"),
         ("pets.parquet#5", "no label"),
-        ("pets.parquet#8", "empty file"),
+        ("pets.parquet#8", "no bytes in this row: store the images in the file, not only their paths"),
     ]
     assert len(paths(cache)) == 57
 

@@ -38,9 +38,25 @@ def test_baselines_are_those_of_scikit_learn() -> None:
     assert found["majority_accuracy"].low < 0.93 < found["majority_accuracy"].high
 
 
-def test_class_without_train_images_has_a_finite_log_loss() -> None:
+def test_class_without_train_images_has_the_share_of_one_image() -> None:
+    """Shares 4/7, 2/7 and 1/7."""
     found = baseline.baselines(np.array([0, 1, 2]), np.array([3, 1, 0]))
-    assert np.isfinite(found["prior_log_loss"].value)
+    assert found["prior_log_loss"].value == pytest.approx(-np.log(np.array([4, 2, 1]) / 7).mean())
+
+
+def test_model_that_is_always_wrong_is_not_better_since_a_class_has_no_train_images() -> None:
+    labels = np.arange(60).repeat(2)
+    counts = np.where(np.arange(60) < 3, 0, 3)
+    wrong = np.full((120, 60), 0.5 / 59)
+    wrong[np.arange(120), (labels + 1) % 60] = 0.5
+    assert baseline.compare(labels, wrong, counts, tuple(map(str, range(60))))["answer"] == "worse"
+
+
+def test_images_of_one_class_prove_nothing() -> None:
+    sure = np.tile([0.99, 0.01], (50, 1))
+    found = baseline.compare(np.zeros(50, int), sure, COUNTS, CLASSES)
+    assert found["log_loss_gain"]["low"] > 0
+    assert found["answer"] == "open"
 
 
 def test_accuracy_below_the_commonest_class_is_said() -> None:

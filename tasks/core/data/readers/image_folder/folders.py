@@ -1,5 +1,6 @@
 """What lies in an image folder, `<class>/*` or `{train,val,test}/<class>/*`; no image is read."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from tasks.core.errors import DataError
 if TYPE_CHECKING:
     from tasks.core.data.files.name_tree import Entry, Scandir
 
+log = logging.getLogger("plumbline.data")
+
+SHOWN = 5  # names of folders in a message
 EMPTY_STATUS = os.stat_result((0,) * 10, {"st_mtime_ns": 0, "st_ctime_ns": 0})
 Split = tuple[str, Path, list[str]]  # name, folder, and names of the class folders
 FoundFile = tuple[str, os.stat_result, str]  # path, stat, and why it is not used, as in `file_stats.SCHEMA`
@@ -56,6 +60,7 @@ def scan(root: Path, walk: Walk = DISK) -> pa.Table:
     """
     walk = walk._replace(plain=PlainFolders().find) if walk is DISK else walk
     splits, left_out = layout(root, walk)
+    _warn_of_equal_folders(root, splits, walk)
     plain = [
         found.columns(_prefix(root, folder / name), split, name)
         for split, folder, names in splits
@@ -122,15 +127,40 @@ def _has_images(folder: Path, walk: Walk) -> bool:
 
 def _refuse_without_classes(root: Path, top: list[TopFolder], walk: Walk) -> None:
     """Refuse images without folders, and a single folder around the folders."""
-    if not top and _has_images(root, walk):
+    if not top and not _has_images(root, walk):
+        raise layout_error(
+            str(root), "has no classes", LAYOUTS, _what_is_there(root, walk), "name another place"
+        )
+    if not top:
         todo = "sort the images into one folder for each class, or give a CSV of path,label"
         raise layout_error(str(root), "has no classes", LAYOUTS, "images, but no folders", todo)
     if len(top) == 1 and len(top[0].subfolders) > 1 and not top[0].has_images and not split_of(top[0].name):
         inside = root / top[0].name
         raise layout_error(
             *(str(root), "has only one class", LAYOUTS, str(top[0])),
-            f"if the classes are in {inside}, give that folder",
+            f"if the classes are in {inside}, give that folder"
+            + ("" if root.is_dir() else ": unpack the archive, or pack it without the folders around"),
         )
+
+
+def _what_is_there(root: Path, walk: Walk) -> str:
+    """The first names beside which there is no folder to search."""
+    with walk.scandir(root) as entries:
+        names = sorted(_text(entry.name) for entry in entries)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"no folder of images, but {', '.join(names[:SHOWN])}{more}" if names else "nothing in it"
+
+
+def _warn_of_equal_folders(root: Path, splits: list[Split], walk: Walk) -> None:
+    """Say so if each class has the same folders: `photo/{cat,dog}` and `sketch/{cat,dog}` are two domains."""
+    for _, folder, names in splits:
+        inside = {tuple(_folders(folder / name, walk)) for name in names}
+        if len(names) > 1 and len(inside) == 1 and len(shared := next(iter(inside))) > 1:
+            log.warning(
+                "%s: the classes are %s, and each has the folders %s; if these are the classes, name one of "
+                "the outer folders, or give a CSV of path,label",
+                *(folder, ", ".join(names[:SHOWN]), ", ".join(shared[:SHOWN])),
+            )
 
 
 def _file_stats(
@@ -181,9 +211,7 @@ def _folders(folder: Path, walk: Walk) -> list[str]:
     if walk.plain(folder):
         return []
     with walk.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.is_dir() and file_types.is_searched(entry.name)
-        )
+        return sorted(entry.name for entry in entries if entry.is_dir() and not _why_not_searched(entry))
 
 
 def _files(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
@@ -192,10 +220,10 @@ def _files(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
                 yield _found(entry, prefix, walk)
-            elif file_types.is_searched(entry.name):
-                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", walk)
+            elif reason := _why_not_searched(entry):
+                yield _not_searched(entry, prefix, reason)
             else:
-                yield _not_searched(entry, prefix)
+                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", walk)
 
 
 def _outside_classes(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
@@ -205,12 +233,15 @@ def _outside_classes(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFil
             if not entry.is_dir():
                 path, status, reason = _found(entry, prefix, walk)
                 yield path, status, reason or file_types.NO_CLASS.reason
-            elif not file_types.is_searched(entry.name):
-                yield _not_searched(entry, prefix)
+            elif reason := _why_not_searched(entry):
+                yield _not_searched(entry, prefix, reason)
 
 
-def _not_searched(entry: "Entry", prefix: str) -> FoundFile:
-    reason = file_types.HIDDEN_FOLDER.reason
+def _why_not_searched(entry: "Entry") -> str:
+    return file_types.reason_of_folder(entry.name, entry.path)
+
+
+def _not_searched(entry: "Entry", prefix: str, reason: str) -> FoundFile:
     return f"{_text(prefix + entry.name)}/", entry.stat(follow_symlinks=False), reason
 
 
