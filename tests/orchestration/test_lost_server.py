@@ -80,6 +80,7 @@ def test_another_program_is_refused_and_the_right_address_named(tmp_path: Path, 
     assert f"set PREFECT_API_URL={web_page}/sub/api" in refused(f"{web_page}/sub", tmp_path)
 
 
+@pytest.mark.slow  # it waits 5 s for the answer
 def test_a_server_that_hangs_is_refused(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
