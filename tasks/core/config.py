@@ -4,6 +4,7 @@ The docstrings' Args are what `--help` and Prefect's form show: each parameter i
 once. The flows take these classes together in `tasks.orchestration.settings`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -144,10 +145,12 @@ def _check_limits(
     if not isinstance(value, int | float):  # from Python; the commands parse numbers
         raise UsageError(f"{name} must be a number", found=repr(value))
     within = (low is None or value >= low) and (high is None or value <= high)
-    if not within or (above is not None and value <= above) or value != value:
-        most = f"{high:.10g}" if high is not None else ""
-        above_text = f"be above {above:g}{most and f' and at most {most}'}" if above is not None else ""
-        raise UsageError(f"{name} must {above_text or f'lie in {low:g}..{most}'}", found=f"{value:g}")
+    if within and (above is None or value > above) and not math.isnan(value):
+        return
+    most = "" if high is None else f"{high:.10g}"
+    if above is None:
+        raise UsageError(f"{name} must lie in {low:g}..{most}", found=f"{value:g}")
+    raise UsageError(f"{name} must be above {above:g}{most and f' and at most {most}'}", found=f"{value:g}")
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def reason_of_folder(name: str, path: str) -> str:
     """Why a folder is not searched for images; empty if it is.
 
     A workspace beside the class folders, and rows of predictions among new photos, are known by what
-    Plumbline keeps in them.
+    Plumbline keeps in them. A `.lock` alone is not enough: other programs leave one among images, too.
 
     Args:
         name: Its name.
@@ -156,8 +156,13 @@ def reason_of_folder(name: str, path: str) -> str:
     if not is_searched(name):
         return HIDDEN_FOLDER.reason
     is_workspace = os.path.isdir(f"{path}/.running")  # noqa: PTH112 - a third of the time of `Path.is_dir`
-    is_output = is_workspace or os.path.isfile(f"{path}/.lock")  # noqa: PTH113
-    return OUTPUT_FOLDER.reason if is_output else ""
+    return OUTPUT_FOLDER.reason if is_workspace or _holds_predictions(path) else ""
+
+
+def _holds_predictions(path: str) -> bool:
+    if not os.path.isfile(f"{path}/.lock"):  # noqa: PTH113
+        return False
+    return any(name.startswith("batch=") for name in os.listdir(path))  # noqa: PTH208
 
 
 def by_name(name: str) -> FileType | None:

@@ -152,10 +152,13 @@ def shift_text(shift: FeatureShift) -> str:
     >>> shift_text(FeatureShift("pixels", 1.0, 1e-9, 1024.0, 60000.0, True))
     'pixels 1,024 -> 60,000 (distance 1.00)'
     """
-    before, now = (
-        f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" for value in (shift.before, shift.now)
-    )
+    before, now = value_text(shift.before), value_text(shift.now)
     return f"{shift.feature} {before} -> {now} (distance {shift.distance:.2f})"
+
+
+def value_text(value: float, digits: int = 3) -> str:
+    """A feature's value with so many significant digits; large ones as a whole number, with commas."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def _kolmogorov_smirnov(first: Values, second: Values) -> tuple[float, float]:

@@ -101,6 +101,7 @@ def _page(title: str, batch: Batch, result: Drift, png: bytes) -> str:
         "drift": result,
         "picture": data_uri(png),
         "units": drift.UNITS,
+        "value_text": drift.value_text,
         "method": drift.METHOD,
         "false_alarm_rate": drift.ALPHA,
         "min_distance": drift.MIN_KS_DISTANCE,

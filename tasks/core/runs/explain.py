@@ -152,10 +152,10 @@ def run_of(run: str, workspace: Workspace) -> "pd.Series":
         UsageError: There is no such run.
     """
     runs = order.by_start(tables.read("runs", workspace))
-    # Compared by Python: Arrow raises UnicodeEncodeError for a name that is not UTF-8.
     if runs.empty:
         todo = "`plumbline train` starts one; --workspace names another workspace"
         raise UsageError(f"there is no run in {workspace.address or workspace.root}", todo=todo)
+    # Compared by Python: Arrow raises UnicodeEncodeError for a name that is not UTF-8.
     chosen = runs if run == "last" else runs[[run_id == run for run_id in runs["run_id"]]]
     if chosen.empty:
         latest = ", ".join(runs["run_id"].tail(5))

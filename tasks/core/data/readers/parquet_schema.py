@@ -24,7 +24,7 @@ IMAGES = ("image", "img")
 NO_ATTRIBUTES = ("path",)
 SPLIT = "split"
 LABELS = ("label", "fine_label", "labels", "class")
-TODO = {
+REMEDIES = {
     "images": "store the encoded images as bytes in a column image; for paths, give a CSV of path,label",
     "labels": "store one text or whole number for each image in a column label",
 }
@@ -124,7 +124,7 @@ def _pick(path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candid
     if len(candidates) == 1:
         return candidates[0]
     found = ", ".join(f"{field.name}: {field.type}" for field in schema)
-    expected, todo = f"{LAYOUT} ({' or '.join(usual)})", TODO[what]
+    expected, todo = f"{LAYOUT} ({' or '.join(usual)})", REMEDIES[what]
     raise layout_error(str(path), f"has no clear column of {what}", expected, found, todo)
 
 

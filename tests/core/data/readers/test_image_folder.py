@@ -243,9 +243,16 @@ def test_classes_of_one_split_are_named_with_it(tmp_path: Path) -> None:
 
 def test_workspace_and_predictions_in_the_folder_are_no_classes(tmp_path: Path) -> None:
     """`cd photos`, then `plumbline train --dataset .` and `plumbline predict new`."""
-    photos(tmp_path, {"cat": 1, "dog": 1, "workspace/reports": 1, "predictions/batch=1": 1, "cat/out": 1})
+    photos(tmp_path, {"cat": 1, "dog": 1, "workspace/reports": 1, "predictions/batch=1": 1})
+    photos(tmp_path, {"cat/out/batch=2": 1})
     put(tmp_path / "workspace" / ".running" / "pets.lock", b"")
     for folder in ("predictions", "cat/out"):
         put(tmp_path / folder / ".lock", b"")
     assert [path for path, _, _ in scanned(tmp_path)] == ["cat/000.png", "dog/000.png"]
     assert {*unused(tmp_path)} == {"workspace/", "predictions/", "cat/out/"}
+
+
+def test_a_class_with_a_lock_of_another_program_is_searched(tmp_path: Path) -> None:
+    photos(tmp_path, {"cat": 1, "dog": 1})
+    put(tmp_path / "cat" / ".lock", b"")
+    assert [path for path, _, _ in scanned(tmp_path)] == ["cat/000.png", "dog/000.png"]

@@ -215,3 +215,15 @@ def test_initial_weights_are_independent_of_other_threads_random_numbers() -> No
             stop.set()
             thread.join()
         assert all(np.array_equal(a, b) for a, b in zip(weights, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", WHITENED)
+def test_convolutions_have_the_activation_of_the_recipe(name: RecipeName) -> None:
+    """At 1 ReLU is 1, and SiLU is 1 / (1 + exp(-1)) = 0.731059."""
+    model = built(RECIPES[name], (32, 32, 3), 3)
+    values = {
+        round(float(layer(np.ones((1, 1), np.float32))[0, 0]), 4)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Activation)
+    }
+    assert values == {0.7311 if name is RecipeName.best else 1.0}
