@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.model.architectures import whitening
+from tasks.core.model.architectures.convolution import Convolution
 from tasks.core.model.architectures.layers import FusedBatchNorm, InitializerFactory, chain
 from tasks.core.recipes import Recipe
 
@@ -107,7 +108,7 @@ def _group(name: str, widths: tuple[int, ...], padding: str, activation: str) ->
     for number, width in enumerate(widths, start=1):
         convolution = f"{name}_convolution_{number}"
         layers.append(
-            keras.layers.Conv2D(
+            Convolution(
                 width,
                 3,
                 padding="same",

@@ -79,9 +79,9 @@ def mirrored(images: keras.KerasTensor) -> keras.KerasTensor:
 
 def _unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
     settings = layer.get_config() | {"trainable": True, "dtype": "float32"}
-    if isinstance(layer, keras.layers.Conv2D):
-        settings |= {"use_bias": True, "kernel_initializer": "zeros"}
-    return type(layer).from_config(settings)
+    if not isinstance(layer, keras.layers.Conv2D):
+        return type(layer).from_config(settings)
+    return keras.layers.Conv2D.from_config(settings | {"use_bias": True, "kernel_initializer": "zeros"})
 
 
 def _add_offsets(
