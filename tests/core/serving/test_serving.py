@@ -20,9 +20,9 @@ from tasks.core.data.inference import prediction_table
 from tasks.core.errors import UsageError
 from tasks.core.reports import drift_report
 from tasks.core.serving import http_server
-from tasks.core.serving.app import Service
 from tasks.core.serving.recording import Recorder
 from tasks.core.serving.served_model import DecisionOptions
+from tasks.core.serving.service import Service
 from tasks.core.serving.settings import Limits
 from tasks.core.workspace import Workspace
 from tests.support import served_versions
