@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.core.evaluation import sketches
 from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
@@ -74,7 +73,7 @@ def next_look(
         workspace: The workspace with the registry.
     """
     test_set = decisions.test_set(tensors)
-    same_sets = decisions.same_test_sets(test_set, sketches.sketch_of(tensors), tensors.dataset, workspace)
+    same_sets = decisions.same_test_sets_as(tensors, workspace)
     seen: dict[tuple[str, str, str], float] = {}
     for line in decisions.read_decisions(tensors.dataset, workspace):
         if not line["looked"] or line["test_set"] not in same_sets:
