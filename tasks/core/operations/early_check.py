@@ -54,8 +54,9 @@ def _value(arguments: Sequence[str]) -> str | None:
 
 
 def _look_at(dataset: str) -> None:
-    from tasks.core.data.readers import csv_table, parquet
+    from tasks.core.data.readers import csv_table
     from tasks.core.data.readers.image_folder import folders
+    from tasks.core.data.readers.parquet.file import ParquetFile
     from tasks.core.data.sources import resolve
 
     path = resolve.resolve(dataset)
@@ -67,7 +68,7 @@ def _look_at(dataset: str) -> None:
     elif format_name == "csv" and path.stat().st_size <= LARGEST_CSV:
         csv_table.scan(path)
     elif format_name == "parquet" and path.is_file():
-        parquet.ParquetFile(path, "")
+        ParquetFile(path, "")
     elif format_name == "archive" and path.suffix.lower() == ".zip" and path.stat().st_size <= LARGEST_ZIP:
         _look_into(path)
 

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from tasks.core import shares
 from tasks.core.data import csv_text
-from tasks.core.data.readers import corrections
+from tasks.core.data.readers import corrections_file
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError
 from tasks.core.metrics import intervals
@@ -51,7 +51,7 @@ class Decision(StrEnum):
 
     corrected = "corrected"  # the label is another class
     kept = "kept"  # the label is right
-    left_out = corrections.LEFT_OUT  # the image is not to be used
+    left_out = corrections_file.LEFT_OUT  # the image is not to be used
     labelled = "labelled"  # an image without a label got one
 
 
@@ -83,7 +83,7 @@ class DecisionFiles:
         """
         if not self.path.exists():
             return [dict(row) for row in self.earlier]
-        corrections.read(self.path)  # refuses what `--corrections` would refuse
+        corrections_file.read(self.path)  # refuses what `--corrections` would refuse
         return [as_row(row) for row in _read(self.path)]
 
     @cached_property
@@ -188,13 +188,15 @@ def decided_keys(rows: Sequence[Row]) -> set[str]:
 
 
 def as_row(row: Mapping[str, str]) -> Row:
-    """A row of any file of corrections, with the columns of `COLUMNS`; see `corrections.CLASS_COLUMNS`."""
-    class_column = next((name for name in corrections.CLASS_COLUMNS if name in row), "")
+    """A row of any file of corrections, with the columns of `COLUMNS`; see `CLASS_COLUMNS` there."""
+    class_column = next((name for name in corrections_file.CLASS_COLUMNS if name in row), "")
     given = row.get("class_name") or "" if class_column == "corrected_class_name" else ""
     corrected = (row.get(class_column) or "").strip()
-    image_id = next((row[name] for name in corrections.ID_COLUMNS if row.get(name)), "")
+    image_id = next((row[name] for name in corrections_file.ID_COLUMNS if row.get(name)), "")
     known = {"class_name": given, "corrected_class_name": corrected, "image_id": image_id.strip()}
-    others = {name: value or "" for name, value in row.items() if name not in corrections.ID_COLUMNS and name}
+    others = {
+        name: value or "" for name, value in row.items() if name not in corrections_file.ID_COLUMNS and name
+    }
     others.pop("label", None)
     made = dict.fromkeys(COLUMNS, "") | others | known
     return made | {"decision": made["decision"] or (str(Decision.corrected) if corrected else "")}
@@ -202,7 +204,7 @@ def as_row(row: Mapping[str, str]) -> Row:
 
 def earlier_rows(directory: Path) -> list[Row]:
     """The corrections that a raw dataset was made with, as rows; empty without any."""
-    return [as_row(row) for row in _read(directory / corrections.NAME)]
+    return [as_row(row) for row in _read(directory / corrections_file.NAME)]
 
 
 def train_command(parameters: Mapping[str, Any], path: str) -> str:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data.readers import corrections
-from tasks.core.data.readers.corrections import Correction
+from tasks.core.data.readers import corrections_file
+from tasks.core.data.readers.corrections_file import Correction
 from tasks.core.errors import UsageError
 from tasks.core.review import decisions
 from tasks.core.review.decisions import COLUMNS, Decision, DecisionFiles
@@ -26,7 +26,7 @@ def test_decisions_are_a_file_of_corrections(tmp_path: Path) -> None:
     files.decide(ITEM, Decision.corrected, "dog", "ann")
     files.decide(OTHER, Decision.kept, "", "ann")
     files.decide(Item("cc", "dog/3.png", "dog", (MISTAKE,)), Decision.left_out, "", "ann")
-    assert corrections.read(files.path) == (Correction("aa", "", "dog"), Correction("cc", "", ""))
+    assert corrections_file.read(files.path) == (Correction("aa", "", "dog"), Correction("cc", "", ""))
     first, *_ = read_csv(files.path)
     assert tuple(first) == COLUMNS
     assert first["path"] == ITEM.path
@@ -59,7 +59,7 @@ def test_a_file_made_by_hand_is_continued_with_its_other_columns(tmp_path: Path)
     path = tmp_path / "corrections.csv"
     path.write_text("path,label,note\ncat/9.png,dog,blurred\n")
     DecisionFiles(path).decide(OTHER, Decision.corrected, "cat", "ann")
-    read = corrections.read(path)
+    read = corrections_file.read(path)
     assert read == (Correction("", "cat/9.png", "dog"), Correction("bb", "", "cat"))
     assert read_csv(path)[0]["note"] == "blurred"
 
@@ -72,7 +72,7 @@ def test_a_new_file_begins_with_the_corrections_of_the_run(tmp_path: Path) -> No
     earlier = decisions.earlier_rows(tmp_path / "raw")
     files = DecisionFiles(tmp_path / "new.csv", earlier)
     files.decide(OTHER, Decision.kept, "", "ann")
-    assert corrections.read(files.path) == (Correction("zz", "", "dog"), Correction("yy", "", ""))
+    assert corrections_file.read(files.path) == (Correction("zz", "", "dog"), Correction("yy", "", ""))
     assert [row["decision"] for row in files.rows()] == ["corrected", "left out", "kept"]
 
 

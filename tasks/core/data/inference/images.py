@@ -19,7 +19,8 @@ from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
 from tasks.core.data.pixels import Pixels
-from tasks.core.data.readers import parquet, parquet_schema
+from tasks.core.data.readers.parquet import file as parquet_file
+from tasks.core.data.readers.parquet import schema as parquet_schema
 from tasks.core.data.sources import remote
 from tasks.core.errors import DecodeError
 
@@ -204,7 +205,7 @@ def _encoded(path: str, wanted: Sequence[int]) -> Iterator[EncodedImage]:
     with inputs.input_errors(path), inputs.opened(path) as file:
         schema = file.schema_arrow
         column = parquet_schema.bytes_of(schema, parquet_schema.image_of(Path(path), schema))
-        for row, content in parquet.encoded(file, column, wanted):
+        for row, content in parquet_file.encoded(file, column, wanted):
             yield EncodedImage(path, row, content or b"")
 
 

@@ -13,7 +13,8 @@ import pytest
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
-from tasks.core.data.readers.parquet import ParquetFile, ParquetReader, scan, split_of
+from tasks.core.data.readers.parquet.file import ParquetFile
+from tasks.core.data.readers.parquet.reader import ParquetReader, scan, split_of
 from tasks.core.data.sources import acquire, resolve
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import open_split
