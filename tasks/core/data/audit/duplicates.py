@@ -192,13 +192,13 @@ def _near(
     a, b, distance = close.a, close.b, close.distance / learned.radius
     matches = np.zeros(len(a), bool)
     pixels = np.flatnonzero(distance <= 1)[:MOST_COMPARED]
-    correlation = _correlation(image_set, candidates[a[pixels]], candidates[b[pixels]])
+    correlation = _pixel_correlation(image_set, candidates[a[pixels]], candidates[b[pixels]])
     matches[pixels] = 1 - correlation <= allowance(learned, distance[pixels])
     if _edges_tell(image_set, candidates, coordinates):
 
         def compare(chosen: NDArray[np.bool_]) -> None:
             compared = np.flatnonzero(chosen & ~matches)[:MOST_COMPARED]
-            edges = _edges(image_set, candidates, coordinates, a[compared], b[compared])
+            edges = _edge_correlation(image_set, candidates, coordinates, a[compared], b[compared])
             matches[compared] = edges >= registration.SAME
 
         is_near = mutual.nearest(a, b)
@@ -211,11 +211,11 @@ def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Features)
     """Whether the edges of different images disagree, as those of photos do and those of digits don't."""
     some = np.arange(min(NEAREST, len(candidates)))
     nearest = neighbours.nearest(coordinates, some)
-    edges = _edges(image_set, candidates, coordinates, some, nearest)
+    edges = _edge_correlation(image_set, candidates, coordinates, some, nearest)
     return bool(np.median(edges) < registration.ALIKE)
 
 
-def _edges(
+def _edge_correlation(
     image_set: ImageSet, candidates: Numbers, coordinates: Features, a: Numbers, b: Numbers
 ) -> NDArray[np.float64]:
     """The correlation of the edges of pairs of candidates, float64 (P,)."""
@@ -234,7 +234,9 @@ def _edges(
     one, other = np.split(places, 2)
     for start in range(0, len(a), BLOCK):
         block = slice(start, start + BLOCK)
-        edges[block] = registration.correlation(smooth[one[block]], smooth[other[block]], mirrored[block])
+        edges[block] = registration.edge_correlation(
+            smooth[one[block]], smooth[other[block]], mirrored[block]
+        )
     return edges
 
 
@@ -268,9 +270,11 @@ def allowance(learned: LearnedDistance, distance: Floats) -> NDArray[np.float64]
     )
 
 
-def _correlation(image_set: ImageSet, a: Numbers, b: Numbers) -> NDArray[np.float64]:
+def _pixel_correlation(image_set: ImageSet, a: Numbers, b: Numbers) -> NDArray[np.float64]:
     correlations = np.zeros(len(a))
     for start in range(0, len(a), BLOCK):
         block = slice(start, start + BLOCK)
-        correlations[block] = alignment.correlation(image_set.reduced(a[block]), image_set.reduced(b[block]))
+        correlations[block] = alignment.pixel_correlation(
+            image_set.reduced(a[block]), image_set.reduced(b[block])
+        )
     return correlations

@@ -50,7 +50,7 @@ def read(path: Path) -> tuple[Correction, ...]:
     """
     try:
         with csv_text.rows(path, (*CLASS_COLUMNS, *IMAGE_COLUMNS, DECISION)) as reader:
-            numbered = dict((reader.line_num, _as_text(row)) for row in reader)  # noqa: C402 - it changes
+            numbered = dict((reader.line_num, _without_apostrophes(row)) for row in reader)  # noqa: C402 - it changes
             columns = list(reader.fieldnames or [])
     except (OSError, csv.Error) as error:
         raise UsageError(
@@ -76,7 +76,7 @@ def read(path: Path) -> tuple[Correction, ...]:
     return corrections
 
 
-def _as_text(row: dict[str, Any]) -> dict[str, Any]:
+def _without_apostrophes(row: dict[str, Any]) -> dict[str, Any]:
     """A row without the apostrophes that the form has before what a spreadsheet would calculate."""
     return {name: text_of_cell(value) if isinstance(value, str) else value for name, value in row.items()}
 

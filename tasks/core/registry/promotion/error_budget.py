@@ -48,7 +48,7 @@ class Look:
         return asdict(self)
 
 
-def share(val_evidence: float) -> float:
+def share_to_spend(val_evidence: float) -> float:
     """The share of what is left that a look spends, 0.002..0.5.
 
     Args:
@@ -84,7 +84,7 @@ def next_look(
         seen[key] = seen.get(key, 0.0) or (recorded or {}).get("level", 0.0)
     spent = sum(seen.values())
     unbudgeted = sum(not level for level in seen.values())
-    level = max(0.0, TOTAL - spent) * share(val_evidence)
+    level = max(0.0, TOTAL - spent) * share_to_spend(val_evidence)
     return Look(len(seen) + 1, spent, level, val_evidence, unbudgeted)
 
 

@@ -85,7 +85,7 @@ def test_learned_radius_contains_copies_of_unseen_images(perturbation: str, chan
     )
     assert np.mean(to_copies <= learned.radius) >= 0.95
     assert np.mean(to_others <= learned.radius) <= 0.02
-    assert alignment.correlation(images.astype(np.float32), copies.astype(np.float32)).min() > 0.9
+    assert alignment.pixel_correlation(images.astype(np.float32), copies.astype(np.float32)).min() > 0.9
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_pixel_tolerance_of_drawings_is_smaller_than_of_photos() -> None:
     assert learned.pixel_tolerance < 0.003 < learned_from_scenes(3).pixel_tolerance
     pairs = neighbours.within(learned.project(descriptors.describe(digits)), learned.radius)
     assert len(pairs.a) > 500
-    difference = 1 - alignment.correlation(
+    difference = 1 - alignment.pixel_correlation(
         descriptors.reduced(digits[pairs.a]), descriptors.reduced(digits[pairs.b])
     )
     allowed = duplicates.allowance(learned, pairs.distance / learned.radius)
@@ -169,7 +169,7 @@ def test_correlation_shifted_and_mirrored_copies_are_aligned() -> None:
     images = scenes(20).astype(np.float32)
     for down, across in [(0, 0), (2, -3), (-3, 1)]:
         copies = np.stack([moved(image, down, across)[:, ::-1] for image in images]) * 0.7 + 12
-        np.testing.assert_allclose(alignment.correlation(images, copies), 1, atol=1e-4)
+        np.testing.assert_allclose(alignment.pixel_correlation(images, copies), 1, atol=1e-4)
 
 
 def test_correlation_of_different_images_equals_numpys_at_the_best_offset() -> None:
@@ -184,14 +184,14 @@ def test_correlation_of_different_images_equals_numpys_at_the_best_offset() -> N
         for y in offsets
         for x in offsets
     )
-    (correlation,) = alignment.correlation(one[None, :, :, None], other[None, :, :, None])
+    (correlation,) = alignment.pixel_correlation(one[None, :, :, None], other[None, :, :, None])
     assert correlation == pytest.approx(expected, abs=1e-4)
 
 
 def test_correlation_of_an_empty_image_is_zero() -> None:
     empty, image = np.full((1, 32, 32, 3), 77, np.float32), scenes(1).astype(np.float32)
-    assert alignment.correlation(empty, image) == [0]
-    assert alignment.correlation(empty, empty) == [0]
+    assert alignment.pixel_correlation(empty, image) == [0]
+    assert alignment.pixel_correlation(empty, empty) == [0]
 
 
 @pytest.mark.stress  # tracemalloc makes it slow: 27 s
