@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits
 
 from tasks.core.data.audit import descriptors, duplicates
-from tasks.core.data.audit.descriptors import Features
+from tasks.core.data.audit.descriptors import Descriptors
 from tasks.core.data.audit.near_duplicates import alignment, neighbours
 from tasks.core.data.audit.near_duplicates.distance import LearnedDistance
 from tests.support.synthetic_photos import Picture, brightened, mirrored, moved, recompressed, scenes
@@ -126,7 +126,7 @@ def test_within_pairs_equal_scipys(monkeypatch: pytest.MonkeyPatch, rows: int, c
     plain_distance = cdist(np.hstack([even, odd]), np.hstack([even, odd]))
     mirrored_distance = cdist(np.hstack([even, odd]), np.hstack([even, -odd]))
     expected = np.minimum(plain_distance, mirrored_distance)
-    pairs = neighbours.within(Features(even, odd), 1.5)
+    pairs = neighbours.within(Descriptors(even, odd), 1.5)
     a, b = np.nonzero(np.triu(expected <= 1.5, 1))
     assert set(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)) == set(
         zip(a.tolist(), b.tolist(), strict=True)
@@ -143,21 +143,21 @@ def test_within_many_images_finds_the_pairs_of_neighbouring_cells(monkeypatch: p
     copies = points + 0.05 * generator.normal(size=points.shape)
     copies[::2, 8:] *= -1
     even, odd = np.split(np.concatenate([points, copies]).astype(np.float32), [8], axis=1)
-    exact = neighbours.within(Features(even, odd), 0.5)
+    exact = neighbours.within(Descriptors(even, odd), 0.5)
     monkeypatch.setattr(neighbours, "FEWEST", 1000)
-    found = neighbours.within(Features(even, odd), 0.5)
+    found = neighbours.within(Descriptors(even, odd), 0.5)
     expected, pairs = (set(zip(some.a.tolist(), some.b.tolist(), strict=True)) for some in (exact, found))
     assert len(pairs) == len(found.a)
     assert pairs <= expected
     assert len(pairs) >= 0.999 * len(expected) > 2900
-    again = neighbours.within(Features(even, odd), 0.5)
+    again = neighbours.within(Descriptors(even, odd), 0.5)
     np.testing.assert_array_equal(found.distance, again.distance)
 
 
 def test_within_too_many_pairs_keeps_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "ROWS", 10)
     generator = np.random.default_rng(0)
-    coordinates = Features(*(generator.normal(size=(200, width)).astype(np.float32) for width in (4, 3)))
+    coordinates = Descriptors(*(generator.normal(size=(200, width)).astype(np.float32) for width in (4, 3)))
     all_pairs = neighbours.within(coordinates, 100.0)
     assert len(all_pairs.a) == 200 * 199 // 2
     closest = neighbours.within(coordinates, 100.0, most=50)
