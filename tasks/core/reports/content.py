@@ -35,7 +35,6 @@ from tasks.core.reports.sections import (
 from tasks.core.reports.sections import slices as slice_section
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
-NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def content(inputs: ReportInputs) -> dict[str, Any]:
@@ -239,7 +238,7 @@ def percent(share: float | None, digits: int = shares.DIGITS) -> str:
     >>> percent(0.7) == "70.00\N{NO-BREAK SPACE}%", percent(None)
     (True, '–')
     """
-    return "–" if share is None else shares.percent(share, digits).replace(" ", NO_BREAK_SPACE)
+    return "–" if share is None else shares.unbroken_percent(share, digits)
 
 
 def points(difference: float | None) -> str:

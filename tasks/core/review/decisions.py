@@ -46,7 +46,7 @@ NEW_COLUMNS = ("path", "label", "list", "user", "time")
 Row = dict[str, str]
 
 
-class Decision(StrEnum):
+class LabelDecision(StrEnum):
     """What a person can say of an image."""
 
     corrected = "corrected"  # the label is another class
@@ -125,7 +125,7 @@ class DecisionFiles:
                 found="a folder" if self.path.is_dir() else f"no such folder, or a read-only one: {folder}",
                 done="nothing was started",
             )
-        used = [row for row in self.rows() if row["decision"] not in ("", str(Decision.left_out))]
+        used = [row for row in self.rows() if row["decision"] not in ("", str(LabelDecision.left_out))]
         if self.path.exists() and used and not _are_any_in(used, tensors):
             raise UsageError(
                 f"{self.path} is about other images",
@@ -135,7 +135,7 @@ class DecisionFiles:
                 todo="name another file with --out",
             )
 
-    def decide(self, item: Item, decision: Decision, class_name: str, user: str) -> None:
+    def decide(self, item: Item, decision: LabelDecision, class_name: str, user: str) -> None:
         """Write the decision about an image, in place of an earlier one.
 
         Args:
@@ -150,7 +150,7 @@ class DecisionFiles:
             "user": user,
             "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         }
-        if decision is Decision.labelled:
+        if decision is LabelDecision.labelled:
             self._replace_new_label(item, record | {"label": class_name})
             return
         self._replace(
@@ -199,7 +199,7 @@ def as_row(row: Mapping[str, str]) -> Row:
     }
     others.pop("label", None)
     made = dict.fromkeys(COLUMNS, "") | others | known
-    return made | {"decision": made["decision"] or (str(Decision.corrected) if corrected else "")}
+    return made | {"decision": made["decision"] or (str(LabelDecision.corrected) if corrected else "")}
 
 
 def earlier_rows(directory: Path) -> list[Row]:
@@ -228,19 +228,23 @@ def counts_text(rows: Sequence[Row]) -> str:
     '2 corrections, 1 kept'
     """
     counts = Counter(row["decision"] for row in rows)
-    corrected = counts[Decision.corrected]
+    corrected = counts[LabelDecision.corrected]
     parts = [f"{corrected:,} correction{'' if corrected == 1 else 's'}"]
-    parts += [f"{counts[name]:,} {name}" for name in (Decision.kept, Decision.left_out) if counts[name]]
+    parts += [
+        f"{counts[name]:,} {name}" for name in (LabelDecision.kept, LabelDecision.left_out) if counts[name]
+    ]
     return ", ".join(parts)
 
 
 def controls_text(rows: Sequence[Row]) -> str:
     """How many labels of the random controls were wrong, with an interval; empty without controls."""
     controls = [row["decision"] for row in rows if row["list"] == CONTROL]
-    controls = [decision for decision in controls if decision in (Decision.corrected, Decision.kept)]
+    controls = [
+        decision for decision in controls if decision in (LabelDecision.corrected, LabelDecision.kept)
+    ]
     if not controls:
         return ""
-    wrong = controls.count(str(Decision.corrected))
+    wrong = controls.count(str(LabelDecision.corrected))
     low, high = intervals.wilson(np.array(wrong), np.array(len(controls)))
     return (
         f"{wrong} of {len(controls)} random images on no list had a wrong label "

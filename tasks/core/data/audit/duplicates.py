@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tasks.core.data.audit import descriptors
-from tasks.core.data.audit.descriptors import Features, Floats
+from tasks.core.data.audit.descriptors import Descriptors, Floats
 from tasks.core.data.audit.duplicate_table import NAME, SCHEMA, leaks_of
 from tasks.core.data.audit.image_set import ImageSet, ImageSubset
 from tasks.core.data.audit.near_duplicates import alignment, mutual, neighbours, registration
@@ -207,7 +207,7 @@ def _near(
     return candidates[a[matches]], candidates[b[matches]], distance[matches].astype(np.float64)
 
 
-def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Features) -> bool:
+def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Descriptors) -> bool:
     """Whether the edges of different images disagree, as those of photos do and those of digits don't."""
     some = np.arange(min(NEAREST, len(candidates)))
     nearest = neighbours.nearest(coordinates, some)
@@ -216,7 +216,7 @@ def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Features)
 
 
 def _edge_correlation(
-    image_set: ImageSet, candidates: Numbers, coordinates: Features, a: Numbers, b: Numbers
+    image_set: ImageSet, candidates: Numbers, coordinates: Descriptors, a: Numbers, b: Numbers
 ) -> NDArray[np.float64]:
     """The correlation of the edges of pairs of candidates, float64 (P,)."""
     mirrored = (coordinates.odd[a] * coordinates.odd[b]).sum(1) < 0
@@ -240,7 +240,7 @@ def _edge_correlation(
     return edges
 
 
-def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDistance) -> Features:
+def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDistance) -> Descriptors:
     """Coordinates of the candidates in the learned distance; one block of images is in memory at a time.
 
     Args:
@@ -255,7 +255,7 @@ def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDis
         block = slice(start, start + descriptors.BLOCK)
         features = learned.project(descriptors.describe(image_set.reduced(candidates[block])))
         even[block], odd[block] = features.even, features.odd
-    return Features(even, odd)
+    return Descriptors(even, odd)
 
 
 def allowance(learned: LearnedDistance, distance: Floats) -> NDArray[np.float64]:

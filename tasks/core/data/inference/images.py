@@ -14,7 +14,7 @@ from tasks.core.data import decode, decode_blocks, threads
 from tasks.core.data.block_decoder import library
 from tasks.core.data.block_decoder.library import Library
 from tasks.core.data.decode import Target
-from tasks.core.data.decode_blocks import Run
+from tasks.core.data.decode_blocks import DecodedRun
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
@@ -179,7 +179,7 @@ def _block(decoder: Library, target: Target, images: Sequence[EncodedImage | _Im
     encoded = [image.encoded[0] if isinstance(image, _Images) else image for image in read]
     return [
         _Images(encoded[item.first :][: len(item.images)], item.images, item.originals[:, :2])
-        if isinstance(item, Run)
+        if isinstance(item, DecodedRun)
         else item
         for item in decode_blocks.decoded(decoder, files, target, None, addresses, rest)
     ]

@@ -17,7 +17,7 @@ from tasks.core.data.block_decoder.library import FileBlock, Library
 from tasks.core.data.block_decoder.recent_files import KeptContents
 from tasks.core.data.block_decoder.text_hashes import digits_of
 from tasks.core.data.decode import Target
-from tasks.core.data.decode_blocks import Run
+from tasks.core.data.decode_blocks import DecodedRun
 from tasks.core.data.files.columns import ATTRIBUTE, GROUP
 from tasks.core.data.pixels import Pixels
 from tasks.core.errors import DecodeError
@@ -263,7 +263,7 @@ def decode_files(
     for item in decode_blocks.decoded(
         decoder, block, target, expected, contents, lambda place: rest(int(rows[place]))
     ):
-        if isinstance(item, Run):
+        if isinstance(item, DecodedRun):
             yield DecodedBlock(rows[item.first :][: len(item.images)], item.images, item.originals)
         else:
             yield item

@@ -27,7 +27,7 @@ Probabilities = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Material:
+class FoldInputs:
     """What the models of all folds are made of.
 
     Args:
@@ -52,26 +52,26 @@ class Material:
         return self.images.groups if self.images.dependent else None
 
 
-def out_of_fold(material: Material, settings: TrainSettings, progress: Progress) -> Probabilities:
+def out_of_fold(inputs: FoldInputs, settings: TrainSettings, progress: Progress) -> Probabilities:
     """What a recipe predicts for each image, float32 (N, classes), in the order of `AllImages`.
 
     Args:
-        material: The images and their folds.
+        inputs: The images and their folds.
         settings: The recipe and how it is trained.
         progress: Called with folds done.
     """
-    folds = int(material.assigned.max()) + 1
-    probabilities = np.empty((len(material.images), len(material.tensors.classes)), np.float32)
-    features = _features(material) if settings.recipe is RecipeName.probe else None
+    folds = int(inputs.assigned.max()) + 1
+    probabilities = np.empty((len(inputs.images), len(inputs.tensors.classes)), np.float32)
+    features = _features(inputs) if settings.recipe is RecipeName.probe else None
     for number in range(folds):
         progress(number, folds, f"{settings.recipe}, fold {number + 1} of {folds}")
-        tested = material.assigned == number
+        tested = inputs.assigned == number
         if features is not None:
             probabilities[tested] = probed(
-                features, material.images.labels, tested, probabilities.shape[1], material.groups
+                features, inputs.images.labels, tested, probabilities.shape[1], inputs.groups
             )
         else:
-            probabilities[tested] = _trained(material, settings, tested)
+            probabilities[tested] = _trained(inputs, settings, tested)
     return probabilities
 
 
@@ -103,26 +103,26 @@ def probed(
     return np.asarray(softmax(head.logits(features[tested]) / fitted, axis=1), np.float32)
 
 
-def _features(material: Material) -> NDArray[np.float32]:
+def _features(inputs: FoldInputs) -> NDArray[np.float32]:
     """Features of all images, the views averaged, float32 (N, D)."""
-    assert material.features is not None  # noqa: S101 - the pipeline embeds for a probe
-    return np.concatenate([averaged(open_features(material.features, split)) for split in SPLITS])
+    assert inputs.features is not None  # noqa: S101 - the pipeline embeds for a probe
+    return np.concatenate([averaged(open_features(inputs.features, split)) for split in SPLITS])
 
 
-def _trained(material: Material, settings: TrainSettings, tested: NDArray[np.bool_]) -> Probabilities:
+def _trained(inputs: FoldInputs, settings: TrainSettings, tested: NDArray[np.bool_]) -> Probabilities:
     """What a model of the other images predicts for the tested ones; its tensors are deleted afterwards."""
-    tensors, workspace = material.tensors, material.workspace
+    tensors, workspace = inputs.tensors, inputs.workspace
     seen = np.flatnonzero(~tested)
     share = tensors.val / (tensors.train + tensors.val)
-    held_back = assignment.held_back(material.images.labels[seen], material.images.groups[seen], share)
+    held_back = assignment.held_back(inputs.images.labels[seen], inputs.images.groups[seen], share)
     positions = {"train": seen[~held_back], "val": seen[held_back], "test": np.flatnonzero(tested)}
     fold = resplit(tensors, positions, workspace)
     features = None
     if settings.recipe is RecipeName.finetune:
-        features = features_of(fold, material.features, material.raw, workspace)
+        features = features_of(fold, inputs.features, inputs.raw, workspace)
     plain = replace(settings, drop_leaks=False)  # duplicates are in one fold
-    trained = train.train(fold, plain, workspace, features=features, raw=material.raw)
-    predictions = predict_splits.predict_splits(trained, fold, workspace, material.raw)
+    trained = train.train(fold, plain, workspace, features=features, raw=inputs.raw)
+    predictions = predict_splits.predict_splits(trained, fold, workspace, inputs.raw)
     probabilities = np.load(predictions.directory / "test.probabilities.npy", allow_pickle=False)
     for handle in (fold, features):
         if handle is not None:

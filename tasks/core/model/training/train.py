@@ -144,7 +144,7 @@ def finished(
     return TRAIN.finished(ingredients(tensors, settings, audit, features), workspace)
 
 
-def follow(
+def train_as_worker(
     tensors: TensorCache,
     settings: TrainSettings,
     workspace: Workspace,
@@ -171,7 +171,7 @@ def follow(
         from tasks.core.model.training import loop
 
     job = loop.TrainingJob(tensors, settings, _masks(settings, audit), checkpoints, digest)
-    loop.follow(job, loop.from_tensors(job), progress)
+    loop.fit(job, loop.from_tensors(job), progress)
     return True
 
 
@@ -225,7 +225,7 @@ def _material(
         from tasks.core.model.transfer import finetune
 
     needed = _needed(features, job.settings)
-    return loop.Material(**finetune.from_maps(job, needed, raw, workspace, progress))
+    return loop.TrainingInputs(**finetune.from_maps(job, needed, raw, workspace, progress))
 
 
 def _discard_maps(features: Features | None, tensors: TensorCache, workspace: Workspace) -> None:
