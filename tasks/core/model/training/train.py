@@ -122,7 +122,7 @@ def train(
 
         masks, digest = _masks(settings, audit), training_ingredients.digest
         job = loop.TrainingJob(tensors, settings, masks, checkpoints, digest, _held_out(tensors, held_out))
-        facts = loop.train(job, _material(job, features, raw, workspace, progress), staging, progress)
+        facts = loop.train(job, _training_inputs(job, features, raw, workspace, progress), staging, progress)
         if features is not None and settings.recipe is RecipeName.finetune and not held_out:
             licences.write_notice(catalog.find(features.backbone), staging)
             _discard_maps(features, tensors, workspace)
@@ -212,7 +212,7 @@ def _made_on() -> dict[str, Any]:
     return {"threads": runtime.threads_here(), "processor": device.kind()}
 
 
-def _material(
+def _training_inputs(
     job: Any, features: Features | None, raw: RawDataset | None, workspace: Workspace, progress: Progress
 ) -> Any:
     """What the loop trains: a network and its images, or the upper part of a backbone and its maps."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
-from tasks.core.evaluation.comparable import Duel
+from tasks.core.evaluation.comparable import PairedOutcomes
 from tasks.core.evaluation.cost_gate import CostDifference
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import paired, selection_bias
@@ -23,8 +23,8 @@ class ModelComparison:
 
     Args:
         rows: bool (N,), the n images that both models can be compared on.
-        duel: Both models' outcomes on these n images.
-        outcome: The paired comparison of the outcomes.
+        outcomes: Both models' outcomes on these n images.
+        accuracy: The paired comparison of the two accuracies.
         classes: The change of each class, as `class_changes` has it.
         costs: The difference of the mean costs; None where mistakes have no costs.
         largest_losses: Of the classes that must not lose, as `no_loss` has them.
@@ -32,8 +32,8 @@ class ModelComparison:
     """
 
     rows: NDArray[np.bool_]
-    duel: Duel
-    outcome: PairedComparison
+    outcomes: PairedOutcomes
+    accuracy: PairedComparison
     classes: list[dict[str, Any]]
     costs: CostDifference | None
     largest_losses: list[dict[str, Any]]
@@ -50,28 +50,30 @@ class ModelComparison:
     ) -> "ModelComparison":
         """Compare two models' scored test images, which are in the same order."""
         rows = terms.classes.rows(challenger.labels, classes)
-        duel = Duel.of(challenger, champion, rows)
+        outcomes = PairedOutcomes.of(challenger, champion, rows)
         return cls(
             rows,
-            duel,
-            paired.compare_outcomes(duel.challenger, duel.champion, duel.groups),
-            class_changes.class_changes(duel.labels, duel.challenger, duel.champion, classes, duel.groups),
+            outcomes,
+            paired.compare_outcomes(outcomes.challenger, outcomes.champion, outcomes.groups),
+            class_changes.class_changes(
+                outcomes.labels, outcomes.challenger, outcomes.champion, classes, outcomes.groups
+            ),
             cost_gate.compare(challenger, champion, rows),
-            no_loss.largest_losses(duel, classes, budget.no_loss_of),
-            slice_budget.slice_changes(duel, rows, terms.attributes, budget.class_loss),
+            no_loss.largest_losses(outcomes, classes, budget.no_loss_of),
+            slice_budget.slice_changes(outcomes, rows, terms.attributes, budget.class_loss),
         )
 
     def difference(self) -> str:
         """The difference in mean cost, else in accuracy, as text."""
-        return paired.difference_text(self.outcome) if self.costs is None else str(self.costs)
+        return paired.difference_text(self.accuracy) if self.costs is None else str(self.costs)
 
     def figures(self, budget: RegressionBudget) -> dict[str, Any]:
         """The comparison as JSON values."""
         return {
-            "challenger_accuracy": float(self.duel.challenger.mean()),
-            "champion_accuracy": float(self.duel.champion.mean()),
-            "paired": asdict(self.outcome),
-            "error": self.duel.error,
+            "challenger_accuracy": float(self.outcomes.challenger.mean()),
+            "champion_accuracy": float(self.outcomes.champion.mean()),
+            "paired": asdict(self.accuracy),
+            "error": self.outcomes.error,
             **({} if self.costs is None else {"costs": asdict(self.costs)}),
             **({"no_loss": self.largest_losses} if self.largest_losses else {}),
             "budget": budget.record(),
@@ -100,16 +102,16 @@ def look_facts(
     terms: Terms,
 ) -> dict[str, Any]:
     """The look at the test set, and what it does to the accuracy of the model that it leaves as champion."""
-    look, duel = terms.look, compared.duel
+    look, outcomes = terms.look, compared.outcomes
     if look is None:
         return {}
     null = -budget.margin if policy is PromotePolicy.not_worse else 0.0
     luck = (
-        selection_bias.luck(compared.outcome.difference, duel.error, terms.level, null)
+        selection_bias.luck(compared.accuracy.difference, outcomes.error, terms.level, null)
         if promoted
         else terms.champion_luck
     )
-    correct = duel.challenger if promoted else duel.champion
-    low, high = selection_bias.joint_range(correct, duel.groups, look.number + 1)
+    correct = outcomes.challenger if promoted else outcomes.champion
+    low, high = selection_bias.joint_range(correct, outcomes.groups, look.number + 1)
     selection = {"luck": luck, "low": low, "high": high, "models": look.number + 1}
     return {"look": look.record(), "selection": selection}

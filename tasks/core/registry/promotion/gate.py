@@ -15,7 +15,7 @@ from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
-from tasks.core.evaluation.comparable import ClassDifference, Duel
+from tasks.core.evaluation.comparable import ClassDifference, PairedOutcomes
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import paired
 from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
@@ -65,7 +65,7 @@ def decide(
     promote, reason = _decision(policy, compared, champion_version, budget, terms)
     facts = {
         "policy": str(policy),
-        "images": len(compared.duel.labels),
+        "images": len(compared.outcomes.labels),
         "champion_version": champion_version,
         **compared.figures(budget),
         **evidence.class_facts(terms, len(compared.rows)),
@@ -103,7 +103,7 @@ def _loss(compared: ModelComparison, budget: RegressionBudget) -> str:
 
 def _remarks(compared: ModelComparison, reason: str, budget: RegressionBudget, terms: Terms) -> list[str]:
     """The class that loses most, the groups, and the images that were left out; each may be empty."""
-    images, groups = len(compared.duel.labels), compared.outcome.groups
+    images, groups = len(compared.outcomes.labels), compared.accuracy.groups
     worst = class_changes.worst_sentence(compared.classes, budget.class_loss)
     return [
         worst if worst.split(" loses ")[0] not in reason else "",
@@ -130,9 +130,9 @@ def val_evidence(
         difference: How the two models' classes differ.
         budget: The losses that a promotion may cause; None means the defaults.
     """
-    duel = Duel.of(challenger, champion, difference.rows(challenger.labels, classes))
+    outcomes = PairedOutcomes.of(challenger, champion, difference.rows(challenger.labels, classes))
     margin = (budget or RegressionBudget()).margin if policy is PromotePolicy.not_worse else 0.0
-    return paired.evidence_for(duel.challenger, duel.champion, duel.groups, margin)
+    return paired.evidence_for(outcomes.challenger, outcomes.champion, outcomes.groups, margin)
 
 
 def _rule(
@@ -163,7 +163,7 @@ def _rule(
         )
     return (
         True,
-        f"{'proven better' if compared.outcome.better_at(terms.level) else 'proven not worse'}, {replaces}",
+        f"{'proven better' if compared.accuracy.better_at(terms.level) else 'proven not worse'}, {replaces}",
     )
 
 
@@ -171,15 +171,15 @@ def _why_not_proven(
     policy: PromotePolicy, compared: ModelComparison, budget: RegressionBudget, terms: Terms
 ) -> str:
     """Why the policy's claim is not proven at the level of this look; empty if it is."""
-    duel, outcome = compared.duel, compared.outcome
+    outcomes, accuracy = compared.outcomes, compared.accuracy
     if policy is PromotePolicy.not_worse:
-        p_value = paired.p_not_worse(duel.challenger, duel.champion, budget.margin, duel.groups)
+        p_value = paired.p_not_worse(outcomes.challenger, outcomes.champion, budget.margin, outcomes.groups)
         claim, proven = f"not proven to lose less than {budget.margin * 100:g} points", p_value <= terms.level
     else:
-        p_value, claim, proven = outcome.p_better, "not proven better", outcome.better_at(terms.level)
-        if outcome.worse:
+        p_value, claim, proven = accuracy.p_better, "not proven better", accuracy.better_at(terms.level)
+        if accuracy.worse:
             return "proven worse"
-        if too_few := _too_few(outcome, terms.level):
+        if too_few := _too_few(accuracy, terms.level):
             return f"{claim}: {too_few}"
     if proven:
         return ""
@@ -188,13 +188,13 @@ def _why_not_proven(
     return claim
 
 
-def _too_few(outcome: PairedComparison, level: float) -> str:
+def _too_few(accuracy: PairedComparison, level: float) -> str:
     """That so few differences cannot pass the test, whatever they are, as text; empty if they can."""
     needed = ceil(-log2(level))  # all of them won have a probability of 1 in 2 ** needed
-    if outcome.groups_differ is not None:
-        found, unit = outcome.groups_differ, "group"
+    if accuracy.groups_differ is not None:
+        found, unit = accuracy.groups_differ, "group"
     else:
-        found, unit = outcome.challenger + outcome.champion, "image"
+        found, unit = accuracy.challenger + accuracy.champion, "image"
     if found >= needed or not found:
         return ""
     differ = f"{found} {unit}{' differs' if found == 1 else 's differ'}"
