@@ -24,7 +24,7 @@ from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
 BATCH = 4096  # rows held as Python objects at a time
-SCHEMA = pa.schema({"identity": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
+SCHEMA = pa.schema({"image_id": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
 
 
 class ImageRef(NamedTuple):
@@ -76,7 +76,7 @@ class ImageIndex:
             batches.append(pa.record_batch([*map(pa.array, columns, SCHEMA.types)], schema=SCHEMA))
         table = pa.Table.from_batches(batches, SCHEMA).combine_chunks()
         split = np.array(table["split"].to_pylist(), np.str_)
-        return cls(table["identity"], table["path"], split, table["label"].to_numpy())
+        return cls(table["image_id"], table["path"], split, table["label"].to_numpy())
 
     def with_columns(self, columns: Mapping[str, pa.ChunkedArray]) -> "ImageIndex":
         """The index with further columns, named as in `columns.kept`."""

@@ -22,7 +22,8 @@ from tasks.core.data.cross_validation import images as images_module
 from tasks.core.data.cross_validation.images import AllImages
 from tasks.core.model.selection import leaderboard
 from tasks.core.model.selection.candidate_table import read_candidates
-from tasks.core.model.selection.leaderboard import AUTO, PREDICTIONS, TABLE, Probabilities
+from tasks.core.model.selection.choice import Probabilities
+from tasks.core.model.selection.leaderboard import AUTO, PREDICTIONS, TABLE
 from tasks.core.model.selection.out_of_fold import FoldInputs, out_of_fold
 from tasks.core.model.training import train
 from tasks.core.progress import Progress, ignore_progress

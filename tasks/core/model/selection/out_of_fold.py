@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.config import EmbedSettings, Precision, RecipeName, TrainSettings
+from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.cross_validation import assignment
 from tasks.core.data.cross_validation.images import AllImages
 from tasks.core.data.cross_validation.resplit import resplit
 from tasks.core.data.tensors.cache import SPLITS
 from tasks.core.model.features import embed
+from tasks.core.model.features.kind import settings_of
 from tasks.core.model.features.reading import averaged, open_features
 from tasks.core.model.inference import predict_splits
+from tasks.core.model.selection.choice import Probabilities
 from tasks.core.model.training import train
 from tasks.core.progress import Progress
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.workspace import Workspace
-
-Probabilities = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,4 @@ def features_of(
 ) -> Features:
     """The same features for tensors in other splits; they are read from the store."""
     assert features is not None  # noqa: S101 - the pipeline embeds for these recipes
-    given = features.manifest["ingredients"]["parameters"]
-    settings = EmbedSettings(given["backbone"], given["image_size"], Precision(given["precision"]))
-    return embed.embed(raw, tensors, settings, workspace)
+    return embed.embed(raw, tensors, settings_of(features), workspace)

@@ -35,14 +35,13 @@ from tasks.core.model.training.steps import StepPlan
 from tasks.core.model.training.trainer import Build, Trainer
 from tasks.core.progress import Progress
 from tasks.core.recipes import Recipe
-from tasks.core.stage.handles import TensorCache
+from tasks.core.stage.handles import TensorCache, TrainedModel
 from tasks.core.storage import hashing
 
 log = logging.getLogger("plumbline.train")
 
 WINDOW_SECONDS = 1.0  # target duration of a window in seconds; a stop signal waits at most that long
 MAX_WINDOW_BYTES = 1024 * 32 * 32 * 3  # maximum bytes that the host sends to the device for a window
-HELD_OUT = "held_out.probabilities.npy"
 CHECKPOINT_INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
 
@@ -135,7 +134,7 @@ def train(job: TrainingJob, inputs: TrainingInputs, directory: Path, progress: P
     keras_file.write_keras(published, directory / "model.keras", description)
     if inputs.held_out is not None:
         _write_held_out(trainer, inputs, chosen.temperature, directory)
-    pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
+    pd.DataFrame(trainer.history).to_parquet(directory / TrainedModel.HISTORY, index=False)
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "fit": job.tensors.fit,
@@ -157,7 +156,7 @@ def _write_held_out(trainer: Trainer, inputs: TrainingInputs, temperature: float
     """Write the probabilities of the held-out train images and then the val images, float32 (n, classes)."""
     assert inputs.held_out is not None  # noqa: S101 - the caller has checked it
     logits = np.concatenate([trainer.logits(inputs.held_out.images), trainer.val_logits()]) / temperature
-    np.save(directory / HELD_OUT, softmax(logits, axis=1).astype(np.float32))
+    np.save(directory / TrainedModel.HELD_OUT, softmax(logits, axis=1).astype(np.float32))
 
 
 def fit(job: TrainingJob, inputs: TrainingInputs, progress: Progress) -> tuple[Trainer, str, Choice]:
