@@ -1,6 +1,6 @@
 """The file of decisions: what a person said of each image, when, and where it was shown. It is a CSV.
 
-It is the form that `--corrections` reads (`data.readers.corrections`): `corrected_class_name` is filled in
+It is the form that `--corrections` reads (`data.readers.corrections_file`): `corrected_class_name` is filled in
 where the label was wrong, and `decision` says "left out" where an image is taken out of the dataset. A label
 that was confirmed has a row, too, with an empty `corrected_class_name`: the image is not shown again. Who
 decided and when is in the file only. It does not change what the labels are, so it is no part of the data's
