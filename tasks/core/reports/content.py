@@ -1,7 +1,6 @@
 """Computes the content of a run's report; the template only lays it out."""
 
 import json
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
 from tasks.core.metrics.calibration import expected_error, figures_at
 from tasks.core.metrics.declared import declarations
-from tasks.core.operations.command_line import options
+from tasks.core.operations.command_line import train_command
 from tasks.core.progress import duration
 from tasks.core.registry.promotion import error_budget
 from tasks.core.reports import plots, thumbnails
@@ -74,7 +73,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "stages": stages(inputs),
         "parameters": inputs.parameters,
         "lineage": lineage(inputs),
-        "command": command(inputs.parameters),
+        "command": train_command(inputs.parameters),
         "facts": inputs.facts,
     }
     return values | {
@@ -146,11 +145,11 @@ def matrix(inputs: Scores) -> dict[str, Any]:
     A matrix of more than `LARGEST_MATRIX` classes has no rows.
     """
     counts = evaluate.read_confusion(inputs.evaluation)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares_of_label = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = inputs.tensors.classes
     large = len(classes) > LARGEST_MATRIX
     rows = [
-        (name, [(int(n), float(share)) for n, share in zip(counts[i], shares[i], strict=True)])
+        (name, [(int(n), float(share)) for n, share in zip(counts[i], shares_of_label[i], strict=True)])
         for i, name in enumerate(() if large else classes)
     ]
     return {
@@ -221,15 +220,6 @@ def lineage(inputs: ReportInputs) -> list[dict[str, str]]:
         {"stage": stage.name, "digest": handle.digest, "path": handle.path, "description": str(handle)}
         for stage, handle in inputs.handles()
     ]
-
-
-def command(parameters: Mapping[str, Any]) -> str:
-    """The command line of the same run.
-
-    >>> command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
-    "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
-    """
-    return shlex.join(["python", "flows/train_flow.py", *options(parameters)])
 
 
 def percent(share: float | None, digits: int = shares.DIGITS) -> str:

@@ -1,10 +1,10 @@
 """The file of decisions: what a person said of each image, when, and where it was shown. It is a CSV.
 
-It is the form that `--corrections` reads (`data.readers.corrections_file`): `corrected_class_name` is filled in
-where the label was wrong, and `decision` says "left out" where an image is taken out of the dataset. A label
-that was confirmed has a row, too, with an empty `corrected_class_name`: the image is not shown again. Who
-decided and when is in the file only. It does not change what the labels are, so it is no part of the data's
-identity.
+It is the form that `--corrections` reads (`data.readers.corrections_file`): `corrected_class_name` is filled
+in where the label was wrong, and `decision` says "left out" where an image is taken out of the dataset. A
+label that was confirmed has a row, too, with an empty `corrected_class_name`: the image is not shown again.
+Who decided and when is in the file only. It does not change what the labels are, so it is no part of the
+data's identity.
 
 Images without a label get theirs in a file of its own, `new_labels.csv` beside it. Its columns `path` and
 `label` are those of a CSV dataset.
@@ -12,7 +12,6 @@ Images without a label get theirs in a file of its own, `new_labels.csv` beside 
 
 import csv
 import os
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from tasks.core.data.readers import corrections_file
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError
 from tasks.core.metrics import intervals
-from tasks.core.operations.command_line import options
+from tasks.core.operations import command_line
 from tasks.core.review.items import CONTROL, Item
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import atomic, lock
@@ -217,8 +216,7 @@ def train_command(parameters: Mapping[str, Any], path: str) -> str:
     >>> train_command({"dataset": "my photos", "corrections": None}, "corrections.csv")
     "python flows/train_flow.py --dataset 'my photos' --corrections corrections.csv"
     """
-    arguments = options(dict(parameters) | {"corrections": path})
-    return shlex.join(["python", "flows/train_flow.py", *arguments])
+    return command_line.train_command(dict(parameters) | {"corrections": path})
 
 
 def counts_text(rows: Sequence[Row]) -> str:

@@ -34,7 +34,7 @@ def best(correct: Mapping[str, NDArray[np.bool_]], log_losses: Mapping[str, floa
     Returns:
         The name of the best one; of equal ones the first.
 
-    >>> best({"a": np.array([True, True, True]), "b": np.array([True, False, True])}, {"a": 0.4, "b": 0.3})
+    >>> best({"a": np.array([1, 1, 1, 0], bool), "b": np.array([0, 0, 1, 1], bool)}, {"a": 0.4, "b": 0.3})
     'b'
     """
     leader = max(correct, key=lambda name: float(correct[name].mean()))
