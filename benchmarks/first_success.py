@@ -32,6 +32,7 @@ from tests.support.free_ports import free_ports
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 1800  # seconds that a step may take
 POOL = "first-success"
+PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def post(address: str, content: bytes | None = None, kind: str = "application/json") -> Any:
@@ -94,6 +95,38 @@ def ended_run(api: str) -> Any:
     return ended[0] if ended else None
 
 
+def surroundings(scratch: Path, port: int) -> dict[str, str]:
+    """An environment whose workspace and PREFECT_HOME are empty, and whose server has this port."""
+    own = {
+        "PREFECT_HOME": str(scratch / "home"),
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PLUMBLINE_WORKSPACE": str(scratch / "ws"),
+        "PLUMBLINE_HOME": str(ROOT),
+        "PYTHONPATH": str(ROOT),
+    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | own
+
+
+def first_answer(environment: dict[str, str], port: int, image: Path) -> None:
+    """Start `plumbline serve`, and wait for its answer about an image."""
+    address = f"http://127.0.0.1:{port}/v1/predict"
+    with started(environment, "flows", "serve", "--port", str(port)):
+        answer = wait_until(lambda: post(address, image.read_bytes(), "image/jpeg"))
+        print(json.dumps(answer)[:160])
+
+
+def scheduled_run(environment: dict[str, str], api: str, path: Path) -> None:
+    """Start a server, a pool, a deployment and a worker, and wait for the first run of the schedule."""
+    with started(environment, "prefect", "server", "start"):
+        wait_until(lambda: post(f"{api}/health") or None)
+        online = environment | {"PREFECT_API_URL": api}
+        command(online, "prefect", "work-pool", "create", POOL, "--type", "process")
+        command(online, "prefect", "--no-prompt", "deploy", "--prefect-file", str(path), "--all")
+        with started(online, "prefect", "worker", "start", "--pool", POOL):
+            wait_until(lambda: ended_run(api))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -102,17 +135,10 @@ def main() -> None:
     arguments, more = parser.parse_known_args()
     options = {more[n].removeprefix("--").replace("-", "_"): more[n + 1] for n in range(0, len(more), 2)}
     folder = arguments.folder.absolute()
-    image = next(
-        path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")
-    )
+    pictures = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES)
     scratch = Path(tempfile.mkdtemp(prefix="plumbline-first-"))
     served, port = free_ports(2)
-    api = f"http://127.0.0.1:{port}/api"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
-        "PREFECT_HOME": str(scratch / "home"), "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PLUMBLINE_WORKSPACE": str(scratch / "ws"),
-        "PLUMBLINE_HOME": str(ROOT), "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+    environment = surroundings(scratch, port)
     began, cpu = time.perf_counter(), sum(os.times()[2:4])
 
     def show(what: str, commands: int) -> None:
@@ -121,20 +147,9 @@ def main() -> None:
 
     command(environment, "flows", "train", "--dataset", str(folder), *more)
     show("a model of the folder", 1)
-    with started(environment, "flows", "serve", "--port", str(served)):
-        answer = wait_until(
-            lambda: post(f"http://127.0.0.1:{served}/v1/predict", image.read_bytes(), "image/jpeg")
-        )
-        print(json.dumps(answer)[:160])
+    first_answer(environment, served, next(pictures))
     show("its first answer over HTTP", 2)
-    with started(environment, "prefect", "server", "start"):
-        wait_until(lambda: post(f"{api}/health") or None)
-        online = environment | {"PREFECT_API_URL": api}
-        command(online, "prefect", "work-pool", "create", POOL, "--type", "process")
-        path = deployment(folder, options, scratch)
-        command(online, "prefect", "--no-prompt", "deploy", "--prefect-file", str(path), "--all")
-        with started(online, "prefect", "worker", "start", "--pool", POOL):
-            wait_until(lambda: ended_run(api))
+    scheduled_run(environment, f"http://127.0.0.1:{port}/api", deployment(folder, options, scratch))
     show("a scheduled run has ended", 7)
     shutil.rmtree(scratch)
 

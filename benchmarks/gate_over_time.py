@@ -21,7 +21,7 @@ from scipy.stats import binom
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.core.metrics.comparison import selection_bias
-from tasks.core.registry.promotion.error_budget import TOTAL, share
+from tasks.core.registry.promotion.error_budget import TOTAL, share_to_spend
 
 DISAGREE = 0.15  # share of images on which exactly one of two models is right
 NIGHTS, GAIN = 30, 0.02
@@ -40,7 +40,7 @@ def telescoping(m: float) -> Rule:
 
 
 def by_val(night: int, evidence: Floats, left: Floats) -> Floats:
-    return left * np.array([share(value) for value in evidence])
+    return left * np.array([share_to_spend(value) for value in evidence])
 
 
 RULES: dict[str, Rule] = {

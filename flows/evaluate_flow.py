@@ -24,7 +24,7 @@ from flows.declarations import EVALUATE
 from tasks.core.config import SourceSettings
 from tasks.core.data.evaluation_set.labelled import LabelledSettings
 from tasks.core.data.files.class_names import any_classes
-from tasks.core.data.readers import corrections as corrections_file
+from tasks.core.data.readers import corrections_file
 from tasks.core.model.devices import early_import
 from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published

@@ -54,7 +54,7 @@ def train_flow(settings: TrainRunSettings) -> dict[str, Any] | State[None]:
     if settings.control.dry_run:
         return {"dry_run": dry_run_rows(settings)}
     if tf_config.is_worker():
-        return follow(settings)
+        return train_as_worker(settings)
     run = Run(open_workspace(settings.control.workspace), settings.parameters())
     body = overfit_check if settings.control.overfit_batch else train_pipeline
     return exclusive_run(run, settings, lambda: body(run, settings))
@@ -66,7 +66,7 @@ def dry_run_rows(settings: TrainRunSettings) -> list[dict[str, str]]:
     return dry_run.preview(train_pipeline, settings)
 
 
-def follow(settings: TrainRunSettings) -> dict[str, Any]:
+def train_as_worker(settings: TrainRunSettings) -> dict[str, Any]:
     """Do a worker's part of a training whose chief runs the flow."""
     control = settings.control
     workspace = open_workspace(control.workspace)
@@ -89,7 +89,7 @@ def main(**parameters: Any) -> None:
         if settings.control.dry_run:
             console.table(dry_run_rows(settings))
         elif tf_config.is_worker():
-            follow(settings)
+            train_as_worker(settings)
         else:
             prefect_server.wait_until_ready(early_import.import_tensorflow, import_report)
             try:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.core.data.readers import corrections
+from tasks.core.data.readers import corrections_file
 from tasks.core.data.sources import first_images, resolve
 from tasks.core.evaluation import decision
 from tasks.core.model.backbones import catalog, weights
@@ -26,7 +26,7 @@ def validate(settings: RunSettings) -> None:
     resolve.check_source(settings.source)
     resolve.check_group_by(settings.source, settings.normalize.group_by)
     if settings.source.corrections:
-        corrections.read(settings.source.corrections)
+        corrections_file.read(settings.source.corrections)
     else:  # corrections may leave out the images that cannot be read
         _look_at_images(settings)
     decision.check_cost_file(settings.decision)

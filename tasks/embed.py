@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.core.config import EmbedSettings
 from tasks.core.model.features import embed as embed_stage
-from tasks.core.model.features.embed import Portion, ingredients
+from tasks.core.model.features.embed import EmbedPortion, ingredients
 from tasks.core.operations import environment
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.storage.workspaces import open_workspace
@@ -42,7 +42,7 @@ def embed(
     """
     workspace = Workspace.active()
 
-    def compute_elsewhere(portions: Sequence[Portion]) -> Iterator[Portion]:
+    def compute_elsewhere(portions: Sequence[EmbedPortion]) -> Iterator[EmbedPortion]:
         calls = [{"portion": portion, "workspace": str(workspace.root)} for portion in portions]
         for result in task_runners.map_tasks(embed_portion, calls, where):
             if result.error is not None:
@@ -64,7 +64,7 @@ def embed(
     retry_delay_seconds=1,
     retry_condition_fn=policies.is_system_error,
 )
-def embed_portion(portion: Portion, workspace: str) -> None:
+def embed_portion(portion: EmbedPortion, workspace: str) -> None:
     """Compute the features of one portion, in whatever process the task runner has put it."""
     environment.prepare()
     embed_stage.compute_portion(portion, open_workspace(workspace))

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.core.config import PromotePolicy
 from tasks.core.operations import provenance
 from tasks.core.registry.promotion import promotion
-from tasks.core.registry.promotion.gate import RegressionBudget
+from tasks.core.registry.promotion.terms import RegressionBudget
 from tasks.core.stage.handles import (
     Decision,
     Evaluation,

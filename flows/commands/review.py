@@ -54,10 +54,7 @@ def review(
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    if most < 1:
-        raise UsageError("--most is out of range", expected="1 or more", found=f"{most}")
-    if page is not None and (page.is_dir() or page.suffix.lower() not in (".html", ".htm")):
-        raise UsageError(f"--page {page} is no page", expected="the path of an .html file")
+    _check(most, page)
     past = find_run(run, dataset, open_existing(workspace))
     files = DecisionFiles(out or past.corrections or Path(FILE), past.earlier_rows())
     inputs = past.inputs(_label_next(batch, past.dataset) if batch else ())
@@ -72,19 +69,22 @@ def review(
     if not items:
         console.console.print(Text(f"{past.title}: no image to look at without a decision in {files.path}"))
         return
+    pictures = Pictures(items, inputs.tensors, inputs.reader)
+    who = provenance.who() if user is None else user
+    command = train_command(parameters, str(files.path))
     opened = server.Review(
-        past.title,
-        train_command(parameters, str(files.path)),
-        items,
-        Pictures(items, inputs.tensors, inputs.reader),
-        files,
-        inputs.tensors.classes,
-        provenance.who() if user is None else user,
-        show_predictions,
+        past.title, command, items, pictures, files, inputs.tensors.classes, who, show_predictions
     )
     _serve(opened, port)
     for line in opened.summary():
         console.console.print(Text(line))
+
+
+def _check(most: int, page: Path | None) -> None:
+    if most < 1:
+        raise UsageError("--most is out of range", expected="1 or more", found=f"{most}")
+    if page is not None and (page.is_dir() or page.suffix.lower() not in (".html", ".htm")):
+        raise UsageError(f"--page {page} is no page", expected="the path of an .html file")
 
 
 def _label_next(batch: Path, dataset: str) -> list[Item]:

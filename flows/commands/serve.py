@@ -78,26 +78,23 @@ def serve(
     from tasks.core.serving.champion import FollowedModel
     from tasks.core.serving.recording import Recorder
     from tasks.core.serving.served_model import DecisionOptions
+    from tasks.core.serving.service import Service
 
     listening = http_server.listen(host, port)
     options = DecisionOptions(abstain, threshold, no_operating_point)
-    recorder = Recorder(expanded(record).absolute(), record_images) if record else None
-    service = app.Service(
+    service = Service(
         FollowedModel(name, version, options, opened),
         limits,
         max_batch,
         poll_seconds,
-        recorder,
+        Recorder(expanded(record).absolute(), record_images) if record else None,
         record_seconds,
         with_training_images=not predict_only,
     )
     application = app.create_app(service, partial(pages.add_predict_page, with_workspace=not predict_only))
     names = http_server.hosts_of(host, allowed_host)
-    server = http_server.create_server(application, names, limits.header_seconds)
-    _say(name, service.followed.current.version.version, host, listening.getsockname()[1], limits)
-    if not http_server.is_local(host):
-        console.log.warning("%s can be reached from other machines: it has no passwords and no TLS", host)
-    http_server.serve(server, listening)
+    _say(f"{name} {service.followed.current.version.version}", host, listening.getsockname()[1])
+    http_server.serve(http_server.create_server(application, names, limits.header_seconds), listening)
     console.log.info("stopped")
 
 
@@ -146,11 +143,15 @@ def _dataset(dataset: str | None, workspace: Workspace) -> str:
     return names[0]
 
 
-def _say(dataset: str, version: str, host: str, port: int, limits: Limits) -> None:
+def _say(model: str, host: str, port: int) -> None:
+    from tasks.core.serving import http_server
+
     logging.getLogger("plumbline").setLevel(logging.INFO)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    console.console.print(Text(f"{dataset} {version} answers; Ctrl-C ends the server"))
+    console.console.print(Text(f"{model} answers; Ctrl-C ends the server"))
     console.console.print(Text(f"{address}/", style="bold"))
     console.console.print(
         Text(f"curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg {address}/v1/predict")
     )
+    if not http_server.is_local(host):
+        console.log.warning("%s can be reached from other machines: it has no passwords and no TLS", host)

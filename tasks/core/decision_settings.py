@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.core.config import Checked, limited
+from tasks.core.checked_settings import Checked, limited
 from tasks.core.errors import UsageError
 from tasks.core.workspace import expanded
 

@@ -16,6 +16,11 @@ def percent(share: float, digits: int = DIGITS) -> str:
     return f"{number(share, digits)} %"
 
 
+def unbroken_percent(share: float, digits: int = DIGITS) -> str:
+    """As `percent`, on one line with its sign: with a no-break space."""
+    return percent(share, digits).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def number(share: float, digits: int = DIGITS) -> str:
     """A share times 100; no share below 1 is rounded to 100, and none above 0 to 0.
 

@@ -47,8 +47,8 @@ def command_context() -> Iterator[None]:
     """Show the `plumbline` loggers on the console, and errors without a traceback.
 
     A `PlumblineError` and a refusal of the operating system end the process with the error's exit code, and
-    Ctrl-C with 130. A flow that a Prefect
-    worker runs does not use this: Prefect's own handler writes the same lines to the worker's log.
+    Ctrl-C with 130. A flow that a Prefect worker runs does not use this: Prefect's own handler writes the
+    same lines to the worker's log.
     """
     handler = ConsoleHandler()
     log.addHandler(handler)

@@ -43,6 +43,6 @@ def follow(
     audited = audit.audit(tensors, workspace) if settings.train.drop_leaks else None
     retrain = bool({"all", "train"} & {str(name) for name in refresh})
     recipe = candidates.settled(settings.train, tensors)
-    trained = train.follow(tensors, recipe, workspace, audit=audited, refresh=retrain)
+    trained = train.train_as_worker(tensors, recipe, workspace, audit=audited, refresh=retrain)
     log.info("%s: %s", process, "done" if trained else "nothing to train, since the model exists already")
     return {"followed": process, "trained": trained}

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 
 from tasks.core import recipes
 from tasks.core.addresses import concealed
+from tasks.core.checked_settings import Checked, limited
 from tasks.core.config import (
-    Checked,
     EmbedSettings,
     IfRunning,
     NormalizeSettings,
@@ -19,7 +19,6 @@ from tasks.core.config import (
     RecipeName,
     SourceSettings,
     TrainSettings,
-    limited,
 )
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import UsageError

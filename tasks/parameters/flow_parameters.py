@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self, TypeVar
 import docstring_parser
 import pydantic
 
-from tasks.core.config import Checked
+from tasks.core.checked_settings import Checked
 from tasks.core.errors import UsageError
 
 R = TypeVar("R")

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.core.config import Checked, Precision, limited
+from tasks.core.checked_settings import Checked, limited
+from tasks.core.config import Precision
 from tasks.parameters.flow_parameters import FlowSettings
 
 

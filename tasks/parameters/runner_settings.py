@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from tasks.core.config import Checked, limited
+from tasks.core.checked_settings import Checked, limited
 from tasks.core.errors import UsageError
 
 

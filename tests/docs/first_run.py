@@ -7,7 +7,7 @@ import pytest
 from pyarrow import parquet
 
 from tasks.core import __version__
-from tests.docs import outputs_page, pages
+from tests.docs import outputs_page, pages, workspace_tree
 
 
 def normalised(printed: str) -> tuple[list[str], list[float]]:
@@ -24,11 +24,11 @@ def normalised(printed: str) -> tuple[list[str], list[float]]:
 def check_that_outputs_are_described(workspace: Path) -> None:
     """Compare a workspace with the tree and the columns in docs/outputs.md."""
     folders = {path.name for path in workspace.iterdir() if not path.name.startswith(".")}
-    assert folders <= {path.partition("/")[0] for path in outputs_page.TREE}
-    for folder in outputs_page.TREE:
+    assert folders <= {path.partition("/")[0] for path in workspace_tree.TREE}
+    for folder in workspace_tree.TREE:
         if folder.endswith("/<digest>/"):
             written = {path.name for path in workspace.glob(f"{folder.partition('/')[0]}/[0-9a-f]*/*")}
-            assert written - {"manifest.json"} <= outputs_page.files_in(folder)
+            assert written - {"manifest.json"} <= workspace_tree.files_in(folder)
     (issues,) = workspace.glob("label_issues/*/label_issues.parquet")
     assert parquet.read_schema(issues).names == list(outputs_page.ISSUES)
 

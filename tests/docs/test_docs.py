@@ -80,6 +80,21 @@ def test_make_targets_that_are_named_exist(page: Path) -> None:
     assert named <= targets
 
 
+# Blocks and tables
+
+
+@each_page
+def test_blocks_end_and_rows_stand_in_tables(page: Path) -> None:
+    """What a reformatted page loses first; a renderer shows it as one long text, without a word."""
+    text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"^ *```", text, re.MULTILINE)) % 2 == 0
+    tables = re.findall(r"(?:^\|.*\n)+", text_of(page), re.MULTILINE)
+    assert [table for table in tables if not re.match(r"\|.*\n\|[-| :]+\|\n", table)] == []
+    for block in pages.blocks(page):
+        if block.language == "python":
+            ast.parse(block.text)
+
+
 # Links
 
 

@@ -1,10 +1,8 @@
 """Each how-to is applied to a copy of the code, word for word, and does there what it promises."""
 
-import ast
 import hashlib
 import html
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,16 +15,12 @@ import pytest
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
-from tasks.core.data.readers.factory import READERS
-from tasks.core.stage import code_hash
-from tasks.core.stage.stages import PARTS, STAGES
 from tests.docs import pages
 from tests.support.run_cli import Plumbline
 from tests.support.sample_files import mnist
 
 pytestmark = pytest.mark.slow
 
-NOT_CODE = shutil.ignore_patterns("__pycache__")
 HOW_TO = pages.ROOT / "docs" / "how-to"
 CATALOG, FACTORY = "tasks/core/data/sources/catalog.py", "tasks/core/data/readers/factory.py"
 TOUCHED = {
@@ -238,76 +232,3 @@ def test_metric_how_to_shows_the_metric_in_every_place(tiny_run: TinyRun) -> Non
         *("-m", "flows", "compare", "--workspace", tiny_run.plumbline.workspace),
     )
     assert "test_kappa" in compared
-
-
-def append(path: Path, text: str) -> None:
-    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
-
-
-def insert_into(path: Path, name: str, line: str) -> None:
-    """Insert a line after the last statement of a class, or before the last one of a function."""
-    source = path.read_text(encoding="utf-8")
-    (node,) = [node for node in ast.parse(source).body if getattr(node, "name", "") == name]
-    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
-    last = node.body[-1]
-    number = last.end_lineno if isinstance(node, ast.ClassDef) else last.lineno - 1
-    lines = source.splitlines()
-    lines.insert(number or 0, f"    {line}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("path", "name", "text", "expected"),
-    [
-        (
-            "stage/handles/results.py",
-            "",
-            "\n\n@dataclass(frozen=True)\nclass Sketch(Handle):\n    images: int\n",
-            "",
-        ),
-        ("errors.py", "", "\n\nclass SketchError(PlumblineError):\n    pass\n", ""),
-        ("config.py", "ExportName", 'coreml = "coreml"', ""),
-        ("config.py", "PromotePolicy", 'equal = "equal"', ""),
-        ("model/training/loop.py", "train", 'log.info("the last line of train")', ""),
-        ("data/readers/idx.py", "", "\nUNUSED = 1\n", "normalize, idx"),
-        (
-            "data/decode.py",
-            "",
-            "\nUNUSED = 1\n",
-            "normalize; embed; cross_validate; train_on_all; export; evaluation_set",
-        ),
-        (
-            "model/training/optimizers.py",
-            "",
-            "\nUNUSED = 1\n",
-            "select; train; cross_predict; cross_validate; train_on_all",
-        ),
-        (
-            "metrics/calibration.py",
-            "",
-            "\nUNUSED = 1\n",
-            "evaluate; label_issues; report; score_version; evaluation_report",
-        ),
-    ],
-    ids=[
-        *("handle", "error", "export format", "promote policy", "log line"),
-        *("one reader", "decode", "optimizer", "calibration"),
-    ],
-)
-def test_edit_makes_only_the_stages_of_the_table_run_again(
-    path: str, name: str, text: str, expected: str, before: dict[str, Any], tmp_path: Path
-) -> None:
-    """The table in docs/architecture.md, "What makes a stage run again"."""
-    shutil.copytree(pages.ROOT / "tasks" / "core", tmp_path / "tasks" / "core", ignore=NOT_CODE)
-    file = tmp_path / "tasks" / "core" / path
-    if name:
-        insert_into(file, name, text)
-    else:
-        append(file, text)
-    parts: dict[str, Any] = {stage.name: stage for stage in (*STAGES, *PARTS)}
-    parts |= {f"normalize, {reader}": file_format for reader, file_format in READERS.items()}
-    after = {each: code_hash.hashes(*part.modules, root=tmp_path) for each, part in parts.items()}
-    names = {each for each, hashes in after.items() if hashes != before[each][0]}
-    if "normalize" in names:  # the code that all readers share
-        names -= {name for name in names if name.startswith("normalize, ")}
-    assert names == set(expected.split("; ")) - {""}

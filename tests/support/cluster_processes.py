@@ -35,7 +35,7 @@ from tasks.core.model.devices import tf_config
 from tasks.core.model.devices.replicas import SINGLE_DEVICE, ReplicaGroup, gpus
 from tasks.core.model.training import train as train_stage
 from tasks.core.model.training.steps import StepPlan
-from tasks.core.model.training.train import follow
+from tasks.core.model.training.train import train_as_worker
 from tasks.core.model.training.trainer import Trainer
 from tasks.core.operations import environment
 from tasks.core.workspace import Workspace
@@ -124,7 +124,7 @@ def run_training(root: Path, settings: TrainSettings, reports: int) -> int:
     environment.prepare_command()
     workspace = Workspace.open(root)
     data = striped_tensors.cache(workspace)
-    train = follow if tf_config.is_worker() else train_stage.train
+    train = train_as_worker if tf_config.is_worker() else train_stage.train
     try:
         train(data, settings, workspace, progress=lambda *_: os.write(reports, b".") and None)
     except PlumblineError as error:

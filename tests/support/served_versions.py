@@ -14,6 +14,7 @@ from tasks.core.registry import registry
 from tasks.core.serving import app, http_server, pages
 from tasks.core.serving.champion import FollowedModel
 from tasks.core.serving.served_model import DecisionOptions
+from tasks.core.serving.service import Service
 from tasks.core.serving.settings import Limits
 from tasks.core.stage import publish
 from tasks.core.stage.handles import TensorCache
@@ -99,11 +100,11 @@ def served(
     options: DecisionOptions | None = None,
     hosts: frozenset[str] = frozenset(),
     **settings: Any,
-) -> Iterator[tuple[httpx.Client, app.Service]]:
+) -> Iterator[tuple[httpx.Client, Service]]:
     """Serve the champion in a thread; yields a client and the service."""
     limits = limits or Limits()
     followed = FollowedModel(DATASET, "champion", options or DecisionOptions(), workspace)
-    service = app.Service(followed, limits, poll_seconds=0.1, **settings)
+    service = Service(followed, limits, poll_seconds=0.1, **settings)
     application = app.create_app(service, partial(pages.add_predict_page, with_workspace=True))
     listening = http_server.listen("127.0.0.1", 0)
     server = http_server.create_server(application, hosts, limits.header_seconds)

@@ -21,7 +21,7 @@ ARENA = 1 << 22  # bytes of pixels at a time
 Rest = TypeVar("Rest")
 
 
-class Run:
+class DecodedRun:
     """Consecutive images of a block that have the target's shape.
 
     Args:
@@ -43,7 +43,7 @@ def decoded(
     expected: Digits | None,
     contents: NDArray[np.int64] | None,
     rest: Callable[[int], Rest],
-) -> Iterator[Run | Rest]:
+) -> Iterator[DecodedRun | Rest]:
     """Decode a block, in its order.
 
     Args:
@@ -76,7 +76,7 @@ def _target_size(target: Target) -> TargetSize:
 
 def _runs(
     results: NDArray[np.void], arena: Pixels, target: Target, start: int, rest: Callable[[int], Rest]
-) -> Iterator[Run | Rest]:
+) -> Iterator[DecodedRun | Rest]:
     shape = (*target.size, target.channels) if target.size else (0, 0, 0)
     fits = results["status"] == 1
     for name, side in zip(("height", "width", "channels"), shape, strict=True):
@@ -100,16 +100,16 @@ def _originals(results: NDArray[np.void]) -> NDArray[np.int32]:
     return np.stack([results[name] for name in names], 1)
 
 
-def _run(results: NDArray[np.void], arena: Pixels, shape: tuple[int, ...], first: int) -> Run:
+def _run(results: NDArray[np.void], arena: Pixels, shape: tuple[int, ...], first: int) -> DecodedRun:
     offset, count = int(results["offset"][0]), len(results) * int(np.prod(shape))
-    return Run(first, arena[offset : offset + count].reshape(-1, *shape), _originals(results))
+    return DecodedRun(first, arena[offset : offset + count].reshape(-1, *shape), _originals(results))
 
 
-def _converted(result: np.void, arena: Pixels, target: Target, position: int) -> Run:
+def _converted(result: np.void, arena: Pixels, target: Target, position: int) -> DecodedRun:
     shape = tuple(int(result[name]) for name in ("height", "width", "channels"))
     offset = int(result["offset"])
     pixels = arena[offset : offset + int(np.prod(shape))].reshape(shape)
     originals = _originals(np.array([result], result.dtype))
     height, width = originals[0, :2].tolist()
     image = decode.resize_and_convert(pixels, target, (height, width))
-    return Run(position, image[None], originals)
+    return DecodedRun(position, image[None], originals)

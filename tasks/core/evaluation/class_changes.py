@@ -11,6 +11,8 @@ from tasks.core.metrics.comparison import paired
 from tasks.core.metrics.comparison.paired import ALPHA
 from tasks.core.metrics.intervals import Ints
 
+LISTED = 3  # classes in a sentence
+
 
 def class_changes(
     labels: NDArray[np.integer],
@@ -111,15 +113,14 @@ def worst_sentence(rows: Sequence[dict[str, Any]], notable: float) -> str:
     return f"{worst['class_name']} loses {-worst['change'] * 100:.1f} points of recall{remark}"
 
 
-def unseen_sentence(rows: Sequence[dict[str, Any]], listed: int = 3) -> str:
+def unseen_sentence(rows: Sequence[dict[str, Any]]) -> str:
     """Which losses of recall are too small to be seen, for the classes with the fewest images; may be empty.
 
     Args:
         rows: As `class_changes` returns them; those of earlier versions have no `visible_loss`.
-        listed: Number of classes in the sentence.
     """
     known = [row for row in rows if row.get("visible_loss") is not None]
-    least = sorted(known, key=lambda row: -row["visible_loss"])[:listed]
+    least = sorted(known, key=lambda row: -row["visible_loss"])[:LISTED]
     parts = [
         f"{row['class_name']} ({row['images']:,} image{'s' * (row['images'] != 1)}) "
         f"below {row['visible_loss'] * 100:.0f} points"

@@ -66,7 +66,7 @@ class ClassDifference:
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedOutcomes:
     """Both models' outcomes on the images that can be compared.
 
     Args:
@@ -82,8 +82,8 @@ class Duel:
     groups: NDArray[np.int64] | None
 
     @classmethod
-    def of(cls, challenger: Scored, champion: Scored, rows: NDArray[np.bool_]) -> "Duel":
-        """The duel on some rows, bool (N,), of both models' scored images."""
+    def of(cls, challenger: Scored, champion: Scored, rows: NDArray[np.bool_]) -> "PairedOutcomes":
+        """The outcomes on some rows, bool (N,), of both models' scored images."""
         new, old = ((scored.predicted == scored.labels)[rows] for scored in (challenger, champion))
         groups = challenger.groups[rows] if challenger.groups is not None else None
         return cls(challenger.labels[rows], new, old, groups)

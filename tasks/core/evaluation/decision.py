@@ -130,7 +130,7 @@ def read_costs(path: Path, classes: Sequence[str]) -> Costs:
     rows = _read_rows(path)
     columns, names = rows[0][1:], [row[0] for row in rows[1:]]
     for place, found in (("header", columns), ("first column", names)):
-        _check_names(path, place, found, classes)
+        _check_cost_classes(path, place, found, classes)
     costs = {
         name: dict(zip(columns, row[1:], strict=False)) for name, row in zip(names, rows[1:], strict=True)
     }
@@ -157,7 +157,7 @@ def _read_rows(path: Path) -> list[list[str]]:
     return rows
 
 
-def _check_names(path: Path, place: str, found: Sequence[str], classes: Sequence[str]) -> None:
+def _check_cost_classes(path: Path, place: str, found: Sequence[str], classes: Sequence[str]) -> None:
     unknown = [name for name in found if name not in classes]
     missing = [name for name in classes if name not in found]
     twice = [name for name in dict.fromkeys(found) if found.count(name) > 1]

@@ -6,7 +6,6 @@ G. W. Brier, Monthly Weather Review 78, 1950; abstention with a guarantee: Y. Ge
 "Selective Classification for Deep Neural Networks", NeurIPS 2017.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,10 @@ from tasks.core.metrics.intervals import Floats, Ints
 from tasks.core.metrics.temperature import fit
 from tasks.core.metrics.thresholds import selective
 
-TARGETS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is searched
 # Floor for probabilities before the logarithm. It is far below `classification.FLOOR`: float32 distinguishes
 # probabilities that are much smaller than its rounding error at 1 (1e-7).
 MIN_PROBABILITY = 1e-30
 POINTS = 200  # points of the stored risk-coverage curve
-Outcomes = tuple[NDArray[np.bool_], Floats, Ints | None]  # whether correct, confidence, groups; (N,) each
 
 
 def confidences(probabilities: NDArray[np.floating]) -> Floats:
@@ -179,15 +176,6 @@ def measure(
     }
 
 
-def abstentions(val: Outcomes, test: Outcomes) -> list[dict[str, Any]]:
-    """For each error rate in `TARGETS`, the threshold proven on val, and what it does on test."""
-    bounds = selective.error_bounds(*val)
-    return [
-        asdict(selective.abstention(target, selective.lowest_proven(bounds, target), *test))
-        for target in TARGETS
-    ]
-
-
 def calibrate(
     val_labels: NDArray[np.integer],
     val_probabilities: NDArray[np.floating],
@@ -211,7 +199,7 @@ def calibrate(
 
     Returns:
         JSON values: those of `measure`; temperature; tempered (ece and log_loss at that temperature);
-        abstention (one row per error rate in `TARGETS`).
+        abstention (one row per error rate in `selective.MAX_ERRORS`).
     """
     both = val_probabilities, probabilities
     val_predicted, predicted = most_probable or map(classification.predicted_classes, both)
@@ -229,5 +217,7 @@ def calibrate(
             "ece": expected_error(correct, scaled, groups).estimate.record(),
             "log_loss": float(losses.mean()),
         },
-        "abstention": abstentions((val_correct, val_confidence, val_groups), (correct, confidence, groups)),
+        "abstention": selective.abstentions(
+            (val_correct, val_confidence, val_groups), (correct, confidence, groups)
+        ),
     }

@@ -93,9 +93,7 @@ def expected_error(correct: NDArray[np.bool_], confidence: Floats, bins: int = B
     return CalibrationError(estimate, plain, _p_value(plain, means[0], deviations[0]))
 
 
-def of_groups(
-    correct: NDArray[np.bool_], confidence: Floats, groups: Ints, bins: int = BINS
-) -> CalibrationError:
+def of_groups(correct: NDArray[np.bool_], confidence: Floats, groups: Ints) -> CalibrationError:
     """The same for images that come in groups: the reflected ("basic") bootstrap of groups, cut off at 0.
 
     The bootstrap is biased by as much as the plain error is, once more.
@@ -104,9 +102,8 @@ def of_groups(
         correct: bool (N,).
         confidence: float64 (N,), 0..1.
         groups: int64 (N,), which images belong together.
-        bins: As in `expected_error`.
     """
-    number = _numbers(confidence, bins)
+    number = _numbers(confidence, BINS)
     gaps = correct.astype(np.float64) - confidence
     plain = float(np.abs(np.bincount(number, weights=gaps)).sum() / len(gaps))
     codes, used = np.unique(groups, return_inverse=True)[1], int(number.max()) + 1

@@ -1,6 +1,7 @@
-"""Builds a command line from the signature and the docstring of a function."""
+"""Builds a command from the signature and the docstring of a function, and writes command lines."""
 
 import inspect
+import shlex
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import EnumType
@@ -12,6 +13,7 @@ import typer
 
 # The type names in --help are short, so that the column of help texts is wide.
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
+SCRIPT = "flows/train_flow.py"
 TRI_STATE = ("augment",)  # flags whose default the recipe decides: they have a --no- form
 
 
@@ -145,3 +147,12 @@ def options(parameters: Mapping[str, Any]) -> list[str]:
             for item in value if isinstance(value, list | tuple) else [value]:
                 words += [f"--{option}", str(item)]
     return words
+
+
+def train_command(parameters: Mapping[str, Any]) -> str:
+    """The command line of a training run.
+
+    >>> train_command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
+    "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
+    """
+    return shlex.join(["python", SCRIPT, *options(parameters)])

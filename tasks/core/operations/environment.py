@@ -13,7 +13,7 @@ from tasks.core import __version__
 from tasks.core.errors import PlumblineError
 from tasks.core.markup import printable
 from tasks.core.model.devices import tf_config
-from tasks.core.operations import early_check, freed_memory, machine_errors, prefect_server
+from tasks.core.operations import argument_check, freed_memory, machine_errors, prefect_server
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -107,7 +107,7 @@ def open_command(command: str) -> None:
     """
     exit_on_interrupt()
     prepare_command()
-    if error := early_check.refusal(command, sys.argv):
+    if error := argument_check.refusal(command, sys.argv):
         print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
     if tf_config.is_worker():

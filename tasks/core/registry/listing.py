@@ -44,7 +44,7 @@ def model_rows(workspace: Workspace, dataset: str | None = None) -> list[dict[st
         for version in layout.version_names(directory):
             held = sorted(aliases.get(version, []))
             row = {"dataset": name, "version": version, "aliases": held}
-            rows.append(row | _values(directory / version))
+            rows.append(row | _scores_and_damage(directory / version))
     return rows
 
 
@@ -117,7 +117,7 @@ def _figures(directory: Path) -> dict[str, str]:
     }
 
 
-def _values(directory: Path) -> dict[str, Any]:
+def _scores_and_damage(directory: Path) -> dict[str, Any]:
     try:
         metrics = manifests.read(directory)["facts"]["metrics"]
         damage = "" if publish.is_manifest_only(directory) else manifests.find_damage(directory)

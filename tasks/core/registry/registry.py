@@ -12,7 +12,16 @@ from typing import Any
 from tasks.core.errors import FormatError, RegistryError
 from tasks.core.evaluation import point_of_version
 from tasks.core.registry import commits, layout, log
-from tasks.core.registry.version_files import ALL_IMAGES, CARD, EXPORTS, MODEL, PROFILE, write_version
+from tasks.core.registry.version_files import (
+    ALL_IMAGES,
+    CARD,
+    EXPORTS,
+    MODEL,
+    PROFILE,
+    CopiedOutputs,
+    check_same_model,
+    write_version,
+)
 from tasks.core.stage.handles import Evaluation, Exports, FinalModel, ModelVersion, Profile, TrainedModel
 from tasks.core.stage.publish import ensure_local, is_manifest_only
 from tasks.core.storage import manifests, mirror
@@ -59,32 +68,14 @@ def publish(
     Raises:
         RegistryError: The evaluation, the exports or the profile belong to another model.
     """
-    _same_model("evaluation", evaluation.model_sha256, trained)
-    if exported is not None:
-        _same_model("exports", exported.model_sha256, trained)
-    if profiled is not None:
-        _same_model("profile", profiled.model_sha256, trained)
+    copied = CopiedOutputs(exported, profiled, final)
+    check_same_model(trained, evaluation, copied)
     with layout.locked_folder(dataset, workspace, create=True) as directory:
         if published := _published(trained.model_sha256, facts, directory, workspace):
             return published
         name = layout.next_version_name(directory)
-        version_facts = {
-            **facts,
-            "dataset": dataset,
-            "version": name,
-            "who": who,
-            "exports": list(exported.passed) if exported else [],
-            "profile": {"split": profiled.split, "images": profiled.images} if profiled else None,
-            ALL_IMAGES: final and final.facts(),
-        }
-        write_version(
-            directory / name,
-            trained,
-            evaluation,
-            {EXPORTS: exported, PROFILE: profiled, ALL_IMAGES: final},
-            version_facts,
-            workspace,
-        )
+        version_facts = {**facts, "dataset": dataset, "version": name, "who": who}
+        write_version(directory / name, trained, evaluation, copied, version_facts, workspace)
         layout.log_publication(directory, name, who, layout.LOGGED_BY_RUN)
     return _load(directory / name, workspace)
 
@@ -289,16 +280,6 @@ def _published(
         if is_same and not _problem(directory, name):
             return _load(directory / name, workspace)
     return None
-
-
-def _same_model(what: str, model_sha256: str, trained: TrainedModel) -> None:
-    if model_sha256 != trained.model_sha256:
-        raise RegistryError(
-            f"the {what} would be of another model",
-            expected=f"model {trained.model_sha256[:12]}",
-            found=f"model {model_sha256[:12]}",
-            done="nothing was published",
-        )
 
 
 def _load(directory: Path, workspace: Workspace) -> ModelVersion:

@@ -1,7 +1,6 @@
 """Computes the content of a run's report; the template only lays it out."""
 
 import json
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from tasks.core.evaluation.class_changes import unseen_sentence
 from tasks.core.evaluation.label_issues import CORRECTIONS_FORM, read_label_issues
 from tasks.core.metrics.calibration import expected_error, figures_at
 from tasks.core.metrics.declared import declarations
-from tasks.core.operations.command_line import options
+from tasks.core.operations.command_line import train_command
 from tasks.core.progress import duration
 from tasks.core.registry.promotion import error_budget
 from tasks.core.reports import plots, thumbnails
@@ -35,7 +34,6 @@ from tasks.core.reports.sections import (
 from tasks.core.reports.sections import slices as slice_section
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
-NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def content(inputs: ReportInputs) -> dict[str, Any]:
@@ -75,7 +73,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "stages": stages(inputs),
         "parameters": inputs.parameters,
         "lineage": lineage(inputs),
-        "command": command(inputs.parameters),
+        "command": train_command(inputs.parameters),
         "facts": inputs.facts,
     }
     return values | {
@@ -147,11 +145,11 @@ def matrix(inputs: Scores) -> dict[str, Any]:
     A matrix of more than `LARGEST_MATRIX` classes has no rows.
     """
     counts = evaluate.read_confusion(inputs.evaluation)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares_of_label = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = inputs.tensors.classes
     large = len(classes) > LARGEST_MATRIX
     rows = [
-        (name, [(int(n), float(share)) for n, share in zip(counts[i], shares[i], strict=True)])
+        (name, [(int(n), float(share)) for n, share in zip(counts[i], shares_of_label[i], strict=True)])
         for i, name in enumerate(() if large else classes)
     ]
     return {
@@ -224,22 +222,13 @@ def lineage(inputs: ReportInputs) -> list[dict[str, str]]:
     ]
 
 
-def command(parameters: Mapping[str, Any]) -> str:
-    """The command line of the same run.
-
-    >>> command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
-    "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
-    """
-    return shlex.join(["python", "flows/train_flow.py", *options(parameters)])
-
-
 def percent(share: float | None, digits: int = shares.DIGITS) -> str:
     """A share in per cent, with a no-break space before the sign; a dash where it is undefined.
 
     >>> percent(0.7) == "70.00\N{NO-BREAK SPACE}%", percent(None)
     (True, '–')
     """
-    return "–" if share is None else shares.percent(share, digits).replace(" ", NO_BREAK_SPACE)
+    return "–" if share is None else shares.unbroken_percent(share, digits)
 
 
 def points(difference: float | None) -> str:

@@ -1,6 +1,5 @@
 """The first paragraph of an evaluation's report, in words, and what is most worth doing next."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from tasks.core.evaluation.evaluate import Scored
 from tasks.core.evaluation.published import against_run
 from tasks.core.metrics.comparison import baseline
 from tasks.core.metrics.comparison.detectable import Detectable
-from tasks.core.operations.command_line import options
+from tasks.core.operations.command_line import train_command
 from tasks.core.reports.inputs import Scores
 from tasks.core.reports.sections import key_findings, next_steps
 from tasks.core.reports.sections.next_steps import Step
@@ -91,4 +90,4 @@ def _train(version: ModelVersion) -> str:
     """The command that trained the version."""
     known = dict(version.manifest["facts"].get("parameters") or {})
     known = {name: value for name, value in known.items() if name not in NON_OUTPUT_PARAMETERS}
-    return shlex.join(["python", "flows/train_flow.py", *options(known)])
+    return train_command(known)

@@ -24,6 +24,7 @@ from tasks.core.workspace import Workspace
 
 PAGE = "report.html"
 TEMPLATE = "evaluation.html.j2"
+WORST = 3  # classes with the lowest recall that the summary names
 PARTS = (TEMPLATE, "class_reading.html.j2", "key_findings.html.j2", "macros.html.j2", "report.css")
 
 
@@ -102,10 +103,10 @@ def count_text(metrics: Mapping[str, Any]) -> str:
     return images if groups is None else f"{images} of {groups:,} group{'s' * (groups != 1)}"
 
 
-def worst_classes(evaluation: Evaluation, most: int = 3) -> str:
+def worst_classes(evaluation: Evaluation) -> str:
     """The classes with the lowest recall that have a mistake, with their intervals."""
     table = evaluate.read_classes(evaluation)
-    table = table[table["recall"] < 1].sort_values("recall", kind="stable").head(most)
+    table = table[table["recall"] < 1].sort_values("recall", kind="stable").head(WORST)
     return ", ".join(
         f"{row['class_name']} {shares.percent(row['recall'])} "
         f"({shares.interval(row['recall_low'], row['recall_high'])}) of {row['support']:,}"

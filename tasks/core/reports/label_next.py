@@ -96,7 +96,9 @@ def read_items(folder: Path, dataset: str) -> list[Item]:
         )
     pictures = {row["path"]: row["picture"] for row in _candidates(batches[0])}
     return [
-        _item(row, batches[0], pictures) for row in pq.read_table(table).to_pylist() if row["row"] is None
+        _item(row, batches[0], pictures)
+        for row in read_label_next(table.parent).to_pylist()
+        if row["row"] is None
     ]
 
 

@@ -103,19 +103,16 @@ def thumbnails_of_test_images(
     ]
 
 
-def issue_thumbnails(
-    table: pd.DataFrame, tensors: TensorCache, count: int = LABEL_ISSUES
-) -> list[dict[str, Any]]:
+def issue_thumbnails(table: pd.DataFrame, tensors: TensorCache) -> list[dict[str, Any]]:
     """The images with the least likely labels, of all splits.
 
     Args:
         table: The result of `label_issues.read_label_issues`.
         tensors: The tensors with the images.
-        count: Largest number of images.
 
     Returns:
-        One dictionary per image: picture (data URI), path, label and predicted (class names), probability (of
-        `predicted`).
+        At most `LABEL_ISSUES` dictionaries: picture (data URI), path, label and predicted (class names),
+        probability (of `predicted`).
     """
     return [
         {
@@ -125,7 +122,7 @@ def issue_thumbnails(
             "predicted": row["suggested_class_name"],
             "probability": row["suggested_probability"],
         }
-        for row in table.head(count).to_dict("records")
+        for row in table.head(LABEL_ISSUES).to_dict("records")
     ]
 
 

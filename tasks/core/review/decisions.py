@@ -1,10 +1,10 @@
 """The file of decisions: what a person said of each image, when, and where it was shown. It is a CSV.
 
-It is the form that `--corrections` reads (`data.readers.corrections`): `corrected_class_name` is filled in
-where the label was wrong, and `decision` says "left out" where an image is taken out of the dataset. A label
-that was confirmed has a row, too, with an empty `corrected_class_name`: the image is not shown again. Who
-decided and when is in the file only. It does not change what the labels are, so it is no part of the data's
-identity.
+It is the form that `--corrections` reads (`data.readers.corrections_file`): `corrected_class_name` is filled
+in where the label was wrong, and `decision` says "left out" where an image is taken out of the dataset. A
+label that was confirmed has a row, too, with an empty `corrected_class_name`: the image is not shown again.
+Who decided and when is in the file only. It does not change what the labels are, so it is no part of the
+data's identity.
 
 Images without a label get theirs in a file of its own, `new_labels.csv` beside it. Its columns `path` and
 `label` are those of a CSV dataset.
@@ -12,7 +12,6 @@ Images without a label get theirs in a file of its own, `new_labels.csv` beside 
 
 import csv
 import os
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +27,11 @@ import pyarrow.compute as pc
 
 from tasks.core import shares
 from tasks.core.data import csv_text
-from tasks.core.data.readers import corrections
+from tasks.core.data.readers import corrections_file
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.errors import UsageError
 from tasks.core.metrics import intervals
-from tasks.core.operations.command_line import options
+from tasks.core.operations import command_line
 from tasks.core.review.items import CONTROL, Item
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import atomic, lock
@@ -46,12 +45,12 @@ NEW_COLUMNS = ("path", "label", "list", "user", "time")
 Row = dict[str, str]
 
 
-class Decision(StrEnum):
+class LabelDecision(StrEnum):
     """What a person can say of an image."""
 
     corrected = "corrected"  # the label is another class
     kept = "kept"  # the label is right
-    left_out = corrections.LEFT_OUT  # the image is not to be used
+    left_out = corrections_file.LEFT_OUT  # the image is not to be used
     labelled = "labelled"  # an image without a label got one
 
 
@@ -83,7 +82,7 @@ class DecisionFiles:
         """
         if not self.path.exists():
             return [dict(row) for row in self.earlier]
-        corrections.read(self.path)  # refuses what `--corrections` would refuse
+        corrections_file.read(self.path)  # refuses what `--corrections` would refuse
         return [as_row(row) for row in _read(self.path)]
 
     @cached_property
@@ -125,7 +124,7 @@ class DecisionFiles:
                 found="a folder" if self.path.is_dir() else f"no such folder, or a read-only one: {folder}",
                 done="nothing was started",
             )
-        used = [row for row in self.rows() if row["decision"] not in ("", str(Decision.left_out))]
+        used = [row for row in self.rows() if row["decision"] not in ("", str(LabelDecision.left_out))]
         if self.path.exists() and used and not _are_any_in(used, tensors):
             raise UsageError(
                 f"{self.path} is about other images",
@@ -135,7 +134,7 @@ class DecisionFiles:
                 todo="name another file with --out",
             )
 
-    def decide(self, item: Item, decision: Decision, class_name: str, user: str) -> None:
+    def decide(self, item: Item, decision: LabelDecision, class_name: str, user: str) -> None:
         """Write the decision about an image, in place of an earlier one.
 
         Args:
@@ -150,7 +149,7 @@ class DecisionFiles:
             "user": user,
             "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         }
-        if decision is Decision.labelled:
+        if decision is LabelDecision.labelled:
             self._replace_new_label(item, record | {"label": class_name})
             return
         self._replace(
@@ -188,21 +187,23 @@ def decided_keys(rows: Sequence[Row]) -> set[str]:
 
 
 def as_row(row: Mapping[str, str]) -> Row:
-    """A row of any file of corrections, with the columns of `COLUMNS`; see `corrections.CLASS_COLUMNS`."""
-    class_column = next((name for name in corrections.CLASS_COLUMNS if name in row), "")
+    """A row of any file of corrections, with the columns of `COLUMNS`; see `CLASS_COLUMNS` there."""
+    class_column = next((name for name in corrections_file.CLASS_COLUMNS if name in row), "")
     given = row.get("class_name") or "" if class_column == "corrected_class_name" else ""
     corrected = (row.get(class_column) or "").strip()
-    image_id = next((row[name] for name in corrections.ID_COLUMNS if row.get(name)), "")
+    image_id = next((row[name] for name in corrections_file.ID_COLUMNS if row.get(name)), "")
     known = {"class_name": given, "corrected_class_name": corrected, "image_id": image_id.strip()}
-    others = {name: value or "" for name, value in row.items() if name not in corrections.ID_COLUMNS and name}
+    others = {
+        name: value or "" for name, value in row.items() if name not in corrections_file.ID_COLUMNS and name
+    }
     others.pop("label", None)
     made = dict.fromkeys(COLUMNS, "") | others | known
-    return made | {"decision": made["decision"] or (str(Decision.corrected) if corrected else "")}
+    return made | {"decision": made["decision"] or (str(LabelDecision.corrected) if corrected else "")}
 
 
 def earlier_rows(directory: Path) -> list[Row]:
     """The corrections that a raw dataset was made with, as rows; empty without any."""
-    return [as_row(row) for row in _read(directory / corrections.NAME)]
+    return [as_row(row) for row in _read(directory / corrections_file.NAME)]
 
 
 def train_command(parameters: Mapping[str, Any], path: str) -> str:
@@ -215,8 +216,7 @@ def train_command(parameters: Mapping[str, Any], path: str) -> str:
     >>> train_command({"dataset": "my photos", "corrections": None}, "corrections.csv")
     "python flows/train_flow.py --dataset 'my photos' --corrections corrections.csv"
     """
-    arguments = options(dict(parameters) | {"corrections": path})
-    return shlex.join(["python", "flows/train_flow.py", *arguments])
+    return command_line.train_command(dict(parameters) | {"corrections": path})
 
 
 def counts_text(rows: Sequence[Row]) -> str:
@@ -226,19 +226,23 @@ def counts_text(rows: Sequence[Row]) -> str:
     '2 corrections, 1 kept'
     """
     counts = Counter(row["decision"] for row in rows)
-    corrected = counts[Decision.corrected]
+    corrected = counts[LabelDecision.corrected]
     parts = [f"{corrected:,} correction{'' if corrected == 1 else 's'}"]
-    parts += [f"{counts[name]:,} {name}" for name in (Decision.kept, Decision.left_out) if counts[name]]
+    parts += [
+        f"{counts[name]:,} {name}" for name in (LabelDecision.kept, LabelDecision.left_out) if counts[name]
+    ]
     return ", ".join(parts)
 
 
 def controls_text(rows: Sequence[Row]) -> str:
     """How many labels of the random controls were wrong, with an interval; empty without controls."""
     controls = [row["decision"] for row in rows if row["list"] == CONTROL]
-    controls = [decision for decision in controls if decision in (Decision.corrected, Decision.kept)]
+    controls = [
+        decision for decision in controls if decision in (LabelDecision.corrected, LabelDecision.kept)
+    ]
     if not controls:
         return ""
-    wrong = controls.count(str(Decision.corrected))
+    wrong = controls.count(str(LabelDecision.corrected))
     low, high = intervals.wilson(np.array(wrong), np.array(len(controls)))
     return (
         f"{wrong} of {len(controls)} random images on no list had a wrong label "

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from tasks.core.addresses import is_readable
 from tasks.core.errors import PlumblineError, UsageError
 from tasks.core.review import page
-from tasks.core.review.decisions import Decision, DecisionFiles, controls_text, counts_text
+from tasks.core.review.decisions import DecisionFiles, LabelDecision, controls_text, counts_text
 from tasks.core.review.items import Item
 from tasks.core.review.pictures import Pictures, with_partners
 
@@ -128,7 +128,7 @@ class Review:
         """
         item_number, decision, label = _parsed(body, len(self.items), len(self.classes))
         item = self.items[item_number]
-        if decision and (decision is Decision.labelled) == bool(item.image_id):
+        if decision and (decision is LabelDecision.labelled) == bool(item.image_id):
             raise Refused(HTTPStatus.BAD_REQUEST, "not a decision about this image")
         with self._deciding:
             if decision is None:
@@ -272,15 +272,15 @@ class _Refusals(contextlib.AbstractContextManager[None]):
         return True
 
 
-def _parsed(body: bytes, items: int, classes: int) -> tuple[int, Decision | None, int | None]:
+def _parsed(body: bytes, items: int, classes: int) -> tuple[int, LabelDecision | None, int | None]:
     """Item number, decision (None removes it) and label of a request."""
     try:
         values = json.loads(body)
         number, decision, label = (values[name] for name in ("item", "decision", "label"))
-        parsed = Decision(decision) if decision else None
+        parsed = LabelDecision(decision) if decision else None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Refused(HTTPStatus.BAD_REQUEST, "not a decision") from error
-    gives_class = parsed in (Decision.corrected, Decision.labelled)
+    gives_class = parsed in (LabelDecision.corrected, LabelDecision.labelled)
     is_valid = _is_number(number, items) and (_is_number(label, classes) if gives_class else label is None)
     if not is_valid:
         raise Refused(HTTPStatus.BAD_REQUEST, "not a decision about one of these images")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.core.data.files import listing
 from tasks.core.errors import FormatError, UsageError
 from tasks.core.runs import order, tables
-from tasks.core.stage import ingredients, publish, stages
+from tasks.core.stage import ingredients, publish, stage_lookup
 from tasks.core.stage.stages import DOWNLOAD, PREDICT
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
@@ -67,7 +67,7 @@ def reasons(
     except FormatError:
         return ["the earlier output does not exist any more"]
     phrases = ingredients.changes(old, record)
-    if stages.base_name(name) == "evaluate":
+    if stage_lookup.base_name(name) == "evaluate":
         phrases = _predicted(old, record, workspace, later_workspace) + phrases
     if name == "download":
         publish.ensure_local(DOWNLOAD.directory(before, workspace))
@@ -125,7 +125,7 @@ def compare_runs(earlier: str, later: str, workspace: Workspace) -> list[dict[st
     """
     old, new = (json.loads(run_of(run, workspace)["stages"]) for run in (earlier, later))
     rows = []
-    for name in (name for name in new if stages.by_name(name).folder):
+    for name in (name for name in new if stage_lookup.by_name(name).folder):
         digest, before = new[name]["digest"], old.get(name, {}).get("digest", "")
         same = digest == before
         why = [] if same else _between(name, before, digest, workspace)
@@ -175,7 +175,7 @@ def folder_of(name: str, digest: str, workspace: Workspace) -> Path:
         digest: Digest of the output.
         workspace: The workspace with the output.
     """
-    return stages.by_name(name).directory(digest, workspace)
+    return stage_lookup.by_name(name).directory(digest, workspace)
 
 
 def outputs_complete(name: str, digest: str, workspace: Workspace) -> bool:
@@ -223,5 +223,5 @@ def _with_stage(phrase: str) -> str:
     ('normalize output changed', 'learning_rate 0.4 -> 0.2')
     """
     name, _, rest = phrase.rpartition(" ")
-    stage = stages.maker_of(name) if rest == "changed" else ""
+    stage = stage_lookup.maker_of(name) if rest == "changed" else ""
     return f"{stage} {OUTPUT_CHANGED}" if stage else phrase

@@ -16,8 +16,6 @@ from tasks.core.runs import tables, unfinished
 from tasks.core.stage.handles import Evaluation, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
 
-HISTORY = "history.parquet"
-
 
 def append_run(
     row: Mapping[str, Any],
@@ -92,7 +90,7 @@ def append_trials(
 
 def history(trained: TrainedModel) -> pd.DataFrame:
     """The history of a training, one row per epoch, with columns of the table `epochs`."""
-    return pd.read_parquet(trained.directory / HISTORY)
+    return pd.read_parquet(trained.directory / TrainedModel.HISTORY)
 
 
 def predictions(evaluation: Evaluation, tensors: TensorCache) -> pd.DataFrame:

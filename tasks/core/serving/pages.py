@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from tasks.core.errors import PlumblineError, RegistryError
 from tasks.core.registry import listing, registry
-from tasks.core.serving.app import Service
+from tasks.core.serving.service import Service
 from tasks.core.stage.stages import REPORT
 from tasks.core.workspace import Workspace
 

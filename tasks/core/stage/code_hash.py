@@ -22,6 +22,7 @@ NOT_INGREDIENTS = (
         "registry",
         "runs",
         "config",
+        "checked_settings",
         "decision_settings",
         "errors",
         "progress",

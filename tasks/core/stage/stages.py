@@ -1,13 +1,12 @@
 """The one table of the stages: what each is called, where its outputs lie, what decides their bytes.
 
 To add a stage, add a row here, its work in `tasks.core`, its task in `tasks/`, and its call in
-`flows/pipeline.py` (docs/how-to/stage.md).
+`flows/pipeline.py` (docs/how-to/stage.md). `stage_lookup` finds a row.
 """
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.errors import UsageError
 from tasks.core.stage.evaluation_set import EvaluationSet
 from tasks.core.stage.handles import (
     Audit,
@@ -155,10 +154,7 @@ SALIENCY = Stage(
     "saliency",
     inputs=("normalize", "train", "evaluate"),
     role="saliency",
-    modules=(
-        "tasks.core.model.saliency.saliency",
-        "tasks.core.model.saliency.network",
-    ),
+    modules=("tasks.core.model.saliency.saliency", "tasks.core.model.saliency.network"),
     libraries=(*KERAS, "pillow", "pyarrow"),
 )
 EXPORT = Stage(
@@ -288,32 +284,3 @@ else:
         {"all": "all"} | {stage.name: stage.name for stage in STAGES if stage.refreshable},
         module=__name__,
     )
-
-
-def by_name(name: str) -> Stage[Any]:
-    """The stage of that name.
-
-    Args:
-        name: As a run records it: with the role, if any, such as "evaluate champion".
-
-    Raises:
-        UsageError: There is none.
-    """
-    for stage in (*STAGES, *PARTS):
-        if stage.name == base_name(name):
-            return stage
-    raise UsageError(f"there is no stage {name}", expected=", ".join(stage.name for stage in STAGES))
-
-
-def base_name(name: str) -> str:
-    """A stage's name without the role.
-
-    >>> base_name("evaluate champion")
-    'evaluate'
-    """
-    return name.split()[0]
-
-
-def maker_of(role: str) -> str:
-    """The stage whose output other stages call by this role; empty if no stage makes it."""
-    return next((stage.name for stage in (*STAGES, *PARTS) if role and stage.role == role), "")

@@ -20,7 +20,6 @@ from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
 from tasks.core.sweep import space
 from tasks.core.sweep.space import Trial
 
-HISTORY = "history.parquet"
 EQUAL_DECIMALS = 12  # the order of summation changes the further decimals of a mean
 
 
@@ -123,7 +122,7 @@ def _row(result: TrialResult, tensors: TensorCache, audit: Audit) -> dict[str, A
 
 def _val_loss(trained: TrainedModel) -> float:
     """Validation loss of the final weights: of the best epoch with early stopping, else of the last."""
-    losses = pd.read_parquet(trained.directory / HISTORY)["val_loss"]
+    losses = pd.read_parquet(trained.directory / TrainedModel.HISTORY)["val_loss"]
     early = trained.manifest["ingredients"]["parameters"].get("patience")
     return float(losses.min() if early else losses.iloc[-1])
 

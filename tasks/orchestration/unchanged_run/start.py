@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasks.core.errors import UsageError
-from tasks.core.hidden_imports import hidden
+from tasks.core.operations.hidden_imports import hidden
 from tasks.core.workspace import Workspace
 
 

@@ -4,7 +4,7 @@ import pytest
 from cleanlab.count import compute_confident_joint
 from cleanlab.filter import find_label_issues
 
-from tasks.core.data.readers import corrections
+from tasks.core.data.readers import corrections_file
 from tasks.core.evaluation import label_issues
 from tasks.core.metrics.labels import confident_learning
 from tasks.core.stage.handles import LabelIssues
@@ -112,10 +112,10 @@ def test_rows_in_doubt_are_the_least_likely_labels_where_no_noise_is_seen() -> N
 def test_find_label_issues_filled_in_form_is_read_as_corrections(fake) -> None:
     issues = label_issues.find_label_issues(fake.evaluation("one", 3.0), fake.tensors(), None, fake.workspace)
     form = issues.directory / "label_issues.csv"
-    assert corrections.read(form) == ()
+    assert corrections_file.read(form) == ()
     table = pd.read_csv(form, dtype=str)
     table.loc[:1, "corrected_class_name"] = table.loc[:1, "suggested_class_name"]
     table.to_csv(fake.workspace.root / "mine.csv", index=False)
-    filled_in = corrections.read(fake.workspace.root / "mine.csv")
+    filled_in = corrections_file.read(fake.workspace.root / "mine.csv")
     assert [correction.image_id for correction in filled_in] == list(table["image_id"][:2])
     assert [correction.class_name for correction in filled_in] == list(table["suggested_class_name"][:2])

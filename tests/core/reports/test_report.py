@@ -10,7 +10,7 @@ from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import label_issues, scores
 from tasks.core.metrics.declared import declarations
 from tasks.core.registry.promotion import promotion
-from tasks.core.reports import content, report
+from tasks.core.reports import report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset
@@ -238,12 +238,6 @@ def test_report_says_what_the_test_images_can_tell(fake) -> None:
     paired = second.decision.evidence["paired"]
     share = (paired["challenger"] + paired["champion"]) / 400
     assert f"the two models that were compared: they disagree on {share * 100:.0f} % of the images" in text
-
-
-def test_command_is_quoted_for_the_shell() -> None:
-    assert content.command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None}) == (
-        "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
-    )
 
 
 def test_report_says_what_is_left_of_the_error_rate_and_what_cannot_be_seen(fake) -> None:

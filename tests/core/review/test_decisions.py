@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.data.readers import corrections
-from tasks.core.data.readers.corrections import Correction
+from tasks.core.data.readers import corrections_file
+from tasks.core.data.readers.corrections_file import Correction
 from tasks.core.errors import UsageError
 from tasks.core.review import decisions
-from tasks.core.review.decisions import COLUMNS, Decision, DecisionFiles
+from tasks.core.review.decisions import COLUMNS, DecisionFiles, LabelDecision
 from tasks.core.review.items import CONTROL, LABEL_NEXT, MISTAKE, Item
 
 NAME = 'cat, "big" <b>$é'
@@ -23,10 +23,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def test_decisions_are_a_file_of_corrections(tmp_path: Path) -> None:
     files = DecisionFiles(tmp_path / "corrections.csv")
-    files.decide(ITEM, Decision.corrected, "dog", "ann")
-    files.decide(OTHER, Decision.kept, "", "ann")
-    files.decide(Item("cc", "dog/3.png", "dog", (MISTAKE,)), Decision.left_out, "", "ann")
-    assert corrections.read(files.path) == (Correction("aa", "", "dog"), Correction("cc", "", ""))
+    files.decide(ITEM, LabelDecision.corrected, "dog", "ann")
+    files.decide(OTHER, LabelDecision.kept, "", "ann")
+    files.decide(Item("cc", "dog/3.png", "dog", (MISTAKE,)), LabelDecision.left_out, "", "ann")
+    assert corrections_file.read(files.path) == (Correction("aa", "", "dog"), Correction("cc", "", ""))
     first, *_ = read_csv(files.path)
     assert tuple(first) == COLUMNS
     assert first["path"] == ITEM.path
@@ -37,8 +37,8 @@ def test_decisions_are_a_file_of_corrections(tmp_path: Path) -> None:
 
 def test_a_decision_replaces_the_one_before_and_can_be_forgotten(tmp_path: Path) -> None:
     files = DecisionFiles(tmp_path / "corrections.csv")
-    files.decide(ITEM, Decision.corrected, "dog", "ann")
-    files.decide(ITEM, Decision.kept, "", "bob")
+    files.decide(ITEM, LabelDecision.corrected, "dog", "ann")
+    files.decide(ITEM, LabelDecision.kept, "", "bob")
     (row,) = files.rows()
     assert (row["decision"], row["corrected_class_name"], row["user"]) == ("kept", "", "bob")
     files.forget(ITEM)
@@ -50,7 +50,7 @@ def test_images_with_a_decision_are_decided_and_rows_of_a_form_are_not(tmp_path:
     path.write_text("image_id,path,class_name,suggested_class_name,corrected_class_name\naa,a,cat,dog,\n")
     files = DecisionFiles(path)
     assert not files.is_decided(ITEM)
-    files.decide(ITEM, Decision.kept, "", "ann")
+    files.decide(ITEM, LabelDecision.kept, "", "ann")
     assert DecisionFiles(path).is_decided(ITEM)
     assert DecisionFiles(path).rows()[0]["decision"] == "kept"
 
@@ -58,8 +58,8 @@ def test_images_with_a_decision_are_decided_and_rows_of_a_form_are_not(tmp_path:
 def test_a_file_made_by_hand_is_continued_with_its_other_columns(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
     path.write_text("path,label,note\ncat/9.png,dog,blurred\n")
-    DecisionFiles(path).decide(OTHER, Decision.corrected, "cat", "ann")
-    read = corrections.read(path)
+    DecisionFiles(path).decide(OTHER, LabelDecision.corrected, "cat", "ann")
+    read = corrections_file.read(path)
     assert read == (Correction("", "cat/9.png", "dog"), Correction("bb", "", "cat"))
     assert read_csv(path)[0]["note"] == "blurred"
 
@@ -71,14 +71,14 @@ def test_a_new_file_begins_with_the_corrections_of_the_run(tmp_path: Path) -> No
     )
     earlier = decisions.earlier_rows(tmp_path / "raw")
     files = DecisionFiles(tmp_path / "new.csv", earlier)
-    files.decide(OTHER, Decision.kept, "", "ann")
-    assert corrections.read(files.path) == (Correction("zz", "", "dog"), Correction("yy", "", ""))
+    files.decide(OTHER, LabelDecision.kept, "", "ann")
+    assert corrections_file.read(files.path) == (Correction("zz", "", "dog"), Correction("yy", "", ""))
     assert [row["decision"] for row in files.rows()] == ["corrected", "left out", "kept"]
 
 
 def test_new_labels_are_a_csv_of_path_and_label(tmp_path: Path) -> None:
     files = DecisionFiles(tmp_path / "corrections.csv")
-    files.decide(NEXT, Decision.labelled, "dog", "ann")
+    files.decide(NEXT, LabelDecision.labelled, "dog", "ann")
     assert not files.path.exists()
     (row,) = read_csv(tmp_path / "new_labels.csv")
     assert (row["path"], row["label"], row["list"]) == ("/new/5.png", "dog", "label next")

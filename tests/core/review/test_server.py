@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasks.core.data.readers import corrections
-from tasks.core.data.readers.corrections import Correction
+from tasks.core.data.readers import corrections_file
+from tasks.core.data.readers.corrections_file import Correction
 from tasks.core.errors import UsageError
 from tasks.core.review import server
 from tasks.core.review.decisions import DecisionFiles
@@ -97,7 +97,9 @@ def test_answers_are_saved_at_once_and_come_back_after_a_reload(client: Client) 
     items = client.review.items
     other = (NASTY.index(items[0].class_name) + 1) % len(NASTY)
     assert client.decide(0, "corrected", other) == 200
-    assert corrections.read(client.review.files.path) == (Correction(items[0].image_id, "", NASTY[other]),)
+    assert corrections_file.read(client.review.files.path) == (
+        Correction(items[0].image_id, "", NASTY[other]),
+    )
     assert client.decide(1, "kept") == 200
     assert client.decide(2, "left out") == 200
     assert client.decide(len(items) - 1, "labelled", 2) == 200
@@ -108,7 +110,7 @@ def test_answers_are_saved_at_once_and_come_back_after_a_reload(client: Client) 
         [len(items) - 1, "labelled", NASTY[2]],
     ]
     assert client.decide(0, "") == 200
-    assert corrections.read(client.review.files.path) == (Correction(items[2].image_id, "", ""),)
+    assert corrections_file.read(client.review.files.path) == (Correction(items[2].image_id, "", ""),)
     summary = client.review.summary()
     assert summary[0].startswith("0 corrections, 1 kept, 1 left out in ")
     assert summary[1] == "  train me"

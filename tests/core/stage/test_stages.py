@@ -13,7 +13,7 @@ import pytest
 
 from tasks.core.data.readers.factory import READERS
 from tasks.core.errors import UsageError
-from tasks.core.stage import code_hash, stages
+from tasks.core.stage import code_hash, stage_lookup, stages
 from tasks.core.stage.stages import PARTS, STAGES, RefreshName
 
 GOLDEN = Path(__file__).with_name("stage_modules.json")
@@ -59,14 +59,14 @@ def test_refresh_names_are_the_refreshable_stages() -> None:
 
 
 def test_by_name_takes_a_role_and_refuses_what_is_no_stage() -> None:
-    assert stages.by_name("evaluate champion") is stages.EVALUATE
+    assert stage_lookup.by_name("evaluate champion") is stages.EVALUATE
     with pytest.raises(UsageError, match="suspect"):
-        stages.by_name("suspect")
+        stage_lookup.by_name("suspect")
 
 
 def test_maker_of_names_the_stage_of_an_input() -> None:
-    assert stages.maker_of("tensors") == "normalize"
-    assert stages.maker_of("epochs") == ""
+    assert stage_lookup.maker_of("tensors") == "normalize"
+    assert stage_lookup.maker_of("epochs") == ""
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ Images = NDArray[np.uint8] | Floats  # full-size, or reduced by `reduced`
 
 
 @dataclass(frozen=True)
-class Features:
+class Descriptors:
     """Descriptors of N images.
 
     Args:
@@ -46,20 +46,20 @@ class Features:
     odd: Floats
 
     @classmethod
-    def join(cls, parts: Sequence["Features"]) -> "Features":
+    def join(cls, parts: Sequence["Descriptors"]) -> "Descriptors":
         """The descriptors of several groups of images as one."""
         return cls(
             np.concatenate([part.even for part in parts]), np.concatenate([part.odd for part in parts])
         )
 
 
-def describe(images: Images) -> Features:
+def describe(images: Images) -> Descriptors:
     """Compute the descriptors of images of at least `SMALLEST` pixels a side.
 
     Args:
         images: uint8 or float32 (N, H, W, C), C = 1 or 3; may be memory-mapped.
     """
-    return Features.join([_describe(block) for block in blocks(images)])
+    return Descriptors.join([_describe(block) for block in blocks(images)])
 
 
 def blocks(images: Images) -> Iterator[Floats]:
@@ -105,7 +105,7 @@ def luma(images: Floats) -> Floats:
     return luma
 
 
-def _describe(images: Floats) -> Features:
+def _describe(images: Floats) -> Descriptors:
     count, height, width, channels = images.shape
     lightness = luma(images).reshape(count, -1)
     lightness = lightness - lightness.mean(1, keepdims=True)
@@ -116,7 +116,7 @@ def _describe(images: Floats) -> Features:
         flat = images.reshape(count, -1)
         across = np.tile(np.arange(COLOURS), COLOURS)
         parts += [_by_parity(flat @ waves / contrast, across) for waves in _colour_waves(height, width)]
-    return Features(
+    return Descriptors(
         np.concatenate([even for even, _ in parts], 1), np.concatenate([odd for _, odd in parts], 1)
     )
 

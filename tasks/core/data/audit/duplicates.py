@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tasks.core.data.audit import descriptors
-from tasks.core.data.audit.descriptors import Features, Floats
+from tasks.core.data.audit.descriptors import Descriptors, Floats
 from tasks.core.data.audit.duplicate_table import NAME, SCHEMA, leaks_of
 from tasks.core.data.audit.image_set import ImageSet, ImageSubset
 from tasks.core.data.audit.near_duplicates import alignment, mutual, neighbours, registration
@@ -192,13 +192,13 @@ def _near(
     a, b, distance = close.a, close.b, close.distance / learned.radius
     matches = np.zeros(len(a), bool)
     pixels = np.flatnonzero(distance <= 1)[:MOST_COMPARED]
-    correlation = _correlation(image_set, candidates[a[pixels]], candidates[b[pixels]])
+    correlation = _pixel_correlation(image_set, candidates[a[pixels]], candidates[b[pixels]])
     matches[pixels] = 1 - correlation <= allowance(learned, distance[pixels])
     if _edges_tell(image_set, candidates, coordinates):
 
         def compare(chosen: NDArray[np.bool_]) -> None:
             compared = np.flatnonzero(chosen & ~matches)[:MOST_COMPARED]
-            edges = _edges(image_set, candidates, coordinates, a[compared], b[compared])
+            edges = _edge_correlation(image_set, candidates, coordinates, a[compared], b[compared])
             matches[compared] = edges >= registration.SAME
 
         is_near = mutual.nearest(a, b)
@@ -207,16 +207,16 @@ def _near(
     return candidates[a[matches]], candidates[b[matches]], distance[matches].astype(np.float64)
 
 
-def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Features) -> bool:
+def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Descriptors) -> bool:
     """Whether the edges of different images disagree, as those of photos do and those of digits don't."""
     some = np.arange(min(NEAREST, len(candidates)))
     nearest = neighbours.nearest(coordinates, some)
-    edges = _edges(image_set, candidates, coordinates, some, nearest)
+    edges = _edge_correlation(image_set, candidates, coordinates, some, nearest)
     return bool(np.median(edges) < registration.ALIKE)
 
 
-def _edges(
-    image_set: ImageSet, candidates: Numbers, coordinates: Features, a: Numbers, b: Numbers
+def _edge_correlation(
+    image_set: ImageSet, candidates: Numbers, coordinates: Descriptors, a: Numbers, b: Numbers
 ) -> NDArray[np.float64]:
     """The correlation of the edges of pairs of candidates, float64 (P,)."""
     mirrored = (coordinates.odd[a] * coordinates.odd[b]).sum(1) < 0
@@ -234,11 +234,13 @@ def _edges(
     one, other = np.split(places, 2)
     for start in range(0, len(a), BLOCK):
         block = slice(start, start + BLOCK)
-        edges[block] = registration.correlation(smooth[one[block]], smooth[other[block]], mirrored[block])
+        edges[block] = registration.edge_correlation(
+            smooth[one[block]], smooth[other[block]], mirrored[block]
+        )
     return edges
 
 
-def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDistance) -> Features:
+def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDistance) -> Descriptors:
     """Coordinates of the candidates in the learned distance; one block of images is in memory at a time.
 
     Args:
@@ -253,7 +255,7 @@ def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDis
         block = slice(start, start + descriptors.BLOCK)
         features = learned.project(descriptors.describe(image_set.reduced(candidates[block])))
         even[block], odd[block] = features.even, features.odd
-    return Features(even, odd)
+    return Descriptors(even, odd)
 
 
 def allowance(learned: LearnedDistance, distance: Floats) -> NDArray[np.float64]:
@@ -268,9 +270,11 @@ def allowance(learned: LearnedDistance, distance: Floats) -> NDArray[np.float64]
     )
 
 
-def _correlation(image_set: ImageSet, a: Numbers, b: Numbers) -> NDArray[np.float64]:
+def _pixel_correlation(image_set: ImageSet, a: Numbers, b: Numbers) -> NDArray[np.float64]:
     correlations = np.zeros(len(a))
     for start in range(0, len(a), BLOCK):
         block = slice(start, start + BLOCK)
-        correlations[block] = alignment.correlation(image_set.reduced(a[block]), image_set.reduced(b[block]))
+        correlations[block] = alignment.pixel_correlation(
+            image_set.reduced(a[block]), image_set.reduced(b[block])
+        )
     return correlations

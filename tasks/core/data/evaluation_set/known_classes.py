@@ -41,7 +41,7 @@ def unknown_counts(names: Sequence[str], labels: NDArray[np.int32], classes: Seq
     return dict(sorted(unknown.items(), key=lambda item: -item[1]))
 
 
-def refuse_strangers(source: str, unknown: Sequence[str], classes: Sequence[str]) -> DataError:
+def no_known_class(source: str, unknown: Sequence[str], classes: Sequence[str]) -> DataError:
     """The error for a source without any image of a known class."""
     return DataError(
         f"{source} has no image of a class that the version knows",

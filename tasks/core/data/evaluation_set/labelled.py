@@ -139,7 +139,7 @@ class _Build:
         index = known_classes.relabelled(self.index, self.reader.classes, self.classes)
         known = wanted[(index.label[wanted] >= 0) & ~np.isin(wanted, list(conflicts))]
         if not len(known):
-            raise known_classes.refuse_strangers(self.raw.dataset, list(unknown), self.classes)
+            raise known_classes.no_known_class(self.raw.dataset, list(unknown), self.classes)
         ids = index.image_id.take(known)
         by_split = {split: self.seen.by_id(ids, split) for split in SPLITS}
         new = _in_order(known[~(by_split["train"] | by_split["val"])], index)

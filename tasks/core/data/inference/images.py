@@ -14,12 +14,13 @@ from tasks.core.data import decode, decode_blocks, threads
 from tasks.core.data.block_decoder import library
 from tasks.core.data.block_decoder.library import Library
 from tasks.core.data.decode import Target
-from tasks.core.data.decode_blocks import Run
+from tasks.core.data.decode_blocks import DecodedRun
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
 from tasks.core.data.pixels import Pixels
-from tasks.core.data.readers import parquet, parquet_schema
+from tasks.core.data.readers.parquet import file as parquet_file
+from tasks.core.data.readers.parquet import schema as parquet_schema
 from tasks.core.data.sources import remote
 from tasks.core.errors import DecodeError
 
@@ -178,7 +179,7 @@ def _block(decoder: Library, target: Target, images: Sequence[EncodedImage | _Im
     encoded = [image.encoded[0] if isinstance(image, _Images) else image for image in read]
     return [
         _Images(encoded[item.first :][: len(item.images)], item.images, item.originals[:, :2])
-        if isinstance(item, Run)
+        if isinstance(item, DecodedRun)
         else item
         for item in decode_blocks.decoded(decoder, files, target, None, addresses, rest)
     ]
@@ -204,7 +205,7 @@ def _encoded(path: str, wanted: Sequence[int]) -> Iterator[EncodedImage]:
     with inputs.input_errors(path), inputs.opened(path) as file:
         schema = file.schema_arrow
         column = parquet_schema.bytes_of(schema, parquet_schema.image_of(Path(path), schema))
-        for row, content in parquet.encoded(file, column, wanted):
+        for row, content in parquet_file.encoded(file, column, wanted):
             yield EncodedImage(path, row, content or b"")
 
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from tasks.core import addresses, markup
 from tasks.core.data import file_types
-from tasks.core.data.readers import parquet, parquet_schema
+from tasks.core.data.readers.parquet import schema as parquet_schema
+from tasks.core.data.readers.parquet.file import PAGES, parquet_errors
 from tasks.core.data.sources import remote
 from tasks.core.errors import UsageError
 from tasks.core.workspace import expanded
@@ -183,16 +184,16 @@ def is_unchanged(path: str, version_tag: str) -> bool:
 @contextmanager
 def input_errors(path: str) -> Iterator[None]:
     """Turn what file systems and pyarrow raise into a `NetworkError`, a `UsageError` or a `DataError`."""
-    with remote.network(path) if is_address(path) else parquet.parquet_errors(Path(path)):
+    with remote.network(path) if is_address(path) else parquet_errors(Path(path)):
         yield
 
 
 def opened(path: str) -> pq.ParquetFile:
     """Open a parquet file at a path or address, to be read page by page."""
     if not is_address(path):
-        return pq.ParquetFile(path, **parquet.PAGES)
+        return pq.ParquetFile(path, **PAGES)
     system, remote_path = remote.system_of(path)
-    return pq.ParquetFile(system.open(remote_path, "rb"), **parquet.PAGES)
+    return pq.ParquetFile(system.open(remote_path, "rb"), **PAGES)
 
 
 def _local(path: str, on_unused: OnUnused) -> Iterator[InputFile]:

@@ -17,14 +17,14 @@ from tasks.core.data.block_decoder.library import FileBlock, Library
 from tasks.core.data.block_decoder.recent_files import KeptContents
 from tasks.core.data.block_decoder.text_hashes import digits_of
 from tasks.core.data.decode import Target
-from tasks.core.data.decode_blocks import Run
+from tasks.core.data.decode_blocks import DecodedRun
 from tasks.core.data.files.columns import ATTRIBUTE, GROUP
 from tasks.core.data.pixels import Pixels
 from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
 BATCH = 4096  # rows held as Python objects at a time
-SCHEMA = pa.schema({"identity": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
+SCHEMA = pa.schema({"image_id": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
 
 
 class ImageRef(NamedTuple):
@@ -76,7 +76,7 @@ class ImageIndex:
             batches.append(pa.record_batch([*map(pa.array, columns, SCHEMA.types)], schema=SCHEMA))
         table = pa.Table.from_batches(batches, SCHEMA).combine_chunks()
         split = np.array(table["split"].to_pylist(), np.str_)
-        return cls(table["identity"], table["path"], split, table["label"].to_numpy())
+        return cls(table["image_id"], table["path"], split, table["label"].to_numpy())
 
     def with_columns(self, columns: Mapping[str, pa.ChunkedArray]) -> "ImageIndex":
         """The index with further columns, named as in `columns.kept`."""
@@ -263,7 +263,7 @@ def decode_files(
     for item in decode_blocks.decoded(
         decoder, block, target, expected, contents, lambda place: rest(int(rows[place]))
     ):
-        if isinstance(item, Run):
+        if isinstance(item, DecodedRun):
             yield DecodedBlock(rows[item.first :][: len(item.images)], item.images, item.originals)
         else:
             yield item

@@ -14,14 +14,15 @@ from tasks.core.data import file_types
 from tasks.core.data.files import archive, listing
 from tasks.core.data.files.archive import Archive
 from tasks.core.data.files.file_hashes import Contents
-from tasks.core.data.readers import arrays, cifar, corrections, csv_table, idx, parquet
+from tasks.core.data.readers import arrays, cifar, corrections, corrections_file, csv_table, idx
 from tasks.core.data.readers.array_format import ArrayFormat
 from tasks.core.data.readers.arrays import ArrayReader
 from tasks.core.data.readers.base import Reader
 from tasks.core.data.readers.corrections import RelabelledReader
 from tasks.core.data.readers.image_folder import folders
 from tasks.core.data.readers.image_folder.reader import ImageFolderReader
-from tasks.core.data.readers.parquet import ParquetReader
+from tasks.core.data.readers.parquet import reader as parquet
+from tasks.core.data.readers.parquet.reader import ParquetReader
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
 
@@ -125,7 +126,7 @@ READERS: dict[str, FileFormat | ArchiveFormat] = {
         count=lambda root, files: ParquetReader(root, files).count(),
         suffixes=(".parquet",),
         folder_suffixes=frozenset({".parquet"}),
-        modules=(f"{HERE}.parquet",),
+        modules=(f"{HERE}.parquet.reader",),
         libraries=("simplejpeg", "pyarrow"),
     ),
     "digits": ArchiveFormat(
@@ -163,7 +164,7 @@ def open_archive(
 
 def modules(raw: RawDataset) -> tuple[str, ...]:
     """Dotted names of the modules that decide what the dataset's reader gives."""
-    relabelled = (corrections.__name__,) if (raw.directory / corrections.NAME).exists() else ()
+    relabelled = (corrections.__name__,) if (raw.directory / corrections_file.NAME).exists() else ()
     return READERS[raw.format].modules + relabelled
 
 

@@ -68,7 +68,7 @@ def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progre
     if isinstance(resolved, str):
         from tasks.core.data.sources import remote_copies  # fsspec and httpx take 0.3 s to import
 
-        copies = remote_copies.mirror(resolved, workspace, refresh, progress)
+        copies = remote_copies.update_copies(resolved, workspace, refresh, progress)
         return _from_files(copies.path, name, copies.format_name, workspace, refresh, progress, copies.unused)
     if isinstance(resolved, Path):
         format_name = resolve.detect_format(resolved)

@@ -55,7 +55,7 @@ class Copies(NamedTuple):
     unused: pa.Table | None
 
 
-def mirror(address: str, workspace: Workspace, refresh: bool, progress: Progress) -> Copies:
+def update_copies(address: str, workspace: Workspace, refresh: bool, progress: Progress) -> Copies:
     """Update the copy of an address in the workspace.
 
     Args:

@@ -23,7 +23,8 @@ from tasks.core.stage.stages import NORMALIZE
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
-OF_LABELS = ("data.readers.corrections", "data.csv_text")  # modules that decide no pixel
+# Modules that decide no pixel.
+OF_LABELS = ("data.readers.corrections", "data.readers.corrections_file", "data.csv_text")
 BLOCK = 1 << 20  # bytes in memory at a time
 SCHEMA = pa.schema(
     {

@@ -71,15 +71,11 @@ class TargetShape:
             return cls(requested or reader.shape[:2], reader.shape[2], fit=fit)
         sampled = np.sort(sample[:PROBES])
         cached_rows = reusable.lookup(index.image_id.take(sampled))
-        uncached = sampled[cached_rows < 0].tolist()
         # Only the sizes are needed. A small target avoids decoding photos in full (64 ms each).
         probed = Target(requested or (SIZES[0], SIZES[0]), 3, grey_bits=0)
-        probes = [*reader.images(uncached, probed)]
-        wide = [image.row for image in probes if isinstance(image, DecodeFailure) and image.grey_bits]
-        grey_bits = max((image.grey_bits for image in probes if isinstance(image, DecodeFailure)), default=0)
-        probes += reader.images(wide, Target(requested or (SIZES[0], SIZES[0]), 3)) if wide else []
+        probes, grey_bits = _probes(reader, sampled[cached_rows < 0].tolist(), probed)
         originals = set(map(tuple, reusable.originals[cached_rows[cached_rows >= 0]].tolist()))
-        originals |= {image.original for image in probes if isinstance(image, DecodedImage)}
+        originals |= {image.original for image in probes}
         grey = all(channels == 1 for _, _, channels in originals)
         sizes = {(height, width) for height, width, _ in originals}
         fallback = _fallback([min(size) for size in sizes])
@@ -95,8 +91,7 @@ class TargetShape:
             grey_bits=grey_bits,
         )
         is_final = shape.target == probed and shape.size[0] <= MAX_KEPT_SIDE
-        decoded = tuple(image for image in probes if isinstance(image, DecodedImage)) if is_final else ()
-        return replace(shape, probes=decoded)
+        return replace(shape, probes=tuple(probes) if is_final else ())
 
     @property
     def target(self) -> Target:
@@ -130,6 +125,16 @@ class TargetShape:
         """
         if needed > self.grey_bits:
             raise ShapeMismatch(replace(self, grey_bits=needed, probes=()))
+
+
+def _probes(reader: Reader, numbers: list[int], target: Target) -> tuple[list[DecodedImage], int]:
+    """Those of some images that can be decoded, and the bits that grey values beyond 8 bits need, else 0."""
+    images = [*reader.images(numbers, target)]
+    failures = [image for image in images if isinstance(image, DecodeFailure)]
+    wide = [image.row for image in failures if image.grey_bits]
+    images += reader.images(wide, Target(target.size, target.channels)) if wide else []
+    decoded = [image for image in images if isinstance(image, DecodedImage)]
+    return decoded, max((image.grey_bits for image in failures), default=0)
 
 
 def _fallback(sides: list[int]) -> tuple[int, int]:

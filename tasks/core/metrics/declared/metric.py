@@ -36,7 +36,7 @@ class Figure:
             return "–"
         if self.unit != PERCENT:
             return f"{value:.4f}"
-        return shares.percent(value).replace(" ", "\N{NO-BREAK SPACE}")
+        return shares.unbroken_percent(value)
 
 
 @dataclass(frozen=True)

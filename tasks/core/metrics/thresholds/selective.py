@@ -3,8 +3,9 @@
 Source: Y. Geifman and R. El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from tasks.core.metrics import cluster, intervals
 from tasks.core.metrics.intervals import Floats, Ints
 
+MAX_ERRORS = (0.01, 0.02, 0.05, 0.1)  # error rates for which an abstention threshold is searched
 COVERAGES = np.arange(1, 51) / 50  # shares of the images for which a threshold is tried
+Outcomes = tuple[NDArray[np.bool_], Floats, Ints | None]  # whether correct, confidence, groups; (N,) each
 
 
 @dataclass(frozen=True)
@@ -136,3 +139,11 @@ def abstention(
     else:
         low, high = map(np.asarray, cluster.rate(~correct[answered], groups[answered]))
     return Abstention(max_error, threshold, count / len(correct), wrong / count, float(low), float(high))
+
+
+def abstentions(val: Outcomes, test: Outcomes) -> list[dict[str, Any]]:
+    """For each error rate in `MAX_ERRORS`, the threshold proven on val, and what it does on test."""
+    bounds = error_bounds(*val)
+    return [
+        asdict(abstention(max_error, lowest_proven(bounds, max_error), *test)) for max_error in MAX_ERRORS
+    ]

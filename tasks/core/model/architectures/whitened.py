@@ -54,35 +54,48 @@ def build_whitened(
     """
     stem = stem_of(recipe, min(shape[:2]))
     count = min(recipe.stem_filters, 2 * stem.size**2 * shape[2])
-    whiten = keras.layers.Conv2D(
-        count,
-        stem.size,
-        strides=stem.stride,
-        activation="relu",
-        kernel_initializer=next_initializer(),
-        trainable=False,
-        name="whiten",
-    )
+    whiten = _whitening_layer(stem, count, next_initializer())
     layers: list[keras.layers.Layer] = [keras.layers.Rescaling(1 / 255, name="rescale"), whiten]
     side = (min(shape[:2]) - stem.size) // stem.stride + 1
     for number, widths in enumerate(_padded_groups(recipe, side), start=1):
         padding = "valid" if recipe.drop_odd_edge and side >= MIN_TRIMMED_SIDE else "same"
         layers += _group(f"group_{number}", widths, padding, recipe.activation)
         side = side // 2 if padding == "valid" else (side + 1) // 2
-    layers += [
-        keras.layers.GlobalMaxPooling2D(name="global_max"),
-        # float32 under every policy: bfloat16 has 8 bits of significand, so that logits would tie.
-        keras.layers.Dense(
-            classes, use_bias=False, kernel_initializer=next_initializer(), dtype="float32", name="logits"
-        ),
-        keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="scale_logits"),
-    ]
+    layers += _logits(classes, next_initializer())
     model = chain(layers, shape)
     for layer in layers[2:]:
         if isinstance(layer, keras.layers.Conv2D):
             layer.set_weights([_partly_identity(layer.kernel.shape, next_initializer())])
     whiten.set_weights(list(whitening.filters(images, stem.size, stem.stride, count)))
     return model
+
+
+def _whitening_layer(
+    stem: Stem, filters: int, initializer: keras.initializers.Initializer
+) -> keras.layers.Conv2D:
+    return keras.layers.Conv2D(
+        filters,
+        stem.size,
+        strides=stem.stride,
+        activation="relu",
+        kernel_initializer=initializer,
+        trainable=False,
+        name="whiten",
+    )
+
+
+def _logits(classes: int, initializer: keras.initializers.Initializer) -> list[keras.layers.Layer]:
+    """From the last feature map to the logits.
+
+    float32 under every policy: bfloat16 has 8 bits of significand, so that logits would tie.
+    """
+    return [
+        keras.layers.GlobalMaxPooling2D(name="global_max"),
+        keras.layers.Dense(
+            classes, use_bias=False, kernel_initializer=initializer, dtype="float32", name="logits"
+        ),
+        keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="scale_logits"),
+    ]
 
 
 def _padded_groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:

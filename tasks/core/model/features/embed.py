@@ -37,7 +37,7 @@ PORTION = 256  # images of a portion that a worker computes: a few seconds
 
 
 @dataclass(frozen=True)
-class Portion:
+class EmbedPortion:
     """Images whose features a worker computes.
 
     The file `path` in the workspace has their numbers in the source, int64 (n,), ascending.
@@ -54,7 +54,7 @@ class Portion:
 
 
 # Calls `compute_portion` in workers; yields portions once their features are in the store.
-Work = Callable[[Sequence[Portion]], Iterator[Portion]]
+Work = Callable[[Sequence[EmbedPortion]], Iterator[EmbedPortion]]
 
 
 def ingredients(raw: RawDataset, tensors: TensorCache, settings: EmbedSettings) -> Ingredients:
@@ -199,7 +199,7 @@ def extractor(kind: FeatureKind) -> Any:
     return Extractor(kind)
 
 
-def compute_portion(portion: Portion, workspace: Workspace) -> None:
+def compute_portion(portion: EmbedPortion, workspace: Workspace) -> None:
     """Compute the features of a portion; the worker needs access to the source and the workspace."""
     numbers = np.load(workspace.root / portion.path, allow_pickle=False)
     store = open_store(portion.kind, workspace)
@@ -250,7 +250,7 @@ def _distribute(
         for number, start in enumerate(range(0, len(numbers), PORTION)):
             path = staging / f"{number:06}.numbers.npy"
             np.save(path, numbers[start : start + PORTION])
-            portions.append(Portion(raw, workspace.relative(path), kind))
+            portions.append(EmbedPortion(raw, workspace.relative(path), kind))
         meter = ProgressMeter(len(portions), "portions", progress)
         for _ in work(portions):
             meter.step()

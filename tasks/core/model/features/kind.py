@@ -13,13 +13,19 @@ from tasks.core.model.backbones import catalog
 from tasks.core.model.backbones.declaration import Backbone
 from tasks.core.model.features.feature_store import FeatureStore
 from tasks.core.stage import code_hash
-from tasks.core.stage.handles import TensorCache
+from tasks.core.stage.handles import Features, TensorCache
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
 
 FOLDER = "features"
 VARIABLE = "PLUMBLINE_FEATURES"  # a folder that several workspaces share, in place of each one's own
 LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "simplejpeg")
+
+
+def settings_of(features: Features) -> EmbedSettings:
+    """What features were asked for with."""
+    given = features.manifest["ingredients"]["parameters"]
+    return EmbedSettings(given["backbone"], given["image_size"], Precision(given["precision"]))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.config import EmbedSettings, Precision
 from tasks.core.errors import DataError
 from tasks.core.model.features import embed
-from tasks.core.model.features.kind import FeatureKind
+from tasks.core.model.features.kind import FeatureKind, settings_of
 from tasks.core.progress import Progress
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.workspace import Workspace
@@ -64,7 +63,5 @@ def discard(features: Features, tensors: TensorCache, workspace: Workspace) -> N
 
 def kind_of(features: Features, tensors: TensorCache) -> FeatureKind:
     """The kind of the maps that belong to features."""
-    given = features.manifest["ingredients"]["parameters"]
-    settings = EmbedSettings(given["backbone"], given["image_size"], Precision(given["precision"]))
-    kind = FeatureKind.of(settings, tensors)
+    kind = FeatureKind.of(settings_of(features), tensors)
     return replace(kind, layer=kind.declaration.trunk)

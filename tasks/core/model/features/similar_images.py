@@ -40,7 +40,7 @@ def similar_pairs(features: NDArray[np.float16], progress: Progress = ignore_pro
         return ClosePairs(nothing, nothing, np.zeros(0, np.float32))
     vectors = Whitening.of(features).unit_vectors(features)
     radius = float(np.sqrt(2 - 2 * smallest_cosine(vectors.shape[1])))
-    coordinates = descriptors.Features(vectors, np.zeros((len(vectors), 0), np.float32))
+    coordinates = descriptors.Descriptors(vectors, np.zeros((len(vectors), 0), np.float32))
     pairs = neighbours.within(coordinates, radius, progress=progress)
     return ClosePairs(pairs.a, pairs.b, (pairs.distance / np.float32(radius)) ** 2)
 

@@ -33,7 +33,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LabelCandidate:
     """An image, with the fields of `SCHEMA`; the picture is not encoded yet."""
 
     path: str
@@ -55,7 +55,7 @@ class Candidate:
 class LabelCandidates:
     """Collects the candidates of one part of a batch after the other."""
 
-    rows: list[Candidate] = field(default_factory=list)
+    rows: list[LabelCandidate] = field(default_factory=list)
     largest: float = np.inf  # margins from it on are of no interest
 
     def add(self, images: ImageBatch, probabilities: Floats, embeddings: Floats) -> None:
@@ -72,7 +72,7 @@ class LabelCandidates:
         for number in np.flatnonzero(images.readable & (margins < self.largest)).tolist():
             place, margin = (images.paths[number], images.rows[number]), float(margins[number])
             told = probabilities[number].copy(), embeddings[number].copy()
-            self.rows.append(Candidate(*place, margin, *told, _reduced(images.images[number])))
+            self.rows.append(LabelCandidate(*place, margin, *told, _reduced(images.images[number])))
         if len(self.rows) > 2 * MOST:
             self._keep_most_uncertain()
 

@@ -5,6 +5,20 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_PROBABILITY = 1e-7  # of the log loss, so that one certain mistake does not decide alone
+Probabilities = NDArray[np.float32]
+
+
+def log_losses(probabilities: Probabilities, labels: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The cross-entropy of each image in nats, float64 (N,).
+
+    Args:
+        probabilities: float32 (N, classes).
+        labels: int32 (N,).
+    """
+    of_labels = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return np.asarray(-np.log(np.maximum(of_labels, LEAST_PROBABILITY)), np.float64)
+
 
 def best(correct: Mapping[str, NDArray[np.bool_]], log_losses: Mapping[str, float]) -> str:
     """The candidate with the lowest log loss among those whose accuracy is near the highest.
@@ -20,7 +34,7 @@ def best(correct: Mapping[str, NDArray[np.bool_]], log_losses: Mapping[str, floa
     Returns:
         The name of the best one; of equal ones the first.
 
-    >>> best({"a": np.array([True, True, True]), "b": np.array([True, False, True])}, {"a": 0.4, "b": 0.3})
+    >>> best({"a": np.array([1, 1, 1, 0], bool), "b": np.array([0, 0, 1, 1], bool)}, {"a": 0.4, "b": 0.3})
     'b'
     """
     leader = max(correct, key=lambda name: float(correct[name].mean()))

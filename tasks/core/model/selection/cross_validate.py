@@ -22,8 +22,9 @@ from tasks.core.data.cross_validation import images as images_module
 from tasks.core.data.cross_validation.images import AllImages
 from tasks.core.model.selection import leaderboard
 from tasks.core.model.selection.candidate_table import read_candidates
-from tasks.core.model.selection.leaderboard import AUTO, PREDICTIONS, TABLE, Probabilities
-from tasks.core.model.selection.out_of_fold import Material, out_of_fold
+from tasks.core.model.selection.choice import Probabilities
+from tasks.core.model.selection.leaderboard import AUTO, PREDICTIONS, TABLE
+from tasks.core.model.selection.out_of_fold import FoldInputs, out_of_fold
 from tasks.core.model.training import train
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage.handles import Audit, CrossValidation, Features, RawDataset, Selection, TensorCache
@@ -149,19 +150,19 @@ def cross_validate(
     def build(staging: Path) -> Mapping[str, Any]:
         images = images_module.read(tensors, audit)
         assignment.check(images, folds, tensors.classes)
-        material = Material(images, assignment.folds_of(images, folds), tensors, features, raw, workspace)
+        inputs = FoldInputs(images, assignment.folds_of(images, folds), tensors, features, raw, workspace)
         predicted, costs = {}, {}
         for recipe in recipes:
             with Stopwatch() as stopwatch:
-                predicted[str(recipe)] = out_of_fold(material, _settings(settings, recipe), progress)
+                predicted[str(recipe)] = out_of_fold(inputs, _settings(settings, recipe), progress)
             costs[str(recipe)] = stopwatch.cost
-        table = _leaderboard(material, predicted, costs)
+        table = _leaderboard(inputs, predicted, costs)
         table.to_parquet(staging / TABLE, index=False)
-        _predictions(images, material.assigned, predicted, tensors.classes).to_parquet(
+        _predictions(images, inputs.assigned, predicted, tensors.classes).to_parquet(
             staging / PREDICTIONS, index=False
         )
         final = leaderboard.choice_of(predicted, images.labels, np.ones(len(images), bool))
-        notes = _notes(table, images, material.assigned, tensors.classes, chosen_before)
+        notes = _notes(table, images, inputs.assigned, tensors.classes, chosen_before)
         return {**_scores(table), "folds": folds, "final_recipe": final, "notes": list(notes)}
 
     return CROSS_VALIDATE.output(
@@ -177,23 +178,23 @@ def _settings(settings: TrainSettings, recipe: RecipeName) -> TrainSettings:
 
 
 def _leaderboard(
-    material: Material, predicted: Mapping[str, Probabilities], costs: Mapping[str, Mapping[str, float]]
+    inputs: FoldInputs, predicted: Mapping[str, Probabilities], costs: Mapping[str, Mapping[str, float]]
 ) -> pd.DataFrame:
-    labels, groups = material.images.labels, material.groups
+    labels, groups = inputs.images.labels, inputs.groups
     rows = [leaderboard.row(name, predicted[name], labels, groups, costs[name]) for name in predicted]
     for row in rows:
         row |= {"folds_chosen": None, "scored": len(rows) == 1}
         log.info("  %s", _text(row))
     rows.sort(key=lambda row: (-row["accuracy"], row["log_loss"]))
     if len(rows) > 1:
-        chosen = leaderboard.choices(predicted, labels, material.assigned)
+        chosen = leaderboard.choices(predicted, labels, inputs.assigned)
         for row in rows:
             row["folds_chosen"] = chosen.count(row["recipe"])
-        whole = leaderboard.of_choices(predicted, material.assigned, chosen)
+        whole = leaderboard.of_choices(predicted, inputs.assigned, chosen)
         sums = {name: sum(cost[name] for cost in costs.values()) for name in ("cpu_seconds", "wall_seconds")}
         auto = leaderboard.row(AUTO, whole, labels, groups, sums)
         rows.append(auto | {"folds_chosen": None, "scored": True})
-    return pd.DataFrame(rows).assign(folds=int(material.assigned.max()) + 1)
+    return pd.DataFrame(rows).assign(folds=int(inputs.assigned.max()) + 1)
 
 
 def _scores(table: pd.DataFrame) -> dict[str, Any]:

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from tasks.core.metrics import cluster, intervals
 from tasks.core.model.selection import choice
+from tasks.core.model.selection.choice import Probabilities, log_losses
 from tasks.core.stage.handles import CrossValidation
 
 TABLE = "leaderboard.parquet"
 PREDICTIONS = "predictions.parquet"
 AUTO = "auto"
-LEAST_PROBABILITY = 1e-7  # of the log loss, so that one certain mistake does not decide alone
-Probabilities = NDArray[np.float32]
 
 
 def read_leaderboard(validation: CrossValidation) -> pd.DataFrame:
@@ -123,9 +122,3 @@ def of_choices(
     for number, name in enumerate(chosen):
         whole[assigned == number] = predicted[name][assigned == number]
     return whole
-
-
-def log_losses(probabilities: Probabilities, labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The cross-entropy of each image in nats, float64 (N,)."""
-    of_labels = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return np.asarray(-np.log(np.maximum(of_labels, LEAST_PROBABILITY)), np.float64)

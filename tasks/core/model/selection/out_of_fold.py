@@ -10,24 +10,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.config import EmbedSettings, Precision, RecipeName, TrainSettings
+from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.cross_validation import assignment
 from tasks.core.data.cross_validation.images import AllImages
 from tasks.core.data.cross_validation.resplit import resplit
 from tasks.core.data.tensors.cache import SPLITS
 from tasks.core.model.features import embed
+from tasks.core.model.features.kind import settings_of
 from tasks.core.model.features.reading import averaged, open_features
 from tasks.core.model.inference import predict_splits
+from tasks.core.model.selection.choice import Probabilities
 from tasks.core.model.training import train
 from tasks.core.progress import Progress
 from tasks.core.stage.handles import Features, RawDataset, TensorCache
 from tasks.core.workspace import Workspace
 
-Probabilities = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
-class Material:
+class FoldInputs:
     """What the models of all folds are made of.
 
     Args:
@@ -52,26 +52,26 @@ class Material:
         return self.images.groups if self.images.dependent else None
 
 
-def out_of_fold(material: Material, settings: TrainSettings, progress: Progress) -> Probabilities:
+def out_of_fold(inputs: FoldInputs, settings: TrainSettings, progress: Progress) -> Probabilities:
     """What a recipe predicts for each image, float32 (N, classes), in the order of `AllImages`.
 
     Args:
-        material: The images and their folds.
+        inputs: The images and their folds.
         settings: The recipe and how it is trained.
         progress: Called with folds done.
     """
-    folds = int(material.assigned.max()) + 1
-    probabilities = np.empty((len(material.images), len(material.tensors.classes)), np.float32)
-    features = _features(material) if settings.recipe is RecipeName.probe else None
+    folds = int(inputs.assigned.max()) + 1
+    probabilities = np.empty((len(inputs.images), len(inputs.tensors.classes)), np.float32)
+    features = _features(inputs) if settings.recipe is RecipeName.probe else None
     for number in range(folds):
         progress(number, folds, f"{settings.recipe}, fold {number + 1} of {folds}")
-        tested = material.assigned == number
+        tested = inputs.assigned == number
         if features is not None:
             probabilities[tested] = probed(
-                features, material.images.labels, tested, probabilities.shape[1], material.groups
+                features, inputs.images.labels, tested, probabilities.shape[1], inputs.groups
             )
         else:
-            probabilities[tested] = _trained(material, settings, tested)
+            probabilities[tested] = _trained(inputs, settings, tested)
     return probabilities
 
 
@@ -103,26 +103,26 @@ def probed(
     return np.asarray(softmax(head.logits(features[tested]) / fitted, axis=1), np.float32)
 
 
-def _features(material: Material) -> NDArray[np.float32]:
+def _features(inputs: FoldInputs) -> NDArray[np.float32]:
     """Features of all images, the views averaged, float32 (N, D)."""
-    assert material.features is not None  # noqa: S101 - the pipeline embeds for a probe
-    return np.concatenate([averaged(open_features(material.features, split)) for split in SPLITS])
+    assert inputs.features is not None  # noqa: S101 - the pipeline embeds for a probe
+    return np.concatenate([averaged(open_features(inputs.features, split)) for split in SPLITS])
 
 
-def _trained(material: Material, settings: TrainSettings, tested: NDArray[np.bool_]) -> Probabilities:
+def _trained(inputs: FoldInputs, settings: TrainSettings, tested: NDArray[np.bool_]) -> Probabilities:
     """What a model of the other images predicts for the tested ones; its tensors are deleted afterwards."""
-    tensors, workspace = material.tensors, material.workspace
+    tensors, workspace = inputs.tensors, inputs.workspace
     seen = np.flatnonzero(~tested)
     share = tensors.val / (tensors.train + tensors.val)
-    held_back = assignment.held_back(material.images.labels[seen], material.images.groups[seen], share)
+    held_back = assignment.held_back(inputs.images.labels[seen], inputs.images.groups[seen], share)
     positions = {"train": seen[~held_back], "val": seen[held_back], "test": np.flatnonzero(tested)}
     fold = resplit(tensors, positions, workspace)
     features = None
     if settings.recipe is RecipeName.finetune:
-        features = features_of(fold, material.features, material.raw, workspace)
+        features = features_of(fold, inputs.features, inputs.raw, workspace)
     plain = replace(settings, drop_leaks=False)  # duplicates are in one fold
-    trained = train.train(fold, plain, workspace, features=features, raw=material.raw)
-    predictions = predict_splits.predict_splits(trained, fold, workspace, material.raw)
+    trained = train.train(fold, plain, workspace, features=features, raw=inputs.raw)
+    predictions = predict_splits.predict_splits(trained, fold, workspace, inputs.raw)
     probabilities = np.load(predictions.directory / "test.probabilities.npy", allow_pickle=False)
     for handle in (fold, features):
         if handle is not None:
@@ -135,6 +135,4 @@ def features_of(
 ) -> Features:
     """The same features for tensors in other splits; they are read from the store."""
     assert features is not None  # noqa: S101 - the pipeline embeds for these recipes
-    given = features.manifest["ingredients"]["parameters"]
-    settings = EmbedSettings(given["backbone"], given["image_size"], Precision(given["precision"]))
-    return embed.embed(raw, tensors, settings, workspace)
+    return embed.embed(raw, tensors, settings_of(features), workspace)

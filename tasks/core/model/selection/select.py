@@ -26,19 +26,16 @@ from tasks.core.model.selection import candidates as candidates_module
 from tasks.core.model.selection import choice
 from tasks.core.model.selection.candidate_table import TABLE
 from tasks.core.model.selection.candidates import Candidate
+from tasks.core.model.selection.choice import Probabilities
 from tasks.core.model.training import train
 from tasks.core.progress import Progress, ignore_progress
-from tasks.core.stage.handles import Audit, Features, RawDataset, Selection, TensorCache
+from tasks.core.stage.handles import Audit, Features, RawDataset, Selection, TensorCache, TrainedModel
 from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.publish import Stopwatch
 from tasks.core.stage.stages import SELECT
 from tasks.core.workspace import Workspace
 
 log = logging.getLogger("plumbline.train")
-
-LEAST_PROBABILITY = 1e-7  # of the log loss, so that one certain mistake does not decide alone
-HELD_OUT = "held_out.probabilities.npy"
-Probabilities = NDArray[np.float32]
 
 
 def ingredients(
@@ -135,7 +132,7 @@ def _probabilities(
     trained = train.train(
         tensors, settings, workspace, audit=audit, features=features, raw=raw, held_out=True
     )
-    return np.asarray(np.load(trained.directory / HELD_OUT, allow_pickle=False))
+    return np.asarray(np.load(trained.directory / TrainedModel.HELD_OUT, allow_pickle=False))
 
 
 def _row(
@@ -155,8 +152,7 @@ def _row(
         return row
     correct = int((probabilities.argmax(axis=1) == labels).sum())
     low, high = (float(bound) for bound in intervals.wilson(np.array(correct), np.array(len(labels))))
-    of_labels = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    losses = -np.log(np.maximum(of_labels, LEAST_PROBABILITY))
+    losses = choice.log_losses(probabilities, labels)
     measured = {name: cost[name] for name in ("cpu_seconds", "wall_seconds")}
     scores = {"accuracy": correct / len(labels), "low": low, "high": high, "log_loss": float(losses.mean())}
     return row | scores | measured

@@ -35,14 +35,13 @@ from tasks.core.model.training.steps import StepPlan
 from tasks.core.model.training.trainer import Build, Trainer
 from tasks.core.progress import Progress
 from tasks.core.recipes import Recipe
-from tasks.core.stage.handles import TensorCache
+from tasks.core.stage.handles import TensorCache, TrainedModel
 from tasks.core.storage import hashing
 
 log = logging.getLogger("plumbline.train")
 
 WINDOW_SECONDS = 1.0  # target duration of a window in seconds; a stop signal waits at most that long
 MAX_WINDOW_BYTES = 1024 * 32 * 32 * 3  # maximum bytes that the host sends to the device for a window
-HELD_OUT = "held_out.probabilities.npy"
 CHECKPOINT_INTERVAL = 30.0  # seconds between checkpoints within an epoch
 
 
@@ -75,7 +74,7 @@ class TrainingJob:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingInputs:
     """What the loop trains.
 
     Args:
@@ -95,7 +94,7 @@ class Material:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def from_tensors(job: TrainingJob) -> Material:
+def from_tensors(job: TrainingJob) -> TrainingInputs:
     """The job's tensors and its recipe's network.
 
     Raises:
@@ -106,15 +105,15 @@ def from_tensors(job: TrainingJob) -> Material:
         log.info("  %s leaking images left out of %s", f"{int(leaks.sum()):,}", split)
     held_out = None if job.held_out is None else open_split(job.tensors, "train", without=~job.held_out)
     facts = {"shape": list(job.tensors.shape)}
-    return Material(train, val, held_out, build.build, inference_model.build_inference_model, facts)
+    return TrainingInputs(train, val, held_out, build.build, inference_model.build_inference_model, facts)
 
 
-def train(job: TrainingJob, material: Material, directory: Path, progress: Progress) -> dict[str, Any]:
+def train(job: TrainingJob, inputs: TrainingInputs, directory: Path, progress: Progress) -> dict[str, Any]:
     """Train and write `model.keras`, `weights.npz` and `history.parquet` into `directory`.
 
     Args:
         job: What to train.
-        material: The images and the network.
+        inputs: The images and the network.
         directory: Existing directory for the files.
         progress: Called with epochs done.
 
@@ -126,16 +125,16 @@ def train(job: TrainingJob, material: Material, directory: Path, progress: Progr
         DivergedError: The loss is NaN or above the divergence threshold.
         LostWorkerError: Another process of the cluster is gone.
     """
-    trainer, resumed, chosen = follow(job, material, progress)
+    trainer, resumed, chosen = fit(job, inputs, progress)
     recipe = trainer.plan.recipe
     keras_file.write_weights(trainer.model, directory / "weights.npz")
-    published = material.publish(recipe, trainer.model, chosen.temperature, trainer.class_offsets)
-    shape, name = tuple(material.facts["shape"]), recipe.name.value
+    published = inputs.publish(recipe, trainer.model, chosen.temperature, trainer.class_offsets)
+    shape, name = tuple(inputs.facts["shape"]), recipe.name.value
     description = Description.of(job.tensors, shape, name)
     keras_file.write_keras(published, directory / "model.keras", description)
-    if material.held_out is not None:
-        _write_held_out(trainer, material, chosen.temperature, directory)
-    pd.DataFrame(trainer.history).to_parquet(directory / "history.parquet", index=False)
+    if inputs.held_out is not None:
+        _write_held_out(trainer, inputs, chosen.temperature, directory)
+    pd.DataFrame(trainer.history).to_parquet(directory / TrainedModel.HISTORY, index=False)
     return {
         "model_sha256": hashing.sha256_file(directory / "model.keras"),
         "fit": job.tensors.fit,
@@ -149,23 +148,23 @@ def train(job: TrainingJob, material: Material, directory: Path, progress: Progr
         "replicas": trainer.devices.replicas,
         "precision": trainer.policy,
         "device": device.name(),
-        **material.facts,
+        **inputs.facts,
     }
 
 
-def _write_held_out(trainer: Trainer, material: Material, temperature: float, directory: Path) -> None:
+def _write_held_out(trainer: Trainer, inputs: TrainingInputs, temperature: float, directory: Path) -> None:
     """Write the probabilities of the held-out train images and then the val images, float32 (n, classes)."""
-    assert material.held_out is not None  # noqa: S101 - the caller has checked it
-    logits = np.concatenate([trainer.logits(material.held_out.images), trainer.val_logits()]) / temperature
-    np.save(directory / HELD_OUT, softmax(logits, axis=1).astype(np.float32))
+    assert inputs.held_out is not None  # noqa: S101 - the caller has checked it
+    logits = np.concatenate([trainer.logits(inputs.held_out.images), trainer.val_logits()]) / temperature
+    np.save(directory / TrainedModel.HELD_OUT, softmax(logits, axis=1).astype(np.float32))
 
 
-def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Trainer, str, Choice]:
+def fit(job: TrainingJob, inputs: TrainingInputs, progress: Progress) -> tuple[Trainer, str, Choice]:
     """Train without writing a model; the workers of a cluster other than the chief do only this.
 
     Args:
         job: What to train.
-        material: The images and the network.
+        inputs: The images and the network.
         progress: Called with epochs done.
 
     Returns:
@@ -177,7 +176,7 @@ def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Tr
         UsageError: The processes of the cluster have different jobs, or the batch cannot be shared.
     """
     tf.config.experimental.enable_op_determinism()
-    train, val = material.train, material.val
+    train, val = inputs.train, inputs.val
     recipe = recipes.resolve(job.settings, len(train.labels))
     devices = device.everything()
     with devices.detect_lost_workers():
@@ -187,7 +186,7 @@ def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Tr
         plan = StepPlan.of(recipe, job.settings.seed, len(train.labels), image_bytes)
         policy = device.policy(recipe.precision)
         classes, on_gpu = len(job.tensors.classes), bool(tf.config.list_physical_devices("GPU"))
-        trainer = Trainer(plan, train, val, classes, policy, devices, material.build, on_gpu)
+        trainer = Trainer(plan, train, val, classes, policy, devices, inputs.build, on_gpu)
         resumed = resume(trainer, job.checkpoints)
         run(trainer, job.checkpoints, progress)
         return trainer, resumed, _temperature(job, trainer)

@@ -12,6 +12,7 @@ from tasks.core.config import TrainSettings
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.errors import DivergedError
 from tasks.core.model.devices import runtime
+from tasks.core.recipes import Recipe
 from tasks.core.stage.handles import TensorCache
 
 IMAGES = 64  # maximum batch size; every recipe has the capacity to memorize it
@@ -64,16 +65,7 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> OverfitResul
         from tasks.core.model.training.trainer import Trainer
 
     batch = _batch(tensors)
-    recipe = replace(
-        recipes.resolve(settings, tensors.train),
-        batch_size=len(batch.labels),
-        epochs=float(STEPS),
-        augment="none",
-        label_smoothing=0.0,
-        tta_views=1,
-        logit_adjustment=False,
-        patience=0,
-    )
+    recipe = _memorizing(recipes.resolve(settings, tensors.train), len(batch.labels))
     plan = StepPlan.of(recipe, settings.seed, len(batch.labels))
     trainer = Trainer(plan, batch, batch, len(tensors.classes), device.policy(recipe.precision))
     problem = ""
@@ -88,6 +80,20 @@ def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> OverfitResul
         problem = "look for equal images with different labels, or try another --learning-rate"
     return OverfitResult(
         bool(passed), len(batch.labels), trainer.step, accuracy, loss, "" if passed else problem
+    )
+
+
+def _memorizing(recipe: Recipe, images: int) -> Recipe:
+    """The recipe for one batch, without what works against overfitting."""
+    return replace(
+        recipe,
+        batch_size=images,
+        epochs=float(STEPS),
+        augment="none",
+        label_smoothing=0.0,
+        tta_views=1,
+        logit_adjustment=False,
+        patience=0,
     )
 
 

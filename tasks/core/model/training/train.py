@@ -122,7 +122,7 @@ def train(
 
         masks, digest = _masks(settings, audit), training_ingredients.digest
         job = loop.TrainingJob(tensors, settings, masks, checkpoints, digest, _held_out(tensors, held_out))
-        facts = loop.train(job, _material(job, features, raw, workspace, progress), staging, progress)
+        facts = loop.train(job, _training_inputs(job, features, raw, workspace, progress), staging, progress)
         if features is not None and settings.recipe is RecipeName.finetune and not held_out:
             licences.write_notice(catalog.find(features.backbone), staging)
             _discard_maps(features, tensors, workspace)
@@ -144,7 +144,7 @@ def finished(
     return TRAIN.finished(ingredients(tensors, settings, audit, features), workspace)
 
 
-def follow(
+def train_as_worker(
     tensors: TensorCache,
     settings: TrainSettings,
     workspace: Workspace,
@@ -171,7 +171,7 @@ def follow(
         from tasks.core.model.training import loop
 
     job = loop.TrainingJob(tensors, settings, _masks(settings, audit), checkpoints, digest)
-    loop.follow(job, loop.from_tensors(job), progress)
+    loop.fit(job, loop.from_tensors(job), progress)
     return True
 
 
@@ -212,7 +212,7 @@ def _made_on() -> dict[str, Any]:
     return {"threads": runtime.threads_here(), "processor": device.kind()}
 
 
-def _material(
+def _training_inputs(
     job: Any, features: Features | None, raw: RawDataset | None, workspace: Workspace, progress: Progress
 ) -> Any:
     """What the loop trains: a network and its images, or the upper part of a backbone and its maps."""
@@ -225,7 +225,7 @@ def _material(
         from tasks.core.model.transfer import finetune
 
     needed = _needed(features, job.settings)
-    return loop.Material(**finetune.from_maps(job, needed, raw, workspace, progress))
+    return loop.TrainingInputs(**finetune.from_maps(job, needed, raw, workspace, progress))
 
 
 def _discard_maps(features: Features | None, tensors: TensorCache, workspace: Workspace) -> None:

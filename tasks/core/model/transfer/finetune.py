@@ -41,7 +41,7 @@ def from_maps(
         progress: Called with images done.
 
     Returns:
-        The fields of `loop.Material`.
+        The fields of `loop.TrainingInputs`.
 
     Raises:
         DataError: All images of a split are left out, or an image can no longer be read.

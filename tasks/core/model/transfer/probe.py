@@ -20,7 +20,7 @@ from tasks.core.model.features.reading import averaged, open_features
 from tasks.core.model.transfer import head as head_module
 from tasks.core.model.transfer import published
 from tasks.core.model.transfer.head import Floats, Head, Labels
-from tasks.core.stage.handles import Features, TensorCache
+from tasks.core.stage.handles import Features, TensorCache, TrainedModel
 from tasks.core.storage import hashing
 
 
@@ -68,7 +68,7 @@ def train(features: Features, tensors: TensorCache, kept: dict[str, Any], direct
     written = write_model(head, labels, groups, features, tensors, directory)
     val_logits, val_labels = _logits(head, *rows_of(features, tensors, "val", kept))
     history = _history(head, labels, val_logits, val_labels)
-    pd.DataFrame([history]).to_parquet(directory / "history.parquet", index=False)
+    pd.DataFrame([history]).to_parquet(directory / TrainedModel.HISTORY, index=False)
     return {
         **written,
         "recipe": "probe",

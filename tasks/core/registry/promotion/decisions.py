@@ -85,6 +85,11 @@ def evidence_of(model_sha256: str, dataset: str, workspace: Workspace) -> dict[s
     return evidence
 
 
+def same_test_sets_as(tensors: TensorCache, workspace: Workspace) -> set[str]:
+    """The recorded test sets that have at least half of the test images of these tensors, and its own."""
+    return same_test_sets(test_set(tensors), sketches.sketch_of(tensors), tensors.dataset, workspace)
+
+
 def same_test_sets(test_set: str, sketch: Sketch | None, dataset: str, workspace: Workspace) -> set[str]:
     """The recorded test sets that have at least half of a set's images.
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.core.evaluation import sketches
 from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
@@ -49,7 +48,7 @@ class Look:
         return asdict(self)
 
 
-def share(val_evidence: float) -> float:
+def share_to_spend(val_evidence: float) -> float:
     """The share of what is left that a look spends, 0.002..0.5.
 
     Args:
@@ -74,7 +73,7 @@ def next_look(
         workspace: The workspace with the registry.
     """
     test_set = decisions.test_set(tensors)
-    same_sets = decisions.same_test_sets(test_set, sketches.sketch_of(tensors), tensors.dataset, workspace)
+    same_sets = decisions.same_test_sets_as(tensors, workspace)
     seen: dict[tuple[str, str, str], float] = {}
     for line in decisions.read_decisions(tensors.dataset, workspace):
         if not line["looked"] or line["test_set"] not in same_sets:
@@ -85,7 +84,7 @@ def next_look(
         seen[key] = seen.get(key, 0.0) or (recorded or {}).get("level", 0.0)
     spent = sum(seen.values())
     unbudgeted = sum(not level for level in seen.values())
-    level = max(0.0, TOTAL - spent) * share(val_evidence)
+    level = max(0.0, TOTAL - spent) * share_to_spend(val_evidence)
     return Look(len(seen) + 1, spent, level, val_evidence, unbudgeted)
 
 

@@ -9,69 +9,19 @@ model decides at its own operating point for what is asked now; where mistakes h
 compared (`cost_gate`).
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
-from tasks.core.evaluation.comparable import ClassDifference, Duel
+from tasks.core.evaluation.comparable import ClassDifference, PairedOutcomes
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.evaluation.slices.values import Attribute
-from tasks.core.metrics.comparison import paired, selection_bias
+from tasks.core.metrics.comparison import paired
 from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
-from tasks.core.registry.promotion import disagreements, no_loss, slice_budget
-from tasks.core.registry.promotion.error_budget import Look
-
-
-@dataclass(frozen=True)
-class RegressionBudget:
-    """The losses that a promotion may cause.
-
-    Args:
-        margin: For the policy not-worse: the largest loss of accuracy that still counts as not worse, 0..1.
-        class_loss: The largest accepted loss of a class's recall, 0..1; the lower bound of the loss must not
-            exceed it. Also the largest loss of accuracy on a slice of `no_worse_in`.
-        no_loss_of: Classes whose loss has to be proven to stay within `class_loss`, see `no_loss`.
-        no_worse_in: Columns of the data whose slices must not lose.
-    """
-
-    margin: float = 0.005
-    class_loss: float = 0.05
-    no_loss_of: tuple[str, ...] = ()
-    no_worse_in: tuple[str, ...] = ()
-
-    def record(self) -> dict[str, Any]:
-        """The budget as JSON values."""
-        asked = {"no_loss_of": list(self.no_loss_of), "no_worse_in": list(self.no_worse_in)}
-        return {"margin": self.margin, "class_loss": self.class_loss} | {
-            name: values for name, values in asked.items() if values
-        }
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a comparison depends on besides the two models' predictions.
-
-    Args:
-        look: The look at the test set; None for a policy that tests nothing, or outside of a registry: the
-            level is then that of a single comparison.
-        classes: How the two models' classes differ.
-        champion_luck: The part of the champion's accuracy that the choice of the champion explains, 0..1;
-            None if that is not known.
-        attributes: The columns of the data whose slices must not lose, by name.
-    """
-
-    look: Look | None = None
-    classes: ClassDifference = field(default_factory=ClassDifference)
-    champion_luck: float | None = None
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
-
-    @property
-    def level(self) -> float:
-        """The one-sided level of the test."""
-        return ALPHA / 2 if self.look is None else self.look.level
+from tasks.core.registry.promotion import disagreements, evidence, no_loss, slice_budget
+from tasks.core.registry.promotion.evidence import ModelComparison
+from tasks.core.registry.promotion.terms import RegressionBudget, Terms
 
 
 @dataclass(frozen=True)
@@ -111,50 +61,55 @@ def decide(
             of the same classes.
     """
     budget, terms = budget or RegressionBudget(), terms or Terms()
-    rows = terms.classes.rows(challenger.labels, classes)
-    duel = Duel.of(challenger, champion, rows)
-    outcome = paired.compare_outcomes(duel.challenger, duel.champion, duel.groups)
-    changes = class_changes.class_changes(duel.labels, duel.challenger, duel.champion, classes, duel.groups)
-    costs = cost_gate.compare(challenger, champion, rows)
-    largest = no_loss.largest_losses(duel, classes, budget.no_loss_of)
-    slices = slice_budget.slice_changes(duel, rows, terms.attributes, budget.class_loss)
-    if costs is None or (terms.classes.lost and policy is not PromotePolicy.always):
-        promote, reason = _rule(policy, duel, outcome, changes, champion_version, budget, terms)
-    else:
-        promote, reason = cost_gate.rule(policy, costs, champion_version, budget.margin, terms.level)
-    if promote and policy is not PromotePolicy.always and (loss := _loss(largest, slices, budget)):
-        promote, reason = False, f"{loss}: champion {champion_version} stays"
-    worst = class_changes.worst_sentence(changes, budget.class_loss)
-    scope = terms.classes.sentence(len(duel.labels), len(rows))
-    groups = f"{len(duel.labels):,} images of {outcome.groups:,} groups" if outcome.groups is not None else ""
-    remarks = [worst if worst.split(" loses ")[0] not in reason else "", groups, scope]
-    difference = paired.difference_text(outcome) if costs is None else str(costs)
-    evidence = {
+    compared = ModelComparison.of(challenger, champion, classes, budget, terms)
+    promote, reason = _decision(policy, compared, champion_version, budget, terms)
+    facts = {
         "policy": str(policy),
-        "images": len(duel.labels),
+        "images": len(compared.outcomes.labels),
         "champion_version": champion_version,
-        "challenger_accuracy": float(duel.challenger.mean()),
-        "champion_accuracy": float(duel.champion.mean()),
-        "paired": asdict(outcome),
-        "error": duel.error,
-        **({} if costs is None else {"costs": asdict(costs)}),
-        **({"no_loss": largest} if largest else {}),
-        "budget": budget.record(),
-        "classes": changes,
-        **({"slices": slices} if budget.no_worse_in else {}),
-        **_class_facts(terms, len(rows)),
-        **_look_facts(policy, promote, duel, outcome, budget, terms),
-        "regressions": disagreements.listed(challenger, champion, rows, won=False),
-        "improvements": disagreements.listed(challenger, champion, rows, won=True),
+        **compared.figures(budget),
+        **evidence.class_facts(terms, len(compared.rows)),
+        **evidence.look_facts(policy, promote, compared, budget, terms),
+        "regressions": disagreements.listed(challenger, champion, compared.rows, won=False),
+        "improvements": disagreements.listed(challenger, champion, compared.rows, won=True),
     }
-    verdict = "; ".join(filter(None, [f"{difference}: {reason}", *remarks]))
-    return GateDecision(promote, verdict, evidence)
+    sentences = [f"{compared.difference()}: {reason}", *_remarks(compared, reason, budget, terms)]
+    return GateDecision(promote, "; ".join(filter(None, sentences)), facts)
 
 
-def _loss(largest: list[dict[str, Any]], slices: list[dict[str, Any]], budget: RegressionBudget) -> str:
+def _decision(
+    policy: PromotePolicy,
+    compared: ModelComparison,
+    champion_version: str,
+    budget: RegressionBudget,
+    terms: Terms,
+) -> tuple[bool, str]:
+    """Whether to promote, and the reason."""
+    if compared.costs is None or (terms.classes.lost and policy is not PromotePolicy.always):
+        promote, reason = _rule(policy, compared, champion_version, budget, terms)
+    else:
+        promote, reason = cost_gate.rule(policy, compared.costs, champion_version, budget.margin, terms.level)
+    if promote and policy is not PromotePolicy.always and (loss := _loss(compared, budget)):
+        return False, f"{loss}: champion {champion_version} stays"
+    return promote, reason
+
+
+def _loss(compared: ModelComparison, budget: RegressionBudget) -> str:
     """Why a promotion would lose too much on a class or a slice, as text; empty if it would not."""
-    over = slice_budget.refusal(slices, budget.class_loss)
-    return no_loss.why_unproven(largest, budget.class_loss) or (f"but {over}" if over else "")
+    over = slice_budget.refusal(compared.slices, budget.class_loss)
+    unproven = no_loss.why_unproven(compared.largest_losses, budget.class_loss)
+    return unproven or (f"but {over}" if over else "")
+
+
+def _remarks(compared: ModelComparison, reason: str, budget: RegressionBudget, terms: Terms) -> list[str]:
+    """The class that loses most, the groups, and the images that were left out; each may be empty."""
+    images, groups = len(compared.outcomes.labels), compared.accuracy.groups
+    worst = class_changes.worst_sentence(compared.classes, budget.class_loss)
+    return [
+        worst if worst.split(" loses ")[0] not in reason else "",
+        f"{images:,} images of {groups:,} groups" if groups is not None else "",
+        terms.classes.sentence(images, len(compared.rows)),
+    ]
 
 
 def val_evidence(
@@ -175,56 +130,19 @@ def val_evidence(
         difference: How the two models' classes differ.
         budget: The losses that a promotion may cause; None means the defaults.
     """
-    duel = Duel.of(challenger, champion, difference.rows(challenger.labels, classes))
+    outcomes = PairedOutcomes.of(challenger, champion, difference.rows(challenger.labels, classes))
     margin = (budget or RegressionBudget()).margin if policy is PromotePolicy.not_worse else 0.0
-    return paired.evidence_for(duel.challenger, duel.champion, duel.groups, margin)
-
-
-def _class_facts(terms: Terms, images: int) -> dict[str, Any]:
-    difference = terms.classes
-    if not (difference.new or difference.lost):
-        return {}
-    return {
-        "test_images": images,
-        "new_classes": list(difference.new),
-        "lost_classes": list(difference.lost),
-    }
-
-
-def _look_facts(
-    policy: PromotePolicy,
-    promoted: bool,
-    duel: Duel,
-    outcome: PairedComparison,
-    budget: RegressionBudget,
-    terms: Terms,
-) -> dict[str, Any]:
-    """The look at the test set, and what it does to the accuracy of the model that it leaves as champion."""
-    look = terms.look
-    if look is None:
-        return {}
-    null = -budget.margin if policy is PromotePolicy.not_worse else 0.0
-    luck = (
-        selection_bias.luck(outcome.difference, duel.error, terms.level, null)
-        if promoted
-        else terms.champion_luck
-    )
-    correct = duel.challenger if promoted else duel.champion
-    low, high = selection_bias.joint_range(correct, duel.groups, look.number + 1)
-    selection = {"luck": luck, "low": low, "high": high, "models": look.number + 1}
-    return {"look": look.record(), "selection": selection}
+    return paired.evidence_for(outcomes.challenger, outcomes.champion, outcomes.groups, margin)
 
 
 def _rule(
     policy: PromotePolicy,
-    duel: Duel,
-    outcome: PairedComparison,
-    changes: list[dict[str, Any]],
+    compared: ModelComparison,
     champion_version: str,
     budget: RegressionBudget,
     terms: Terms,
 ) -> tuple[bool, str]:
-    """Whether to promote, and the reason."""
+    """The same by accuracy and by recall."""
     stays, replaces = f"champion {champion_version} stays", f"replaces champion {champion_version}"
     if policy is PromotePolicy.never:
         return False, f"policy never, {stays}"
@@ -232,30 +150,36 @@ def _rule(
         return True, f"policy always, {replaces}"
     if terms.classes.lost:
         return False, f"{stays}, because classes would be lost; a user may promote this one"
-    if refusal := _why_not_proven(policy, duel, outcome, budget, terms):
+    if refusal := _why_not_proven(policy, compared, budget, terms):
         return False, f"{refusal}, {stays}"
-    regressed = [row for row in changes if row["high"] is not None and row["high"] < -budget.class_loss]
+    regressed = [
+        row for row in compared.classes if row["high"] is not None and row["high"] < -budget.class_loss
+    ]
     if regressed:
         worst = min(regressed, key=lambda row: row["high"])
         return False, (
             f"but {worst['class_name']} loses {-worst['change'] * 100:.1f} points of recall, more than the "
             f"budget of {budget.class_loss * 100:g}: {stays}"
         )
-    return True, f"{'proven better' if outcome.better_at(terms.level) else 'proven not worse'}, {replaces}"
+    return (
+        True,
+        f"{'proven better' if compared.accuracy.better_at(terms.level) else 'proven not worse'}, {replaces}",
+    )
 
 
 def _why_not_proven(
-    policy: PromotePolicy, duel: Duel, outcome: PairedComparison, budget: RegressionBudget, terms: Terms
+    policy: PromotePolicy, compared: ModelComparison, budget: RegressionBudget, terms: Terms
 ) -> str:
     """Why the policy's claim is not proven at the level of this look; empty if it is."""
+    outcomes, accuracy = compared.outcomes, compared.accuracy
     if policy is PromotePolicy.not_worse:
-        p_value = paired.p_not_worse(duel.challenger, duel.champion, budget.margin, duel.groups)
+        p_value = paired.p_not_worse(outcomes.challenger, outcomes.champion, budget.margin, outcomes.groups)
         claim, proven = f"not proven to lose less than {budget.margin * 100:g} points", p_value <= terms.level
     else:
-        p_value, claim, proven = outcome.p_better, "not proven better", outcome.better_at(terms.level)
-        if outcome.worse:
+        p_value, claim, proven = accuracy.p_better, "not proven better", accuracy.better_at(terms.level)
+        if accuracy.worse:
             return "proven worse"
-        if too_few := _too_few(outcome, terms.level):
+        if too_few := _too_few(accuracy, terms.level):
             return f"{claim}: {too_few}"
     if proven:
         return ""
@@ -264,13 +188,13 @@ def _why_not_proven(
     return claim
 
 
-def _too_few(outcome: PairedComparison, level: float) -> str:
+def _too_few(accuracy: PairedComparison, level: float) -> str:
     """That so few differences cannot pass the test, whatever they are, as text; empty if they can."""
     needed = ceil(-log2(level))  # all of them won have a probability of 1 in 2 ** needed
-    if outcome.groups_differ is not None:
-        found, unit = outcome.groups_differ, "group"
+    if accuracy.groups_differ is not None:
+        found, unit = accuracy.groups_differ, "group"
     else:
-        found, unit = outcome.challenger + outcome.champion, "image"
+        found, unit = accuracy.challenger + accuracy.champion, "image"
     if found >= needed or not found:
         return ""
     differ = f"{found} {unit}{' differs' if found == 1 else 's differ'}"

@@ -11,17 +11,19 @@ proof stays below 2.5 % (intersection-union test: R. Berger, Technometrics 24, 1
 from math import ceil
 from typing import Any
 
-from tasks.core.evaluation.comparable import Duel
+from tasks.core.evaluation.comparable import PairedOutcomes
 from tasks.core.metrics import cluster
 from tasks.core.metrics.comparison import equivalence, paired
 from tasks.core.metrics.comparison.equivalence import QUANTILE
 
 
-def largest_losses(duel: Duel, classes: tuple[str, ...], named: tuple[str, ...]) -> list[dict[str, Any]]:
+def largest_losses(
+    outcomes: PairedOutcomes, classes: tuple[str, ...], named: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """The largest loss of recall that the test images allow.
 
     Args:
-        duel: The outcomes of both models.
+        outcomes: The outcomes of both models.
         classes: Names of the C classes.
         named: The classes that are asked for.
 
@@ -30,12 +32,12 @@ def largest_losses(duel: Duel, classes: tuple[str, ...], named: tuple[str, ...])
     """
     rows = []
     for name in named:
-        members = duel.labels == classes.index(name)
+        members = outcomes.labels == classes.index(name)
         rows.append(
             {
                 "class_name": name,
                 "images": int(members.sum()),
-                "largest_loss": _largest_loss(duel, members) if members.any() else 1.0,
+                "largest_loss": _largest_loss(outcomes, members) if members.any() else 1.0,
             }
         )
     return rows
@@ -68,10 +70,10 @@ def images_needed(budget: float) -> int:
     return ceil(QUANTILE**2 * (1 / budget - 1))
 
 
-def _largest_loss(duel: Duel, members: Any) -> float:
-    new, old = duel.challenger[members], duel.champion[members]
-    if duel.groups is not None:
-        sums = cluster.totals(duel.groups[members], paired.differences(new, old))
-        return -cluster.difference(sums, cluster.sizes_of(duel.groups[members]))[0]
+def _largest_loss(outcomes: PairedOutcomes, members: Any) -> float:
+    new, old = outcomes.challenger[members], outcomes.champion[members]
+    if outcomes.groups is not None:
+        sums = cluster.totals(outcomes.groups[members], paired.differences(new, old))
+        return -cluster.difference(sums, cluster.sizes_of(outcomes.groups[members]))[0]
     won, lost = int((new & ~old).sum()), int((old & ~new).sum())
     return -equivalence.compare(won, lost, len(new), margin=1.0).low

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.evaluation.class_changes import changes
-from tasks.core.evaluation.comparable import Duel
+from tasks.core.evaluation.comparable import PairedOutcomes
 from tasks.core.evaluation.slices.slice_table import LEAST
 from tasks.core.evaluation.slices.values import Attribute
 from tasks.core.metrics.comparison import paired
@@ -15,12 +15,12 @@ from tasks.core.metrics.comparison.paired import ALPHA
 
 
 def slice_changes(
-    duel: Duel, rows: NDArray[np.bool_], attributes: Mapping[str, Attribute], budget: float
+    outcomes: PairedOutcomes, rows: NDArray[np.bool_], attributes: Mapping[str, Attribute], budget: float
 ) -> list[dict[str, Any]]:
     """The change on each slice of some columns, with paired intervals at a joint level of 95 % per column.
 
     Args:
-        duel: Both models' outcomes on the n images that can be compared.
+        outcomes: Both models' outcomes on the n images that can be compared.
         rows: bool (N,), which test images these are.
         attributes: The columns, by name, with codes of the N test images.
         budget: The largest accepted loss of accuracy on a slice, 0..1, above 0.
@@ -30,19 +30,19 @@ def slice_changes(
         visible_loss, and over_budget: whether the loss is proven to be larger than the budget, by the
         interval and by Tango's test, at a level that the column's slices share (Bonferroni).
     """
-    return [row for each in attributes.values() for row in _of_column(duel, rows, each, budget)]
+    return [row for each in attributes.values() for row in _of_column(outcomes, rows, each, budget)]
 
 
 def _of_column(
-    duel: Duel, rows: NDArray[np.bool_], attribute: Attribute, budget: float
+    outcomes: PairedOutcomes, rows: NDArray[np.bool_], attribute: Attribute, budget: float
 ) -> list[dict[str, Any]]:
     codes = attribute.codes[rows]
     large = [code for code in range(len(attribute.values)) if (codes == code).sum() >= LEAST]
     found = []
-    for code, change in zip(large, _changes(duel, codes, large), strict=True):
+    for code, change in zip(large, _changes(outcomes, codes, large), strict=True):
         members = codes == code
-        groups = duel.groups[members] if duel.groups is not None else None
-        within = paired.p_not_worse(duel.challenger[members], duel.champion[members], budget, groups)
+        groups = outcomes.groups[members] if outcomes.groups is not None else None
+        within = paired.p_not_worse(outcomes.challenger[members], outcomes.champion[members], budget, groups)
         proven = change["high"] < -budget and 1 - within <= ALPHA / 2 / len(large)
         found.append(
             {"column": attribute.name, "value": attribute.values[code], **change, "over_budget": bool(proven)}
@@ -50,8 +50,8 @@ def _of_column(
     return found
 
 
-def _changes(duel: Duel, codes: NDArray[np.int64], large: list[int]) -> list[dict[str, Any]]:
-    return changes(codes, duel.challenger, duel.champion, large, duel.groups) if large else []
+def _changes(outcomes: PairedOutcomes, codes: NDArray[np.int64], large: list[int]) -> list[dict[str, Any]]:
+    return changes(codes, outcomes.challenger, outcomes.champion, large, outcomes.groups) if large else []
 
 
 def refusal(found: list[dict[str, Any]], budget: float) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from tasks.core import shares
 from tasks.core.evaluation import evaluate, scores, test_size
 from tasks.core.metrics.comparison import baseline
 from tasks.core.reports.inputs import ReportInputs, Scores
 from tasks.core.reports.sections import next_steps
+from tasks.core.shares import unbroken_percent
 
 WORDS = {
     baseline.BETTER: "proven better than no model",
@@ -49,9 +49,10 @@ def accuracy(version: str, test: Mapping[str, Any], noun: str) -> str:
         noun: What one of them is called.
     """
     found, count = test["accuracy"], test["images"]
+    value, low, high = (unbroken_percent(found[name]) for name in ("value", "low", "high"))
     return (
-        f"{version} predicts {percent(found['value'])} of {count:,} {noun}{'' if count == 1 else 's'} "
-        f"correctly (95 % interval {percent(found['low'])} to {percent(found['high'])})."
+        f"{version} predicts {value} of {count:,} {noun}{'' if count == 1 else 's'} "
+        f"correctly (95 % interval {low} to {high})."
     )
 
 
@@ -65,7 +66,8 @@ def against_no_model(test: Mapping[str, Any]) -> str:
         words += " by its probabilities (log loss), but not by its accuracy"
     return (
         f"It is {words}: always answering {found['class_name']} is correct for "
-        f"{percent(test['majority_accuracy']['value'])}, a difference of {_points(found['accuracy_gain'])}."
+        f"{unbroken_percent(test['majority_accuracy']['value'])}, a difference of "
+        f"{_points(found['accuracy_gain'])}."
     )
 
 
@@ -117,8 +119,3 @@ def _predicted(count: int, label: str, predicted: str) -> str:
 def _points(gain: Mapping[str, float]) -> str:
     ends = f"{gain['low'] * 100:+.1f} to {gain['high'] * 100:+.1f}"
     return f"{gain['value'] * 100:+.1f} points (95 % interval {ends})"
-
-
-def percent(share: float) -> str:
-    """A share in per cent, on one line with its sign."""
-    return shares.percent(share).replace(" ", "\N{NO-BREAK SPACE}")

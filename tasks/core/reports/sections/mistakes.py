@@ -10,23 +10,23 @@ from tasks.core.evaluation.evaluate import Scored
 from tasks.core.reports import thumbnails
 from tasks.core.stage.handles import TensorCache
 
-MISTAKES = 36
+CONFUSIONS, MISTAKES = 8, 36  # the most that are shown
 
 
-def confusions(scored: Scored, classes: Sequence[str], count: int = 8) -> list[dict[str, Any]]:
+def confusions(scored: Scored, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The most frequent mistakes, most frequent first.
 
     Args:
         scored: The scored test images.
         classes: Names of the classes.
-        count: Largest number of rows.
 
     Returns:
-        One dictionary per mistake: label and predicted (class names), images, share (of the label's images).
+        At most `CONFUSIONS` dictionaries: label and predicted (class names), images, share (of the
+        label's images).
     """
     table = pd.DataFrame({"label": scored.labels, "predicted": scored.predicted})
     support = table["label"].value_counts()
-    wrong = table[table["label"] != table["predicted"]].value_counts().head(count)
+    wrong = table[table["label"] != table["predicted"]].value_counts().head(CONFUSIONS)
     return [
         {
             "label": classes[label],
@@ -38,16 +38,16 @@ def confusions(scored: Scored, classes: Sequence[str], count: int = 8) -> list[d
     ]
 
 
-def worst_mistakes(scored: Scored, tensors: TensorCache, count: int = MISTAKES) -> list[dict[str, Any]]:
+def worst_mistakes(scored: Scored, tensors: TensorCache) -> list[dict[str, Any]]:
     """The most confident mistakes on the test images, most confident first.
 
     Args:
         scored: The scored test images.
         tensors: The tensors with the images.
-        count: Largest number of mistakes.
 
     Returns:
-        One dictionary per image: picture (data URI), path, label and predicted (class names), probability.
+        At most `MISTAKES` dictionaries: picture (data URI), path, label and predicted (class names),
+        probability.
     """
     predicted = scored.predicted
     rows = np.flatnonzero(predicted != scored.labels)
@@ -59,6 +59,6 @@ def worst_mistakes(scored: Scored, tensors: TensorCache, count: int = MISTAKES) 
             "challenger": int(predicted[row]),
             "challenger_probability": float(scored.confidence[row]),
         }
-        for row in rows[np.argsort(-confidence, kind="stable")][:count]
+        for row in rows[np.argsort(-confidence, kind="stable")][:MISTAKES]
     ]
     return thumbnails.thumbnails_of_test_images(mistakes, "challenger", tensors)

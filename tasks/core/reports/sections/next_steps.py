@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from tasks.core import shares
 from tasks.core.metrics.comparison import detectable
 from tasks.core.metrics.comparison.detectable import Detectable
-from tasks.core.operations.command_line import options
+from tasks.core.operations.command_line import train_command
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.shares import unbroken_percent
 
 LEAST = 0.002  # share of the test images
 SHOWN = 2
@@ -91,7 +91,7 @@ def _labels(inputs: ReportInputs) -> Iterator[Step]:
         return
     text = (
         f"Look at {_count(listed, 'label')} in doubt: about {wrong:,.0f} of them {_are(round(wrong))} wrong, "
-        f"{_percent(wrong / total)} of all images."
+        f"{unbroken_percent(wrong / total)} of all images."
     )
     yield Step(wrong / total, text, shlex.join(["plumbline", "review", "--dataset", inputs.tensors.dataset]))
 
@@ -105,8 +105,10 @@ def _without_leaks(inputs: ReportInputs, leaks: Sequence[Mapping[str, Any]]) -> 
     text = (
         f"Train without duplicates of test images: {_count(only['images'], 'test image')} "
         f"{'has' if only['images'] == 1 else 'have'} one in train or val. Without these test images the "
-        f"accuracy is {_percent(without['accuracy'])} ({_percent(without['accuracy_low'])} to "
-        f"{_percent(without['accuracy_high'])}) instead of {_percent(everything['accuracy'])}."
+        f"accuracy is {unbroken_percent(without['accuracy'])} "
+        f"({unbroken_percent(without['accuracy_low'])} to "
+        f"{unbroken_percent(without['accuracy_high'])}) instead of "
+        f"{unbroken_percent(everything['accuracy'])}."
     )
     yield Step(stake, text, _train(inputs, drop_leaks=True))
 
@@ -129,9 +131,9 @@ def of_a_class(dataset: str, images: int, classes: Sequence[Mapping[str, Any]]) 
     lost = [(middle - row["recall"]) * row["support"] for row in weaker]
     worst = weaker[int(np.argmax(lost))]
     text = (
-        f"Add images of {worst['class_name']}: its recall is {_percent(worst['recall'])} "
-        f"({_percent(worst['recall_low'])} to {_percent(worst['recall_high'])}), that of the middle class "
-        f"{_percent(middle)}. {NAMES_IMAGES}"
+        f"Add images of {worst['class_name']}: its recall is {unbroken_percent(worst['recall'])} "
+        f"({unbroken_percent(worst['recall_low'])} to {unbroken_percent(worst['recall_high'])}), that of the "
+        f"middle class {unbroken_percent(middle)}. {NAMES_IMAGES}"
     )
     yield Step(max(lost) / images, text, _label_next(dataset))
 
@@ -179,7 +181,7 @@ def more_test_images(found: Detectable, difference: float, command: str) -> Step
 
 
 def _train(inputs: ReportInputs, **changed: Any) -> str:
-    return shlex.join(["python", "flows/train_flow.py", *options(inputs.parameters | changed)])
+    return train_command(inputs.parameters | changed)
 
 
 def _are(count: int) -> str:
@@ -188,7 +190,3 @@ def _are(count: int) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _percent(share: float) -> str:
-    return shares.percent(share).replace(" ", "\N{NO-BREAK SPACE}")

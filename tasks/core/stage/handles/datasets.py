@@ -14,7 +14,7 @@ class RawDataset(Handle):
 
     Args:
         dataset: The name under which models, tables and reports are stored.
-        format: The reader: "digits", "cifar", "idx", "folder" or "parquet".
+        format: The reader, a key of `factory.READERS`: "folder" for archives of one, too.
         root: Where the images are: relative to the workspace for archives, absolute for folders, empty for
             bundled data.
         images: Number of images in all splits.

@@ -1,7 +1,7 @@
 """Handles of models: trained, trained on all images, published."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.core import shares
 from tasks.core.config import Fit
@@ -41,6 +41,8 @@ class Model(Handle):
 class TrainedModel(Model):
     """The output of training: `model.keras`, `history.parquet` and `weights.npz`.
 
+    A training for a comparison of recipes also has `held_out.probabilities.npy`.
+
     Args:
         recipe: The name of the recipe.
         epochs: Epochs trained; 0 for a linear classifier of features.
@@ -52,6 +54,9 @@ class TrainedModel(Model):
         precision: The Keras name of the precision of the training; see `tasks.core.model.devices.device`.
         device: "CPU", or the name of the GPU.
     """
+
+    HISTORY: ClassVar = "history.parquet"
+    HELD_OUT: ClassVar = "held_out.probabilities.npy"
 
     recipe: str
     epochs: float

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from tasks.core.config import NormalizeSettings, SourceSettings
-from tasks.core.data.readers import corrections, factory
+from tasks.core.data.readers import corrections, corrections_file, factory
 from tasks.core.data.readers.base import ImageIndex, ImageRef
-from tasks.core.data.readers.corrections import Correction, RelabelledReader
+from tasks.core.data.readers.corrections import RelabelledReader
+from tasks.core.data.readers.corrections_file import Correction
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.distributed_decode import DistributedReader
@@ -33,45 +34,45 @@ def write_csv(tmp_path: Path, text: str) -> Path:
 
 def test_read_accepts_ids_and_paths_and_skips_rows_without_label(tmp_path: Path) -> None:
     path = write_csv(tmp_path, "id,path,given,label\naa,cat/1.png,cat,dog\n,cat/2.png,cat, dog \nbb,,cat,\n")
-    read = corrections.read(path)
+    read = corrections_file.read(path)
     assert read == (Correction("aa", "", "dog"), Correction("", "cat/2.png", "dog"))
     assert corrections.overlay(ROWS, CLASSES, read).label.tolist() == [1, 1, 1]
     assert ROWS.label.tolist() == [0, 0, 1]
 
 
 def test_read_byte_order_mark_is_ignored(tmp_path: Path) -> None:
-    assert corrections.read(write_csv(tmp_path, "\ufefflabel,path\r\ndog,cat/2.png\r\n")) == (
+    assert corrections_file.read(write_csv(tmp_path, "\ufefflabel,path\r\ndog,cat/2.png\r\n")) == (
         Correction("", "cat/2.png", "dog"),
     )
 
 
 def test_digest_ignores_order_and_other_columns(tmp_path: Path) -> None:
-    one = corrections.read(write_csv(tmp_path, "id,label,note\naa,dog,sure\nbb,dog,\n"))
-    two = corrections.read(write_csv(tmp_path, "label,id\ndog,bb\ndog,aa\n"))
-    other = corrections.read(write_csv(tmp_path, "label,id\ndog,bb\ncat,aa\n"))
-    assert corrections.digest(one) == corrections.digest(two) != corrections.digest(other)
+    one = corrections_file.read(write_csv(tmp_path, "id,label,note\naa,dog,sure\nbb,dog,\n"))
+    two = corrections_file.read(write_csv(tmp_path, "label,id\ndog,bb\ndog,aa\n"))
+    other = corrections_file.read(write_csv(tmp_path, "label,id\ndog,bb\ncat,aa\n"))
+    assert corrections_file.digest(one) == corrections_file.digest(two) != corrections_file.digest(other)
 
 
 def test_who_when_and_labels_that_were_kept_do_not_change_the_digest(tmp_path: Path) -> None:
     header = "image_id,path,class_name,corrected_class_name,decision,list,user,time\n"
     one = write_csv(tmp_path, header + "aa,cat/1.png,cat,dog,corrected,mistake,ann,2026-01-02T03:04:05Z\n")
-    digests = {corrections.digest(corrections.read(one))}
+    digests = {corrections_file.digest(corrections_file.read(one))}
     other = header + "bb,cat/2.png,cat,,kept,control,bob,2026-01-02T03:04:07Z\n"
     other += "aa,cat/1.png,cat,dog,corrected,label issue,bob,2026-05-06T07:08:09Z\n"
-    digests.add(corrections.digest(corrections.read(write_csv(tmp_path, other))))
-    assert digests == {corrections.digest([Correction("aa", "", "dog")])}
+    digests.add(corrections_file.digest(corrections_file.read(write_csv(tmp_path, other))))
+    assert digests == {corrections_file.digest([Correction("aa", "", "dog")])}
 
 
 def test_read_image_that_is_left_out_has_no_class(tmp_path: Path) -> None:
     path = write_csv(tmp_path, "image_id,corrected_class_name,decision\naa,,left out\nbb,,kept\n")
-    read = corrections.read(path)
+    read = corrections_file.read(path)
     assert read == (Correction("aa", "", ""),)
     assert corrections.overlay(ROWS, CLASSES, read).label.tolist() == [-1, 0, -1]
 
 
 def test_read_file_without_rows_is_empty(tmp_path: Path) -> None:
-    assert corrections.read(write_csv(tmp_path, "id,label\n")) == ()
-    assert corrections.read(write_csv(tmp_path, "")) == ()
+    assert corrections_file.read(write_csv(tmp_path, "id,label\n")) == ()
+    assert corrections_file.read(write_csv(tmp_path, "")) == ()
 
 
 @pytest.mark.parametrize(
@@ -85,17 +86,17 @@ def test_read_file_without_rows_is_empty(tmp_path: Path) -> None:
 )
 def test_read_invalid_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        corrections.read(write_csv(tmp_path, text))
+        corrections_file.read(write_csv(tmp_path, text))
 
 
 def test_read_file_with_a_huge_field_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
-        corrections.read(write_csv(tmp_path, "path,class_name\ncat/1.png," + "x" * 200_000))
+        corrections_file.read(write_csv(tmp_path, "path,class_name\ncat/1.png," + "x" * 200_000))
 
 
 def test_read_missing_file_raises_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.csv cannot be read"):
-        corrections.read(tmp_path / "nowhere.csv")
+        corrections_file.read(tmp_path / "nowhere.csv")
 
 
 @pytest.mark.parametrize(
@@ -195,12 +196,12 @@ def test_read_takes_what_spreadsheets_save(tmp_path: Path, separator: str, encod
     path = tmp_path / "corrections.csv"
     lines = ("Path", "Corrected_Class_Name", "Decision"), ("a.png", "Käfer", ""), ("b.png", "", "Left Out")
     path.write_text("\r\n".join(map(separator.join, lines)), encoding=encoding)
-    assert corrections.read(path) == (Correction("", "a.png", "Käfer"), Correction("", "b.png", ""))
+    assert corrections_file.read(path) == (Correction("", "a.png", "Käfer"), Correction("", "b.png", ""))
 
 
 def test_rows_that_are_left_out_need_no_column_of_classes(tmp_path: Path) -> None:
     path = write_csv(tmp_path, "path,decision\na.png,left out\n")
-    assert corrections.read(path) == (Correction("", "a.png", ""),)
+    assert corrections_file.read(path) == (Correction("", "a.png", ""),)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_rows_that_are_left_out_need_no_column_of_classes(tmp_path: Path) -> Non
 )
 def test_rows_that_would_be_ignored_are_refused(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        corrections.read(write_csv(tmp_path, f"path,class_name,decision\n{row}\n"))
+        corrections_file.read(write_csv(tmp_path, f"path,class_name,decision\n{row}\n"))
 
 
 def test_file_that_corrects_nothing_is_named(

@@ -23,7 +23,7 @@ from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
 from tasks.core.data.files.archive import Archive
 from tasks.core.data.readers import cifar, factory, idx
-from tasks.core.data.readers.parquet import ParquetReader
+from tasks.core.data.readers.parquet.reader import ParquetReader
 from tasks.core.data.sources.catalog import DATASETS
 from tasks.core.errors import ArchiveError, DataError, DecodeError
 from tasks.core.storage.hashing import sha256_file

@@ -14,6 +14,12 @@ ERROR_PAGE = b"<!DOCTYPE html><title>404</title>"
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100)
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look ends after a second without an answer, which a busy machine would need for it."""
+    monkeypatch.setattr(first_images, "SECONDS", 60.0)
+
+
 def refused(root: Path, allowed: float = 0.01) -> str:
     with pytest.raises(QuarantineError) as error:
         first_images.check(root, allowed)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.config import Fit, NormalizeSettings, SourceSettings
+from tasks.core.data.readers import corrections
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import read_rows
@@ -63,6 +64,16 @@ def test_reuse_decodes_new_content_only_and_is_byte_identical(animals: Path, wor
     assert decoded(cache) == 2 + 2  # two new images, and the two unreadable ones, which are tried each time
     files = contents(cache)
     assert files == from_scratch(cache, animals, workspace, ALLOW_ALL_UNREADABLE)
+
+
+def test_corrections_decode_nothing_again(animals: Path, tmp_path: Path, workspace: Workspace) -> None:
+    (animals / "cat" / "broken.png").unlink()
+    (animals / "dog" / "tiny.png").unlink()
+    normalized(animals, workspace)
+    (tmp_path / "corrections.csv").write_text("path,class_name\ncat/000.png,dog\n")
+    raw = acquire.acquire(SourceSettings(str(animals)), workspace)
+    corrected = corrections.apply_corrections(raw, tmp_path / "corrections.csv", workspace)
+    assert decoded(normalize.normalize(corrected, ALLOW_ALL_UNREADABLE, workspace)) == 0
 
 
 def test_reuse_of_an_unchanged_folder_with_other_settings(animals: Path, workspace: Workspace) -> None:

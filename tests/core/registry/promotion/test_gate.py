@@ -6,7 +6,7 @@ from tasks.core.config import PromotePolicy
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import paired
 from tasks.core.registry.promotion import gate
-from tasks.core.registry.promotion.gate import RegressionBudget
+from tasks.core.registry.promotion.terms import RegressionBudget
 
 CLASSES = ("ant", "bee")
 

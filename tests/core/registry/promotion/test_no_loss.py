@@ -6,7 +6,7 @@ import pytest
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.registry.promotion import gate
-from tasks.core.registry.promotion.gate import RegressionBudget
+from tasks.core.registry.promotion.terms import RegressionBudget
 
 CLASSES = ("cat", "dog")
 

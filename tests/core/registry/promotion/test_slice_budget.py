@@ -8,7 +8,7 @@ from tasks.core.evaluation.evaluate import Scored
 from tasks.core.evaluation.slices.values import attribute
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.registry.promotion import gate, promotion
-from tasks.core.registry.promotion.gate import RegressionBudget, Terms
+from tasks.core.registry.promotion.terms import RegressionBudget, Terms
 
 CLASSES = ("ant", "bee")
 SITES = ["A"] * 700 + ["B"] * 200 + ["C"] * 4 + ["D"] * 96

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tasks.core import shares
 from tasks.core.evaluation import evaluate
 from tasks.core.metrics.comparison import detectable
 from tasks.core.reports import content, report
@@ -107,9 +108,9 @@ def test_mixed_up_classes_are_read_as_a_sentence(tmp_path: Path, there: int, bac
 
 
 def test_share_below_all_is_not_written_as_all() -> None:
-    assert key_findings.percent(0.99996) == "99.996\N{NO-BREAK SPACE}%"
-    assert key_findings.percent(0.00001) == "0.001\N{NO-BREAK SPACE}%"
-    assert key_findings.percent(1.0) == "100.00\N{NO-BREAK SPACE}%"
+    assert shares.unbroken_percent(0.99996) == "99.996\N{NO-BREAK SPACE}%"
+    assert shares.unbroken_percent(0.00001) == "0.001\N{NO-BREAK SPACE}%"
+    assert shares.unbroken_percent(1.0) == "100.00\N{NO-BREAK SPACE}%"
 
 
 @pytest.mark.parametrize(("difference", "discordant"), [(0.02, 0.1), (0.005, 0.05), (0.05, 0.05)])

@@ -11,7 +11,7 @@ OFFSETS = np.arange(-MAX_OFFSET, MAX_OFFSET + 1)
 EMPTY = 1.0  # sum of squared grey levels; below it an image has no contrast to compare
 
 
-def correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
+def pixel_correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
     """The correlation of the pixels of image pairs at their best alignment.
 
     The second image of each pair is mirrored or not, and shifted, such that the luma of the two correlates
@@ -26,11 +26,11 @@ def correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
     correlations = np.zeros(len(one))
     for start in range(0, len(one), BLOCK):
         block = slice(start, start + BLOCK)
-        correlations[block] = _correlation(one[block], other[block])
+        correlations[block] = _block_correlation(one[block], other[block])
     return correlations
 
 
-def _correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
+def _block_correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
     offsets = _best_offsets(luma(one), luma(other))
     correlations = np.zeros(len(one))
     for offset in np.unique(offsets, axis=0):
@@ -112,7 +112,7 @@ def _overlap(one: Floats, other: Floats, down: int, across: int) -> tuple[Floats
 
 
 def correlation_in_place(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """As `correlation`, of images that need no alignment."""
+    """As `pixel_correlation`, of images that need no alignment."""
     a, b = _centred(a), _centred(b)
     product, scale_a, scale_b = (np.einsum("nk,nk->n", x, y) for x, y in ((a, b), (a, a), (b, b)))
     scale = np.sqrt(scale_a.astype(np.float64) * scale_b)

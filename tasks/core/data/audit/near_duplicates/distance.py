@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.audit.descriptors import Features, Floats, describe, portions, reduced
+from tasks.core.data.audit.descriptors import Descriptors, Floats, describe, portions, reduced
 from tasks.core.data.audit.near_duplicates import alignment
 from tasks.core.data.audit.near_duplicates.perturbations import Perturbations
 
@@ -68,7 +68,7 @@ class LearnedDistance:
         )
 
     def _calibrated(
-        self, features: dict[str, Features], correlation: NDArray[np.float64]
+        self, features: dict[str, Descriptors], correlation: NDArray[np.float64]
     ) -> "LearnedDistance":
         originals, *copies = features.values()
         radius = max(np.quantile(self.distance(originals, copy), RADIUS_QUANTILE) for copy in copies)
@@ -78,12 +78,12 @@ class LearnedDistance:
             pixel_tolerance=float(np.quantile(1 - correlation, RADIUS_QUANTILE)),
         )
 
-    def project(self, features: Features) -> Features:
+    def project(self, features: Descriptors) -> Descriptors:
         """Coordinates in which the distance is Euclidean."""
         even: Floats = features.even - self.centre
-        return Features(even @ self.even, features.odd @ self.odd)
+        return Descriptors(even @ self.even, features.odd @ self.odd)
 
-    def distance(self, one: Features, other: Features) -> Floats:
+    def distance(self, one: Descriptors, other: Descriptors) -> Floats:
         """Distances between images of the same row, float32 (N,). A mirrored image has distance 0."""
         a, b = self.project(one), self.project(other)
         even = np.square(a.even - b.even).sum(1)
@@ -97,7 +97,7 @@ def _repeated(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _described(
     images: ImageRows, rows: NDArray[np.int64], generator: np.random.Generator
-) -> tuple[dict[str, Features], NDArray[np.float64]]:
+) -> tuple[dict[str, Descriptors], NDArray[np.float64]]:
     """Descriptors of images (the first entry, "own") and of their perturbed copies.
 
     Only one portion of the images is in memory.
@@ -106,7 +106,7 @@ def _described(
         Also the correlation of the pixels of each image and its recompressed copy, float64 (n,).
     """
     perturbations = Perturbations.drawn(len(rows), generator)
-    described: dict[str, list[Features]] = {}
+    described: dict[str, list[Descriptors]] = {}
     correlations = []
     for part in portions(len(rows), images[rows[:1]].nbytes):
         originals = images[rows[part]]
@@ -115,7 +115,7 @@ def _described(
         for name, version in small.items():
             described.setdefault(name, []).append(describe(version))
         correlations.append(alignment.correlation_in_place(small["own"], small["recompressed"]))
-    return {name: Features.join(parts) for name, parts in described.items()}, np.concatenate(correlations)
+    return {name: Descriptors.join(parts) for name, parts in described.items()}, np.concatenate(correlations)
 
 
 def _directions(originals: Floats, copies: list[Floats], count: int) -> Floats:

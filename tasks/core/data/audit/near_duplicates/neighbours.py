@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tasks.core.data.audit.descriptors import Features, Floats
+from tasks.core.data.audit.descriptors import Descriptors, Floats
 from tasks.core.data.audit.near_duplicates.cells import FEWEST, Cells
 from tasks.core.progress import Progress, ignore_progress
 
@@ -35,7 +35,7 @@ class ClosePairs:
 
 
 def within(
-    coordinates: Features, radius: float, *, most: int = MAX_PAIRS, progress: Progress = ignore_progress
+    coordinates: Descriptors, radius: float, *, most: int = MAX_PAIRS, progress: Progress = ignore_progress
 ) -> ClosePairs:
     """The pairs whose distance is at most `radius`; a mirrored image counts as the same.
 
@@ -73,7 +73,7 @@ def within(
     return closest.closest()
 
 
-def nearest(coordinates: Features, images: NDArray[np.int64]) -> NDArray[np.int64]:
+def nearest(coordinates: Descriptors, images: NDArray[np.int64]) -> NDArray[np.int64]:
     """The nearest other image of each of some images: int64 (len(images),)."""
     left, right = _with_norms(coordinates)
     found = np.empty(len(images), np.int64)
@@ -152,7 +152,7 @@ def _close_in_cell(
     return ClosePairs(np.minimum(a, b), np.maximum(a, b), distance)
 
 
-def _with_norms(coordinates: Features) -> tuple[Floats, Floats]:
+def _with_norms(coordinates: Descriptors) -> tuple[Floats, Floats]:
     """Coordinates with extra columns, so that their product, plus that of the odd parts, is -distance^2 / 2.
 
     -|a - b|^2 / 2 = a.b - |a|^2 / 2 - |b|^2 / 2

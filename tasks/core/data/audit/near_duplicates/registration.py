@@ -38,7 +38,7 @@ def smoothed(images: Floats) -> Floats:
     return _smooth(_even(luma(images)))
 
 
-def correlation(one: Floats, other: Floats, mirrored: NDArray[np.bool_]) -> NDArray[np.float64]:
+def edge_correlation(one: Floats, other: Floats, mirrored: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The correlation of the luma's gradients of image pairs.
 
     Args:
@@ -53,11 +53,11 @@ def correlation(one: Floats, other: Floats, mirrored: NDArray[np.bool_]) -> NDAr
     for start in range(0, len(one), BLOCK):
         block = slice(start, start + BLOCK)
         turned = np.where(mirrored[block, None, None], other[block][:, :, ::-1], other[block])
-        scores[block] = _correlation(one[block], turned)
+        scores[block] = _block_correlation(one[block], turned)
     return scores
 
 
-def _correlation(a: Floats, b: Floats) -> NDArray[np.float64]:
+def _block_correlation(a: Floats, b: Floats) -> NDArray[np.float64]:
     sizes = [(a, b)]
     while len(sizes) < len(STEPS) and min(sizes[0][0].shape[1:]) >= 2 * SMALLEST:
         sizes.insert(0, (_half(sizes[0][0]), _half(sizes[0][1])))

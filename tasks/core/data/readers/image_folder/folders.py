@@ -164,7 +164,7 @@ def _warn_of_equal_folders(root: Path, splits: list[Split], walk: Walk) -> None:
 
 
 def _file_stats(
-    root: Path, splits: list[tuple[str, Path, list[str]]], left_out: list[TopFolder], walk: Walk
+    root: Path, splits: list[Split], left_out: list[TopFolder], walk: Walk
 ) -> Iterator[file_stats.FileStat]:
     for folder in {root, *(folder for _, folder, _ in splits)}:
         for path, status, reason in _outside_classes(folder, _prefix(root, folder), walk):

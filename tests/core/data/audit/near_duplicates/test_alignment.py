@@ -23,4 +23,4 @@ def test_correlation_is_that_of_the_overlap_at_the_best_offset(
     other[0][theirs] = copy
     expected = np.corrcoef(one[0][ours].ravel(), copy.ravel())[0, 1]
     turned = other[:, :, ::-1] if mirrored else other
-    assert alignment.correlation(one, turned) == pytest.approx(expected, abs=1e-5)
+    assert alignment.pixel_correlation(one, turned) == pytest.approx(expected, abs=1e-5)

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits
 
 from tasks.core.data.audit import descriptors, duplicates
-from tasks.core.data.audit.descriptors import Features
+from tasks.core.data.audit.descriptors import Descriptors
 from tasks.core.data.audit.near_duplicates import alignment, neighbours
 from tasks.core.data.audit.near_duplicates.distance import LearnedDistance
 from tests.support.synthetic_photos import Picture, brightened, mirrored, moved, recompressed, scenes
@@ -85,7 +85,7 @@ def test_learned_radius_contains_copies_of_unseen_images(perturbation: str, chan
     )
     assert np.mean(to_copies <= learned.radius) >= 0.95
     assert np.mean(to_others <= learned.radius) <= 0.02
-    assert alignment.correlation(images.astype(np.float32), copies.astype(np.float32)).min() > 0.9
+    assert alignment.pixel_correlation(images.astype(np.float32), copies.astype(np.float32)).min() > 0.9
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_pixel_tolerance_of_drawings_is_smaller_than_of_photos() -> None:
     assert learned.pixel_tolerance < 0.003 < learned_from_scenes(3).pixel_tolerance
     pairs = neighbours.within(learned.project(descriptors.describe(digits)), learned.radius)
     assert len(pairs.a) > 500
-    difference = 1 - alignment.correlation(
+    difference = 1 - alignment.pixel_correlation(
         descriptors.reduced(digits[pairs.a]), descriptors.reduced(digits[pairs.b])
     )
     allowed = duplicates.allowance(learned, pairs.distance / learned.radius)
@@ -126,7 +126,7 @@ def test_within_pairs_equal_scipys(monkeypatch: pytest.MonkeyPatch, rows: int, c
     plain_distance = cdist(np.hstack([even, odd]), np.hstack([even, odd]))
     mirrored_distance = cdist(np.hstack([even, odd]), np.hstack([even, -odd]))
     expected = np.minimum(plain_distance, mirrored_distance)
-    pairs = neighbours.within(Features(even, odd), 1.5)
+    pairs = neighbours.within(Descriptors(even, odd), 1.5)
     a, b = np.nonzero(np.triu(expected <= 1.5, 1))
     assert set(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)) == set(
         zip(a.tolist(), b.tolist(), strict=True)
@@ -143,21 +143,21 @@ def test_within_many_images_finds_the_pairs_of_neighbouring_cells(monkeypatch: p
     copies = points + 0.05 * generator.normal(size=points.shape)
     copies[::2, 8:] *= -1
     even, odd = np.split(np.concatenate([points, copies]).astype(np.float32), [8], axis=1)
-    exact = neighbours.within(Features(even, odd), 0.5)
+    exact = neighbours.within(Descriptors(even, odd), 0.5)
     monkeypatch.setattr(neighbours, "FEWEST", 1000)
-    found = neighbours.within(Features(even, odd), 0.5)
+    found = neighbours.within(Descriptors(even, odd), 0.5)
     expected, pairs = (set(zip(some.a.tolist(), some.b.tolist(), strict=True)) for some in (exact, found))
     assert len(pairs) == len(found.a)
     assert pairs <= expected
     assert len(pairs) >= 0.999 * len(expected) > 2900
-    again = neighbours.within(Features(even, odd), 0.5)
+    again = neighbours.within(Descriptors(even, odd), 0.5)
     np.testing.assert_array_equal(found.distance, again.distance)
 
 
 def test_within_too_many_pairs_keeps_the_closest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "ROWS", 10)
     generator = np.random.default_rng(0)
-    coordinates = Features(*(generator.normal(size=(200, width)).astype(np.float32) for width in (4, 3)))
+    coordinates = Descriptors(*(generator.normal(size=(200, width)).astype(np.float32) for width in (4, 3)))
     all_pairs = neighbours.within(coordinates, 100.0)
     assert len(all_pairs.a) == 200 * 199 // 2
     closest = neighbours.within(coordinates, 100.0, most=50)
@@ -169,7 +169,7 @@ def test_correlation_shifted_and_mirrored_copies_are_aligned() -> None:
     images = scenes(20).astype(np.float32)
     for down, across in [(0, 0), (2, -3), (-3, 1)]:
         copies = np.stack([moved(image, down, across)[:, ::-1] for image in images]) * 0.7 + 12
-        np.testing.assert_allclose(alignment.correlation(images, copies), 1, atol=1e-4)
+        np.testing.assert_allclose(alignment.pixel_correlation(images, copies), 1, atol=1e-4)
 
 
 def test_correlation_of_different_images_equals_numpys_at_the_best_offset() -> None:
@@ -184,14 +184,14 @@ def test_correlation_of_different_images_equals_numpys_at_the_best_offset() -> N
         for y in offsets
         for x in offsets
     )
-    (correlation,) = alignment.correlation(one[None, :, :, None], other[None, :, :, None])
+    (correlation,) = alignment.pixel_correlation(one[None, :, :, None], other[None, :, :, None])
     assert correlation == pytest.approx(expected, abs=1e-4)
 
 
 def test_correlation_of_an_empty_image_is_zero() -> None:
     empty, image = np.full((1, 32, 32, 3), 77, np.float32), scenes(1).astype(np.float32)
-    assert alignment.correlation(empty, image) == [0]
-    assert alignment.correlation(empty, empty) == [0]
+    assert alignment.pixel_correlation(empty, image) == [0]
+    assert alignment.pixel_correlation(empty, empty) == [0]
 
 
 @pytest.mark.stress  # tracemalloc makes it slow: 27 s

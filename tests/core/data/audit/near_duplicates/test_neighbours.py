@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.core.data.audit.descriptors import Features
+from tasks.core.data.audit.descriptors import Descriptors
 from tasks.core.data.audit.near_duplicates import neighbours
 
 
@@ -13,4 +13,4 @@ def test_nearest_is_the_image_at_the_least_distance_mirrored_or_not() -> None:
     apart += np.minimum(((odd[:, None] - odd) ** 2).sum(2), ((odd[:, None] + odd) ** 2).sum(2))
     np.fill_diagonal(apart, np.inf)
     images = np.array([3, *range(40, 89)])  # more than are compared at once
-    assert np.array_equal(neighbours.nearest(Features(even, odd), images), apart.argmin(1)[images])
+    assert np.array_equal(neighbours.nearest(Descriptors(even, odd), images), apart.argmin(1)[images])

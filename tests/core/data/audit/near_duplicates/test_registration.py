@@ -33,16 +33,16 @@ def test_edges_of_copies_agree(kind: str, mirrored: bool) -> None:
     copies = np.stack([np.asarray(COPIES[kind](Image.fromarray(image))) for image in images])
     turned = copies[:, :, ::-1] if mirrored else copies
     smooth, turned = (registration.smoothed(side.astype(np.float32)) for side in (images, turned))
-    edges = registration.correlation(smooth, turned, np.full(30, mirrored))
+    edges = registration.edge_correlation(smooth, turned, np.full(30, mirrored))
     assert np.mean(edges >= registration.SAME) >= 0.9
 
 
 def test_edges_of_different_images_disagree() -> None:
     one, other = (registration.smoothed(photos(200, seed).astype(np.float32)) for seed in (1, 2))
-    assert registration.correlation(one, other, np.zeros(200, bool)).max() < registration.SAME
+    assert registration.edge_correlation(one, other, np.zeros(200, bool)).max() < registration.SAME
 
 
 @pytest.mark.parametrize("shape", [(17, 23, 1), (16, 16, 3)])
 def test_images_of_odd_sides_and_without_contrast_are_compared(shape: tuple[int, int, int]) -> None:
     empty = registration.smoothed(np.full((2, *shape), 7, np.float32))
-    assert registration.correlation(empty, empty, np.array([False, True])).tolist() == [0, 0]
+    assert registration.edge_correlation(empty, empty, np.array([False, True])).tolist() == [0, 0]

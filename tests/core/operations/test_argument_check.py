@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import PlumblineError
-from tasks.core.operations import early_check
+from tasks.core.operations import argument_check
 from tests.support.run_cli import ROOT
 from tests.support.sample_files import encoded, noise, parquet, photos, put
 
 
 def refused(path: Path | str, command: str = "train") -> str:
-    error = early_check.refusal(command, ["train", "--dataset", str(path)])
+    error = argument_check.refusal(command, ["train", "--dataset", str(path)])
     assert isinstance(error, PlumblineError)
     return str(error)
 
@@ -33,7 +33,7 @@ def refused(path: Path | str, command: str = "train") -> str:
 def test_wrong_folders(tmp_path: Path, folders: tuple[str, ...], message: str) -> None:
     photos(tmp_path, dict.fromkeys(folders, 2))
     assert message in refused(tmp_path)
-    assert early_check.refusal("train", [f"--dataset={tmp_path}"]) is not None
+    assert argument_check.refusal("train", [f"--dataset={tmp_path}"]) is not None
 
 
 def test_empty_class_says_what_is_there(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_empty_class_says_what_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["train", "sweep", "predict", "evaluate"])
 def test_argument_that_is_not_utf8(command: str) -> None:
-    error = early_check.refusal(command, [command, "--workspace", "caf\udce9/ws"])
+    error = argument_check.refusal(command, [command, "--workspace", "caf\udce9/ws"])
     assert error is not None
     assert error.parts["found"] == "b'caf\\xe9/ws'"
 
@@ -70,10 +70,10 @@ def test_good_ones_and_other_commands_pass(tmp_path: Path) -> None:
     photos(tmp_path / "pets", {"train/cat": 1, "train/dog": 1, "test": 1})
     parquet(tmp_path / "x.parquet", [0, 1])
     for path in (tmp_path / "pets", tmp_path / "x.parquet", "digits", "s3://bucket/nothing"):
-        assert early_check.refusal("train", ["--dataset", str(path)]) is None
-    assert early_check.refusal("predict", ["--dataset", "nothing"]) is None
-    assert early_check.refusal("train", ["--dataset", "nothing", "--help"]) is None
-    assert early_check.refusal("train", ["--dataset"]) is None
+        assert argument_check.refusal("train", ["--dataset", str(path)]) is None
+    assert argument_check.refusal("predict", ["--dataset", "nothing"]) is None
+    assert argument_check.refusal("train", ["--dataset", "nothing", "--help"]) is None
+    assert argument_check.refusal("train", ["--dataset"]) is None
 
 
 @pytest.mark.slow

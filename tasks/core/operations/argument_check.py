@@ -1,7 +1,7 @@
-"""A first look at the arguments and at `--dataset`, before a server starts and Prefect is imported.
+"""Checks the arguments and `--dataset` before a server starts and Prefect is imported.
 
 A wrong folder is refused at once. Folders are listed as far as classes and splits ask for, headers of tables
-are read, no image is opened. What this look does not see is refused by the stages, with the same messages.
+are read, no image is opened. What is not found here is refused by the stages, with the same messages.
 """
 
 import os
@@ -18,7 +18,7 @@ LARGEST_ZIP = 1 << 30  # bytes of a zip whose names are read
 
 
 def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
-    """Why a command line cannot be carried out, such as its dataset; None if this look finds nothing.
+    """Why a command line cannot be carried out, such as its dataset; None if nothing is found here.
 
     Args:
         command: The command, such as "train".
@@ -36,7 +36,7 @@ def refusal(command: str, arguments: Sequence[str]) -> PlumblineError | None:
     if command not in COMMANDS or dataset is None or "--help" in arguments:
         return None
     try:
-        _look_at(dataset)
+        _check_dataset(dataset)
     except PlumblineError as error:
         return error
     except OSError:  # the stages explain what the operating system refuses
@@ -53,9 +53,10 @@ def _value(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _look_at(dataset: str) -> None:
-    from tasks.core.data.readers import csv_table, parquet
+def _check_dataset(dataset: str) -> None:
+    from tasks.core.data.readers import csv_table
     from tasks.core.data.readers.image_folder import folders
+    from tasks.core.data.readers.parquet.file import ParquetFile
     from tasks.core.data.sources import resolve
 
     path = resolve.resolve(dataset)
@@ -67,12 +68,12 @@ def _look_at(dataset: str) -> None:
     elif format_name == "csv" and path.stat().st_size <= LARGEST_CSV:
         csv_table.scan(path)
     elif format_name == "parquet" and path.is_file():
-        parquet.ParquetFile(path, "")
+        ParquetFile(path, "")
     elif format_name == "archive" and path.suffix.lower() == ".zip" and path.stat().st_size <= LARGEST_ZIP:
-        _look_into(path)
+        _check_zip(path)
 
 
-def _look_into(path: Path) -> None:
+def _check_zip(path: Path) -> None:
     from tasks.core.data.files.archive import Archive
     from tasks.core.data.readers.image_folder import folders
 

@@ -72,13 +72,7 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     label = _pick(
         path, schema, "labels", LABELS, [name for name in with_names if name in schema.names] or without_names
     )
-    names = (features.get(label, {}).get("names") or ()) if label in with_names else ()
-    if not isinstance(names, list | tuple) or len(set(map(str, names))) != len(names):
-        raise layout_error(
-            str(path), "has class names that are not a list of distinct names", LAYOUT, str(names)
-        )
-    if names and not pa.types.is_integer(schema.field(label).type):
-        raise layout_error(str(path), "has class names for labels that are not integers", LAYOUT, label)
+    names = _class_names(path, schema.field(label), features[label]) if label in with_names else ()
     further = {
         field.name: tuple(map(str, features.get(field.name, {}).get("names") or ()))
         for field in schema
@@ -86,7 +80,23 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     }
     split = next((name for name in further if name.strip().lower() == SPLIT), "")
     splits = further.pop(split, ())
-    return Columns(image, bytes_of(schema, image), label, split, splits, tuple(map(str, names)), further)
+    return Columns(image, bytes_of(schema, image), label, split, splits, names, further)
+
+
+def _class_names(path: Path, label: pa.Field, feature: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that the metadata have for the labels; empty if they have none.
+
+    Raises:
+        DataError: They are not distinct names, or the labels are not numbers of them.
+    """
+    names = feature.get("names") or ()
+    if not isinstance(names, list | tuple) or len(set(map(str, names))) != len(names):
+        raise layout_error(
+            str(path), "has class names that are not a list of distinct names", LAYOUT, str(names)
+        )
+    if names and not pa.types.is_integer(label.type):
+        raise layout_error(str(path), "has class names for labels that are not integers", LAYOUT, label.name)
+    return tuple(map(str, names))
 
 
 def image_of(path: Path, schema: pa.Schema) -> str:

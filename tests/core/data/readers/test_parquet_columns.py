@@ -1,0 +1,93 @@
+"""Columns of parquet files: splits, labels of any type, and what is refused of them."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.core.config import SourceSettings
+from tasks.core.data.files import listing
+from tasks.core.data.readers.parquet.file import ParquetFile
+from tasks.core.data.readers.parquet.reader import ParquetReader
+from tasks.core.data.sources import acquire
+from tasks.core.errors import DataError
+from tasks.core.storage.hashing import sha256_file
+from tasks.core.workspace import Workspace
+from tests.core.data.readers.test_parquet import normalized
+from tests.support.sample_files import encoded, noise
+
+
+def table(path: Path, **columns: pa.Array) -> Path:
+    """A file of 30 images of noise with these columns."""
+    images = pa.array([{"bytes": encoded(noise(number)), "path": ""} for number in range(30)])
+    pq.write_table(pa.table({"image": images} | columns), path)
+    return path
+
+
+def test_column_split_divides_the_images(tmp_path: Path, workspace: Workspace) -> None:
+    splits = ["Train", "train", "train", "validation", "test"] * 6
+    labels = pa.array(["cat"] * 15 + ["dog"] * 15)
+    cache = normalized(table(tmp_path / "x.parquet", label=labels, Split=pa.array(splits)), workspace)
+    rows = pd.read_parquet(cache.directory / "rows.parquet")
+    assert rows["split"].value_counts().to_dict() == {"train": 18, "val": 6, "test": 6}
+    for row in rows.itertuples():
+        assert splits[int(row.path.split("#")[1])].lower().startswith(row.split)
+    assert not [name for name in rows if name.startswith("attribute")]
+
+
+def test_column_split_of_class_labels_has_their_names(tmp_path: Path) -> None:
+    path = table(
+        tmp_path / "x.parquet", label=pa.array(["cat", "dog"] * 15), split=pa.array([0] * 20 + [1] * 10)
+    )
+    features = {"split": {"_type": "ClassLabel", "names": ["train", "test"]}}
+    read = pq.read_table(path)
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(read.replace_schema_metadata(metadata), path)
+    assert ParquetFile(path, "").splits() == ["train"] * 20 + ["test"] * 10
+    assert ParquetFile(path, "val").splits() == ["val"] * 30
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [(["train", "tset"], "unknown split"), (["train", None], "split in some rows only")],
+)
+def test_column_split_that_is_not_clear_is_refused(
+    tmp_path: Path, splits: list[str | None], message: str
+) -> None:
+    labels = pa.array(["cat"] * 15 + ["dog"] * 15)
+    path = table(tmp_path / "x.parquet", label=labels, split=pa.array(splits * 15))
+    with pytest.raises(DataError, match=message):
+        ParquetReader(tmp_path, listing.table([listing.ListedFile(path.name, 1, sha256_file(path))]))
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (pa.array(["cat", "dog"] * 15, pa.string_view()), ("cat", "dog")),
+        (pa.array([True, False] * 15), ("false", "true")),
+        (pa.array([None, 3.0, float("nan"), 10.0, 3.0] * 6), ("3", "10")),
+        (pa.array(["", " ", "cat", "dog", None] * 6), ("cat", "dog")),
+        (pa.array([-1, 0, 1] * 10, pa.int8()), ("0", "1")),
+    ],
+)
+def test_labels_of_other_types_are_classes(tmp_path: Path, values: pa.Array, names: tuple[str, ...]) -> None:
+    path = table(tmp_path / "x.parquet", label=values)
+    files = listing.table([listing.ListedFile(path.name, 1, sha256_file(path))])
+    assert ParquetReader(tmp_path, files).classes == names
+
+
+def test_labels_with_fractions_and_rows_without_bytes_are_named(tmp_path: Path, workspace: Workspace) -> None:
+    path = table(tmp_path / "x.parquet", label=pa.array([0.5, 1.0] * 15))
+    with pytest.raises(DataError, match=r"labels that are no classes(.|\n)*0\.5"):
+        acquire.acquire(SourceSettings(str(path)), workspace)
+    paths = pa.array([{"bytes": None, "path": "1.png"}] * 30)
+    path = table(
+        tmp_path / "y.parquet",
+        image=paths.cast(pa.struct({"bytes": pa.binary(), "path": "string"})),
+        label=pa.array(["cat", "dog"] * 15),
+    )
+    with pytest.raises(DataError, match="no bytes in this row"):
+        normalized(path, workspace)

@@ -1,0 +1,114 @@
+"""Requests that are refused: bodies, slow and full, other hosts, files that are none of the pages'."""
+
+import json
+import socket
+import time
+
+import httpx
+import pytest
+
+from tasks.core.serving import http_server
+from tasks.core.workspace import Workspace
+from tests.core.serving.conftest import LIMITS, Served
+from tests.support.sample_files import encoded, noise
+
+PNG = {"Content-Type": "image/png"}
+
+
+pytestmark = pytest.mark.slow
+
+
+BOMB = b"P6 400 400 255\n" + bytes(10)
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "words"),
+    [
+        (b"x" * 200_001, "image/png", 413, "200,000 bytes"),
+        (BOMB, "image/x-portable-pixmap", 413, "400x400 pixels, the limit is 100,000"),
+        (b"no image", "image/png", 422, "not an image"),
+        (b"", "image/png", 422, "empty file"),
+        (encoded(noise(0, 8, 8))[:60], "image/png", 422, "broken"),
+        (b"x", "text/html", 415, "text/html"),
+        (b"x", "", 415, "no Content-Type"),
+        (b"{", "application/json", 400, "no JSON"),
+        (b"[" * 100_000, "application/json", 400, "no JSON"),
+        (b'{"images": [1]}', "application/json", 400, "base64"),
+        (b'{"images": []}', "application/json", 400, "no image"),
+        (b'{"images": ["?"]}', "application/json", 422, "not base64"),
+        (json.dumps({"images": [""] * 9}).encode(), "application/json", 413, "9 images"),
+        (b"x", "multipart/form-data", 400, "boundary"),
+        (b"--b\r\n\r\n", "multipart/form-data; boundary=b", 400, "last boundary"),
+        (b"--b\r\n" * 30_000, "multipart/form-data; boundary=b", 400, "too many parts"),
+        (b"--b\r\nx\r\n--b--", "multipart/form-data; boundary=b", 400, "no header"),
+    ],
+)
+def test_bad_request_has_its_status_and_reason(
+    server: Served, content: bytes, content_type: str, status: int, words: str
+) -> None:
+    answer = server[0].post("/v1/predict", content=content, headers={"Content-Type": content_type})
+    assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+
+
+def raw_request(server: Served, head: str, body: bytes = b"") -> bytes:
+    """Send bytes and read until the server closes."""
+    address = server[0].base_url.host, server[0].base_url.port
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    return received
+
+
+def test_slow_body_gets_408_and_slow_header_is_closed(server: Served) -> None:
+    head = "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\n"
+    received = raw_request(server, head, b"12345")
+    assert received.startswith(b"HTTP/1.1 408")
+    assert b"did not arrive within 0.3 s" in received
+    assert raw_request(server, "GET / HTT") == b""
+    assert server[0].get("/health").json()["requests_in_progress"] == 0
+
+
+def test_full_queue_gets_503_and_a_time_to_retry(server: Served) -> None:
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n1"
+    address = server[0].base_url.host, server[0].base_url.port
+    slow = [socket.create_connection(address) for _ in range(LIMITS.queue)]
+    for connection in slow:
+        connection.sendall(head)
+    deadline = time.monotonic() + 0.25
+    while server[1].admission.requests < LIMITS.queue and time.monotonic() < deadline:
+        time.sleep(0.005)
+    answer = server[0].post("/v1/predict", content=encoded(noise(0, 8, 8)), headers=PNG)
+    for connection in slow:
+        connection.close()
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/static/base.html.j2",
+        "/static/..%2F__init__.py",
+        "/workspace/reports/abc/report.html",
+        "/workspace/reports/..%2Fmodels/report.html",
+        "/workspace/reports/%2e%2e/report.html",
+        "/workspace/reports/abc/..%2F..%2Fmodels%2Fanimals%2Faliases.json",
+    ],
+)
+def test_other_files_are_not_served(server: Served, address: str) -> None:
+    assert server[0].get(address).status_code == 404
+
+
+def test_other_hosts_and_origins_are_refused(workspace: Workspace, server: Served) -> None:
+    guard = http_server.Guard(None, http_server.hosts_of("127.0.0.1", ["model.example"]))
+    headers = httpx.Headers
+    assert not guard._refusal("GET", headers({"host": "127.0.0.1:8000"}))
+    assert not guard._refusal("GET", headers({"host": "model.example"}))
+    assert guard._refusal("GET", headers({"host": "evil.example:8000"}))
+    assert guard._refusal("GET", headers({"host": "[x"}))
+    assert guard._refusal("POST", headers({"host": "model.example", "origin": "http://[x"}))
+    assert http_server.hosts_of("0.0.0.0", None) == frozenset()
+    answer = server[0].post("/v1/predict", content=b"", headers={**PNG, "Origin": "http://evil.example"})
+    assert answer.status_code == 403
