@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -20,41 +19,15 @@ from tasks.core.data.inference import prediction_table
 from tasks.core.errors import UsageError
 from tasks.core.reports import drift_report
 from tasks.core.serving import http_server
-from tasks.core.serving.app import Service
 from tasks.core.serving.recording import Recorder
 from tasks.core.serving.served_model import DecisionOptions
-from tasks.core.serving.settings import Limits
 from tasks.core.workspace import Workspace
+from tests.core.serving.conftest import LIMITS, PNG, Served
 from tests.support import served_versions
 from tests.support.fake_outputs import CLASSES
 from tests.support.sample_files import encoded, noise
 
 pytestmark = pytest.mark.slow
-PNG = {"Content-Type": "image/png"}
-# A small queue and short times, so that the tests of refusals are quick.
-LIMITS = Limits(
-    max_bytes=200_000, max_pixels=100_000, max_images=8, queue=8, body_seconds=0.3, header_seconds=0.3
-)
-Served = tuple[httpx.Client, Service]
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with two versions; v0001 is the champion."""
-    opened = Workspace.open(tmp_path_factory.mktemp("serving"))
-    tensors = served_versions.tensors(opened)
-    for number in (1, 2):
-        served_versions.publish_version(opened, tensors, f"v000{number}", seed=number)
-    served_versions.promote(opened, "v0001")
-    return opened
-
-
-@pytest.fixture(scope="module")
-def server(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The champion, with recording."""
-    recorder = Recorder(tmp_path_factory.mktemp("recorded"), keep_images=True)
-    with served_versions.served(workspace, LIMITS, recorder=recorder, record_seconds=3600) as both:
-        yield both
 
 
 def expected(workspace: Workspace, images: np.ndarray, version: str = "v0001") -> np.ndarray:
@@ -126,7 +99,12 @@ def test_multipart_keeps_every_byte(server: Served) -> None:
     assert answer.status_code == 200
     recorder = server[1].recorder
     assert recorder is not None
-    assert any(path.read_bytes() == content for path in (recorder.out / "images").iterdir())
+    assert any(path.read_bytes() == content for path in (recorder.out / "_images").iterdir())
+
+
+def form(parameter: str) -> bytes:
+    """A form with one file, whose name is given by a parameter."""
+    return f"--b\r\nContent-Disposition: form-data; {parameter}\r\n\r\nx\r\n--b--".encode()
 
 
 BOMB = b"P6 400 400 255\n" + bytes(10)
@@ -152,6 +130,11 @@ BOMB = b"P6 400 400 255\n" + bytes(10)
         (b"--b\r\n\r\n", "multipart/form-data; boundary=b", 400, "last boundary"),
         (b"--b\r\n" * 30_000, "multipart/form-data; boundary=b", 400, "too many parts"),
         (b"--b\r\nx\r\n--b--", "multipart/form-data; boundary=b", 400, "no header"),
+        (b"x", "multipart/form-data; boundary*; boundary*0*", 400, "boundary"),
+        (form("filename*; filename*1*"), "multipart/form-data; boundary=b", 400, "cannot be read"),
+        (form("filename*=idna''%ff"), "multipart/form-data; boundary=b", 400, "cannot be read"),
+        (form("filename*=unicode_escape''\\ud800"), "multipart/form-data; boundary=b", 422, "not an image"),
+        (b"x" * 60_000_000, "image/png", 413, "200,000 bytes"),
     ],
 )
 def test_bad_request_has_its_status_and_reason(
