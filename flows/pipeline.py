@@ -52,7 +52,7 @@ from tasks.feature_audit import feature_audit
 from tasks.label_issues import label_issues
 from tasks.normalize import normalize
 from tasks.orchestration import damaged_outputs, finish
-from tasks.orchestration.crashed_runs import mark_crashed, mark_never_started
+from tasks.orchestration.crashed_runs import mark_earlier
 from tasks.orchestration.policies import with_time_limit
 from tasks.orchestration.run import Run
 from tasks.orchestration.settings import RunSettings, TrainRunSettings
@@ -229,9 +229,7 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
     try:
         control, waited = settings.control, run.note_wait
         with run_lock.exclusive_run(dataset, owner, control.if_running, run.workspace, waited) as killed:
-            if killed:
-                server_link.tell(mark_crashed, killed)
-            server_link.tell(mark_never_started)
+            server_link.tell(mark_earlier, killed)
             return server_link.completed(damaged_outputs.built_again(body))
     except run_lock.DatasetBusy as busy:
         return server_link.completed(finish.skipped(busy))

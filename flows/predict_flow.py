@@ -26,12 +26,14 @@ from tasks.core.data.inference import prediction_table
 from tasks.core.data.inference.embeddings_table import check_folder
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.model.devices import early_import
-from tasks.core.operations import prefect_server
+from tasks.core.operations import prefect_server, run_lock
+from tasks.core.operations.run_lock import RunOwner
 from tasks.core.registry import last_published
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage.workspaces import open_workspace
 from tasks.core.workspace import expanded
 from tasks.display import console, dashboard, server_link
+from tasks.orchestration.crashed_runs import mark_earlier
 from tasks.parameters.flow_parameters import with_parameters
 from tasks.parameters.model_settings import PredictSettings
 from tasks.predict import (
@@ -76,7 +78,10 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     embeddings = settings.inputs.embeddings and expanded(settings.inputs.embeddings).absolute()
     check_folder(embeddings, out)
     chunks, unused, has_images = list_images(request)
-    with prediction_table.locked_folder(out):
+    prediction_table.check_folder(out)
+    owner = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
+    with run_lock.exclusive_writer(out, owner) as killed, prediction_table.locked_folder(out):
+        server_link.tell(mark_earlier, killed)
         pending = pending_batches(request, out, chunks, unused)
         batches = [predict_one_batch(batch, version, label_next, embeddings) for batch in pending]
     if has_images and not batches:

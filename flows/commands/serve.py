@@ -55,7 +55,7 @@ def serve(
         threshold: Instead of --abstain, the confidence, 0 to 1, below which no answer is given.
         no_operating_point: Predict the most probable class, although the model has an operating point.
         record: Add a row for each image to this folder of parquet files, as `plumbline predict` does.
-        record_images: Keep the images themselves, too, in the folder images of --record.
+        record_images: Keep the images themselves, too, in the folder _images of --record.
         record_seconds: Seconds between two batches of rows; a kill loses at most these rows.
         predict_only: Leave out the pages of the workspace and the training images.
         poll_seconds: Seconds between two looks at the alias.
@@ -74,12 +74,16 @@ def serve(
     name = _dataset(dataset, opened)
     environment.prepare()
     # Imported here: the help needs no web server.
+    from tasks.core.data.inference.prediction_table import check_folder
     from tasks.core.serving import app, http_server, pages
     from tasks.core.serving.champion import FollowedModel
     from tasks.core.serving.recording import Recorder
     from tasks.core.serving.served_model import DecisionOptions
     from tasks.core.serving.service import Service
 
+    recorder = Recorder(expanded(record).absolute(), record_images) if record else None
+    if recorder is not None:
+        check_folder(recorder.out)
     listening = http_server.listen(host, port)
     options = DecisionOptions(abstain, threshold, no_operating_point)
     service = Service(
@@ -87,7 +91,7 @@ def serve(
         limits,
         max_batch,
         poll_seconds,
-        Recorder(expanded(record).absolute(), record_images) if record else None,
+        recorder,
         record_seconds,
         with_training_images=not predict_only,
     )

@@ -16,12 +16,19 @@ from tasks.display.console import log
 START_TIMEOUT = timedelta(minutes=5)  # on a loaded machine, a worker's process begins its run within a minute
 
 
-def mark_crashed(killed: RunOwner) -> None:
-    """Set a killed run and its unfinished tasks to Crashed, unless the server has a final state for the run.
+def mark_earlier(killed: RunOwner | None) -> None:
+    """Set runs to Crashed that were killed, so that they could not say so.
 
     Args:
-        killed: The owner of the run lock that the killed run left in the lock file.
+        killed: The owner of the run lock that a killed run left in the lock file, if there is one.
     """
+    if killed:
+        _mark_killed(killed)
+    _mark_never_started()
+
+
+def _mark_killed(killed: RunOwner) -> None:
+    """Set a run and its unfinished tasks to Crashed, unless the server has a final state for the run."""
     with get_client(sync_client=True) as client:
         try:
             run = client.read_flow_run(UUID(killed.flow_run_id))
@@ -29,12 +36,12 @@ def mark_crashed(killed: RunOwner) -> None:
             return
         if run.state is None or run.state.is_final():
             return
-        _crash(client, run.id, "The process was killed; found by the next run of this dataset.")
+        _crash(client, run.id, "The process was killed; found by a later run.")
         _crash_tasks(client, run.id)
     log.info("previous run %s was killed; it is marked as crashed", killed)
 
 
-def mark_never_started() -> None:
+def _mark_never_started() -> None:
     """Set runs of this run's deployment to Crashed if their worker was killed before they began.
 
     Otherwise they stay Pending forever: Prefect gives a run to one worker only.

@@ -8,6 +8,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import docstring_parser
@@ -29,13 +30,16 @@ class FlowSettings:
         """Sort flat parameters into their groups; absent or None means the default.
 
         Raises:
-            UsageError: A value is out of its range, two of them exclude each other, or there is no such
-                parameter.
+            UsageError: A value is out of its range or empty, two of them exclude each other, or there is no
+                such parameter.
         """
         given = {name: value for name, value in parameters.items() if value is not None}
-        unknown = sorted(set(given) - {each.name for each in parameters_of(cls)})
-        if unknown:
+        defaults = {each.name: each.default for each in parameters_of(cls)}
+        if unknown := sorted(set(given) - set(defaults)):
             raise UsageError(f"there is no parameter {', '.join(unknown)}")
+        for name, value in given.items():
+            if value == "" != defaults[name]:
+                raise _is_empty(name)
         groups: dict[str, Any] = {}
         for name, kind in _groups(cls):
             names = {declared.name for declared in fields(kind)}
@@ -144,7 +148,10 @@ def _annotation(hint: Any, declared: "Field[Any]") -> Any:
         values: Any = list[typing.get_args(hint)[0]]  # type: ignore[misc]
         return values if declared.default is MISSING else values | None
     if not declared.metadata:
-        return hint
+        is_text = {str, Path} & {hint, *typing.get_args(hint)}
+        # The server refuses an empty text of a form; Pydantic would make the current folder of it.
+        not_empty = pydantic.Field(json_schema_extra={"minLength": 1})
+        return Annotated[hint, not_empty] if is_text and declared.default != "" else hint
     limits = declared.metadata
     return Annotated[hint, pydantic.Field(ge=limits["low"], le=limits["high"], gt=limits["above"])]
 
@@ -162,6 +169,17 @@ def _documentation(text: str, parameters: list[FlowParameter]) -> str:
     before, separator, after = text.partition("\n\nReturns:")
     lines = "\n".join(f"    {each.name}: {each.text}" for each in parameters)
     return f"{before}\n\nArgs:\n{lines}{separator}{after}"
+
+
+def _is_empty(name: str) -> UsageError:
+    option = f"--{name.replace('_', '-')}"
+    return UsageError(
+        f"{option} is empty",
+        expected="a value, or no such option",
+        found="an empty text (is a variable empty?)",
+        done="nothing was started",
+        todo=f"give {option} a value, or leave it out",
+    )
 
 
 def _value(value: Any) -> Any:

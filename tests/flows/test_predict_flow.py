@@ -1,8 +1,10 @@
 """Batch prediction as a user or a schedule runs it: a model of the digits, a folder and a parquet file."""
 
+import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from tasks.core.operations.run_lock import RunOwner
 from tests.support.run_cli import ROOT, Plumbline
 from tests.support.sample_files import encoded, parquet, put
 
@@ -85,7 +88,9 @@ def check_a_folder_that_grows(
     assert rows.loc[str(new / "broken.jpg"), "problem"]
 
     put(new / "later.png", encoded(images[0]))
+    killed = run_that_was_killed(plumbline, out)
     assert "1 images" in ok(plumbline, f"{new}/*", "--out", out, "--abstain", "0.05")
+    assert plumbline.query_server(f"/flow_runs/{killed}")["state"]["name"] == "Crashed"
     assert len(pd.read_parquet(out)) == len(images) + 2
     assert len(list(out.glob("batch=*"))) == 2
     parameters = {
@@ -108,6 +113,15 @@ def check_a_folder_that_grows(
     )
     assert "'images': 0, " in done.stdout
     assert "without TensorFlow" in done.stdout
+
+
+def run_that_was_killed(plumbline: Plumbline, out: Path) -> str:
+    """What `kill -9` leaves: a run that the server takes for running, and its lock, which nobody holds."""
+    flow = plumbline.query_server("/flows/", {"name": "predict-images"})["id"]
+    run = plumbline.query_server("/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})["id"]
+    owner = RunOwner.this(run, "killed")
+    (out / ".run.lock").write_text(json.dumps(asdict(owner)))
+    return str(run)
 
 
 def check_that_drift_is_reported(plumbline: Plumbline, images: NDArray[np.uint8], folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The flows' parameters: declared once, shown alike by the command line and by Prefect's form."""
 
+import pydantic
 import pytest
 
 from flows import sweep_flow, train_flow
@@ -36,6 +37,18 @@ def test_of_value_out_of_range_is_usage_error(value: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(value))) as raised:
         TrainRunSettings.of(value)
     assert raised.value.exit_code == 2
+
+
+def test_an_empty_text_is_refused() -> None:
+    """A variable that is empty would mean the current folder, or no groups."""
+    for name in ("dataset", "group_by", "workspace"):
+        with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is empty"):
+            TrainRunSettings.of({name: ""})
+    assert TrainRunSettings.of({"mlflow": ""}).parameters()["mlflow"] == ""
+    form = pydantic.TypeAdapter(
+        {each.name: each for each in parameters_of(TrainRunSettings)}["name"].annotation
+    )
+    assert form.json_schema()["minLength"] == 1
 
 
 def test_of_unknown_parameter_is_usage_error() -> None:

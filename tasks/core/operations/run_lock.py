@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tasks.core.config import IfRunning
 from tasks.core.storage import lock
@@ -80,12 +81,35 @@ def exclusive_run(
             _wait_or_raise(dataset, _read(descriptor), if_running)
             lock.wait(descriptor)
             on_waited()
-        killed = _read(descriptor)
-        _write(descriptor, json.dumps(asdict(owner)).encode())
-        try:
+        with _owned(descriptor, owner) as killed:
             yield killed
-        finally:
-            _write(descriptor, b"")
+
+
+@contextmanager
+def exclusive_writer(folder: Path, owner: RunOwner) -> Iterator[RunOwner | None]:
+    """Hold the lock of the runs that write to a folder during the block; wait while another holds it.
+
+    Args:
+        folder: The folder; it is made if it is not there.
+        owner: This run.
+
+    Yields:
+        The previous run if it was killed; else None.
+    """
+    with lock.opened(folder / ".run.lock", to_write=True) as descriptor:
+        lock.wait(descriptor)
+        with _owned(descriptor, owner) as killed:
+            yield killed
+
+
+@contextmanager
+def _owned(descriptor: int, owner: RunOwner) -> Iterator[RunOwner | None]:
+    killed = _read(descriptor)
+    _write(descriptor, json.dumps(asdict(owner)).encode())
+    try:
+        yield killed
+    finally:
+        _write(descriptor, b"")
 
 
 @contextmanager

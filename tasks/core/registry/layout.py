@@ -24,7 +24,7 @@ from typing import Any
 from tasks.core.errors import FormatError, RegistryError, UsageError
 from tasks.core.registry import commits, log
 from tasks.core.registry.commits import ALIASES, LOG, VERSION
-from tasks.core.storage import atomic, hashing, lock, manifests, mirror
+from tasks.core.storage import atomic, hashing, lock, manifests, mirror, names
 from tasks.core.workspace import Workspace
 
 __all__ = ["ALIASES", "FORMAT", "LOG", "VERSION"]
@@ -41,7 +41,7 @@ def folder(dataset: str, workspace: Workspace) -> Path:
     Raises:
         UsageError: The name cannot be the name of a folder.
     """
-    if not dataset or Path(dataset).name != dataset or dataset.startswith("."):
+    if names.refusal(dataset) or Path(dataset).name != dataset or dataset.startswith("."):
         raise UsageError("a dataset's name must be usable as a folder's name", found=repr(dataset))
     return workspace.models / unicodedata.normalize("NFC", dataset)
 

@@ -171,6 +171,7 @@ def address_of(server: ThreadingHTTPServer, review: Review) -> str:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be accepted; the default 5 resets those of a page
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a browser that went away is no fault."""

@@ -1,6 +1,7 @@
 """The addresses of the server, for programs: predictions, health, metadata and metrics."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from tasks.core.serving.bodies import Body
 from tasks.core.serving.service import Service
 from tasks.core.serving.settings import Refused
 
+log = logging.getLogger("plumbline.serve")
 CLIENT_CLOSED = 499  # nginx's status of a request whose client went away; only the metrics show it
 
 
@@ -81,11 +83,16 @@ async def _answered(service: Service, request: Request) -> Response:
         if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = "1"
         return JSONResponse({"error": refusal.reason}, refusal.status, headers)
+    except Exception:  # a fault of ours, or of the machine: it is counted as any other answer
+        log.exception("a request cannot be answered")
+        reason = "the server failed; its log says why"
+        return JSONResponse({"error": reason}, HTTPStatus.INTERNAL_SERVER_ERROR, {"Connection": "close"})
 
 
 def _health(service: Service) -> dict[str, Any]:
     model = service.followed.current.version
-    problems = [service.followed.problem, service.record_problem]
+    unwritten = service.recorder.problems.values() if service.recorder else ()
+    problems = [service.followed.problem, *unwritten]
     return {
         "status": "degraded" if any(problems) else "ok",
         "problems": list(filter(None, problems)),

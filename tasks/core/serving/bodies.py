@@ -6,7 +6,7 @@ import binascii
 import contextlib
 import email
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from tasks.core.serving.settings import Admission, Limits, Refused
 
 RAW, JSON, MULTIPART = "application/octet-stream", "application/json", "multipart/form-data"
 MAX_BOUNDARY = 70  # characters; RFC 2046, section 5.1.1
-DISCARD_SECONDS = 1
+DISCARD_SECONDS = 5
 MAX_NAME = 255  # characters of a file's name that are kept
 
 
@@ -84,19 +84,16 @@ class Body:
         self._is_read = True
 
     async def discard(self) -> None:
-        """Read what is left of a refused body, within a second and the limit of bytes.
+        """Read what is left of a refused body, for a few seconds, and keep none of it.
 
         A connection that is closed before its data are read is reset, and the client may lose the answer.
         """
         if self._is_read:
             return
-        left = self._limits.max_bytes
         with contextlib.suppress(TimeoutError, ClientDisconnect):
             async with asyncio.timeout(DISCARD_SECONDS):
-                async for piece in self._stream:
-                    left -= len(piece)
-                    if left < 0:
-                        return
+                async for _ in self._stream:
+                    pass
 
 
 def too_large(limits: Limits) -> Refused:
@@ -173,16 +170,31 @@ def _decoded(text: str) -> Upload:
 
 def _from_multipart(body: bytes, content_type: str, limits: Limits) -> list[Upload]:
     """The files of a form; fields without a file name are left out."""
-    header = Message()
-    header["Content-Type"] = content_type
-    boundary = header.get_param("boundary")
-    if not isinstance(boundary, str) or not 0 < len(boundary) <= MAX_BOUNDARY or not boundary.isascii():
+    boundary = _boundary(content_type)
+    if not 0 < len(boundary) <= MAX_BOUNDARY or not boundary.isascii():
         raise _bad("multipart without a boundary")
     # More parts than this are not looked at: a body may consist of boundaries.
     parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode(), 2 * limits.max_images + 2)
     if len(parts) < 2 or not parts[-1].startswith(b"--"):
         raise _bad("multipart without its last boundary, or of too many parts")
     return [upload for part in parts[1:-1] if (upload := _file(part)) is not None]
+
+
+def _boundary(content_type: str) -> str:
+    header = Message()
+    header["Content-Type"] = content_type
+    with _told_as("multipart without a boundary"):
+        boundary = header.get_param("boundary")
+    return boundary if isinstance(boundary, str) else ""
+
+
+@contextlib.contextmanager
+def _told_as(reason: str) -> Iterator[None]:
+    """Refuse what the parser of the standard library fails on, such as numbered parameters of RFC 2231."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError) as error:
+        raise _bad(reason) from error
 
 
 def _file(part: bytes) -> Upload | None:
@@ -192,5 +204,8 @@ def _file(part: bytes) -> Upload | None:
     if len(headers) > 8192:
         raise _bad("a part of the multipart body has a header that is too long")
     text = headers[2:].decode("utf-8", "replace")  # as browsers write names
-    name = email.message_from_string(f"{text}\r\n\r\n").get_filename()
-    return None if name is None else Upload(str(name)[:MAX_NAME], content)
+    with _told_as("a part of the multipart body has a header that cannot be read"):
+        name = email.message_from_string(f"{text}\r\n\r\n").get_filename()
+    if name is None:
+        return None
+    return Upload(name[:MAX_NAME].encode("utf-8", "replace").decode(), content)

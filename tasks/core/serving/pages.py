@@ -5,6 +5,7 @@ All that a page needs is on this server. Reports are served as they lie in the w
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from tasks.core.workspace import Workspace
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = {"style.css": "text/css", "predict.js": "text/javascript"}
 REPORT_FILES = ("report.html", "review.html", "sweep.html", "sweep.png")
-DIGEST = frozenset("0123456789abcdef")
+DIGEST = re.compile("[0-9a-f]{16}")
 RUNS = 200  # of a table, the newest ones
 # Reports have their styles and scripts within them, and pictures as data: addresses.
 REPORT_POLICY = (
@@ -77,8 +78,9 @@ def _add_workspace_pages(app: FastAPI, workspace: Workspace) -> None:
 async def _in_thread(work: Callable[..., Response], *values: Any) -> Response:
     try:
         return await asyncio.to_thread(partial(work, *values))
-    except PlumblineError as error:
-        status = HTTPStatus.NOT_FOUND if isinstance(error, RegistryError) else HTTPStatus.BAD_REQUEST
+    except (PlumblineError, OSError) as error:
+        kinds = {RegistryError: HTTPStatus.NOT_FOUND, OSError: HTTPStatus.INTERNAL_SERVER_ERROR}
+        status = next((kinds[kind] for kind in kinds if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
         return _page("error.html.j2", status, error=str(error), with_workspace=True)
 
 
@@ -146,7 +148,7 @@ def _files(run: Mapping[Any, Any], workspace: Workspace) -> dict[str, str]:
 
 def _report_file(workspace: Workspace, digest: str, name: str) -> Response:
     """A file of a report. Names are compared with known ones, so that no path leaves the folder."""
-    if name not in REPORT_FILES or not digest or not set(digest) <= DIGEST:
+    if name not in REPORT_FILES or not DIGEST.fullmatch(digest):
         return _missing()
     if REPORT.of_digest(digest, workspace) is None:  # also downloads it from the store of the workspace
         return _missing()

@@ -5,8 +5,9 @@ last batch, and never leaves a part of one. With the images kept, too, the paths
 """
 
 import hashlib
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from tasks.core.data.inference import prediction_table
 from tasks.core.data.inference.images import ImageBatch
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
+from tasks.core.errors import PlumblineError
 from tasks.core.serving.bodies import Upload
 from tasks.core.serving.served_model import DecodedUpload, ServedModel
 from tasks.core.storage import atomic
 
 Floats = NDArray[np.float32]
+log = logging.getLogger("plumbline.serve")
 ROWS = 4096  # rows that are written at once, at most
-IMAGES = "images"  # folder of kept images
+IMAGES = "_images"  # folder of kept images; readers of parquet folders ignore names that begin with _
 PREFIX = "request://"  # begins the path of an image that is not kept
 
 
@@ -37,17 +40,21 @@ class _Answer:
 
 
 class Recorder:
-    """Collects rows until they are written.
+    """Collects rows until they are written. What cannot be written is told, and raises nothing.
 
     Args:
         out: The folder, new or with earlier predictions.
-        keep_images: Whether the encoded images are written to `out/images`, named by their SHA-256.
+        keep_images: Whether the encoded images are written to `out/_images`, named by their SHA-256.
+
+    Attributes:
+        problems: Why something cannot be written, by what it is.
     """
 
     def __init__(self, out: Path, keep_images: bool = False) -> None:
         self.out, self.keep_images = out, keep_images
+        self.problems: dict[str, str] = {}
         self._answers: list[_Answer] = []
-        self._collecting, self._writing = threading.Lock(), threading.Lock()
+        self._collecting, self._writing, self._keeping = (threading.Lock() for _ in range(3))
 
     def add(
         self,
@@ -57,7 +64,7 @@ class Recorder:
         probabilities: Floats,
         embeddings: Floats,
     ) -> None:
-        """Add the answers of a request.
+        """Add the answers of a request. A row whose image cannot be kept has the path of one without.
 
         Args:
             model: Who answered.
@@ -73,6 +80,8 @@ class Recorder:
         with self._collecting:
             self._answers += answers
             is_full = len(self._answers) >= ROWS
+            if "rows" in self.problems:  # the next attempt is the regular one: requests do not wait for it
+                self._answers, is_full = self._answers[-ROWS:], False
         if is_full:
             self.write()
 
@@ -81,22 +90,39 @@ class Recorder:
         with self._writing:
             with self._collecting:
                 answers, self._answers = self._answers, []
-            try:
-                for version in dict.fromkeys(answer.model.version for answer in answers):
-                    self._write([answer for answer in answers if answer.model.version == version])
-            except OSError:  # such as a full disk: the next attempt has these rows, too
-                with self._collecting:
+            if not self._attempt("rows", lambda: self._write_all(answers)):
+                with self._collecting:  # the next attempt has these rows, too
                     self._answers = [*answers, *self._answers][-ROWS:]
-                raise
+
+    def _attempt(self, what: str, work: Callable[[], object]) -> bool:
+        """Whether something can be written; why not is told. Requests are answered all the same."""
+        try:
+            work()
+        except Exception as error:  # a full disk, a file in place of the folder, ...
+            reason = error.summary if isinstance(error, PlumblineError) else str(error)
+            if self.problems.get(what) != reason:
+                log.warning("%s cannot be written: %s", what, reason)
+            self.problems[what] = reason
+            return False
+        self.problems.pop(what, None)
+        return True
 
     def _path(self, upload: Upload) -> str:
         name = hashlib.sha256(upload.content).hexdigest()
         if not self.keep_images:
             return f"{PREFIX}{name}"
         path = self.out / IMAGES / f"{name}{_suffix(upload.content)}"
-        if not path.exists():
-            atomic.write_bytes(path, upload.content)
-        return str(path)
+        is_kept = self._attempt("images", lambda: self._keep(path, upload.content))
+        return str(path) if is_kept else f"{PREFIX}{name}"
+
+    def _keep(self, path: Path, content: bytes) -> None:
+        with self._keeping:  # two requests may bring the same image
+            if not path.exists():
+                atomic.write_bytes(path, content)
+
+    def _write_all(self, answers: Sequence[_Answer]) -> None:
+        for version in dict.fromkeys(answer.model.version for answer in answers):
+            self._write([answer for answer in answers if answer.model.version == version])
 
     def _write(self, answers: Sequence[_Answer]) -> None:
         from tasks.core.model.inference import predict_batch

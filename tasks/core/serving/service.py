@@ -56,7 +56,7 @@ class Service:
         self.monitoring.waiting.set_function(lambda: self.admission.requests)
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
         self.training_images: dict[str, TrainingImages] = {}
-        self.record_problem = ""
+        self.is_stopping = False
 
     @contextlib.asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
@@ -74,10 +74,12 @@ class Service:
         try:
             yield
         finally:
+            self.is_stopping = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.to_thread(self._write_rows)
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.write)
             self.batcher.close()
             self.threads.shutdown(wait=False, cancel_futures=True)
 
@@ -114,9 +116,7 @@ class Service:
         rows = model.rows(images, probabilities)
         self.monitoring.count(rows)
         if self.recorder is not None:
-            self.record_problem = await asyncio.to_thread(
-                self._record, model, uploads, images, probabilities, embeddings
-            )
+            await asyncio.to_thread(self.recorder.add, model, uploads, images, probabilities, embeddings)
         known = self.training_images.get(model.version.version) if nearest else None
         alike = known.nearest(embeddings, nearest) if known else None
         return _status(rows), _content(model, rows, alike)
@@ -153,33 +153,22 @@ class Service:
         if not self.with_training_images:
             return
         try:
-            known = await asyncio.to_thread(similar.training_images, model, self.followed.workspace)
+            known = await asyncio.to_thread(
+                similar.training_images, model, self.followed.workspace, lambda: self._is_needed(model)
+            )
         except Exception as error:  # predictions do not need them
             log.warning("similar training images cannot be shown: %s", error)
             return
-        self.training_images = {model.version.version: known} if known else {}
+        if self._is_needed(model):
+            self.training_images = {model.version.version: known} if known else {}
+
+    def _is_needed(self, model: ServedModel) -> bool:
+        return model is self.followed.current and not self.is_stopping
 
     async def _record_regularly(self) -> None:
         while self.recorder is not None:
             await asyncio.sleep(self.record_seconds)
-            self.record_problem = await asyncio.to_thread(self._write_rows)
-
-    def _record(self, *values: Any) -> str:
-        return self._recording(lambda recorder: recorder.add(*values))
-
-    def _write_rows(self) -> str:
-        return self._recording(lambda recorder: recorder.write())
-
-    def _recording(self, work: Callable[[Recorder], None]) -> str:
-        """Why nothing can be written; empty if it can. Requests are answered all the same."""
-        if self.recorder is None:
-            return ""
-        try:
-            work(self.recorder)
-        except OSError as error:
-            log.warning("rows cannot be written: %s", error)
-            return str(error)
-        return ""
+            await asyncio.to_thread(self.recorder.write)
 
 
 def _status(rows: list[dict[str, Any]]) -> HTTPStatus:

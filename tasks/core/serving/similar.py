@@ -5,6 +5,7 @@ has the embeddings of its training images in the workspace's store; for another 
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,6 +31,7 @@ class TrainingImages:
     Args:
         tensors: The tensors.
         rows: int64 (n,); which rows of the split train.
+        labels: int32 (n,).
         paths: n paths in the source.
         mean: float32 (D,), of the embeddings.
         directions: float32 (n, D), of length 1.
@@ -37,6 +39,7 @@ class TrainingImages:
 
     tensors: TensorCache
     rows: NDArray[np.int64]
+    labels: NDArray[np.int32]
     paths: list[str]
     mean: Floats
     directions: Floats
@@ -52,13 +55,12 @@ class TrainingImages:
             For each image, dictionaries of path, class_name, similarity (-1..1) and row.
         """
         cosines = _unit(embeddings - self.mean) @ self.directions.T
-        labels = open_split(self.tensors, "train").labels
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         return [
             [
                 {
                     "path": self.paths[index],
-                    "class_name": self.tensors.classes[labels[self.rows[index]]],
+                    "class_name": self.tensors.classes[self.labels[index]],
                     "similarity": round(float(cosines[image, index]), 4),
                     "row": int(self.rows[index]),
                 }
@@ -68,22 +70,28 @@ class TrainingImages:
         ]
 
     def picture(self, row: int) -> bytes | None:
-        """A training image as PNG; None if it is not among the compared ones."""
+        """A training image as PNG; None if it is not among the compared ones, or no longer there."""
         position = int(np.searchsorted(self.rows, row))
         if position == len(self.rows) or self.rows[position] != row:
             return None
-        pixels = np.asarray(open_split(self.tensors, "train").images[row])
+        try:
+            pixels = np.asarray(open_split(self.tensors, "train").images[row])
+        except OSError:
+            return None
         content = io.BytesIO()
         as_picture(pixels).save(content, "png")
         return content.getvalue()
 
 
-def training_images(model: ServedModel, workspace: Workspace) -> TrainingImages | None:
+def training_images(
+    model: ServedModel, workspace: Workspace, is_needed: Callable[[], bool]
+) -> TrainingImages | None:
     """Embed the training images of a model; None if they are not here, or have not the model's size.
 
     Args:
         model: The model.
         workspace: The workspace with the tensors and the stored features.
+        is_needed: Whether to go on; None is returned if not.
     """
     digest = model.version.manifest["facts"].get("tensors")
     tensors = NORMALIZE.of_digest(digest, workspace) if digest else None
@@ -92,14 +100,25 @@ def training_images(model: ServedModel, workspace: Workspace) -> TrainingImages 
     rows = np.unique(np.linspace(0, tensors.train - 1, min(MOST, tensors.train)).astype(np.int64))
     embeddings = _stored(model.version, tensors, rows, workspace)
     if embeddings is None and tuple(tensors.shape) == tuple(model.version.shape):
-        images = open_split(tensors, "train").images
-        parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
-        embeddings = np.concatenate([model.predictor.score(np.asarray(images[part]))[1] for part in parts])
+        embeddings = _computed(model, open_split(tensors, "train").images, rows, is_needed)
     if embeddings is None:
         return None
+    labels = np.asarray(open_split(tensors, "train").labels[rows])
     paths = read_rows(tensors, ["path"], "train")["path"].take(rows).to_pylist()
     mean = embeddings.mean(0)
-    return TrainingImages(tensors, rows, paths, mean, _unit(embeddings - mean))
+    return TrainingImages(tensors, rows, labels, paths, mean, _unit(embeddings - mean))
+
+
+def _computed(
+    model: ServedModel, images: NDArray[np.uint8], rows: NDArray[np.int64], is_needed: Callable[[], bool]
+) -> Floats | None:
+    """Embeddings float32 (n, D) of rows of images; None as soon as they are not needed."""
+    parts = []
+    for start in range(0, len(rows), ROWS):
+        if not is_needed():
+            return None
+        parts.append(model.predictor.score(np.asarray(images[rows[start : start + ROWS]]))[1])
+    return np.concatenate(parts)
 
 
 def _stored(

@@ -59,7 +59,8 @@ class Mirror:
 
         Args:
             directory: The directory.
-            at: Its final path in the mirror, if `directory` is another one.
+            at: Its final path in the mirror, if `directory` is another one. If the store already had this
+                content, `directory` gets the store's manifest, which has the facts of who was first.
             replace: Upload it even if the store has other content under this name.
 
         Returns:
@@ -73,15 +74,19 @@ class Mirror:
                 return False
             replace = True  # objects of the other content are missing
         self._upload_missing(directory, name, ours)
-        if theirs is not None and content_digest(theirs) == content_digest(ours):
-            return True
-        text = (directory / manifests.MANIFEST).read_bytes()
-        if replace:
-            self.store.write(f"{name}/{manifests.MANIFEST}", text)
-            return True
-        if self.store.create(f"{name}/{manifests.MANIFEST}", text):
-            return True
-        return content_digest(self.manifest(name) or {}) == content_digest(ours)
+        if theirs is None or content_digest(theirs) != content_digest(ours):
+            text = (directory / manifests.MANIFEST).read_bytes()
+            if replace:
+                self.store.write(f"{name}/{manifests.MANIFEST}", text)
+                return True
+            if self.store.create(f"{name}/{manifests.MANIFEST}", text):
+                return True
+            theirs = self.manifest(name) or {}
+        if content_digest(theirs) != content_digest(ours):
+            return False
+        if at is not None:
+            _take_manifest(directory, theirs)
+        return True
 
     def remove_upload(self, directory: Path, at: Path) -> None:
         """Remove the objects that `push` uploaded in vain, because the manifest there lists other content.
@@ -255,6 +260,12 @@ def missing_files(manifest: Mapping[str, Any], name: str, listing: Mapping[str, 
     return [
         file for file, entry in manifest["files"].items() if listing.get(f"{folder}/{file}") != entry["bytes"]
     ]
+
+
+def _take_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    for file, entry in manifest["files"].items():
+        os.utime(directory / file, ns=(entry["mtime_ns"], entry["mtime_ns"]))
+    _write(directory / manifests.MANIFEST, manifest)
 
 
 def _write(path: Path, manifest: Mapping[str, Any]) -> None:

@@ -81,6 +81,32 @@ def test_publish_number_taken_by_another_machine_uses_the_next(
     assert [(line["version"], line["who"]) for line in entries] == [("v0001", "ann"), ("v0002", "ann")]
 
 
+@pytest.mark.slow
+def test_the_same_model_published_by_two_machines_is_one_intact_version(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    """The files are the same, the manifests are not: they have the time and the cost of each machine."""
+    fake = machine.fake()
+    handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
+    waiting = [other_machine]
+
+    def gate(method: str, name: str) -> bool:
+        if method == "PUT" and name.endswith("/v0001/manifest.json") and waiting:
+            waiting.pop().publish("one")
+            machine.fake()
+        return True
+
+    bucket.gate = gate
+    facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
+    assert registry.publish(*handles, "animals", facts, fake.workspace, who="ann").version == "v0001"
+    for each in (other_machine, machine):
+        workspace = each.fake().workspace
+        assert registry.resolve("animals", "v0001", workspace).version == "v0001"
+        assert [finding.found for finding in diagnostics.check_files(workspace) if finding.fix] == []
+        (entry,) = registry.history("animals", workspace)
+        assert entry["who"] == "ann"
+
+
 def test_promote_concurrent_promotion_raises(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:

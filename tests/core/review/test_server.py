@@ -1,5 +1,6 @@
 """The local server by HTTP, as a browser, another site or a broken program would talk to it."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -215,6 +216,12 @@ def test_a_port_in_use_is_one_clear_error(client: Client) -> None:
     for port in (urlsplit(client.address).port, 99999):
         with pytest.raises(UsageError, match=f"port {port} cannot be used"):
             server.open_server(client.review, port)
+
+
+def test_many_connections_at_once_wait_for_their_turn(client: Client) -> None:
+    with server.open_server(client.review, None) as listening, contextlib.ExitStack() as opened:
+        for _ in range(50):  # nobody accepts them yet
+            opened.enter_context(socket.create_connection(listening.server_address[:2], timeout=0.5))
 
 
 def test_it_listens_on_this_machine_only(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""A workspace with two served versions, and a server of the champion."""
+"""A served model, which the tests of the server share."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,11 @@ from tasks.core.serving.settings import Limits
 from tasks.core.workspace import Workspace
 from tests.support import served_versions
 
+PNG = {"Content-Type": "image/png"}
 # A small queue and short times, so that the tests of refusals are quick.
 LIMITS = Limits(
     max_bytes=200_000, max_pixels=100_000, max_images=8, queue=8, body_seconds=0.3, header_seconds=0.3
 )
-
-
 Served = tuple[httpx.Client, Service]
 
 

@@ -9,16 +9,18 @@ import pytest
 
 from tasks.core.serving import http_server
 from tasks.core.workspace import Workspace
-from tests.core.serving.conftest import LIMITS, Served
+from tests.core.serving.conftest import LIMITS, PNG, Served
 from tests.support.sample_files import encoded, noise
-
-PNG = {"Content-Type": "image/png"}
-
 
 pytestmark = pytest.mark.slow
 
 
 BOMB = b"P6 400 400 255\n" + bytes(10)
+
+
+def form(parameter: str) -> bytes:
+    """A form with one file, whose name is given by a parameter."""
+    return f"--b\r\nContent-Disposition: form-data; {parameter}\r\n\r\nx\r\n--b--".encode()
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,11 @@ BOMB = b"P6 400 400 255\n" + bytes(10)
         (b"--b\r\n\r\n", "multipart/form-data; boundary=b", 400, "last boundary"),
         (b"--b\r\n" * 30_000, "multipart/form-data; boundary=b", 400, "too many parts"),
         (b"--b\r\nx\r\n--b--", "multipart/form-data; boundary=b", 400, "no header"),
+        (b"x", "multipart/form-data; boundary*; boundary*0*", 400, "boundary"),
+        (form("filename*; filename*1*"), "multipart/form-data; boundary=b", 400, "cannot be read"),
+        (form("filename*=idna''%ff"), "multipart/form-data; boundary=b", 400, "cannot be read"),
+        (form("filename*=unicode_escape''\\ud800"), "multipart/form-data; boundary=b", 422, "not an image"),
+        (b"x" * 60_000_000, "image/png", 413, "200,000 bytes"),
     ],
 )
 def test_bad_request_has_its_status_and_reason(

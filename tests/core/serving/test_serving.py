@@ -18,13 +18,12 @@ from tasks.core.reports import drift_report
 from tasks.core.serving.recording import Recorder
 from tasks.core.serving.served_model import DecisionOptions
 from tasks.core.workspace import Workspace
-from tests.core.serving.conftest import Served
+from tests.core.serving.conftest import PNG, Served
 from tests.support import served_versions
 from tests.support.fake_outputs import CLASSES
 from tests.support.sample_files import encoded, noise
 
 pytestmark = pytest.mark.slow
-PNG = {"Content-Type": "image/png"}
 
 
 def expected(workspace: Workspace, images: np.ndarray, version: str = "v0001") -> np.ndarray:
@@ -96,7 +95,7 @@ def test_multipart_keeps_every_byte(server: Served) -> None:
     assert answer.status_code == 200
     recorder = server[1].recorder
     assert recorder is not None
-    assert any(path.read_bytes() == content for path in (recorder.out / "images").iterdir())
+    assert any(path.read_bytes() == content for path in (recorder.out / "_images").iterdir())
 
 
 def test_metadata_health_and_metrics(server: Served, workspace: Workspace) -> None:

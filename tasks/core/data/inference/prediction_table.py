@@ -178,12 +178,17 @@ def locked_folder(out: Path) -> Iterator[None]:
     Raises:
         UsageError: `out` is a file.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", expected="a folder, new or with earlier predictions")
+    check_folder(out)
     with lock.exclusive(out / ".lock"):
         for stale in [*out.glob(".*.tmp"), *out.glob("batch=*/.*.tmp")]:
             atomic.remove(stale)
         yield
+
+
+def check_folder(out: Path) -> None:
+    """Raise UsageError if `out` is a file."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file", expected="a folder, new or with earlier predictions")
 
 
 def all_batches(out: Path) -> list[Batch]:

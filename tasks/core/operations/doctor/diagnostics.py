@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from tasks.core.model.devices import gpu, runtime
 from tasks.core.operations import prefect_server, run_lock
 from tasks.core.operations.doctor import integrity, leftovers, registry_files
-from tasks.core.operations.doctor.finding import DOCTOR_FIX, Finding, command
+from tasks.core.operations.doctor.finding import DOCTOR_FIX, RESTORE, Finding, command
 from tasks.core.progress import Progress, ignore_progress
 from tasks.core.stage import code_hash
 from tasks.core.storage import mirror
@@ -34,17 +34,17 @@ def run_checks(
         min_free_gb: Minimum free space on the workspace's disk in GB.
         progress: Called with directories done.
     """
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        _versions,
-        _devices,
-        _server,
-        lambda: _disk(workspace, min_free_gb),
-        lambda: _locks(workspace),
-        lambda: _leftovers(workspace),
-        lambda: check_files(workspace, progress),
-        lambda: _store(workspace),
-    ]
-    return [finding for check in checks for finding in check()]
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "versions": _versions,
+        "devices": _devices,
+        "server": _server,
+        "disk": lambda: _disk(workspace, min_free_gb),
+        "runs": lambda: _locks(workspace),
+        "leftovers": lambda: _leftovers(workspace),
+        "files": lambda: check_files(workspace, progress),
+        "store": lambda: _store(workspace),
+    }
+    return [finding for about, check in checks.items() for finding in _to_its_end(about, check)]
 
 
 def mend(workspace: Workspace) -> list[str]:
@@ -60,12 +60,25 @@ def mend(workspace: Workspace) -> list[str]:
 
 def check_files(workspace: Workspace, progress: Progress = ignore_progress) -> Iterator[Finding]:
     """Check every byte of the workspace's files, apart from what killed processes were writing."""
-    yield from integrity.outputs(workspace, progress)
-    for check in (
-        *(integrity.tables, integrity.features, integrity.remembered_hashes, integrity.downloads),
-        *(registry_files.registries, registry_files.results),
-    ):
-        yield from check(workspace)
+    checks = {
+        "outputs": lambda: integrity.outputs(workspace, progress),
+        "tables": lambda: integrity.tables(workspace),
+        "features": lambda: integrity.features(workspace),
+        "hashes": lambda: integrity.remembered_hashes(workspace),
+        "downloads": lambda: integrity.downloads(workspace),
+        "registry": lambda: registry_files.registries(workspace),
+        "results": lambda: registry_files.results(workspace),
+    }
+    for about, check in checks.items():
+        yield from _to_its_end(about, check)
+
+
+def _to_its_end(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The findings of a check, and what it could not read: the other checks are made all the same."""
+    try:
+        yield from check()
+    except OSError as error:
+        yield Finding(about, f"cannot be checked: {error}", f"check what is named; a file: {RESTORE}")
 
 
 def _versions() -> Iterator[Finding]:
@@ -140,7 +153,7 @@ def _workers(address: str) -> Iterator[Finding]:
 def _disk(workspace: Workspace, min_free_gb: float) -> Iterator[Finding]:
     existing = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
     free_gb = shutil.disk_usage(existing).free / 1e9
-    fix = "" if free_gb >= min_free_gb else "free some space: `plumbline models gc`, old folders in tensors/"
+    fix = "" if free_gb >= min_free_gb else "free some space: `plumbline prune`, `plumbline models gc`"
     yield Finding("disk", f"{free_gb:.1f} GB free for {workspace.root}", fix)
 
 

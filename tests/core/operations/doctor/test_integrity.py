@@ -1,4 +1,5 @@
-"""`plumbline doctor` over every file of a workspace: a flipped bit, a truncation, a deletion of each.
+"""`plumbline doctor` over every file of a workspace: a flipped bit, a truncation, a deletion of each, a
+folder in its place.
 
 Exceptions, which decide nothing:
 
@@ -29,7 +30,7 @@ from tests.core.registry.promotion.test_promotion import promote
 from tests.support.fake_outputs import FakeOutputs
 from tests.support.run_cli import Plumbline
 
-DAMAGES = ("flip", "truncate", "delete")
+DAMAGES = ("flip", "truncate", "delete", "folder")
 NOTES = "card_notes.md"
 
 
@@ -38,10 +39,12 @@ def problems(workspace: Workspace) -> list[Finding]:
 
 
 def damage(path: Path, kind: str) -> None:
-    """Flip a bit in the middle, cut a third off, or delete; time (and size) are kept."""
+    """Flip a bit in the middle, cut a third off, delete, or make a folder of it; time (and size) are kept."""
     content, status = bytearray(path.read_bytes()), path.stat()
-    if kind == "delete":
+    if kind in ("delete", "folder"):
         path.unlink()
+        if kind == "folder":
+            path.mkdir()
         return
     content[len(content) // 2] ^= 1
     path.write_bytes(content if kind == "flip" else content[: 2 * len(content) // 3])
@@ -65,6 +68,8 @@ def damages(workspace: Workspace) -> Iterator[tuple[Path, str]]:
             if not is_exception(path, kind):
                 damage(path, kind)
                 yield path, kind
+                if path.is_dir():
+                    path.rmdir()
                 path.write_bytes(content)
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 

@@ -1,0 +1,75 @@
+"""The server when something around it is broken: nothing is lost silently, and the fault is told."""
+
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.core.serving import served_model, similar
+from tasks.core.serving.batching import Batcher
+from tasks.core.serving.recording import Recorder
+from tasks.core.serving.served_model import DecisionOptions
+from tasks.core.workspace import Workspace
+from tests.core.serving.conftest import PNG, Served
+from tests.support import served_versions
+from tests.support.sample_files import encoded, noise
+
+pytestmark = pytest.mark.slow
+
+
+def test_rows_that_cannot_be_written_are_told_and_kept(workspace: Workspace, tmp_path: Path) -> None:
+    """A file in place of the folder: for a while neither images nor rows can be written."""
+    out, png = tmp_path / "out", encoded(noise(0, 8, 8))
+    out.write_bytes(b"")
+    recorder = Recorder(out, keep_images=True)
+    with served_versions.served(workspace, recorder=recorder, record_seconds=0.1) as (client, _):
+        assert client.post("/v1/predict", content=png, headers=PNG).status_code == 200
+        deadline = time.monotonic() + 20
+        while len(recorder.problems) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        health = client.get("/health").json()
+        assert (health["status"], len(health["problems"])) == ("degraded", 2)
+        out.unlink()
+        client.post("/v1/predict", content=png, headers=PNG)
+        while recorder.problems and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert client.get("/health").json()["status"] == "ok"
+    first, second = pq.read_table(out)["path"].to_pylist()  # the kept image is not read as a table
+    assert first.startswith("request://")
+    assert Path(second).read_bytes() == png
+
+
+def test_head_has_the_headers_of_get(server: Served) -> None:
+    for path in ("/health", "/metrics", "/", "/workspace", "/static/style.css"):
+        answer = server[0].head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert int(answer.headers["Content-Length"]) > 0
+
+
+def test_a_fault_is_counted_and_told(workspace: Workspace) -> None:
+    with served_versions.served(workspace) as (client, service):
+        del service.batcher  # the model cannot be asked
+        answer = client.post("/v1/predict", content=encoded(noise(0, 8, 8)), headers=PNG)
+        service.batcher = Batcher(1)
+        assert (answer.status_code, "its log" in answer.json()["error"]) == (500, True)
+        assert 'plumbline_requests_total{status="500"} 1.0' in client.get("/metrics").text
+
+
+def test_similar_images_are_left_out_when_the_tensors_are_gone(workspace: Workspace) -> None:
+    version = served_versions.registry.resolve("animals", "v0001", workspace)
+    model = served_model.load("animals", version.version, DecisionOptions(), workspace)
+    assert similar.training_images(model, workspace, lambda: False) is None  # the server is being stopped
+    known = similar.training_images(model, workspace, lambda: True)
+    assert known is not None
+    folder = known.tensors.directory
+    folder.rename(folder.with_name("away"))
+    assert known.picture(int(known.rows[0])) is None
+    assert len(known.nearest(known.directions[:1], 3)[0]) == 3
+    folder.with_name("away").rename(folder)
+
+
+def test_names_that_no_file_can_have_are_not_found(server: Served) -> None:
+    for name in ("a" * 300, "%00"):
+        assert server[0].get(f"/workspace/models/{name}/v0001").status_code == 400
+    assert server[0].get(f"/workspace/reports/{'a' * 300}/report.html").status_code == 404
