@@ -137,8 +137,12 @@ def transaction(directory: Path, remote: Mirror | None) -> Iterator[None]:
         yield
         return
     _update(directory, remote)
-    # Users edit the notes at any time, so the committed notes are the state before the change.
-    before = replace(RegistryState.of(directory), notes=commit_files.notes(commit_files.read(directory))[-1])
+    # Users edit the notes at any time, and a refused or killed change leaves its evidence in the folder: what
+    # is committed is the state before the change.
+    committed = commit_files.read(directory)
+    before = replace(
+        RegistryState.of(directory), notes=commit_files.notes(committed)[-1], evidence=_evidence(committed)
+    )
     token = _changing.set(_changing.get() | {directory})
     try:
         yield
@@ -195,7 +199,7 @@ def deleted(commits: list[dict[str, Any]]) -> set[str]:
 def _write(directory: Path, commits: list[dict[str, Any]]) -> None:
     """Write the local files that follow from the commits."""
     aliases = [commit["aliases"] for commit in commits if commit["aliases"]]
-    evidence = {Path(name).name: text for commit in commits for name, text in commit["evidence"].items()}
+    evidence = _evidence(commits)
     texts = {
         ALIASES: aliases[-1] if aliases else "",
         LOG: "".join(f"{line}\n" for commit in commits for line in commit["log"]),
@@ -213,6 +217,10 @@ def _write(directory: Path, commits: list[dict[str, Any]]) -> None:
     for path in (directory / LOG, directory / DECISION_LOG):
         if log.intact_entries(path)[1] or log.end_problem(path):
             log.record_end(path)
+
+
+def _evidence(commits: list[dict[str, Any]]) -> dict[str, str]:
+    return {Path(name).name: text for commit in commits for name, text in commit["evidence"].items()}
 
 
 def _versions(

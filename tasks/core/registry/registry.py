@@ -165,8 +165,8 @@ def promote(
         workspace: The workspace with the registry.
         who: The user, for the registry log.
         why: The reason, for the registry log.
-        expected_champion: The version that must still be the champion, "" for no champion; None skips this
-            check.
+        expected_champion: The version that must still be the champion, "" for no champion, unless it is
+            the version to promote; None skips this check.
 
     Raises:
         RegistryError: The version does not exist, or another one has become champion in the meantime.
@@ -175,7 +175,8 @@ def promote(
         version = resolve(dataset, name, workspace)
         current = layout.aliases(directory)
         champion_name = current.get(CHAMPION, "")
-        if expected_champion is not None and champion_name != expected_champion:
+        # Another machine may have published this same model, and made it champion.
+        if expected_champion is not None and champion_name not in (expected_champion, version.version):
             raise RegistryError(
                 f"another model of {dataset} has become champion in the meantime",
                 expected=expected_champion or "no champion",

@@ -141,6 +141,8 @@ def test_promote_unexpected_champion_raises(fake) -> None:
     publish(fake, "one")
     publish(fake, "two")
     registry.promote("animals", "v0001", fake.workspace, who="ann", why="first", expected_champion="")
+    # Another machine that promotes the same model at the same time: it is the champion already.
+    registry.promote("animals", "v0001", fake.workspace, who="bob", why="first", expected_champion="")
     with pytest.raises(RegistryError, match="in the meantime"):
         registry.promote("animals", "v0002", fake.workspace, who="ann", why="better", expected_champion="")
     registry.promote("animals", "v0002", fake.workspace, who="ann", why="better", expected_champion="v0001")

@@ -128,6 +128,29 @@ def test_promote_concurrent_promotion_raises(
 
 
 @pytest.mark.slow
+def test_a_decision_that_is_repeated_after_a_conflict_keeps_its_evidence(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    """The refused attempt has left the evidence in the folder of this machine."""
+    model = machine.publish("one").model_sha256
+    workspace = machine.fake().workspace
+    waiting = [other_machine]
+
+    def gate(method: str, name: str) -> bool:
+        if method == "PUT" and "/commits/" in name and waiting:
+            waiting.pop().promote("v0001")
+            machine.fake()
+        return True
+
+    bucket.gate = gate
+    line = {"challenger": model, "champion": "", "test_set": "none", "looked": False, "promoted": True}
+    decisions.record_decision(line | {"who": "ann", "why": "good"}, {"paired": 1}, "animals", workspace)
+    other = other_machine.fake().workspace
+    assert decisions.evidence_of(model, "animals", other) == {"paired": 1}
+    assert [finding.found for finding in diagnostics.check_files(other) if finding.fix] == []
+
+
+@pytest.mark.slow
 def test_promote_champion_of_another_machine_is_compared_again(
     machine: Machine, other_machine: Machine
 ) -> None:

@@ -1,12 +1,14 @@
 """The server when something around it is broken: nothing is lost silently, and the fault is told."""
 
+import contextlib
+import socket
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.core.serving import served_model, similar
+from tasks.core.serving import http_server, served_model, similar
 from tasks.core.serving.batching import Batcher
 from tasks.core.serving.recording import Recorder
 from tasks.core.serving.served_model import DecisionOptions
@@ -73,3 +75,21 @@ def test_names_that_no_file_can_have_are_not_found(server: Served) -> None:
     for name in ("a" * 300, "%00"):
         assert server[0].get(f"/workspace/models/{name}/v0001").status_code == 400
     assert server[0].get(f"/workspace/reports/{'a' * 300}/report.html").status_code == 404
+
+
+def test_connections_beyond_the_limit_are_told_so_and_closed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise idle ones use up the files that the process may open."""
+    monkeypatch.setattr(http_server, "CONNECTIONS", 3)
+    with served_versions.served(workspace) as (client, _), contextlib.ExitStack() as opened:
+        address = client.base_url.host, client.base_url.port
+        idle = [opened.enter_context(socket.create_connection(address, timeout=10)) for _ in range(9)]
+        answers = [connection.recv(12) for connection in idle[3:]]  # the first three wait for a request
+        assert answers == [b"HTTP/1.1 503"] * 6
+        for connection in idle:
+            connection.close()
+        deadline = time.monotonic() + 10
+        while client.get("/health").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert client.get("/health").status_code == 200
