@@ -181,10 +181,3 @@ def test_description_of_the_pipeline_has_all_stages() -> None:
 
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
-
-
-@each_page
-def test_tables_have_a_head(page: Path) -> None:
-    """A blank line within a table makes text of the rows below it."""
-    tables = re.findall(r"(?:^\|.*\n)+", text_of(page), re.MULTILINE)
-    assert [table for table in tables if not re.match(r"\|.*\n\|[ :|-]+\|\n", table)] == []
