@@ -48,15 +48,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return re.search(line, text, re.MULTILINE) is not None or None
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    """An empty workspace; it is the active one of this process during the test."""
+@pytest.fixture(autouse=True)
+def active_workspace_of_the_test_only() -> Iterator[None]:
+    """After a test the active workspace is the one before it: commands make what they open active."""
     before = os.environ.get(VARIABLE)
-    yield Workspace.open(tmp_path / "workspace")
+    yield
     if before is None:
         os.environ.pop(VARIABLE, None)
     else:
         os.environ[VARIABLE] = before
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace; it is the active one of this process during the test."""
+    return Workspace.open(tmp_path / "workspace")
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def serve(
         limits,
         max_batch,
         poll_seconds,
-        Recorder(expanded(record).absolute(), record_images) if record else None,
+        recorder,
         record_seconds,
         with_training_images=not predict_only,
     )

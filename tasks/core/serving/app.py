@@ -18,7 +18,6 @@ from tasks.core.serving.service import Service
 from tasks.core.serving.settings import Refused
 
 log = logging.getLogger("plumbline.serve")
-
 CLIENT_CLOSED = 499  # nginx's status of a request whose client went away; only the metrics show it
 
 

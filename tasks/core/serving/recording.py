@@ -54,7 +54,8 @@ class Recorder:
         self.out, self.keep_images = out, keep_images
         self.problems: dict[str, str] = {}
         self._answers: list[_Answer] = []
-        self._collecting, self._writing, self._keeping = (threading.Lock() for _ in range(3))
+        self._collecting, self._writing = threading.Lock(), threading.Lock()
+        self._keeping = [threading.Lock() for _ in range(16)]  # one for each first digit of a name
 
     def add(
         self,
@@ -116,7 +117,7 @@ class Recorder:
         return str(path) if is_kept else f"{PREFIX}{name}"
 
     def _keep(self, path: Path, content: bytes) -> None:
-        with self._keeping:  # two requests may bring the same image
+        with self._keeping[int(path.name[0], 16)]:  # two requests may bring the same image
             if not path.exists():
                 atomic.write_bytes(path, content)
 

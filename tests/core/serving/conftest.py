@@ -1,4 +1,4 @@
-"""A workspace with two served versions, and a server of the champion."""
+"""A served model, which the tests of the server share."""
 
 from collections.abc import Iterator
 

@@ -23,6 +23,11 @@ def form(parameter: str) -> bytes:
 BOMB = b"P6 400 400 255\n" + bytes(10)
 
 
+def form(parameter: str) -> bytes:
+    """A form with one file, whose name is given by a parameter."""
+    return f"--b\r\nContent-Disposition: form-data; {parameter}\r\n\r\nx\r\n--b--".encode()
+
+
 @pytest.mark.parametrize(
     ("content", "content_type", "status", "words"),
     [
