@@ -15,11 +15,6 @@ from tests.support.sample_files import encoded, noise
 pytestmark = pytest.mark.slow
 
 
-def form(parameter: str) -> bytes:
-    """A form with one file, whose name is given by a parameter."""
-    return f"--b\r\nContent-Disposition: form-data; {parameter}\r\n\r\nx\r\n--b--".encode()
-
-
 BOMB = b"P6 400 400 255\n" + bytes(10)
 
 
