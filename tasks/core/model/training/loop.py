@@ -26,7 +26,7 @@ from tasks.core.errors import DataError, DivergedError
 from tasks.core.metrics import temperature
 from tasks.core.metrics.temperature import Choice
 from tasks.core.model.architectures import build
-from tasks.core.model.devices import device, signals
+from tasks.core.model.devices import allocator, device, signals
 from tasks.core.model.export import inference_model, keras_file
 from tasks.core.model.export.description import Description
 from tasks.core.model.training import checkpoint
@@ -130,8 +130,7 @@ def train(job: TrainingJob, material: Material, directory: Path, progress: Progr
     recipe = trainer.plan.recipe
     keras_file.write_weights(trainer.model, directory / "weights.npz")
     published = material.publish(recipe, trainer.model, chosen.temperature, trainer.class_offsets)
-    shape, name = tuple(material.facts["shape"]), recipe.name.value
-    description = Description.of(job.tensors, shape, name)
+    description = Description.of(job.tensors, tuple(material.facts["shape"]), recipe.name.value)
     keras_file.write_keras(published, directory / "model.keras", description)
     if material.held_out is not None:
         _write_held_out(trainer, material, chosen.temperature, directory)
@@ -179,6 +178,7 @@ def follow(job: TrainingJob, material: Material, progress: Progress) -> tuple[Tr
     tf.config.experimental.enable_op_determinism()
     train, val = material.train, material.val
     recipe = recipes.resolve(job.settings, len(train.labels))
+    allocator.return_memory(build.largest_map(recipe, train.images))
     devices = device.everything()
     with devices.detect_lost_workers():
         devices.check_same_job(job.digest)
