@@ -56,9 +56,12 @@ def start(scratch: Path, rounds: int, data: Path) -> Rows:
         (scratch / name).write_text(text)
     train = [python, FLOW, *TRAIN]
 
-    def first(*command: object) -> Mapping[str, float]:
-        shutil.rmtree(fresh, ignore_errors=True)
-        return pairs.process([*command, fresh], environment)
+    def first(*command: object, home: Path | None = None) -> Mapping[str, float]:
+        """A run in a new workspace; with `home`, a folder that is removed first, also with a new database."""
+        for folder in filter(None, (fresh, home)):
+            shutil.rmtree(folder, ignore_errors=True)
+        surroundings = environment | ({"PREFECT_HOME": str(home)} if home else {})
+        return pairs.process([*command, fresh], surroundings)
 
     run = partial(pairs.process, environment=environment)
     run([python, scratch / "bare.py"])  # migrates the database
@@ -69,6 +72,7 @@ def start(scratch: Path, rounds: int, data: Path) -> Rows:
     }
     first_run = {
         "plumbline": partial(first, *train),
+        "plumbline, new Prefect database": partial(first, *train, home=scratch / "new home"),
         "its functions, without Prefect": partial(first, python, scratch / "direct.py"),
     }
     short = {

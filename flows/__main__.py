@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tasks.core import __version__, platforms
+from tasks.core import __version__, platforms, process_memory
 from tasks.core.errors import PlumblineError
 from tasks.core.markup import printable
 
@@ -41,6 +41,17 @@ def run(arguments: list[str]) -> None:
     Args:
         arguments: Its name, and what was typed after it.
     """
+    with process_memory.paused_collections():
+        arguments, made = _prepared(arguments)
+        if "--help" in arguments:  # this ends the process
+            made(args=arguments, prog_name="plumbline")
+    made(args=arguments, prog_name="plumbline")
+
+
+def _prepared(arguments: list[str]) -> tuple[list[str], Callable[..., Any]]:
+    """The arguments with those of --config, and the console command that takes them."""
+    import typer.main
+
     from tasks.core.operations import environment
 
     environment.exit_on_interrupt()
@@ -50,7 +61,7 @@ def run(arguments: list[str]) -> None:
 
         arguments = [command, *config_file.expanded(command, arguments[1:])]
     sys.argv[1:] = arguments  # the first look at --dataset reads them
-    app([command])(args=arguments, prog_name="plumbline")
+    return arguments, typer.main.get_command(app([command]))
 
 
 def app(names: Sequence[str]) -> "typer.Typer":

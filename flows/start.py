@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core import garbage_collection
-from tasks.core.operations import environment, prefect_server
+from tasks.core import process_memory
+from tasks.core.operations import environment
 from tasks.display import console
 from tasks.orchestration.settings import RunSettings, SweepSettings, TrainRunSettings
 from tasks.parameters.model_settings import EvaluateSettings, PredictSettings
@@ -59,7 +59,7 @@ def start(name: str, /, **parameters: Any) -> None:
 def run(name: str, parameters: dict[str, Any]) -> None:
     """Run a flow after a look at its parameters."""
     environment.prepare_command()
-    with garbage_collection.paused(freeze=True):
+    with process_memory.paused_collections(freeze=True):
         if name == "train" and _repeats_the_last_run(parameters):
             return
         with console.command_context():
@@ -82,6 +82,8 @@ def in_process(name: str, parameters: dict[str, Any]) -> Any:
         name: The flow's command.
         parameters: Its parameters; those that are absent have their default.
     """
+    from tasks.core.operations import prefect_server
+
     environment.prepare()
     parameters = parameters | LOOKS[name](parameters)
     prefect_server.start()

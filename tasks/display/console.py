@@ -5,10 +5,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,9 @@ from tasks.core.errors import PlumblineError
 from tasks.core.markup import printable
 from tasks.core.operations import machine_errors
 from tasks.display import fit
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # markup=False: names of files and classes are text, also where they have square brackets
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -97,8 +99,10 @@ def confirmed(what: str, yes: bool) -> bool:
     return console.input(f"{what}? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def progress_bar() -> Progress:
+def progress_bar() -> "Progress":
     """Return a progress bar that disappears when done; it is drawn on a terminal only."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # `--help` needs none
+
     return Progress(
         TextColumn("{task.description:<10}", style="dim", markup=False),
         BarColumn(bar_width=28),

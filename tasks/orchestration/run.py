@@ -9,8 +9,9 @@ from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 
+from tasks.core import process_memory
 from tasks.core.errors import InterruptedTraining
-from tasks.core.operations import first_look, freed_memory, provenance
+from tasks.core.operations import first_look, provenance
 from tasks.core.registry.source_identity import ROOT
 from tasks.core.runs import explain
 from tasks.core.runs.run_record import RunRecord, StageRecord, json_value, time_text
@@ -83,7 +84,7 @@ class Run(RunRecord):
         seconds, cached = time.perf_counter() - began, state.name == "Cached"
         self._record(f"{task.name} {role}".strip(), output, seconds, cached=cached, refreshed=refresh)
         if not cached:
-            freed_memory.give_back()
+            process_memory.give_back()
         return output
 
     def unchanged(self, raw: RawDataset) -> UnchangedRun | None:

@@ -6,8 +6,9 @@ form, deployments' YAML and the command line show.
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -80,7 +81,8 @@ class FlowParameter:
 
 def parameters_of(kind: type[FlowSettings]) -> list[FlowParameter]:
     """The flat parameters of a flow's settings, group by group."""
-    return [parameter for _, group in _groups(kind) for parameter in _parameters(group)]
+    groups = [group for _, group in _groups(kind)]
+    return [parameter for group in groups for parameter in _parameters(group)]  # type: ignore[arg-type]
 
 
 def groups_of(kind: type[FlowSettings]) -> dict[str, str]:
@@ -131,15 +133,25 @@ def _groups(kind: type[FlowSettings]) -> list[tuple[str, type[Checked]]]:
     return [(declared.name, hints[declared.name]) for declared in fields(kind)]
 
 
-def _parameters(group: type[Checked]) -> Iterator[FlowParameter]:
+@cache  # a command asks for them several times
+def _parameters(group: type[Checked]) -> tuple[FlowParameter, ...]:
     hints, texts = typing.get_type_hints(group), _texts(group)
-    for declared in fields(group):
-        hint = hints[declared.name]
-        default = None if declared.default == () else declared.default
-        annotation = _annotation(hint, declared)
-        if default is MISSING:
-            default = inspect.Parameter.empty
-        yield FlowParameter(declared.name, annotation, default, texts[declared.name], group.GROUP)
+    return tuple(
+        FlowParameter(
+            declared.name,
+            _annotation(hints[declared.name], declared),
+            _default(declared),
+            texts[declared.name],
+            group.GROUP,
+        )
+        for declared in fields(group)
+    )
+
+
+def _default(declared: "Field[Any]") -> Any:
+    if declared.default is MISSING:
+        return inspect.Parameter.empty
+    return None if declared.default == () else declared.default
 
 
 def _annotation(hint: Any, declared: "Field[Any]") -> Any:

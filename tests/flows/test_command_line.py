@@ -23,7 +23,7 @@ from tasks.core.errors import UsageError
 from tests.support.run_cli import ROOT
 from tests.support.sample_files import photos
 
-HEAVY = ("prefect", "pandas", "tensorflow")
+HEAVY = ("prefect", "pandas", "tensorflow", "numpy", "pyarrow")
 
 
 def plumbline(*words: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -9,11 +9,11 @@ import signal
 import sys
 import warnings
 
-from tasks.core import __version__
+from tasks.core import __version__, process_memory
 from tasks.core.errors import PlumblineError
 from tasks.core.markup import printable
 from tasks.core.model.devices import tf_config
-from tasks.core.operations import argument_check, freed_memory, machine_errors, prefect_server
+from tasks.core.operations import argument_check, machine_errors
 
 PREFECT = {
     # Prefect's server sends usage reports every ten minutes; offline that fails with a traceback, and it
@@ -73,7 +73,7 @@ def prepare_command() -> None:
     """
     prepare()
     _default(CONSOLE)
-    freed_memory.share_heaps()
+    process_memory.share_heaps()
     # matplotlib says so of pictures of hundreds of classes; they are drawn all the same.
     warnings.filterwarnings("ignore", message="constrained_layout not applied")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -94,6 +94,8 @@ def exit_on_interrupt() -> None:
 
 def prepare_child() -> None:
     """Do as `prepare`, for a worker process: it exits cleanly on SIGTERM and when its parent ends."""
+    from tasks.core.operations import prefect_server
+
     prepare()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     prefect_server.die_with_parent()
@@ -121,6 +123,9 @@ def open_command(command: str) -> None:
 
 def _started_server() -> str:
     """Start or choose a server; the process ends with a message if there is none."""
+    # Imported here: with urllib and ssl it takes 0.04 s, which commands without a flow do not need.
+    from tasks.core.operations import prefect_server
+
     try:
         return prefect_server.start()
     except PlumblineError as error:

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from tasks.core import process_memory
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.render import TEMPLATES, render, template_digests
 from tasks.core.review.page import PAGE as REVIEW_TEMPLATE
@@ -64,11 +65,14 @@ def write_report(inputs: ReportInputs, workspace: Workspace, *, refresh: bool = 
 
 
 def _write(staging: Path, inputs: ReportInputs) -> dict[str, Any]:
+    from tasks.core.reports import review
+
+    (staging / REVIEW).write_text(review.review_page(inputs), encoding="utf-8")
+    process_memory.give_back()  # 25 MB of the source's listing, before the figures
     # Imported here: matplotlib takes 0.5 s, and a reused report does not need it.
-    from tasks.core.reports import content, review, summary
+    from tasks.core.reports import content, summary
 
     values = content.content(inputs)
-    (staging / REVIEW).write_text(review.review_page(inputs), encoding="utf-8")
     page = render(PAGE + ".j2", values, content.FILTERS)
     (staging / PAGE).write_text(page, encoding="utf-8")
     (staging / SUMMARY).write_text(summary.summary(values), encoding="utf-8")

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from tasks.core.data.loader import mmap
 from tasks.core.data.pixels import as_picture
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.reports.plots import data_uri
@@ -25,9 +26,11 @@ def thumbnail(image: NDArray[np.uint8]) -> str:
     """An image as a PNG or a JPEG in a data URI, reduced to at most `MAX_SIDE` pixels and never enlarged.
 
     Args:
-        image: uint8 (H, W, C), C = 1, 3 or 4.
+        image: uint8 (H, W, C), C = 1, 3 or 4; of a mapped array, or not.
     """
-    return encoded(_reduced(image, MAX_SIDE))
+    picture = encoded(_reduced(image, MAX_SIDE))
+    mmap.release_pages(image)
+    return picture
 
 
 def mosaic(images: Sequence[NDArray[np.uint8]], columns: int) -> str:

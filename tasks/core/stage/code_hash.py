@@ -2,7 +2,6 @@
 
 import hashlib
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from tasks.core.stage import syntax_cache
@@ -25,6 +24,7 @@ NOT_INGREDIENTS = (
         "checked_settings",
         "decision_settings",
         "errors",
+        "process_memory",
         "progress",
         "recipes",
         "workspace",
@@ -39,7 +39,7 @@ NOT_INGREDIENTS = (
     # Change speed, not the results or their order.
     *("data.threads", "data.block_decoder", "data.decode_blocks"),
     # Where TensorFlow runs, and when it is stopped.
-    *(f"model.devices.{name}" for name in ("gpu", "runtime", "signals", "tf_config")),
+    *(f"model.devices.{name}" for name in ("allocator", "gpu", "runtime", "signals", "tf_config")),
     "model.training.log",  # messages during training
     # A backbone's declaration and the hash of its weights are digested as values.
     *(f"model.backbones.{name}" for name in ("catalog", "declaration", "user_file", "weights")),
@@ -83,7 +83,11 @@ def libraries(*names: str) -> dict[str, str]:
     return {name: _version(name) for name in names}
 
 
-_version = cache(metadata.version)  # 6 ms each; installed versions stay as they are while a process runs
+@cache  # 6 ms each; installed versions stay as they are while a process runs
+def _version(name: str) -> str:
+    from importlib import metadata  # imported here: `--help` needs none of its 15 ms
+
+    return metadata.version(name)
 
 
 def _reach(module: str, root: Path) -> dict[str, str]:

@@ -104,6 +104,28 @@ def test_append_probability_vectors_are_read_back(workspace: Workspace) -> None:
     assert [list(vector) for vector in table["probabilities"]] == [[0.25, 0.75], [1.0, 0.0]]
 
 
+def test_only_columns_that_repeat_keep_a_dictionary(tmp_path: Path) -> None:
+    """One of 15,000 different values takes ten times its memory to write."""
+    count = 4000
+    content = pa.table(
+        {
+            "name": pa.array(["cat", "dog"] * (count // 2)),
+            "id": pa.array([f"{number:064}" for number in range(count)]),
+            "loss": pa.array([float(number) for number in range(count)]),
+            "probabilities": pa.array([[0.5, number / count] for number in range(count)]),
+        }
+    )
+    parts.write_file(tmp_path / "part.parquet", content)
+    assert pq.read_table(tmp_path / "part.parquet").equals(content)
+    group = pq.ParquetFile(tmp_path / "part.parquet").metadata.row_group(0)
+    columns = {group.column(number).path_in_schema: group.column(number) for number in range(4)}
+    has_dictionary = {name: column.has_dictionary_page for name, column in columns.items()}
+    assert has_dictionary.pop("name")
+    assert columns["id"].total_uncompressed_size < count * 75  # the dictionary was given up early
+    del has_dictionary["id"]
+    assert not any(has_dictionary.values())
+
+
 def test_append_part_has_the_schema_version(workspace: Workspace) -> None:
     part = tables.append("runs", "digits", "r1", row(test_accuracy=0.9), workspace)
     schema = pq.read_schema(part)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from tasks.core import process_memory
 from tasks.core.data.audit import descriptors
 from tasks.core.data.audit.descriptors import Descriptors, Floats
 from tasks.core.data.audit.duplicate_table import NAME, SCHEMA, leaks_of
@@ -202,6 +203,7 @@ def _near(
             matches[compared] = edges >= registration.SAME
 
         is_near = mutual.nearest(a, b)
+        process_memory.give_back()  # 30 MB of the search, before the edges take as much
         compare(is_near)
         compare(~is_near & mutual.connected(a, b, matches, len(candidates)))
     return candidates[a[matches]], candidates[b[matches]], distance[matches].astype(np.float64)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.core.data.block_decoder.library import Digits
+from tasks.core.data.block_decoder.text_hashes import digits_of
 
 BUDGET = 1 << 26  # bytes, of a process
 LARGE = 1 << 16  # bytes from which hashing takes longer than a look at size and times
@@ -93,7 +94,7 @@ def offer(recent: RecentFiles | None) -> None:
     _offered[:] = [recent] if recent is not None else []
 
 
-def take(root: Path, paths: pa.ChunkedArray, sha256: Digits) -> KeptContents | None:
+def take(root: Path, paths: pa.ChunkedArray, sha256: pa.ChunkedArray) -> KeptContents | None:
     """The contents of files of a listing that are kept, if any. They are freed with what is returned."""
     recent = _offered.pop() if _offered and _offered[0].root == root else None
-    return KeptContents(recent, paths, sha256) if recent else None
+    return KeptContents(recent, paths, digits_of(sha256)) if recent else None

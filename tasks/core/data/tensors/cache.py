@@ -18,6 +18,7 @@ from tasks.core.stage.handles import TensorCache
 
 SPLITS = ("train", "val", "test")
 ROWS = "rows.parquet"  # the image of each row; columns as in `normalize.ROW_SCHEMA`
+BATCH = 1 << 14  # rows that are in memory beside those of a split: 5 MB where all of 60,000 take 13
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,9 @@ def read_rows(cache: TensorCache, columns: Sequence[str], split: str | None = No
     with pq.ParquetFile(cache.directory / ROWS, pre_buffer=False) as file:
         if split is None:
             return file.read(list(columns), use_threads=False)
-        table = file.read(list(dict.fromkeys([*columns, "split", "row"])), use_threads=False)
-    table = table.filter(pc.equal(table["split"], split))
+        names = list(dict.fromkeys([*columns, "split", "row"]))
+        batches = file.iter_batches(BATCH, columns=names, use_threads=False)
+        found = [batch.filter(pc.equal(batch["split"], split)) for batch in batches]
+        schema = pa.schema([file.schema_arrow.field(name) for name in names])
+    table = pa.Table.from_batches(found, schema)
     return table.take(pc.sort_indices(table["row"])).select(list(columns))

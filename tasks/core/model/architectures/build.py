@@ -1,9 +1,12 @@
 """Builds the networks to train; `export.inference_model` turns them into plain Keras models."""
 
+import sys
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.data.loader.batches import batch_size
 from tasks.core.model.architectures import textbook, whitened
 from tasks.core.model.architectures.layers import initializers
 from tasks.core.recipes import Recipe
@@ -35,3 +38,16 @@ def build(
         return whitened.build_whitened(recipe, images, shape, classes, next_initializer)
     finally:
         keras.config.set_dtype_policy(previous_policy)
+
+
+def largest_map(recipe: Recipe, images: NDArray[np.uint8]) -> int:
+    """Bytes of the largest map in a batch, at most; `sys.maxsize` if this is not known of the architecture.
+
+    Args:
+        recipe: What is trained.
+        images: Training images, uint8 (N, H, W, C).
+    """
+    if recipe.architecture != "whitened":
+        return sys.maxsize
+    batch = max(recipe.batch_size, 2 * batch_size(images))  # 2: predictions after the training
+    return 4 * batch * whitened.largest_map(recipe, images.shape[1:])

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import process_memory
 from tasks.core.model.architectures import whitening
 from tasks.core.model.architectures.convolution import Convolution
 from tasks.core.model.architectures.layers import FusedBatchNorm, InitializerFactory, chain
@@ -67,6 +68,7 @@ def build_whitened(
         if isinstance(layer, keras.layers.Conv2D):
             layer.set_weights([_partly_identity(layer.kernel.shape, next_initializer())])
     whiten.set_weights(list(whitening.filters(images, stem.size, stem.stride, count)))
+    process_memory.give_back()  # 40 MB of the patches
     return model
 
 
@@ -96,6 +98,18 @@ def _logits(classes: int, initializer: keras.initializers.Initializer) -> list[k
         ),
         keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="scale_logits"),
     ]
+
+
+def largest_map(recipe: Recipe, shape: tuple[int, ...]) -> int:
+    """Values of an image's largest map: that of the stem or of the convolution after it.
+
+    Args:
+        recipe: As for `build_whitened`.
+        shape: Height, width and channels of the images.
+    """
+    stem = stem_of(recipe, min(shape[:2]))
+    height, width = ((side - stem.size) // stem.stride + 1 for side in shape[:2])
+    return height * width * max(recipe.stem_filters, recipe.block_widths[0][0])
 
 
 def _padded_groups(recipe: Recipe, side: int) -> list[tuple[int, ...]]:

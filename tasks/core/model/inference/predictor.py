@@ -52,6 +52,7 @@ class Predictor:
             padded = np.zeros((self.size, *images.shape[1:]), np.uint8)
             count = len(images[start : start + self.size])
             padded[:count] = images[start : start + self.size]
+            mmap.release_pages(images)
             outputs.append([values[:count] for values in self.forward(padded)])
         probabilities, embeddings = zip(*outputs, strict=True)
         return np.concatenate(probabilities), np.concatenate(embeddings)

@@ -26,7 +26,7 @@ from tasks.core.errors import DataError, DivergedError
 from tasks.core.metrics import temperature
 from tasks.core.metrics.temperature import Choice
 from tasks.core.model.architectures import build
-from tasks.core.model.devices import device, signals
+from tasks.core.model.devices import allocator, device, signals
 from tasks.core.model.export import inference_model, keras_file
 from tasks.core.model.export.description import Description
 from tasks.core.model.training import checkpoint
@@ -129,8 +129,7 @@ def train(job: TrainingJob, inputs: TrainingInputs, directory: Path, progress: P
     recipe = trainer.plan.recipe
     keras_file.write_weights(trainer.model, directory / "weights.npz")
     published = inputs.publish(recipe, trainer.model, chosen.temperature, trainer.class_offsets)
-    shape, name = tuple(inputs.facts["shape"]), recipe.name.value
-    description = Description.of(job.tensors, shape, name)
+    description = Description.of(job.tensors, tuple(inputs.facts["shape"]), recipe.name.value)
     keras_file.write_keras(published, directory / "model.keras", description)
     if inputs.held_out is not None:
         _write_held_out(trainer, inputs, chosen.temperature, directory)
@@ -178,6 +177,7 @@ def fit(job: TrainingJob, inputs: TrainingInputs, progress: Progress) -> tuple[T
     tf.config.experimental.enable_op_determinism()
     train, val = inputs.train, inputs.val
     recipe = recipes.resolve(job.settings, len(train.labels))
+    allocator.return_memory(build.largest_map(recipe, train.images))
     devices = device.everything()
     with devices.detect_lost_workers():
         devices.check_same_job(job.digest)

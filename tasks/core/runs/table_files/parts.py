@@ -20,6 +20,9 @@ PARTS = "**/*.parquet"
 # columns. Each dataset's folder has one, and its name sorts before those of the parts.
 COLUMNS_FILE = "00-columns.parquet"
 READING = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+# Bytes of a column's dictionary; one that grows larger is given up. With one for each column, up to 1 MB, the
+# rows of 15,000 images took 33 MB and 62 ms to write instead of 6 and 15, and a third more of the disk.
+DICTIONARY = 1 << 16
 TRIES = 5  # looks at a part that a writer may be replacing
 log = logging.getLogger("plumbline.metrics")
 _said: set[str] = set()  # parts that this process has named
@@ -34,7 +37,16 @@ def write(path: Path, content: pa.Table) -> None:
 
 def write_file(path: Path, content: pa.Table) -> None:
     """Write the rows to a file, as one group of rows, with page checksums."""
-    pq.write_table(content, path, compression="zstd", write_page_checksum=True)
+    numbers = (pa.types.is_floating, pa.types.is_list)
+    repeated = [field.name for field in content.schema if not any(known(field.type) for known in numbers)]
+    pq.write_table(
+        content,
+        path,
+        compression="zstd",
+        write_page_checksum=True,
+        use_dictionary=repeated,
+        dictionary_pagesize_limit=DICTIONARY,
+    )
 
 
 def list_new(folder: Path) -> None:

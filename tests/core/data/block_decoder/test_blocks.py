@@ -226,8 +226,9 @@ def test_content_that_was_kept_is_used_unless_the_file_was_changed(decoder: Libr
     recent.sha256 = decoder.sha256_of_files(block, buffer)
     recent.keep(every, buffer, np.array([True, True, True, False]))
     recent_files.offer(recent)
-    listed = recent.sha256.copy()
-    listed[0] = b"0" * 64  # the listing has another content than the one that was kept
+    digits = recent.sha256.copy()
+    digits[0] = b"0" * 64  # the listing has another content than the one that was kept
+    listed = pa.chunked_array([[each.decode() for each in digits.tolist()]])
     assert recent_files.take(tmp_path / "other", pa.chunked_array([names]), listed) is None
     kept = recent_files.take(tmp_path, pa.chunked_array([names]), listed)
     assert kept is not None
@@ -236,7 +237,7 @@ def test_content_that_was_kept_is_used_unless_the_file_was_changed(decoder: Libr
     put(paths[1], contents[0])  # changed
     put(paths[3], contents[3])
     found = decode_blocks.decoded(
-        decoder, block, Target((32, 32), 3), listed, kept.address, lambda position: position
+        decoder, block, Target((32, 32), 3), digits, kept.address, lambda position: position
     )
     assert [item if isinstance(item, int) else item.first for item in found] == [0, 1, 2]  # 2 and 3 are a run
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tasks.core.data.loader import mmap
 from tasks.core.data.tensors.cache import RowView
@@ -25,6 +26,39 @@ def test_read_rows_of_a_mapped_file_releases_its_pages(tmp_path: Path) -> None:
     gathered = mmap.read_rows(mapped, rows)
     assert np.array_equal(gathered, images[rows])
     assert gathered.flags.writeable
+    assert resident(tmp_path / "images.npy") < 500
+
+
+def test_read_rows_of_a_file_maps_no_page_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault would map 64 KiB around each row."""
+    monkeypatch.setattr(mmap, "release_pages", lambda images: None)
+    images = np.random.default_rng(0).normal(size=(3000, 32, 32, 3)).astype(np.float16)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    rows = np.random.default_rng(1).permutation(3000)[:256]
+    rows[10:20] = np.arange(100, 110)
+    assert np.array_equal(mmap.read_rows(mapped, rows), images[rows])
+    view = RowView(mapped, np.arange(0, 3000, 3))
+    assert np.array_equal(mmap.read_rows(view, rows[rows < 1000]), images[::3][rows[rows < 1000]])
+    assert resident(tmp_path / "images.npy") < 500
+
+
+def test_read_rows_of_a_part_and_of_a_removed_file(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert np.array_equal(mmap.read_rows(mapped[10:20], np.array([3, 1])), images[[13, 11]])
+    assert not len(mmap.read_rows(mapped, np.arange(0)))
+    (tmp_path / "images.npy").unlink()
+    assert np.array_equal(mmap.read_rows(mapped, np.array([3, 1])), images[[3, 1]])
+
+
+def test_pages_of_a_part_are_released(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.ones((3000, 32, 32, 3), np.uint8))
+    part = np.load(tmp_path / "images.npy", mmap_mode="r")[:2000]
+    assert part.sum() > 0
+    assert resident(tmp_path / "images.npy") > 5000
+    mmap.release_pages(part)
     assert resident(tmp_path / "images.npy") < 500
 
 

@@ -6,12 +6,13 @@ import sys
 import pytest
 
 LOADED = """
-import sys
+import linecache, sys
 from tasks.core.model.devices.runtime import OPTIONAL, quiet_tensorflow
 with quiet_tensorflow():
     pass
 assert "tensorflow" in sys.modules
 assert not OPTIONAL & sys.modules.keys(), OPTIONAL & sys.modules.keys()
+assert not linecache.cache  # TensorFlow leaves 8 MB of source lines
 import matplotlib, sklearn  # found afterwards
 """
 

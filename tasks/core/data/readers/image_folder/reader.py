@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tasks.core.data import decode_blocks, threads
 from tasks.core.data.block_decoder import library, recent_files
 from tasks.core.data.block_decoder.library import Library
-from tasks.core.data.block_decoder.text_hashes import digits_of
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
 from tasks.core.data.files.class_names import ordered
@@ -45,7 +44,7 @@ class ImageFolderReader:
         self._contents = contents or (lambda path, size: read_file(f"{root}/{path}", size))
         self._folder = None if contents else root
         self._bytes = files["bytes"].to_numpy()
-        self._kept = None if contents else recent_files.take(root, files["path"], digits_of(files["sha256"]))
+        self._kept = None if contents else recent_files.take(root, files["path"], files["sha256"])
 
     @property
     def random_access(self) -> bool:
@@ -58,7 +57,8 @@ class ImageFolderReader:
     def index(self) -> ImageIndex:
         """All images, in the order of the listing; no file is read."""
         labels = pc.index_in(self._files["class_name"], pa.array(self.classes))
-        split = np.array(self._files["split"].to_pylist(), np.str_)
+        splits = self._files["split"].combine_chunks().dictionary_encode()
+        split = np.array(splits.dictionary.to_pylist(), np.str_)[splits.indices.to_numpy()]
         index = ImageIndex(
             self._files["sha256"], self._files["path"], split, labels.to_numpy().astype(np.int32)
         )
