@@ -7,7 +7,7 @@ from typing import Any
 from tasks.core.stage import code_hash
 from tasks.core.storage import hashing
 
-FORMAT = 2  # raise it when modules or files on disk are renamed: every stage then runs once more
+FORMAT = 2  # raise it when files on disk are renamed: every stage then runs once more
 EARLIER_VERSION = "it was made by an earlier version of Plumbline"
 MAX_NAMED_MODULES = 3  # changed modules that an explanation lists
 
