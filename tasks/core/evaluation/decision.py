@@ -150,7 +150,7 @@ def _read_rows(path: Path) -> list[list[str]]:
             rows = [[cell.strip() for cell in row] for row in lines if any(map(str.strip, row))]
     except (OSError, csv.Error) as error:
         raise DataError(
-            f"the costs in {path} cannot be read", expected="a CSV file in UTF-8", found=str(error)
+            f"the costs in {path} cannot be read", expected="a CSV file in UTF-8 or UTF-16", found=str(error)
         ) from error
     if not rows:
         raise DataError(f"{path} has no costs", expected="class names in the header and the first column")

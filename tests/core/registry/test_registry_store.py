@@ -1,6 +1,7 @@
 """The registry of a workspace in a store, with two mirrors on a real S3 server (moto)."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,19 @@ from tasks.core.registry.promotion import decisions
 from tests.support.concurrent_publishers import check, publish_concurrently
 from tests.support.s3_client import Machine
 from tests.support.s3_server import Bucket, half_visible
+
+
+def just_before(bucket: Bucket, machine: Machine, folder: str, file: str, act: Callable[[], object]) -> None:
+    """Let another machine act when this one first writes such a file below the folder."""
+    waiting = [act]
+
+    def gate(method: str, name: str) -> bool:
+        if method == "PUT" and f"/{folder}/" in name and name.endswith(file) and waiting:
+            waiting.pop()()
+            machine.fake()
+        return True
+
+    bucket.gate = gate
 
 
 @pytest.mark.slow
@@ -61,15 +75,7 @@ def test_publish_number_taken_by_another_machine_uses_the_next(
     """The other machine publishes while this one uploads its model under the same number."""
     fake = machine.fake()
     handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
-    waiting = [other_machine]
-
-    def gate(method: str, name: str) -> bool:
-        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and waiting:
-            waiting.pop().publish("two")
-            machine.fake()
-        return True
-
-    bucket.gate = gate
+    just_before(bucket, machine, "v0001", "model.keras", lambda: other_machine.publish("two"))
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     version = registry.publish(*handles, "animals", facts, fake.workspace, who="ann")
     assert version.version == "v0002"
@@ -88,15 +94,7 @@ def test_the_same_model_published_by_two_machines_is_one_intact_version(
     """The files are the same, the manifests are not: they have the time and the cost of each machine."""
     fake = machine.fake()
     handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
-    waiting = [other_machine]
-
-    def gate(method: str, name: str) -> bool:
-        if method == "PUT" and name.endswith("/v0001/manifest.json") and waiting:
-            waiting.pop().publish("one")
-            machine.fake()
-        return True
-
-    bucket.gate = gate
+    just_before(bucket, machine, "v0001", "manifest.json", lambda: other_machine.publish("one"))
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     assert registry.publish(*handles, "animals", facts, fake.workspace, who="ann").version == "v0001"
     for each in (other_machine, machine):
@@ -113,15 +111,8 @@ def test_promote_concurrent_promotion_raises(
     machine.publish("one")
     other_machine.publish("two")
     workspace = machine.fake().workspace
-    waiting = [other_machine]
-
-    def gate(method: str, name: str) -> bool:
-        if method == "PUT" and "/commits/" in name and waiting:
-            waiting.pop().promote("v0002")  # between the pull and the commit of this machine
-            machine.fake()
-        return True
-
-    bucket.gate = gate
+    # Between the pull and the commit of this machine.
+    just_before(bucket, machine, "commits", "", lambda: other_machine.promote("v0002"))
     with pytest.raises(RegistryError, match="has become champion in the meantime"):
         registry.promote("animals", "v0001", workspace, who="bob", why="", expected_champion="")
     assert machine.aliases() == other_machine.aliases() == {"champion": "v0002"}
@@ -134,15 +125,7 @@ def test_a_decision_that_is_repeated_after_a_conflict_keeps_its_evidence(
     """The refused attempt has left the evidence in the folder of this machine."""
     model = machine.publish("one").model_sha256
     workspace = machine.fake().workspace
-    waiting = [other_machine]
-
-    def gate(method: str, name: str) -> bool:
-        if method == "PUT" and "/commits/" in name and waiting:
-            waiting.pop().promote("v0001")
-            machine.fake()
-        return True
-
-    bucket.gate = gate
+    just_before(bucket, machine, "commits", "", lambda: other_machine.promote("v0001"))
     line = {"challenger": model, "champion": "", "test_set": "none", "looked": False, "promoted": True}
     decisions.record_decision(line | {"who": "ann", "why": "good"}, {"paired": 1}, "animals", workspace)
     other = other_machine.fake().workspace
@@ -190,17 +173,12 @@ def test_publish_number_deleted_meanwhile_is_not_used(
 ) -> None:
     fake = machine.fake()
     handles = fake.trained("one"), fake.evaluation("one", skill=2.0)
-    waiting = [other_machine]
 
-    def gate(method: str, name: str) -> bool:
-        if method == "PUT" and name.endswith("model.keras") and "/v0001/" in name and waiting:
-            other = waiting.pop()
-            other.publish("two")
-            retention.delete("animals", "v0001", other.fake().workspace, who="bob", why="bad")
-            machine.fake()
-        return True
+    def publish_and_delete() -> None:
+        other_machine.publish("two")
+        retention.delete("animals", "v0001", other_machine.fake().workspace, who="bob", why="bad")
 
-    bucket.gate = gate
+    just_before(bucket, machine, "v0001", "model.keras", publish_and_delete)
     facts = {"classes": list(fake.classes), "shape": list(fake.shape)}
     assert registry.publish(*handles, "animals", facts, fake.workspace).version == "v0002"
     assert machine.names() == other_machine.names() == ["v0002"]
