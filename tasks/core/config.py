@@ -33,6 +33,7 @@ class RecipeName(StrEnum):
     flash = "flash"
     fast = "fast"
     good = "good"
+    better = "better"
     best = "best"
 
 
@@ -175,7 +176,7 @@ class TrainSettings(Checked):
         recipe: How to train. auto: fast for small pictures; for photos the one of probe, finetune and
             fast that is best on images it has not seen. probe: a linear classifier of a pretrained
             backbone's features, in seconds. finetune: the backbone's upper blocks are trained too. From
-            scratch, cheap to accurate: flash, fast, good, best; textbook is the CNN of tutorials.
+            scratch, cheap to accurate: flash, fast, good, better, best; textbook is the CNN of tutorials.
         backbone: The pretrained network of probe and finetune: efficientnet-lite0, efficientnetv2-b0,
             mobilenetv3-small, convnext-tiny, or for probe a .keras file of your own that makes features
             (N, D) of photos (N, H, W, 3) with pixel values of 0 to 255.

@@ -140,11 +140,12 @@ def compare_with_one_device(
 
     Returns:
         Largest difference of any of the variables, relative to the variable's largest value; of any
-        validation logit, absolute; of the summed loss, relative; and of the number of correct predictions.
+        validation logit and of any image's last loss, absolute; of the summed loss, relative; and of the
+        number of correct predictions.
     """
     data = striped_tensors.cache(Workspace.open(folder))
     fitted = recipes.resolve(TrainSettings(recipe=RecipeName(recipe)), data.train)
-    plan = StepPlan.of(replace(fitted, batch_size=33), 0, data.train)
+    plan = StepPlan.of(replace(fitted, batch_size=33, easy_left_out=0.5), 0, data.train)
     splits = open_split(data, "train"), open_split(data, "val")
     single, group = (
         Trainer(plan, *splits, len(data.classes), devices=devices)
@@ -157,6 +158,7 @@ def compare_with_one_device(
     return {
         "variables": max(float(np.abs(a - b).max() / (np.abs(a).max() + 1e-9)) for a, b in values),
         "logits": float(np.abs(single.val_logits() - group.val_logits()).max()),
+        "losses": float(np.nanmax(np.abs(single.order.state[0] - group.order.state[0]))),
         "loss": abs(single.epoch_totals[0] / group.epoch_totals[0] - 1),
         "correct": abs(single.epoch_totals[1] - group.epoch_totals[1]),
     }

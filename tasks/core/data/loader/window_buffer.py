@@ -1,4 +1,4 @@
-"""The images of a split in training order. Of a large split, two windows are in memory.
+"""The images of a large split in training order; two of its windows are in memory.
 
 A thread reads each window once, in whole blocks, one window ahead. The system's page cache is not enough:
 where memory is short it evicted the next window before it was used, since the used one looked worth keeping.
@@ -50,8 +50,6 @@ class WindowBuffer:
     def take(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A new array of the images at these positions of the epoch's order, uint8 (n, H, W, C)."""
         rows = self.shuffle.order(epoch)[positions]
-        if self.shuffle.is_full_shuffle:
-            return mmap.read_rows(self.images, rows)
         taken = self._empty(len(rows))
         windows = self.shuffle.windows(positions)
         for window in np.unique(windows).tolist():

@@ -189,7 +189,7 @@ class ReplicaGroup(SingleDevice):
         if recipe.augment == "rotate":  # Keras' layers draw random numbers in each replica separately
             raise UsageError(
                 "the textbook recipe's rotations depend on the number of replicas",
-                expected="a recipe without rotations: flash, fast, good, best, or textbook with --no-augment",
+                expected="a recipe without rotations, such as fast, or textbook with --no-augment",
                 todo="choose one of them, or train on one device",
             )
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.model.architectures import views
 from tasks.core.model.architectures.layers import EPSILON, FusedBatchNorm
 from tasks.core.recipes import Recipe
 
@@ -20,7 +21,7 @@ def build_inference_model(
     """Rebuild a trained network in Keras' own layers, without custom classes and augmentation.
 
     Args:
-        recipe: With two views, the logits of a colour image and of its mirrored image are averaged.
+        recipe: The logits of its `tta_views` of an image are averaged (`views.of_images`).
         trained: Network from uint8 (N, H, W, C) to logits.
         temperature: Divisor of the logits (`tasks.core.metrics.temperature`), in a layer of that name.
         offsets: Added to the logits, float32 (classes,), see `training.loss.class_offsets`; they become part
@@ -33,19 +34,13 @@ def build_inference_model(
     if offsets is not None and offsets.any():
         _add_offsets(layers, weights, offsets)
     inputs = keras.Input(trained.input_shape[1:], dtype="uint8", name="images")
-    logits = _apply(layers, inputs)
-    if tta_views(recipe, trained.input_shape[-1]) == 2:
-        logits = keras.layers.Average(name="views")([logits, _apply(layers, mirrored(inputs))])
-    logits = keras.layers.Rescaling(1 / temperature, name="temperature")(logits)
-    model = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits), name="plumbline")
+    logits = [_apply(layers, view) for view in views.of_images(inputs, recipe.tta_views)]
+    mean = keras.layers.Average(name="views")(logits) if len(logits) > 1 else logits[0]
+    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(mean)
+    model = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(scaled), name="plumbline")
     for layer, values in zip(layers, weights, strict=True):
         layer.set_weights(values)
     return model
-
-
-def tta_views(recipe: Recipe, channels: int) -> int:
-    """Number of views of an image that the published model averages; grey images are never mirrored."""
-    return recipe.tta_views if channels == 3 else 1
 
 
 def _folded(trained: keras.Model) -> tuple[list[keras.layers.Layer], list[Weights]]:
@@ -66,15 +61,6 @@ def _apply(layers: list[keras.layers.Layer], values: keras.KerasTensor) -> keras
     for layer in layers:
         values = layer(values)
     return values
-
-
-def mirrored(images: keras.KerasTensor) -> keras.KerasTensor:
-    """The mirror images of (N, H, W, C), by an operation of a fixed name."""
-    flipped = keras.ops.flip(images, axis=2)
-    # Operations take no name, and Keras numbers them per process, so that a second model in the same process
-    # would have other bytes.
-    flipped._keras_history.operation.name = "mirror"
-    return flipped
 
 
 def _unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:

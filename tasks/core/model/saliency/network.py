@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tasks.core.model.architectures import views
 from tasks.core.model.inference.predictor import LOGITS, batch_size
 from tasks.core.model.saliency.reading import MIN_SIDE
 
@@ -51,7 +52,7 @@ class MapNetwork:
         layer: Name of the layer whose output the map is.
         lower: Steps from uint8 (n, H, W, C) to the map, float32 (n, h, w, channels).
         upper: Steps from the map to logits, float32 (n, classes).
-        views: 1, or 2 if the model averages the image and its mirror image.
+        views: How many views of an image the model averages (`architectures.views`).
     """
 
     layer: str
@@ -69,15 +70,16 @@ class MapNetwork:
         return ClassMaps(maps, logits, _applied(self.upper, empty).numpy()[0])
 
     def _batch(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        maps, logits = self._view(images, labels)
-        if self.views == 1:
-            return maps, logits
-        mirrored, other_logits = self._view(images[:, :, ::-1], labels)
-        halves = np.float32(0.5)
-        return (maps + mirrored[..., ::-1]) * halves, (logits + other_logits) * halves
+        seen = views.of_images(tf.constant(images), self.views)
+        maps, logits = (
+            list(values) for values in zip(*(self._view(view, labels) for view in seen), strict=True)
+        )
+        for mirrored in range(len(seen) // 2, len(seen) if len(seen) > 1 else 0):
+            maps[mirrored] = maps[mirrored][..., ::-1]
+        return np.mean(maps, axis=0), np.mean(logits, axis=0)
 
-    def _view(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        features = _applied(self.lower, tf.constant(images))
+    def _view(self, images: tf.Tensor, labels: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        features = _applied(self.lower, images)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(features)
             logits = _applied(self.upper, features)
@@ -103,7 +105,8 @@ def cut(model: keras.Model, min_side: int = MIN_SIDE) -> MapNetwork | None:
         return None
     layer, lower, upper = found
     names = {layer.name for layer in model.layers}
-    return MapNetwork(layer, lower, (*upper, _head(model, names)), 2 if "views" in names else 1)
+    averaged = len(model.get_layer("views").input) if "views" in names else 1
+    return MapNetwork(layer, lower, (*upper, _head(model, names)), averaged)
 
 
 def _body(model: keras.Model) -> keras.Model:

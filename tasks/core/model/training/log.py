@@ -26,6 +26,8 @@ class TrainingLog:
         self.first_step, self.started, self.last_logged = trainer.step, time.monotonic(), 0.0
         if trainer.on_gpu and self._may_have_larger_batches():
             log.info("  a GPU is faster with larger batches: --batch-size %d", GPU_BATCH)
+        if self.plan.recipe.easy_left_out:
+            log.info("  %s", self._left_out())
 
     def epoch(self, entry: dict[str, float]) -> None:
         """Log a line about an epoch.
@@ -57,6 +59,19 @@ class TrainingLog:
             scores = f"loss {loss / images:.3f}, accuracy {shares.percent(correct / images)}"
             note = f"{scores}, {images / seconds:,.0f} img/s, {note}"
         self.progress(self.trainer.step / self.plan.per_epoch, self.plan.steps / self.plan.per_epoch, note)
+
+    def _left_out(self) -> str:
+        """What happens to easy images: train accuracy falls where they are left out, which surprises."""
+        epochs = [
+            epoch + 1 for epoch in range(self.plan.epoch(self.plan.steps)) if self.plan.leaves_out(epoch)
+        ]
+        if not epochs:
+            return "no epoch leaves out easy images: too few epochs, or too many images for one shuffle"
+        share = f"{100 * self.plan.recipe.easy_left_out:g} %"
+        return (
+            f"epochs {epochs[0]} to {epochs[-1]} leave out {share} of the easy images (loss below the mean): "
+            "their accuracy is that of harder ones"
+        )
 
     def _may_have_larger_batches(self) -> bool:
         """Whether batches are smaller than those for a GPU, and an epoch would still have 20 of these."""

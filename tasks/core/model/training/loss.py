@@ -11,10 +11,10 @@ from tasks.core.recipes import Recipe
 LOGIT_ADJUSTMENT = 0.5
 
 
-def smoothed_cross_entropy(
+def smoothed_cross_entropies(
     logits: tf.Tensor, labels: tf.Tensor, smoothing: float, offsets: tf.Tensor
 ) -> tf.Tensor:
-    """Mean cross-entropy with label smoothing (Szegedy et al., 2016).
+    """Cross-entropy of each image with label smoothing (Szegedy et al., 2016).
 
     Args:
         logits: Floats (N, classes) of any precision.
@@ -23,12 +23,12 @@ def smoothed_cross_entropy(
         offsets: float32 (classes,), added to the logits; see `class_offsets`.
 
     Returns:
-        A float32 scalar, in nats.
+        float32 (N,), in nats.
     """
     classes = logits.shape[1]
     targets = tf.one_hot(labels, classes, 1 - smoothing + smoothing / classes, smoothing / classes)
     adjusted = tf.cast(logits, tf.float32) + offsets
-    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, adjusted))
+    return tf.nn.softmax_cross_entropy_with_logits(targets, adjusted)
 
 
 def class_offsets(recipe: Recipe, labels: NDArray[np.int32], classes: int) -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ class OverfitResult:
 def overfit_batch(tensors: TensorCache, settings: TrainSettings) -> OverfitResult:
     """Train the recipe on one batch of at most 64 training images and check that it memorizes them.
 
-    Augmentation, label smoothing, mirrored views, logit adjustment and early stopping are off, since they
+    Augmentation, label smoothing, views, logit adjustment and early stopping are off, since they
     work against overfitting. The check takes seconds and writes nothing.
 
     Args:
@@ -92,6 +92,7 @@ def _memorizing(recipe: Recipe, images: int) -> Recipe:
         augment="none",
         label_smoothing=0.0,
         tta_views=1,
+        easy_left_out=0.0,
         logit_adjustment=False,
         patience=0,
     )

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from tasks.core.data.loader.shuffle import Shuffle
 from tasks.core.recipes import Recipe
 
+COMPLETE_FIRST = 2  # epochs; before them losses say little
+COMPLETE_AFTER = 0.85  # share of the steps: a training that ends with hard images only is biased towards them
+
 
 @dataclass(frozen=True)
 class StepPlan:
@@ -48,6 +51,16 @@ class StepPlan:
     def epoch(self, step: int) -> int:
         """The epoch, counted from 0, that `step` belongs to."""
         return step // self.per_epoch
+
+    @property
+    def needs_losses(self) -> bool:
+        """Whether epochs leave out images by their losses; never in a split that is shuffled in windows."""
+        return self.recipe.easy_left_out > 0 and self.shuffle.is_full_shuffle
+
+    def leaves_out(self, epoch: int) -> bool:
+        """Whether an epoch leaves out easy images: not the first two, and none of the last 15 % of steps."""
+        last = COMPLETE_AFTER * self.steps
+        return self.needs_losses and epoch >= COMPLETE_FIRST and (epoch + 1) * self.per_epoch <= last
 
     def window(self, start: int, length: int) -> int:
         """End (exclusive) of a window of at most `length` steps that starts at step `start`.

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from tasks.core.data.loader import batches, mmap
 from tasks.core.data.tensors.cache import Split
 from tasks.core.errors import DivergedError
-from tasks.core.model.architectures import build
+from tasks.core.model.architectures import build, views
 from tasks.core.model.devices import device
 from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice
-from tasks.core.model.export import inference_model
 from tasks.core.model.training import optimizers, schedules
 from tasks.core.model.training.batches import resident_images
 from tasks.core.model.training.batches.host_images import HostImages
+from tasks.core.model.training.batches.image_order import ImageOrder
 from tasks.core.model.training.batches.resident_images import ResidentImages
 from tasks.core.model.training.checkpoint import Checkpoint
 from tasks.core.model.training.loss import class_offsets
@@ -91,7 +91,7 @@ class Trainer:
         on_gpu: bool = False,
     ) -> None:
         self.plan, self.train, self.val, self.policy, self.devices = plan, train, val, policy, devices
-        self.on_gpu = on_gpu
+        self.on_gpu, self.order = on_gpu, ImageOrder(plan)
         with devices.scope():
             self.model = build_network(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizers.build(plan.recipe, self.model, optimizers.BIAS_RATE)
@@ -125,16 +125,17 @@ class Trainer:
     def restore(self, saved: Checkpoint) -> None:
         """Set the state to that of a checkpoint of a training with the same plan."""
         self._val_logits = None
-        count = len(self.variables)
+        count, ordered = len(self.variables), len(self.variables) + len(self.order.state)
         for variable, value in zip(self.variables, saved.arrays[:count], strict=True):
             variable.assign(value)
+        self.order.restore(list(saved.arrays[count:ordered]))
         self.step, self.history, self.epoch_totals = saved.step, saved.facts["history"], saved.facts["sums"]
         if saved.facts["best"]:
-            self.best = Best(**saved.facts["best"], values=list(saved.arrays[count:]))
+            self.best = Best(**saved.facts["best"], values=list(saved.arrays[ordered:]))
 
     def checkpoint(self) -> Checkpoint:
         """The current state, from which `restore` continues."""
-        arrays = [variable.numpy() for variable in self.variables]
+        arrays = [variable.numpy() for variable in self.variables] + self.order.state
         facts = {"history": self.history, "sums": self.epoch_totals, "best": None}
         if self.best:
             arrays += self.best.values
@@ -167,8 +168,10 @@ class Trainer:
         started, start = time.perf_counter(), self.step
         window, labels = self.batches.window(start, end), self._labels(start, end)
         self.consistent, self._val_logits = False, None
-        losses, correct = self._steps.at(start)(window, labels, tf.constant(self.learning_rates[start:end]))
+        rates = tf.constant(self.learning_rates[start:end])
+        losses, correct, each = self._steps.at(start)(window, labels, rates)
         self._add_to_totals(losses.numpy(), correct.numpy(), start)
+        self.order.tell(start, end, each.numpy())
         self.step = end
         seconds = time.perf_counter() - started
         self.epoch_totals[3] += seconds
@@ -231,13 +234,12 @@ class Trainer:
 
     def _batches(self, on_gpu: bool) -> HostImages | ResidentImages:
         if on_gpu and resident_images.is_possible(self.plan, self.train.images, self.devices):
-            return ResidentImages(self.plan, self.train.images)
-        return HostImages(self.plan, self.train.images, self.devices)
+            return ResidentImages(self.order, self.train.images)
+        return HostImages(self.order, self.train.images, self.devices)
 
     def _labels(self, start: int, end: int) -> tf.Tensor:
         """This process's labels of a window, int32 (steps, n)."""
-        positions = self.devices.process_share(self.plan.positions(start, end))
-        return tf.constant(self.train.labels[self.plan.shuffle.order(self.plan.epoch(start))[positions]])
+        return tf.constant(self.train.labels[self.devices.process_share(self.order.rows(start, end))])
 
     def _evaluate_batch(self, images: tf.Tensor) -> tf.Tensor:
         def gathered_logits(images: tf.Tensor) -> tf.Tensor:
@@ -248,13 +250,11 @@ class Trainer:
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         """Logits as the published model has them, with the offsets for the classes' shares."""
         if self.plan.recipe.augment == "view":  # (N, views, H, W, C)
-            views = [self.model(view, training=False) for view in tf.unstack(images, axis=1)]
-            logits = tf.reduce_mean(tf.stack(views), axis=0)
+            of_views = [self.model(view, training=False) for view in tf.unstack(images, axis=1)]
+            logits = tf.reduce_mean(tf.stack(of_views), axis=0)
         else:
-            logits = self.model(images, training=False)
-            if inference_model.tta_views(self.plan.recipe, images.shape[-1]) == 2:
-                # tf.reverse takes a sixth of the time of a slice with a negative step.
-                logits = (logits + self.model(tf.reverse(images, [2]), training=False)) / 2
+            seen = views.of_images(images, self.plan.recipe.tta_views)
+            logits = tf.add_n([self.model(view, training=False) for view in seen]) / len(seen)
         return tf.cast(logits, tf.float32) + self.class_offsets
 
     def _add_to_totals(self, losses: NDArray[np.float32], correct: NDArray[np.int32], start: int) -> None:

@@ -2,7 +2,7 @@
 
 import keras
 
-from tasks.core.model.export.inference_model import mirrored
+from tasks.core.model.architectures.views import mirrored
 from tasks.core.model.transfer.head import Head
 
 

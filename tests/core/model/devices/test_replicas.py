@@ -121,5 +121,6 @@ def test_two_devices_of_one_process_match_one_device(workspace: Workspace) -> No
     (differences,) = run_cluster_processes("mirrored", 2, workspace.root, json.dumps([("flash", 9)]))
     assert differences["variables"] < 1e-4
     assert differences["logits"] < 1e-4
+    assert differences["losses"] < 1e-4
     assert differences["loss"] < 1e-6
     assert differences["correct"] == 0

@@ -88,7 +88,7 @@ def test_map_of_averaged_features_is_the_cam_and_adds_up_to_the_logit(views: int
     np.testing.assert_allclose(mapped.maps, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [RecipeName.flash, RecipeName.fast, RecipeName.good])
+@pytest.mark.parametrize("name", [RecipeName.flash, RecipeName.fast, RecipeName.good, RecipeName.better])
 def test_map_of_a_maximum_adds_up_to_the_logit(name: RecipeName) -> None:
     model, photos = whitened(name)
     found = network.cut(model, min_side=3)

@@ -66,6 +66,7 @@ def test_history_validation_matches_published_model(
         (RecipeName.flash, {}, 48),  # batches of 32 cross the borders of windows of 48
         (RecipeName.flash, {"small_image_share": 0.4}, 0),  # 7 of 18 steps
         (RecipeName.fast, {"patience": 1}, 0),
+        (RecipeName.flash, {"epochs": 4.0, "easy_left_out": 0.5, "patience": 3}, 0),
         (RecipeName.textbook, {"augment": "rotate"}, 0),
     ],
     ids=str,
@@ -79,7 +80,8 @@ def test_resume_within_an_epoch_ends_as_uninterrupted(
     uninterrupted = started(data, recipe, window=window)
     loop.run(uninterrupted, tmp_path / "uninterrupted", ignore_progress)
     trainer = started(data, recipe, window=window)
-    for stop in (4, 11):  # within the first epoch and within the second
+    # Within the first epoch and within the second; the third is the only one that leaves out easy images.
+    for stop in (4, 11, *([20, 25] if "easy_left_out" in changes else [])):
         while trainer.step < stop:
             trainer.run(trainer.plan.window(trainer.step, stop - trainer.step))
             if trainer.plan.ends_epoch(trainer.step):
@@ -108,10 +110,16 @@ def test_images_on_the_device_are_those_of_the_host_to_the_byte(
     tensors: Make, shape: tuple[int, int, int], changes: dict[str, object]
 ) -> None:
     data = tensors(shape=shape)
-    recipe = fitted(data, RecipeName.fast, **changes)
+    recipe = fitted(data, RecipeName.fast, epochs=4.0, easy_left_out=0.9, **changes)
     host, device = (started(data, recipe, resident=resident) for resident in (False, True))
     assert isinstance(device.batches, ResidentImages)
-    for start in (0, host.plan.per_epoch):  # the second epoch mirrors the other images
+    per_epoch = host.plan.per_epoch
+    losses = np.arange(2 * per_epoch * 32, dtype=np.float32).reshape(2 * per_epoch, 32)
+    for trainer in (host, device):
+        for epoch in (0, 1):
+            start, end = epoch * per_epoch, (epoch + 1) * per_epoch
+            trainer.order.tell(start, end, losses[start:end])
+    for start in (0, per_epoch, 3 * per_epoch - 3):  # the second mirrors other images; the third has passes
         (expected,) = host.batches.window(start, start + 3)
         rows, mirrored, shifts = device.batches.window(start, start + 3)
         for step in range(3):
@@ -144,6 +152,20 @@ def test_train_with_a_fraction_of_an_epoch_trains_these_steps(tensors: Make, wor
     model = train.train(data, TrainSettings(recipe=RecipeName.textbook, epochs=0.34), workspace)
     assert model.epochs == pytest.approx(3 / 9)  # 288 images, batches of 32
     assert len(pd.read_parquet(model.directory / "history.parquet")) == 1
+
+
+def test_training_says_which_epochs_leave_out_easy_images(
+    tensors: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tensors()
+    caplog.set_level("INFO", "plumbline.train")
+    expected = {0.0: "", 4.0: "epochs 3 to 3 leave out 50 %", 2.0: "no epoch leaves out easy images"}
+    for epochs, text in expected.items():
+        caplog.clear()
+        recipe = fitted(data, RecipeName.flash, epochs=epochs or 4.0, easy_left_out=0.5 if epochs else 0.0)
+        log.TrainingLog(started(data, recipe), ignore_progress)
+        assert text in caplog.text
+        assert bool(text) is ("easy images" in caplog.text)
 
 
 def test_training_on_a_gpu_says_that_larger_batches_are_faster(

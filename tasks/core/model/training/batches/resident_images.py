@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tasks.core.data.loader import mmap
 from tasks.core.model.devices.replicas import SingleDevice
 from tasks.core.model.training.batches import augmentation
+from tasks.core.model.training.batches.image_order import ImageOrder
 from tasks.core.model.training.steps import StepPlan
 
 
@@ -19,14 +20,14 @@ class ResidentImages:
     """The images of a training's steps, by one device; attributes and methods are those of `HostImages`.
 
     Args:
-        plan: The images of each step, and how they are augmented.
+        order: The images of each step; its plan has how they are augmented.
         images: uint8 (N, H, W, C); all are copied to the device.
     """
 
-    def __init__(self, plan: StepPlan, images: NDArray[np.uint8]) -> None:
-        self.plan, self.shape = plan, images.shape[1:]
+    def __init__(self, order: ImageOrder, images: NDArray[np.uint8]) -> None:
+        self.order, self.plan, self.shape = order, order.plan, images.shape[1:]
         self.images = tf.constant(mmap.read_rows(images, np.arange(len(images))))
-        size = plan.recipe.batch_size
+        size = self.plan.recipe.batch_size
         self.signature = [
             tf.TensorSpec((None, size), tf.int32),
             tf.TensorSpec((None, size), tf.bool),
@@ -40,11 +41,11 @@ class ResidentImages:
         Returns:
             Rows, int32 (steps, n); whether they are mirrored, bool (steps, n); shifts, int32 (steps, n, 2).
         """
-        epoch, recipe = self.plan.epoch(start), self.plan.recipe
-        rows = self.plan.shuffle.order(epoch)[self.plan.positions(start, end)]
+        recipe, rows, draws = self.plan.recipe, self.order.rows(start, end), self.order.draws(start, end)
         mirrored, shifts = np.zeros(rows.shape, bool), np.zeros((*rows.shape, 2), np.int32)
         if recipe.augment == "shift":
-            drawn = augmentation.draws(rows.ravel(), self.plan.seed, epoch, recipe.max_shift, self.shape)
+            seed, largest = self.plan.seed, recipe.max_shift
+            drawn = augmentation.draws(rows.ravel(), seed, draws.ravel(), largest, self.shape)
             mirrored, shifts = drawn[0].reshape(rows.shape), drawn[1].reshape(shifts.shape)
         return [tf.constant(rows, tf.int32), tf.constant(mirrored), tf.constant(shifts, tf.int32)]
 
