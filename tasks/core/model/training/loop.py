@@ -154,7 +154,9 @@ def train(job: TrainingJob, inputs: TrainingInputs, directory: Path, progress: P
 def _write_held_out(trainer: Trainer, inputs: TrainingInputs, temperature: float, directory: Path) -> None:
     """Write the probabilities of the held-out train images and then the val images, float32 (n, classes)."""
     assert inputs.held_out is not None  # noqa: S101 - the caller has checked it
-    logits = np.concatenate([trainer.logits(inputs.held_out.images), trainer.val_logits()]) / temperature
+    logits = (
+        np.concatenate([trainer.evaluator.logits(inputs.held_out.images), trainer.val_logits()]) / temperature
+    )
     np.save(directory / TrainedModel.HELD_OUT, softmax(logits, axis=1).astype(np.float32))
 
 

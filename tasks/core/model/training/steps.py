@@ -1,4 +1,4 @@
-"""The plan of a training: the number of steps and the images of each step, fixed before it starts."""
+"""The plan of a training, fixed before it starts: its steps, and the images and learning rate of each."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from tasks.core.data.loader.shuffle import Shuffle
 from tasks.core.recipes import Recipe
 
+WARM_UP = 0.2  # share of the steps in which the learning rate rises
+START, END = 0.2, 0.02  # first and last learning rate, as shares of the peak
 COMPLETE_FIRST = 2  # epochs; before them losses say little
 COMPLETE_AFTER = 0.85  # share of the steps: a training that ends with hard images only is biased towards them
 
@@ -87,3 +89,15 @@ class StepPlan:
         """
         first, size = start % self.per_epoch, self.recipe.batch_size
         return np.arange(first * size, (first + end - start) * size).reshape(end - start, size)
+
+    def learning_rates(self) -> NDArray[np.float32]:
+        """The learning rate of every step, float32 (steps,).
+
+        One cycle (Smith and Topin, 2018) is a linear rise to the peak and a linear fall, planned for all
+        steps (Li et al., "Budgeted Training", 2020).
+        """
+        if self.recipe.schedule == "constant":
+            return np.full(self.steps, self.recipe.learning_rate, np.float32)
+        progress = (np.arange(self.steps) + 0.5) / self.steps
+        shape = np.interp(progress, [0, WARM_UP, 1], [START, 1, END])
+        return (self.recipe.learning_rate * shape).astype(np.float32)

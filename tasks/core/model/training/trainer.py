@@ -9,24 +9,23 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.core.data.loader import batches, mmap
 from tasks.core.data.tensors.cache import Split
 from tasks.core.errors import DivergedError
-from tasks.core.model.architectures import build, views
+from tasks.core.model.architectures import build
 from tasks.core.model.devices import device
 from tasks.core.model.devices.replicas import SINGLE_DEVICE, SingleDevice
-from tasks.core.model.training import optimizers, schedules
+from tasks.core.model.training import optimizers
 from tasks.core.model.training.batches import resident_images
 from tasks.core.model.training.batches.host_images import HostImages
 from tasks.core.model.training.batches.image_order import ImageOrder
 from tasks.core.model.training.batches.resident_images import ResidentImages
 from tasks.core.model.training.checkpoint import Checkpoint
+from tasks.core.model.training.evaluator import Evaluator
 from tasks.core.model.training.loss import class_offsets
 from tasks.core.model.training.step_functions import StepFunctions
 from tasks.core.model.training.steps import StepPlan
 from tasks.core.recipes import Recipe
 
-GPU_EVALUATION_BATCHES = 16  # batches of a CPU that a GPU evaluates at once: 2,048 images of 32x32 pixels
 DIVERGENCE_FACTOR = 1000  # a loss above this multiple of log(classes) has diverged; no such run recovered
 
 
@@ -96,7 +95,7 @@ class Trainer:
             self.model = build_network(plan.recipe, train.images, classes, plan.seed, policy)
             self.optimizer = optimizers.build(plan.recipe, self.model, optimizers.BIAS_RATE)
             self.batches = self._batches(on_gpu)
-        self.learning_rates = schedules.learning_rates(plan.recipe, plan.steps)
+        self.learning_rates = plan.learning_rates()
         self.divergence_threshold = DIVERGENCE_FACTOR * float(np.log(classes))
         self.class_offsets = class_offsets(plan.recipe, train.labels, classes)
         self.variables = [variable.value for variable in self.model.variables] + self.optimizer.state
@@ -109,11 +108,7 @@ class Trainer:
         self._steps = StepFunctions(
             plan, self.model, self.optimizer, self.batches, devices, self.class_offsets
         )
-        self._eval_step = tf.function(
-            self._evaluate_batch,
-            autograph=False,
-            input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), train.images.dtype)],
-        )
+        self.evaluator = Evaluator(plan.recipe, self.model, devices, self.class_offsets, on_gpu)
 
     @property
     def done(self) -> bool:
@@ -206,9 +201,10 @@ class Trainer:
     def validate(self) -> tuple[float, float]:
         """Mean cross-entropy and accuracy of the model as it would be published, on the validation images.
 
-        Only the precision is that of the training; a published model calculates in float32.
+        Only the precision is that of the training; a published model calculates in float32. Before the last
+        step it is a model of two views at most.
         """
-        logits, labels = self.val_logits().astype(np.float64), self.val.labels
+        labels, logits = self.val.labels, self._logits_of_this_epoch().astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         loss = -log_probabilities[np.arange(len(labels)), labels].mean()
@@ -217,20 +213,14 @@ class Trainer:
     def val_logits(self) -> NDArray[np.float32]:
         """Logits of the validation images, of the model as it would be published, float32 (N, classes)."""
         if self._val_logits is None:
-            self._val_logits = self.logits(self.val.images)
+            self._val_logits = self.evaluator.logits(self.val.images)
         return self._val_logits
 
-    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits of images like those that it trains on, float32 (N, classes); see `val_logits`."""
-        at_once = GPU_EVALUATION_BATCHES if self.on_gpu else 1
-        return np.concatenate(
-            [
-                self._eval_step(
-                    tf.constant(mmap.read_rows(images, self.devices.process_share(rows)))
-                ).numpy()[:count]
-                for rows, count in batches.replica_rounds(images, self.devices.replicas, at_once)
-            ]
-        )
+    def _logits_of_this_epoch(self) -> NDArray[np.float32]:
+        count = self.evaluator.views_of_an_epoch
+        if self.step == self.plan.steps or count == self.plan.recipe.tta_views:
+            return self.val_logits()
+        return self.evaluator.logits(self.val.images, count)
 
     def _batches(self, on_gpu: bool) -> HostImages | ResidentImages:
         if on_gpu and resident_images.is_possible(self.plan, self.train.images, self.devices):
@@ -240,22 +230,6 @@ class Trainer:
     def _labels(self, start: int, end: int) -> tf.Tensor:
         """This process's labels of a window, int32 (steps, n)."""
         return tf.constant(self.train.labels[self.devices.process_share(self.order.rows(start, end))])
-
-    def _evaluate_batch(self, images: tf.Tensor) -> tf.Tensor:
-        def gathered_logits(images: tf.Tensor) -> tf.Tensor:
-            return self.devices.all_gather(self._logits(self.devices.replica_share(images)))
-
-        return self.devices.run(gathered_logits, images)
-
-    def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Logits as the published model has them, with the offsets for the classes' shares."""
-        if self.plan.recipe.augment == "view":  # (N, views, H, W, C)
-            of_views = [self.model(view, training=False) for view in tf.unstack(images, axis=1)]
-            logits = tf.reduce_mean(tf.stack(of_views), axis=0)
-        else:
-            seen = views.of_images(images, self.plan.recipe.tta_views)
-            logits = tf.add_n([self.model(view, training=False) for view in seen]) / len(seen)
-        return tf.cast(logits, tf.float32) + self.class_offsets
 
     def _add_to_totals(self, losses: NDArray[np.float32], correct: NDArray[np.int32], start: int) -> None:
         """Add a window to the epoch's sums, step by step, so that the window's length changes no bit."""

@@ -1,4 +1,4 @@
-"""Optimizers and schedules, compared with NumPy, with numbers worked out by hand and with Keras' own."""
+"""Optimizers, compared with NumPy, with numbers worked out by hand and with Keras' own."""
 
 import keras
 import numpy as np
@@ -6,9 +6,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tasks.core.config import RecipeName
-from tasks.core.model.training import optimizers, schedules
-from tasks.core.recipes import RECIPES
+from tasks.core.model.training import optimizers
 
 pytestmark = pytest.mark.slow
 
@@ -116,17 +114,3 @@ def test_adam_with_restored_state_matches_keras_adam() -> None:
     for step in steps:
         keras_adam.apply([tf.constant(gradient) for gradient in step], theirs)
     assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
-
-
-def test_learning_rates_one_cycle_match_hand_computed_values() -> None:
-    """Ten steps: centres 0.05 and 0.15 lie on the rise from 0.2 to 1 of the peak, the others on the fall."""
-    rates = schedules.learning_rates(RECIPES[RecipeName.fast], 10)
-    assert rates.dtype == np.float32
-    peak = RECIPES[RecipeName.fast].learning_rate
-    rise = [0.2 + 0.8 * share / 0.2 for share in (0.05, 0.15)]
-    fall = [1 - 0.98 * (share - 0.2) / 0.8 for share in np.arange(0.25, 1, 0.1)]
-    assert np.allclose(rates, peak * np.array(rise + fall), atol=1e-6)
-
-
-def test_learning_rates_with_adam_are_constant() -> None:
-    assert schedules.learning_rates(RECIPES[RecipeName.textbook], 5).tolist() == [np.float32(1e-3)] * 5

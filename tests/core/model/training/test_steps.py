@@ -61,3 +61,18 @@ def test_ends_epoch_is_true_after_complete_epochs_and_the_last_step() -> None:
 def test_plan_of_tiny_dataset_has_one_step() -> None:
     tiny = StepPlan.of(replace(RECIPE, epochs=0.001, batch_size=3), seed=0, images=3)
     assert (tiny.per_epoch, tiny.steps) == (1, 1)
+
+
+def test_learning_rates_one_cycle_match_hand_computed_values() -> None:
+    """Ten steps: centres 0.05 and 0.15 lie on the rise from 0.2 to 1 of the peak, the others on the fall."""
+    rates = StepPlan.of(replace(RECIPE, batch_size=10, epochs=1), seed=0, images=100).learning_rates()
+    assert rates.dtype == np.float32
+    rise = [0.2 + 0.8 * share / 0.2 for share in (0.05, 0.15)]
+    fall = [1 - 0.98 * (share - 0.2) / 0.8 for share in np.arange(0.25, 1, 0.1)]
+    assert np.allclose(rates, RECIPE.learning_rate * np.array(rise + fall), atol=1e-6)
+
+
+def test_learning_rates_with_adam_are_constant() -> None:
+    textbook = recipes.RECIPES[RecipeName.textbook]
+    rates = StepPlan.of(replace(textbook, batch_size=20, epochs=1), seed=0, images=100).learning_rates()
+    assert rates.tolist() == [np.float32(1e-3)] * 5

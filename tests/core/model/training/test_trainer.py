@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from tasks.core.config import Precision, RecipeName, TrainSettings
@@ -57,6 +58,20 @@ def test_history_validation_matches_published_model(
     untempered = powers / powers.sum(axis=1, keepdims=True)
     assert last["val_loss"] == pytest.approx(log_loss(val.labels, untempered), rel=tolerance)
     assert model.temperature != 1
+
+
+def test_only_the_last_validation_takes_all_six_views(tensors: Make) -> None:
+    data = tensors(shape=(16, 16, 3))
+    trainer = started(data, fitted(data, RecipeName.flash, tta_views=6))
+    images, labels = trainer.val.images, trainer.val.labels
+    losses = []
+    for views in (2, 6):
+        trainer.run(trainer.plan.window(trainer.step, 9))
+        logits = trainer.evaluator.logits(images, views)
+        losses.append(log_loss(labels, softmax(logits.astype(np.float64), axis=1)))
+        assert trainer.close_epoch()["val_loss"] == pytest.approx(losses[-1], rel=1e-6)
+    assert np.array_equal(trainer.val_logits(), logits)
+    assert not np.allclose(logits, trainer.evaluator.logits(images, 2), rtol=1e-3)
 
 
 @pytest.mark.parametrize(
