@@ -73,7 +73,7 @@ def invent(workspace: Workspace, classes: int, images: int, grouped: bool) -> tu
 
     def write_predictions(staging: Path) -> dict[str, Any]:
         for name in ("val", "test"):
-            np.save(staging / f"{name}.probabilities.npy", probabilities(labels[name], classes, generator))
+            np.save(Predictions.path_in(staging, name), probabilities(labels[name], classes, generator))
         return {}
 
     asked = {"classes": classes, "images": images, "grouped": grouped}

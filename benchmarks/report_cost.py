@@ -62,7 +62,7 @@ class Outputs(FakeOutputs):
             generator = np.random.default_rng(seed)
             for split in ("val", "test"):
                 told = evaluation_cost.probabilities(self.labels(split), classes, generator)
-                np.save(staging / f"{split}.probabilities.npy", told)
+                np.save(Predictions.path_in(staging, split), told)
             return {"model_sha256": sha256(name.encode()).hexdigest(), "tensors": digest}
 
         ingredients = Ingredients("predict", {"tensors": digest}, {"name": name})
