@@ -196,7 +196,7 @@ def _write(path: Path, cache: TensorCache, labels: Rows, wrong: NDArray[np.bool_
     table = pq.read_table(cache.directory / "rows.parquet", columns=["split", "row", "image_id"]).to_pylist()
     ids = {row["row"]: row["image_id"] for row in table if row["split"] == "train"}
     rows = {ids[int(row)]: cache.classes[labels[row]] for row in np.flatnonzero(wrong)}
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("image_id", "class_name"), *rows.items()])
 
 
