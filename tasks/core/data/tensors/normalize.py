@@ -18,6 +18,7 @@ from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import class_names, file_stats
 from tasks.core.data.grouping import remarks
 from tasks.core.data.grouping.option import GroupedReader
+from tasks.core.data.pixels import EIGHT
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
 from tasks.core.data.tensors import image_writer, npy_writer, quarantine, split_floor
@@ -141,7 +142,7 @@ def _build(
         "classes": list(reader.classes),
         "shape": list(written.target_shape.shape),
         "fit": str(settings.fit),
-        **({"grey_bits": bits} if (bits := written.target_shape.grey_bits) else {}),
+        "grey_bits": written.target_shape.grey_bits or EIGHT,
         **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
         "decoded": written.decoded,
