@@ -52,6 +52,7 @@ stress: $(VENV)/installed-dev ## Run the long randomised stress tests (fuzzing, 
 check: $(VENV)/installed-dev docs ## Lint, format, import and type checks, and the site, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 .  # text is UTF-8 in every locale
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 

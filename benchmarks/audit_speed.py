@@ -109,7 +109,7 @@ def measure(tensors: TensorCache, top: int) -> dict[str, float]:
 
 def _memory(name: str) -> int:
     """Bytes of this process. The peak of `getrusage` is no less than that of the process which started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 
 

@@ -194,7 +194,7 @@ def write_errors(
     """Wrong labels as corrections."""
     generator = np.random.default_rng(seed)
     ids = np.array(sorted(right))
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("image_id", "class_name"))
         for image_id in generator.permutation(ids)[: round(share * len(ids))]:

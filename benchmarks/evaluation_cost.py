@@ -73,7 +73,7 @@ def invent(workspace: Workspace, classes: int, images: int, grouped: bool) -> tu
 
     def write_predictions(staging: Path) -> dict[str, Any]:
         for name in ("val", "test"):
-            np.save(staging / f"{name}.probabilities.npy", probabilities(labels[name], classes, generator))
+            np.save(Predictions.path_in(staging, name), probabilities(labels[name], classes, generator))
         return {}
 
     asked = {"classes": classes, "images": images, "grouped": grouped}
@@ -107,7 +107,7 @@ def measure(workspace: Workspace, classes: int, images: int, grouped: bool, top:
 
     tensors, predictions = invent(workspace, classes, images, grouped)  # in the workspace already
     profiler = cProfile.Profile()
-    memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    memory = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     start = time.process_time()
     if top:
         profiler.enable()

@@ -74,7 +74,7 @@ def write(rows: list[list[str]], path: Path) -> None:
     result = {"section": "Recipes", "command": "python benchmarks/gpu.py --tensors workspace/tensors/DIGEST"}
     result |= {"device": f"{device.name()}, {device.policy()}, TensorFlow {tf.__version__}", "n": 1}
     result |= {"columns": COLUMNS, "rows": rows, "figures": {}, "pages": {"docs/benchmarks.md": COLUMNS}}
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def parsed() -> argparse.Namespace:

@@ -164,7 +164,7 @@ def on_test(source: SourceSettings, given: argparse.Namespace, workspace: Worksp
     cache = normalize.normalize(acquire.acquire(source, workspace), NormalizeSettings(), workspace)
     model = train.train(cache, TrainSettings(given.recipe), workspace)
     made = predict_splits.predict_splits(model, cache, workspace)
-    told = np.load(made.directory / "test.probabilities.npy")
+    told = np.load(made.path_of("test"))
     labels = np.array(open_split(cache, "test").labels)
     print(f"{cache.dataset}, {given.recipe}: test accuracy {np.mean(told.argmax(axis=1) == labels):.2%}")
     draws = [
@@ -185,7 +185,7 @@ def on_train(source: SourceSettings, given: argparse.Namespace, workspace: Works
     now = np.array(open_split(cache, "train").labels).astype(np.int64)
     wrong = now != np.array(open_split(clean, "train").labels)
     made = cross_predict.cross_predict(cache, TrainSettings(given.recipe), given.folds, workspace)
-    told = np.load(made.directory / "train.probabilities.npy")
+    told = np.load(made.path_of("train"))
     right = np.mean((told.argmax(axis=1) == now)[~wrong])
     print(f"\n{given.folds} folds: {right:.2%} of the other labels predicted")
     show(f"train, {given.folds} folds", [(now, wrong, told)])
@@ -196,7 +196,7 @@ def _write(path: Path, cache: TensorCache, labels: Rows, wrong: NDArray[np.bool_
     table = pq.read_table(cache.directory / "rows.parquet", columns=["split", "row", "image_id"]).to_pylist()
     ids = {row["row"]: row["image_id"] for row in table if row["split"] == "train"}
     rows = {ids[int(row)]: cache.classes[labels[row]] for row in np.flatnonzero(wrong)}
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("image_id", "class_name"), *rows.items()])
 
 

@@ -94,7 +94,9 @@ def train(path: Path, way: str, limit_mb: int, seconds: float) -> dict[str, Any]
     while not trainer.done and time.perf_counter() - began < seconds:
         trainer.run(plan.window(trainer.step, STEPS))
     count = (trainer.step - first) * recipe.batch_size
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    status = dict(
+        line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    )
     return {
         "way": way,
         "images": count,

@@ -75,7 +75,7 @@ def predicted(folder: Path, recipe: str, seed: int, workspace: Path) -> tuple[Te
         features = embed.embed(raw, tensors, EmbedSettings(catalog.DEFAULT), opened)
     trained = train.train(tensors, settings, opened, features=features, raw=raw)
     predictions = predict_splits.predict_splits(trained, tensors, opened, raw)
-    probabilities = np.load(predictions.directory / "test.probabilities.npy", allow_pickle=False)
+    probabilities = np.load(predictions.path_of("test"), allow_pickle=False)
     return tensors, np.asarray(probabilities, np.float64), trained.temperature
 
 

@@ -62,7 +62,7 @@ class Outputs(FakeOutputs):
             generator = np.random.default_rng(seed)
             for split in ("val", "test"):
                 told = evaluation_cost.probabilities(self.labels(split), classes, generator)
-                np.save(staging / f"{split}.probabilities.npy", told)
+                np.save(Predictions.path_in(staging, split), told)
             return {"model_sha256": sha256(name.encode()).hexdigest(), "tensors": digest}
 
         ingredients = Ingredients("predict", {"tensors": digest}, {"name": name})
@@ -104,8 +104,8 @@ def measure(workspace: Workspace, classes: int, images: int, name: str, top: int
     """One stage in this process."""
     work = stage(outputs(workspace, classes, images), name)
     profiler = cProfile.Profile(time.process_time)
-    memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    memory = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak starts anew
     start = time.process_time()
     done = profiler.runcall(work) if top else work()
     cpu = time.process_time() - start
@@ -118,7 +118,7 @@ def measure(workspace: Workspace, classes: int, images: int, name: str, top: int
 
 def peak() -> int:
     """Bytes; the largest resident memory since it was reset."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     found = [line.split()[1] for line in lines if line.startswith("VmHWM")]
     return int(found[0]) * 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

@@ -92,7 +92,7 @@ def run(service: Service, scratch: Path, minutes: float) -> int:
 
 def at_work(pid: int) -> bool:
     """Whether a worker has a flow run, a process of its own (Linux)."""
-    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().strip())
+    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").strip())
 
 
 def drain(service: Service) -> list[dict[str, Any]]:

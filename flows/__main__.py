@@ -29,6 +29,7 @@ def main(command: str = "") -> None:
     arguments = [command, *sys.argv[1:]] if command else sys.argv[1:]
     try:
         platforms.check()
+        platforms.use_utf8()
         run(arguments)
     except PlumblineError as error:  # the command line itself, or the file of --config
         print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)

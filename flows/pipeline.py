@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 
 from tasks.audit import audit
 from tasks.core import recipes
@@ -236,4 +237,7 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
     except InterruptedTraining as limit:
         return server_link.completed(finish.stopped(limit))
     except KeyboardInterrupt:
-        return server_link.completed(finish.cancelled())
+        return server_link.completed(finish.cancelled("Ctrl-C"))
+    except TerminationSignal:
+        server_link.tell(finish.end_cancelled)
+        raise

@@ -68,6 +68,7 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
         answers.threshold,
         label_next,
         most_probable=answers.no_operating_point,
+        all_images=answers.all_images,
         precision=answers.precision,
     )
     if request.operating_point:

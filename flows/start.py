@@ -138,10 +138,13 @@ def _look_at_sweep(parameters: dict[str, Any]) -> dict[str, Any]:
 def _look_at_prediction(parameters: dict[str, Any]) -> dict[str, Any]:
     from tasks.core.data.inference.inputs import check_inputs
     from tasks.core.evaluation import abstention
+    from tasks.core.registry import final_models
 
     answers = PredictSettings.of(parameters).answers
     check_inputs(parameters["images"])
     dataset, version = _version(parameters)
+    if answers.all_images:
+        version = final_models.of_version(version, answers.abstain)
     abstention.threshold(version, answers.abstain, answers.threshold)
     return dataset
 

@@ -4,7 +4,6 @@ python flows/sweep_flow.py --help
 """
 
 import shlex
-import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -24,7 +23,6 @@ environment.prepare()
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.exceptions import CancelledRun
 
 from flows.declarations import SWEEP
 from flows.pipeline import evaluate_and_promote, exclusive_run, prepare_data
@@ -138,8 +136,5 @@ def main(**parameters: Any) -> None:
             console.table(trial_rows(plan))
             return
         prefect_server.wait_until_ready()
-        try:
-            with server_link.surviving():
-                sweep_flow(**settings.parameters())
-        except CancelledRun:
-            sys.exit(128 + signal.SIGINT)
+        with server_link.surviving():
+            sweep_flow(**settings.parameters())

@@ -3,7 +3,6 @@
 python flows/train_flow.py --help
 """
 
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,6 @@ environment.prepare()
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.exceptions import CancelledRun
 
 from flows.declarations import TRAIN
 from flows.pipeline import exclusive_run, overfit_check, train_pipeline
@@ -95,8 +93,5 @@ def main(**parameters: Any) -> None:
             train_as_worker(settings)
         else:
             prefect_server.wait_until_ready(early_import.import_tensorflow, import_evaluation)
-            try:
-                with server_link.surviving():
-                    train_flow(**settings.parameters())
-            except CancelledRun:
-                sys.exit(128 + signal.SIGINT)
+            with server_link.surviving():
+                train_flow(**settings.parameters())

@@ -18,7 +18,7 @@ from tasks.core.evaluation import abstention, point_of_version
 from tasks.core.metrics.drift import Drift
 from tasks.core.model.devices import bfloat16_certificate
 from tasks.core.model.inference import predict_batch, profile
-from tasks.core.registry import registry
+from tasks.core.registry import final_models, registry
 from tasks.core.reports import drift_report, label_next
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.workspace import Workspace
@@ -37,6 +37,7 @@ def validate_request(
     to_label: int = 0,
     *,
     most_probable: bool = False,
+    all_images: bool = False,
     precision: Precision = Precision.auto,
 ) -> tuple[PredictionRequest, ModelVersion]:
     """Resolve the inputs, the model and the threshold, before anything starts.
@@ -49,6 +50,7 @@ def validate_request(
         threshold: The confidence below which no answer is given; None for none.
         to_label: How many images to label are wanted.
         most_probable: Whether the model's operating point is left out.
+        all_images: Whether the version's model of all images is used, which has no operating point.
         precision: What to calculate in.
 
     Raises:
@@ -59,8 +61,11 @@ def validate_request(
     inputs.check_inputs(paths)
     version = registry.resolve(dataset, model, Workspace.active())
     point = point_of_version.to_apply(
-        version, most_probable=most_probable, abstains=threshold if abstain is None else abstain
+        version, most_probable=most_probable or all_images, abstains=threshold if abstain is None else abstain
     )
+    if all_images:
+        log.info("model         %s", final_models.sentence(version))
+        version = final_models.of_version(version, abstain)
     lowest = abstention.threshold(version, abstain, threshold)
     absolute = tuple(inputs.absolute_path(path) for path in paths)
     proven = lowest is not None or point is not None

@@ -43,7 +43,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     left_out = [mark for mark in ("slow", "stress") if f"not {mark}" in config.option.markexpr]
     if not left_out or collection_path.suffix != ".py":
         return None
-    text = collection_path.read_text()
+    text = collection_path.read_text(encoding="utf-8")
     line = rf"^pytestmark = (?:\[\s*)?pytest\.mark\.({'|'.join(left_out)})\b"
     return re.search(line, text, re.MULTILINE) is not None or None
 
@@ -128,7 +128,9 @@ def _wait_until_healthy(address: str, log: Path) -> None:
                 return
         except OSError:
             time.sleep(0.3)
-    raise TimeoutError(f"no Prefect server at {address} after {START_TIMEOUT} s:\n{log.read_text()}")
+    raise TimeoutError(
+        f"no Prefect server at {address} after {START_TIMEOUT} s:\n{log.read_text(encoding='utf-8')}"
+    )
 
 
 @pytest.fixture

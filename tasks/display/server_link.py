@@ -17,7 +17,7 @@ import httpx
 from prefect.client.schemas.objects import State
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import Abort, CancelledRun, ObjectNotFound
 from prefect.logging.handlers import set_api_log_sink
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -84,12 +84,18 @@ def completed(outcome: R) -> R:
 def surviving() -> Iterator[None]:
     """Call a flow in the block: a server that is lost at its end changes nothing but a line of the console.
 
+    A run that the user stopped ends the process with the exit code of the signal.
+
     Raises:
         ServerError: The server was lost before the work was done.
         Exception: What ended the work, if the server was lost too.
     """
     try:
         yield
+    except CancelledRun:
+        sys.exit(128 + signal.SIGINT)
+    except Abort:
+        sys.exit(128 + signal.SIGTERM)
     except Exception as error:
         if not is_lost(error):
             raise

@@ -60,6 +60,9 @@ class AnswerSettings(Checked):
         threshold: Instead of --abstain, the confidence, 0 to 1, below which no answer is given.
         no_operating_point: Predict the most probable class, although the model has an operating point
             (--least-recall, --least-precision or --cost of its training).
+        all_images: Use the version's model of all images, which --cross-validate of its training made. It has
+            seen the test images, so that no test score is true of it, and it has no threshold for --abstain
+            and no operating point.
         precision: What the model calculates in. auto: bfloat16, where the processor multiplies in it and the
             model has proven on its validation images that it predicts as in float32; float32 elsewhere, and
             with a threshold or an operating point.
@@ -70,6 +73,7 @@ class AnswerSettings(Checked):
     abstain: float | None = None
     threshold: float | None = None
     no_operating_point: bool = False
+    all_images: bool = False
     precision: Precision = Precision.auto
 
 

@@ -76,7 +76,9 @@ def test_files_and_modules_that_are_named_exist(page: Path) -> None:
 @each_page
 def test_make_targets_that_are_named_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`|    )make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE))
+    named = set(
+        re.findall(r"(?:^|`|    )make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert named <= targets
 
 

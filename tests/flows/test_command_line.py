@@ -244,3 +244,29 @@ def test_windows_is_told_of_wsl() -> None:
         platforms.check("win32")
     assert "wsl --install" in str(refused.value)
     platforms.check("darwin")
+
+
+ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+
+
+def test_names_are_utf8_in_a_locale_that_is_not(tmp_path: Path) -> None:
+    """Before, the folder's name was called not UTF-8, or was another name in a locale such as Latin-1's."""
+    photos(tmp_path / "Bäume", {"größe": 3})
+    command = [sys.executable, "-m", "flows", "train", "--dataset", "Bäume", "--workspace", "w"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | ASCII_LOCALE, capture_output=True, check=False
+    )
+    assert "one: größe" in done.stderr.decode()
+
+
+def test_a_name_that_python_misreads_is_refused_outside_of_a_command(tmp_path: Path) -> None:
+    (tmp_path / "Bäume").mkdir()
+    code = (
+        "from pathlib import Path; from tasks.core.data.files.file_stats import refuse_odd_names;"
+        "refuse_odd_names(Path('.'), [path.name for path in Path('.').iterdir()])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | ASCII_LOCALE, capture_output=True, check=False
+    )
+    assert b"set PYTHONUTF8=1" in done.stderr

@@ -33,6 +33,21 @@ def test_train_after_ctrl_c_is_cancelled_and_the_next_run_resumes(plumbline: Plu
     assert "resumed at epoch" in plumbline.ok(*LONG)
 
 
+def test_sigterm_of_a_cancelled_run_makes_it_cancelled_and_never_crashed(plumbline: Plumbline) -> None:
+    """As a worker does; an automation that hears of crashed runs must not hear of this one."""
+    run = plumbline.start_training(*LONG)
+    assert run.stdout is not None
+    next(line for line in run.stdout if "epoch" in line)
+    (running,) = plumbline.query_server("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    plumbline.query_server(f"/flow_runs/{running['id']}/set_state", cancelling)
+    run.send_signal(signal.SIGTERM)
+    assert "stopped at epoch" in run.stdout.read()
+    assert run.wait(120) == 143
+    states = plumbline.query_server(f"/flow_run_states/?flow_run_id={running['id']}")
+    assert [each["name"] for each in states][-2:] == ["Cancelling", "Cancelled"]
+
+
 @pytest.mark.stress
 def test_train_after_a_time_limit_resumes(plumbline: Plumbline) -> None:
     """The limit is long enough that training has begun: it includes the import of TensorFlow."""
@@ -84,6 +99,8 @@ def test_worker_run_that_is_stopped_is_resumed_by_the_next(plumbline: Plumbline,
     logs = plumbline.query_server("/logs/filter", {"logs": {"flow_run_id": {"any_": [second]}}})
     assert any("resumed at epoch" in line["message"] for line in logs)
     assert state(plumbline, first) == ("Cancelled" if stopped_by == "cancel" else "Crashed")
+    states = plumbline.query_server(f"/flow_run_states/?flow_run_id={first}")
+    assert ("Crashed" in [each["name"] for each in states]) == (stopped_by != "cancel")
 
 
 def start_long_run(plumbline: Plumbline) -> str:

@@ -99,6 +99,20 @@ def test_few_photos_are_cross_validated_and_give_a_model_of_all(probed: tuple[Wa
     assert "more likely missed than found" in report or "no difference between two models" in report
 
 
+def test_predict_uses_the_model_of_all_photos_if_it_is_asked_to(
+    probed: tuple[WarmPlumbline, Path], tmp_path: Path
+) -> None:
+    plumbline, folder = probed
+    photo = next(folder.rglob("*.jpg"), None) or next(folder.rglob("*.png"))
+    arguments = (photo, "--out", tmp_path / "rows", "--workspace", plumbline.workspace, "--all-images")
+    done = plumbline.run("flows/predict_flow.py", *arguments)
+    assert "it has no test score. Its recipe scores" in done.stdout, done.stdout + done.stderr
+    (row,) = pd.read_parquet(tmp_path / "rows").to_dict("records")
+    assert row["model"] == "v0001-all-images"
+    refused = plumbline.run("flows/predict_flow.py", *arguments, "--abstain", "0.05")
+    assert "--abstain does not go with --all-images" in refused.stderr
+
+
 def test_auto_compares_recipes_and_the_gate_compares_sizes(plumbline: Plumbline, tmp_path: Path) -> None:
     """The champion takes images of 32 pixels; the challenger's recipe is chosen, and it takes others."""
     folder = write_scenery(tmp_path / "scenery", per_class=12)

@@ -59,7 +59,7 @@ class Chromium:
     def _port(self, file: Path) -> int:
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
-            if file.exists() and len(lines := file.read_text().splitlines()) > 1:
+            if file.exists() and len(lines := file.read_text(encoding="utf-8").splitlines()) > 1:
                 return int(lines[0])
             time.sleep(0.05)
         raise TimeoutError("Chromium does not start")

@@ -153,7 +153,7 @@ class FakeOutputs:
         def write(staging: Path) -> dict[str, object]:
             for split in ("val", "test"):
                 probabilities = blurred(self.labels(split), len(self.classes), skill, seed + len(split))
-                np.save(staging / f"{split}.probabilities.npy", probabilities)
+                np.save(Predictions.path_in(staging, split), probabilities)
             return {"model_sha256": sha256(name.encode()).hexdigest(), "tensors": self.tensors().digest}
 
         ingredients = Ingredients(

@@ -59,7 +59,9 @@ class WarmPlumbline(Plumbline):
             task = {"words": words, "environment": self.environment, "out": str(out), "err": str(err)}
             print(json.dumps(task | {"cwd": str(self.workspace.parent)}), file=self.process.stdin, flush=True)
             code = int(self.process.stdout.readline())
-            return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
+            return subprocess.CompletedProcess(
+                words, code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
+            )
 
 
 @contextmanager

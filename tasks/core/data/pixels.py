@@ -14,7 +14,8 @@ ROWS = 64  # of a 16-bit image that are converted at a time
 GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 MAX_GREY_BITS = 16
-GREY_BITS = (8, 10, 12, 14, MAX_GREY_BITS)
+EIGHT = 8  # bits of most images
+GREY_BITS = (EIGHT, 10, 12, 14, MAX_GREY_BITS)
 TOO_MANY_BITS = "grey values that need {} bits"
 
 
@@ -58,7 +59,9 @@ def _scaled_grey(wide: NDArray[np.integer[Any]], grey_bits: int) -> Pixels:
         raise DecodeError("grey values beyond 16 bits")
     needed = next(bits for bits in GREY_BITS if high < 1 << bits)
     if needed > grey_bits:
-        raise DecodeError(f"{TOO_MANY_BITS.format(needed)}: the images of the model have {grey_bits or 8}")
+        raise DecodeError(
+            f"{TOO_MANY_BITS.format(needed)}: the images of the model have {grey_bits or EIGHT}"
+        )
     white = (1 << grey_bits) - 1
     grey = np.empty((*wide.shape, 1), np.uint8)
     for top in range(0, len(wide), ROWS):  # wider numbers of a whole image would take four times its memory

@@ -104,6 +104,8 @@ def classes_of(champion: ModelVersion) -> tuple[str, ...]:
 
 def why_incomparable(champion: ModelVersion, tensors: TensorCache) -> str:
     """The reason why the champion cannot be compared on these tensors; empty if it can."""
+    if tensors.grey_bits > champion.grey_bits:
+        return f"it cannot read grey values of {tensors.grey_bits} bits, since it has {champion.grey_bits}"
     difference = ClassDifference.between(classes_of(champion), tensors.classes)
     shared = len(tensors.classes) - len(difference.new)
     if shared >= min(MIN_SHARED, len(tensors.classes)):

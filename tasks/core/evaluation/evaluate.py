@@ -158,7 +158,7 @@ def _scored(directory: Path, tensors_digest: str, tensors: TensorCache, split: s
             expected=f"predictions of tensors {tensors.digest}",
             found=f"predictions of tensors {tensors_digest}",
         )
-    mapped = np.load(directory / f"{split}.probabilities.npy", mmap_mode="r", allow_pickle=False)
+    mapped = np.load(Predictions.path_in(directory, split), mmap_mode="r", allow_pickle=False)
     probabilities = np.asarray(mapped)  # each slice of a `memmap` takes a microsecond more
     return Scored(open_split(tensors, split).labels, probabilities, groups.read_groups(tensors, split))
 

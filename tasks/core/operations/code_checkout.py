@@ -46,7 +46,9 @@ def check_out(commit: str, folder: Path, repository: Path = code_hash.ROOT) -> l
 
 def _git(commit: str, root: Path, *arguments: str) -> None:
     try:
-        subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, encoding="utf-8", check=True
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
         raise UsageError(

@@ -76,6 +76,8 @@ def prepare_command() -> None:
     process_memory.share_heaps()
     # matplotlib says so of pictures of hundreds of classes; they are drawn all the same.
     warnings.filterwarnings("ignore", message="constrained_layout not applied")
+    # The report's pictures are SVG, whose text is drawn in the page's font.
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 

@@ -67,7 +67,7 @@ def interpreter_of(python: str) -> str:
 
 
 def _run(pins: list[str], *command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode == 0:
         return
     said = (done.stderr.strip() or done.stdout.strip()).splitlines()

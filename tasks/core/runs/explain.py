@@ -16,7 +16,8 @@ from tasks.core.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-OUTPUT_CHANGED = "output changed"
+OUTPUT_CHANGED = f"output {ingredients.CHANGED}"
+DOWNLOAD_CHANGED, OTHER_DATASET = f"{DOWNLOAD.name} {OUTPUT_CHANGED}", "another dataset"
 DETAILED = ("files changed", "predictions changed")  # replaced by more detailed phrases
 
 
@@ -69,15 +70,8 @@ def reasons(
     phrases = ingredients.changes(old, record)
     if stage_lookup.base_name(name) == "evaluate":
         phrases = _predicted(old, record, workspace, later_workspace) + phrases
-    if name == "download":
-        publish.ensure_local(DOWNLOAD.directory(before, workspace))
-        phrases = [
-            *_file_changes(
-                DOWNLOAD.directory(before, workspace),
-                DOWNLOAD.directory(hashing.digest_of(record), later_workspace),
-            ),
-            *phrases,
-        ]
+    if name == DOWNLOAD.name:
+        phrases = _downloaded(old, record, workspace, later_workspace, phrases)
     return list(dict.fromkeys(_with_stage(phrase) for phrase in phrases if phrase not in DETAILED))
 
 
@@ -123,17 +117,23 @@ def compare_runs(earlier: str, later: str, workspace: Workspace) -> list[dict[st
     Raises:
         UsageError: There is no such run.
     """
-    old, new = (json.loads(run_of(run, workspace)["stages"]) for run in (earlier, later))
+    before, after = (run_of(run, workspace) for run in (earlier, later))
+    old, new = (json.loads(run["stages"]) for run in (before, after))
+    is_other_dataset = before["dataset"] != after["dataset"]
     rows = []
     for name in (name for name in new if stage_lookup.by_name(name).folder):
-        digest, before = new[name]["digest"], old.get(name, {}).get("digest", "")
-        same = digest == before
-        why = [] if same else _between(name, before, digest, workspace)
+        digest, earlier_digest = new[name]["digest"], old.get(name, {}).get("digest", "")
+        same = digest == earlier_digest
+        why = [] if same else _between(name, earlier_digest, digest, workspace)
+        if is_other_dataset:
+            why = [OTHER_DATASET if phrase == DOWNLOAD_CHANGED else phrase for phrase in why]
         rows.append({"stage": name, "": "same" if same else "differs", "ingredients": "; ".join(why)})
     return rows
 
 
 def _between(name: str, before: str, after: str, workspace: Workspace) -> list[str]:
+    if not before:
+        return ["the earlier run has no such stage"]
     try:
         record = manifests.read(publish.ensure_manifest(folder_of(name, after, workspace)))["ingredients"]
     except FormatError:
@@ -197,8 +197,21 @@ def outputs_complete(name: str, digest: str, workspace: Workspace) -> bool:
     return predicted is None or publish.exists_anywhere(PREDICT.directory(predicted, workspace))
 
 
-def _file_changes(before: Path, after: Path) -> list[str]:
-    return listing.differences(listing.read(before), listing.read(after))
+def _downloaded(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    workspace: Workspace,
+    later_workspace: Workspace,
+    phrases: list[str],
+) -> list[str]:
+    """How many files differ, before the other phrases; of another dataset only its name."""
+    names = [record["parameters"].get("dataset") for record in (old, new)]
+    if names[0] != names[1]:
+        return [f"dataset {names[0]} -> {names[1]}"]
+    sides = ((workspace, old), (later_workspace, new))
+    directories = [DOWNLOAD.directory(hashing.digest_of(record), side) for side, record in sides]
+    publish.ensure_local(directories[0])
+    return listing.differences(*map(listing.read, directories)) + phrases
 
 
 def _predicted(
@@ -217,11 +230,14 @@ def _predicted(
 
 
 def _with_stage(phrase: str) -> str:
-    """Names the stage whose output changed, in place of the changed input.
+    """Names the stage that made an input, in place of the input.
 
-    >>> _with_stage("tensors changed"), _with_stage("learning_rate 0.4 -> 0.2")
-    ('normalize output changed', 'learning_rate 0.4 -> 0.2')
+    >>> _with_stage("tensors changed"), _with_stage("features is new")
+    ('normalize output changed', 'embed output is new')
+    >>> _with_stage("learning_rate 0.4 -> 0.2")
+    'learning_rate 0.4 -> 0.2'
     """
-    name, _, rest = phrase.rpartition(" ")
-    stage = stage_lookup.maker_of(name) if rest == "changed" else ""
-    return f"{stage} {OUTPUT_CHANGED}" if stage else phrase
+    name, _, rest = phrase.partition(" ")
+    said_of_inputs = (ingredients.CHANGED, ingredients.NEW, ingredients.LEFT_OUT)
+    stage = stage_lookup.maker_of(name) if rest in said_of_inputs else ""
+    return f"{stage} output {rest}" if stage else phrase

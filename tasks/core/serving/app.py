@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from tasks.core import __version__
@@ -21,6 +24,17 @@ log = logging.getLogger("plumbline.serve")
 CLIENT_CLOSED = 499  # nginx's status of a request whose client went away; only the metrics show it
 
 
+class Error(BaseModel):
+    """The JSON of every answer that is an error."""
+
+    error: str = Field(description="Why there is no answer.")
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    range_: {"model": Error, "description": "Not answered; `error` says why."} for range_ in ("4XX", "5XX")
+}
+
+
 def create_app(service: Service, add_pages: Callable[[FastAPI, Service], None] | None = None) -> FastAPI:
     """The application.
 
@@ -29,8 +43,14 @@ def create_app(service: Service, add_pages: Callable[[FastAPI, Service], None] |
         add_pages: Adds pages for people.
     """
     app = FastAPI(
-        title="Plumbline", version=__version__, docs_url=None, redoc_url=None, lifespan=service.running
+        title="Plumbline",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=service.running,
+        responses=ERRORS,
     )
+    _add_error_handlers(app)
 
     @app.post("/v1/predict")
     async def predict(request: Request) -> Response:
@@ -60,12 +80,12 @@ def create_app(service: Service, add_pages: Callable[[FastAPI, Service], None] |
 
 
 def _add_training_images(app: FastAPI, service: Service) -> None:
-    @app.get("/training-images/{version}/{row}.png")
+    @app.get("/training-images/{version}/{row:int}.png")
     async def training_image(version: str, row: int) -> Response:
         known = service.training_images.get(version)
         content = await asyncio.to_thread(known.picture, row) if known else None
         if content is None:
-            return JSONResponse({"error": "no such training image"}, HTTPStatus.NOT_FOUND)
+            return error_response(HTTPStatus.NOT_FOUND, "there is no such training image")
         return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
@@ -82,11 +102,10 @@ async def _answered(service: Service, request: Request) -> Response:
         headers = {"Connection": "close"}  # a part of the body may be unread
         if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = "1"
-        return JSONResponse({"error": refusal.reason}, refusal.status, headers)
+        return error_response(refusal.status, refusal.reason, headers)
     except Exception:  # a fault of ours, or of the machine: it is counted as any other answer
         log.exception("a request cannot be answered")
-        reason = "the server failed; its log says why"
-        return JSONResponse({"error": reason}, HTTPStatus.INTERNAL_SERVER_ERROR, {"Connection": "close"})
+        return _failed()
 
 
 def _health(service: Service) -> dict[str, Any]:
@@ -100,3 +119,38 @@ def _health(service: Service) -> dict[str, Any]:
         "version": model.version,
         "requests_in_progress": service.admission.requests,
     }
+
+
+def error_response(status: int, reason: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An answer that is an error."""
+    return JSONResponse(Error(error=reason).model_dump(), status, headers)
+
+
+def _failed() -> JSONResponse:
+    reason = "the server failed; its log says why"
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, reason, {"Connection": "close"})
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Give the framework's errors (unknown addresses, methods, values; faults) the form of all others."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return error_response(error.status_code, _reason(request, error), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_value(request: Request, error: RequestValidationError) -> JSONResponse:
+        reason = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+        return error_response(HTTPStatus.UNPROCESSABLE_ENTITY, reason)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        return _failed()
+
+
+def _reason(request: Request, error: HTTPException) -> str:
+    reasons = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+    }
+    return reasons.get(HTTPStatus(error.status_code), error.detail)

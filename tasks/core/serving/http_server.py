@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import h11
 import uvicorn
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tasks.core.addresses import is_readable
 from tasks.core.errors import UsageError
+from tasks.core.serving.app import error_response
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 CONNECTIONS = 1000  # open at the same time; further ones get 503
@@ -70,7 +70,7 @@ class Guard:
 
         headers = Headers(scope=scope)
         if reason := self._refusal(scope["method"], headers):
-            refused = JSONResponse({"error": reason}, HTTPStatus.FORBIDDEN, {"Connection": "close"})
+            refused = error_response(HTTPStatus.FORBIDDEN, reason, {"Connection": "close"})
             await refused(scope, receive, send_with_headers)
         else:
             await self.app(scope, receive, send_with_headers)

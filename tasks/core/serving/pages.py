@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse
 
 from tasks.core.errors import PlumblineError, RegistryError
 from tasks.core.registry import listing, registry
+from tasks.core.serving.app import error_response
 from tasks.core.serving.service import Service
 from tasks.core.stage.stages import REPORT
 from tasks.core.workspace import Workspace
@@ -159,7 +160,7 @@ def _report_file(workspace: Workspace, digest: str, name: str) -> Response:
 
 
 def _missing() -> Response:
-    return JSONResponse({"error": "there is no such page"}, HTTPStatus.NOT_FOUND)
+    return error_response(HTTPStatus.NOT_FOUND, "there is no such page")
 
 
 def _page(template: str, /, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Response:

@@ -14,6 +14,7 @@ from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
 from tasks.core.registry import registry
 from tasks.core.registry.promotion import gate, promotion
+from tasks.core.registry.promotion.terms import Terms
 from tests.support.fake_outputs import FakeOutputs
 
 PAIR = ("benign", "melanoma")
@@ -185,12 +186,13 @@ def test_gate_with_costs_compares_mean_costs_and_not_accuracy() -> None:
 
     challenger, champion = labels.copy(), labels.copy()
     challenger[50:80], champion[:10] = 1, 0
-    decided = gate.decide(PromotePolicy.better, scored(challenger), scored(champion), PAIR, "v0001")
+    terms = Terms(PromotePolicy.better, "v0001")
+    decided = gate.decide(scored(challenger), scored(champion), PAIR, terms)
     assert decided.promote
     assert decided.verdict.startswith("-0.35 cost an image, 95 % interval -0.")
     assert "proven cheaper, replaces champion v0001; benign loses 20.0 points" in decided.verdict
     assert decided.evidence["challenger_accuracy"] < decided.evidence["champion_accuracy"]
-    back = gate.decide(PromotePolicy.better, scored(champion), scored(challenger), PAIR, "v0001")
+    back = gate.decide(scored(champion), scored(challenger), PAIR, terms)
     assert not back.promote
     assert "proven dearer" in back.verdict
 

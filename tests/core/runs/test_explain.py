@@ -23,10 +23,10 @@ PARAMETERS = {"dataset": "pets", "seed": 0}
 CAT, DOG = ListedFile("cat/1.png", 10, "c1", "", "cat"), ListedFile("dog/1.png", 11, "d1", "", "dog")
 
 
-def raw(workspace: Workspace, *files: ListedFile) -> RawDataset:
+def raw(workspace: Workspace, *files: ListedFile, dataset: str = "pets") -> RawDataset:
     """A listing as the download stage writes it."""
     ingredients = Ingredients(
-        "download", {"files": hashing.digest_of([file._asdict() for file in files])}, {"dataset": "pets"}
+        "download", {"files": hashing.digest_of([file._asdict() for file in files])}, {"dataset": dataset}
     )
     directory = workspace.root / "raw" / ingredients.digest
 
@@ -37,7 +37,7 @@ def raw(workspace: Workspace, *files: ListedFile) -> RawDataset:
     publish.publish(directory, ingredients, build)
     path = workspace.relative(directory)
     return RawDataset(
-        path, ingredients.digest, dataset="pets", format="folder", root="/pets", images=len(files)
+        path, ingredients.digest, dataset=dataset, format="folder", root="/pets", images=len(files)
     )
 
 
@@ -48,7 +48,9 @@ def trained(workspace: Workspace, **parameters: object) -> str:
     return ingredients.digest
 
 
-def append_run(workspace: Workspace, number: int, download: str, train: str, **changed: object) -> None:
+def append_run(
+    workspace: Workspace, number: int, download: str, train: str, dataset: str = "pets", **changed: object
+) -> None:
     """Append a row to the runs table."""
     entry = {"state": "ran", "seconds": 1.5, "made_in_seconds": 1.5, "why": ["epochs 2 -> 3"]}
     row = {
@@ -60,7 +62,7 @@ def append_run(workspace: Workspace, number: int, download: str, train: str, **c
         "source": code_hash.source_digest(),
         "packages": json.dumps(provenance.packages()),
     }
-    tables.append("runs", "pets", f"run{number}", pd.DataFrame([row | changed]), workspace)
+    tables.append("runs", dataset, f"run{number}", pd.DataFrame([row | changed]), workspace)
 
 
 def test_reasons_changed_files_are_counted(workspace: Workspace) -> None:
@@ -87,6 +89,30 @@ def test_reasons_changed_parameters_are_named(workspace: Workspace) -> None:
     ]
 
 
+def test_reasons_another_dataset_is_not_called_a_change_of_files(workspace: Workspace) -> None:
+    before, after = raw(workspace, CAT), raw(workspace, DOG, dataset="wolves")
+    record = after.manifest["ingredients"]
+    assert explain.reasons("download", before.digest, record, workspace) == ["dataset pets -> wolves"]
+
+
+def test_compare_runs_of_two_datasets_do_not_say_that_a_download_changed(workspace: Workspace) -> None:
+    for number, dataset in ((1, "pets"), (2, "wolves")):
+        source = raw(workspace, CAT, dataset=dataset).digest
+        train = Ingredients("train", {"raw": source}, {})
+        publish.publish(workspace.root / "training" / train.digest, train, lambda staging: {})
+        append_run(workspace, number, source, train.digest, dataset)
+    assert [row["ingredients"] for row in explain.compare_runs("run1", "run2", workspace)] == [
+        "dataset pets -> wolves",
+        "another dataset",
+    ]
+
+
+def test_reasons_an_input_that_was_not_read_before_is_new(workspace: Workspace) -> None:
+    before = trained(workspace)
+    record = Ingredients("train", {"tensors": "t", "features": "f"}, {}).record()
+    assert explain.reasons("train", before, record, workspace) == ["embed output is new"]
+
+
 def test_stages_of_run_and_compare_runs_give_rows(workspace: Workspace) -> None:
     source = raw(workspace, CAT, DOG).digest
     append_run(workspace, 1, source, trained(workspace, epochs=2))
@@ -102,6 +128,12 @@ def test_stages_of_run_and_compare_runs_give_rows(workspace: Workspace) -> None:
         {"stage": "download", "": "same", "ingredients": ""},
         {"stage": "train", "": "differs", "ingredients": "epochs 2 -> 3"},
     ]
+    append_run(workspace, 3, source, "")
+    assert explain.compare_runs("last", "run1", workspace)[1] == {
+        "stage": "train",
+        "": "differs",
+        "ingredients": "the earlier run has no such stage",
+    }
     with pytest.raises(UsageError, match="no run run7"):
         explain.stages_of_run("run7", workspace)
 

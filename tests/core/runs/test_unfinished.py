@@ -18,7 +18,7 @@ def end_before(refused: str, fake: FakeOutputs) -> None:
     """Let the run r1 end before it writes to a table: a file is where its part belongs."""
     obstacle = Path(fake.workspace.metrics, refused, "dataset=animals")
     obstacle.parent.mkdir(parents=True)
-    obstacle.write_text("")
+    obstacle.write_text("", encoding="utf-8")
     with pytest.raises(OSError, match=r"exists|Not a directory"):
         append_run(fake, "r1", "one", 2.0)
     obstacle.unlink()

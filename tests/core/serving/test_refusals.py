@@ -108,6 +108,30 @@ def test_other_files_are_not_served(server: Served, address: str) -> None:
     assert server[0].get(address).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/training-images/v0001/first.png", 404),
+        ("GET", "/static/base.html.j2", 404),
+        ("DELETE", "/v1/predict", 405),
+    ],
+)
+def test_errors_of_addresses_have_the_form_of_all_errors(
+    server: Served, method: str, address: str, status: int
+) -> None:
+    answer = server[0].request(method, address)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert "allow" not in answer.headers or answer.headers["allow"] == "POST"
+
+
+def test_schema_names_one_form_of_errors(server: Served) -> None:
+    schema = server[0].get("/openapi.json").json()
+    assert list(schema["components"]["schemas"]) == ["Error"]
+    answers = schema["paths"]["/v1/predict"]["post"]["responses"]
+    assert answers["4XX"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}
+
+
 def test_other_hosts_and_origins_are_refused(workspace: Workspace, server: Served) -> None:
     guard = http_server.Guard(None, http_server.hosts_of("127.0.0.1", ["model.example"]))
     headers = httpx.Headers

@@ -149,3 +149,21 @@ def test_changes_name_code_inputs_libraries_and_parameters() -> None:
         "learning_rate 0.4 -> 0.2",
     ]
     assert ingredients.changes(old, old) == []
+
+
+def test_changes_tell_a_new_input_from_a_changed_one() -> None:
+    old = {"code": {"a": "1", "b": "1"}, "inputs": {"audit": "1", "raw": "1"}, "parameters": {"k": None}}
+    new = {"code": {"a": "1", "c": "1"}, "inputs": {"raw": "2", "features": "3"}, "parameters": {"k": 2}}
+    assert ingredients.changes(old, new) == [
+        "code of c is new",
+        "code of b is not used any more",
+        "audit is not read any more",
+        "features is new",
+        "raw changed",
+        "k none -> 2",
+    ]
+
+
+def test_changes_a_parameter_named_format_is_no_earlier_version() -> None:
+    old, new = ({"format": 2, "parameters": {"format": name}} for name in ("digits", "folder"))
+    assert ingredients.changes(old, new) == ["format digits -> folder"]

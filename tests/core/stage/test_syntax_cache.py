@@ -45,6 +45,6 @@ def test_a_damaged_file_is_not_used(folder: Path, content: bytes) -> None:
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(folder: Path) -> None:
-    folder.write_text("a file where the folder should be")
+    folder.write_text("a file where the folder should be", encoding="utf-8")
     assert again(TEXT) == syntax.summarized(TEXT)
     syntax_cache.keep()

@@ -4,6 +4,7 @@ A row takes some 60 bytes in these columns; as a tuple of Python objects it take
 """
 
 import os
+import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -59,7 +60,16 @@ def stats_table(root: Path, stats: Iterable[FileStat], columns: Iterable[list[pa
 
 def refuse_odd_names(root: Path, paths: Iterable[str]) -> None:
     """Refuse names that are not UTF-8, since tables store text."""
+    encoding = sys.getfilesystemencoding()
     for path in paths:
+        if encoding != "utf-8" and not path.isascii():  # in a worker or Python; commands use UTF-8
+            raise DataError(
+                f"{root} has a file or folder whose name Python cannot read here",
+                expected="UTF-8 as Python's encoding of file names",
+                found=encoding,
+                done="nothing was written, the data are unchanged",
+                todo="set PYTHONUTF8=1 in the environment of this process",
+            )
         try:
             path.encode()
         except UnicodeEncodeError as error:

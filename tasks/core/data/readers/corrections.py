@@ -6,7 +6,7 @@ digests that follow from it, change with the content of the corrections.
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.core.data.decode import Target
+from tasks.core.data.files import listing
 from tasks.core.data.readers import corrections_file
 from tasks.core.data.readers.base import (
     UNLABELLED,
@@ -78,7 +79,7 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     Raises:
         UsageError: See `corrections_file.read`.
     """
-    corrections = corrections_file.read(path) if path is not None else ()
+    corrections = _read(path, raw) if path is not None else ()
     if not corrections:
         if path is not None:
             log.warning("%s corrects nothing: no row has a class, or the decision %r", path, LEFT_OUT)
@@ -97,6 +98,36 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
 
     values = {name: getattr(raw, name) for name in ("dataset", "format", "root")}
     return DOWNLOAD.output(ingredients, workspace, build, **values)
+
+
+def _read(path: Path, raw: RawDataset) -> Sequence[Correction]:
+    """The corrections, with paths as the listing has them: relative to the dataset's folder, with slashes."""
+    given = corrections_file.read(path)
+    if not any(correction.path for correction in given):
+        return given
+    listed = set(listing.read_paths(raw.directory).to_pylist())
+    root = Workspace.active().root / raw.root
+    corrections = [
+        replace(correction, path=_listed_path(correction.path, root, listed))
+        if correction.path
+        else correction
+        for correction in given
+    ]
+    corrections_file.refuse_repeated(corrections, path)
+    return corrections
+
+
+def _listed_path(given: str, root: Path, listed: Set[str]) -> str:
+    """The listed path that a path means, which may be absolute or of Windows; if there is none, itself."""
+    if given in listed:
+        return given
+    path = Path(given.replace("\\", "/"))
+    real = path.parent.resolve() / path.name  # the image itself may be a link to somewhere else
+    for found, folder in ((path, root), (real, root.resolve())):
+        name = (found.relative_to(folder) if found.is_relative_to(folder) else path).as_posix()
+        if name in listed:
+            return name
+    return given
 
 
 @dataclass(frozen=True)
@@ -149,6 +180,7 @@ class RelabelledReader(WrappedReader):
 def _check_known(missing: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]) -> None:
     unknown = sorted({correction.class_name for correction in corrections} - {"", *classes})
     if missing or unknown:
+        outside = any(Path(name).is_absolute() or "\\" in name for name in missing)
         found = [f"{len(missing)} images that do not exist: {', '.join(missing[:SHOWN])}"] if missing else []
         found += [f"no class {', '.join(unknown[:SHOWN])}"] if unknown else []
         raise DataError(
@@ -156,5 +188,6 @@ def _check_known(missing: Sequence[str], classes: Sequence[str], corrections: Se
             expected=f"images of the dataset, classes among {', '.join(classes)}",
             found="; ".join(found),
             done="nothing was written",
-            todo="take ids and paths from rows.parquet or from the list of label issues",
+            todo="take ids and paths from rows.parquet or from the list of label issues"
+            + "; an absolute path has to lie in the dataset's folder" * outside,
         )

@@ -72,7 +72,7 @@ def read(path: Path) -> tuple[Correction, ...]:
         if _class(row, class_column) or _is_left_out(row)
     )
     _refuse_contradiction(rows, class_column, path)
-    _refuse_repeated(corrections, path)
+    refuse_repeated(corrections, path)
     return corrections
 
 
@@ -151,7 +151,16 @@ def _refuse_contradiction(rows: Sequence[dict[str, str]], class_column: str, pat
         )
 
 
-def _refuse_repeated(corrections: Sequence[Correction], path: Path) -> None:
+def refuse_repeated(corrections: Sequence[Correction], path: Path) -> None:
+    """Refuse corrections that name an image twice.
+
+    Args:
+        corrections: The corrections.
+        path: Their file, for the message.
+
+    Raises:
+        UsageError: The message names the images.
+    """
     counts = Counter((correction.image_id, correction.path) for correction in corrections)
     repeated = [image_id or path for (image_id, path), count in counts.items() if count > 1]
     if repeated:

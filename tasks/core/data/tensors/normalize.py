@@ -18,6 +18,7 @@ from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import class_names, file_stats
 from tasks.core.data.grouping import remarks
 from tasks.core.data.grouping.option import GroupedReader
+from tasks.core.data.pixels import EIGHT
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
 from tasks.core.data.tensors import image_writer, npy_writer, quarantine, split_floor
@@ -128,19 +129,20 @@ def _build(
     quarantine.check_share(left_out, index, settings.max_quarantine)
     splits, index = splits.without(written.failed), remarks.with_joined(index)
     _refuse_empty(splits, raw, settings, index)
+    class_counts = _class_counts(reader, index, splits)
+    what = "groups" if index.group is not None else "images"
+    _refuse_single_class(raw.dataset, reader.classes, class_counts["train"], what)
     quarantine.write(directory, index, left_out, quarantine.copies(index) | conflicts)
     _write_tables(directory, reader, index, splits, written.originals)
     mean, std = npy_writer.channel_stats(directory / "train.images.npy")
-    class_counts = _class_counts(reader, index, splits)
     if not index.split.any():
-        what = "groups" if index.group is not None else "images"
         _warn_of_small_classes(reader.classes, class_counts, what)
     return {
         "dataset": raw.dataset,
         "classes": list(reader.classes),
         "shape": list(written.target_shape.shape),
         "fit": str(settings.fit),
-        **({"grey_bits": bits} if (bits := written.target_shape.grey_bits) else {}),
+        "grey_bits": written.target_shape.grey_bits or EIGHT,
         **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
         "decoded": written.decoded,
@@ -223,6 +225,22 @@ def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, 
             done="nothing was written",
             todo=_where_images_come_from(empty, index, settings),
         )
+
+
+def _refuse_single_class(dataset: str, classes: tuple[str, ...], train_counts: list[int], what: str) -> None:
+    """Refuse to train on one class: no image of the others can be used, or other splits have their groups."""
+    usable = [name for name, count in zip(classes, train_counts, strict=True) if count]
+    if len(usable) > 1:
+        return
+    others = [name for name in classes if name not in usable]
+    more = f" and {len(others) - SHOWN_CLASSES} more" if len(others) > SHOWN_CLASSES else ""
+    raise DataError(
+        f"only one class of {dataset} has train images that can be used",
+        expected="two classes or more",
+        found=f"{usable[0]}: {max(train_counts):,}; none of {', '.join(others[:SHOWN_CLASSES])}{more}",
+        done="nothing was written",
+        todo=f"add {what} of the other classes ({split_floor.MIN_IMAGES} of each), or repair their files",
+    )
 
 
 def _where_images_come_from(empty: list[str], index: ImageIndex, settings: NormalizeSettings) -> str:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.core.config import Fit
+from tasks.core.data.pixels import EIGHT
 from tasks.core.data.tensors.cache import ROWS, SPLITS
 from tasks.core.errors import FormatError
 from tasks.core.stage.stages import NORMALIZE
@@ -61,7 +62,7 @@ class ReusableCache:
         if directory:
             facts = manifests.read(directory)["facts"]
             self.shape, self.fit = tuple(facts["shape"]), Fit.of(facts)
-            self.wide = "grey_bits" in facts
+            self.wide = facts.get("grey_bits", EIGHT) > EIGHT
             with pq.ParquetFile(directory / ROWS) as file:
                 table = file.read(SCHEMA.names, use_threads=False).cast(SCHEMA)
         self._image_ids = table["image_id"].combine_chunks()

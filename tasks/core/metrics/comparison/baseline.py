@@ -77,7 +77,8 @@ def compare(
     Returns:
         class_name, the commonest class; accuracy, that of the most probable classes; accuracy_gain and
         log_loss_gain, estimates; answer: "better", "open" (not proven), "below" (one of the two gains is) or
-        "worse" (that is proven). Images of one class prove nothing: on them, more confidence in it is better.
+        "worse" (that is proven); only_class, the class of all images, else empty. Images of one class prove
+        nothing: on them, more confidence in it is better.
     """
     majority = int(train_counts.argmax())
     if most_probable is None:
@@ -87,21 +88,23 @@ def compare(
     accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
     saved = constant_losses(labels, train_counts) - classification.log_losses(labels, probabilities)
     gains = accuracy_gain, _mean_gain(saved, groups)
+    only_class = classes[labels[0]] if (labels == labels[0]).all() else ""
     return {
         "class_name": classes[majority],
         "accuracy": float(correct.mean()),
         "accuracy_gain": gains[0].record(),
         "log_loss_gain": gains[1].record(),
-        "answer": _answer(gains, can_be_better=len(np.unique(labels)) > 1),
+        "answer": OPEN if only_class else _answer(gains),
+        "only_class": only_class,
     }
 
 
-def _answer(gains: tuple[Estimate, ...], *, can_be_better: bool) -> str:
+def _answer(gains: tuple[Estimate, ...]) -> str:
     if any(gain.high < 0 for gain in gains):
         return WORSE
     if any(gain.value < 0 for gain in gains):
         return BELOW
-    return BETTER if can_be_better and any(gain.low > 0 for gain in gains) else OPEN
+    return BETTER if any(gain.low > 0 for gain in gains) else OPEN
 
 
 def answer(test: Mapping[str, Any]) -> str:
@@ -123,6 +126,10 @@ def remark(test: Mapping[str, Any]) -> str:
     if answer(test) == BETTER:
         return ""
     found, majority = test["baseline"], test["majority_accuracy"]["value"]
+    if found.get("only_class"):
+        return (
+            f"not proven better than no model, since all test images are of the class {found['only_class']}"
+        )
     always = f"always answering {found['class_name']}: {shares.percent(majority)}"
     if is_below(test, "accuracy_gain"):
         return f"worse than {always}" if found["accuracy_gain"]["high"] < 0 else f"below {always}"
@@ -140,6 +147,8 @@ def sentence(test: Mapping[str, Any]) -> str:
     if "baseline" not in test:
         return ""
     found = test["baseline"]
+    if only := found.get("only_class"):
+        return f"not proven better than no model: all images are of the class {only}, which proves nothing"
     words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "below", WORSE: "worse than"}
     accuracy, loss = found["accuracy_gain"], found["log_loss_gain"]
     interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"

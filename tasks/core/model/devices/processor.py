@@ -10,7 +10,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def flags() -> set[str]:
     """Feature flags of the processor, on Linux and x86; empty on other systems."""
-    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else []
     return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 

@@ -126,7 +126,7 @@ def export(
     """
     check_formats(formats, ExportInput.any_size if any_size else ExportInput.fixed)
     predictions = predict_splits.predict_splits(model, tensors, workspace, raw, progress=progress)
-    expected = predictions.directory / "test.probabilities.npy"
+    expected = predictions.path_of("test")
     return EXPORT.output(
         ingredients(model, tensors, formats, raw, any_size),
         workspace,

@@ -53,7 +53,7 @@ def predict_set(
             probabilities.append(loaded.probabilities(batch))
             done += len(batch)
             progress(done, len(pixels), f"{done:,} of {len(pixels):,} images")
-        np.save(staging / "test.probabilities.npy", np.concatenate(probabilities))
+        np.save(Predictions.path_in(staging, "test"), np.concatenate(probabilities))
         return {"model_sha256": version.model_sha256, "tensors": images.digest}
 
     return PREDICT_SET.output(ingredients(version, images), workspace, build, refresh=refresh)

@@ -62,7 +62,7 @@ def predict_splits(
             else:
                 scored = _predicted(model, tensors, split, raw, progress)
             ordered = class_order.in_order(scored, model, tensors)
-            np.save(staging / f"{split}.probabilities.npy", ordered)
+            np.save(Predictions.path_in(staging, split), ordered)
         others = class_order.other_classes(model, tensors)
         facts = {"model_sha256": model.model_sha256, "tensors": tensors.digest}
         return facts | ({"other_classes": others} if others else {})

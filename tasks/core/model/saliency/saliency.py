@@ -87,7 +87,7 @@ def _write(
     if found is None:
         return facts | {"layer": "", "rows": 0, "columns": 0, "images": 0, "adds_up": False}
     predictions = predict_splits.predict_splits(model, tensors, workspace, raw)
-    path = predictions.directory / f"{SPLIT}.probabilities.npy"
+    path = predictions.path_of(SPLIT)
     probabilities = np.load(path, mmap_mode="r", allow_pickle=False)
     chosen = rows.choose(open_split(tensors, SPLIT).labels, probabilities)
     numbers = np.array([image.row for image in chosen])

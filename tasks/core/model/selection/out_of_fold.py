@@ -123,7 +123,7 @@ def _trained(inputs: FoldInputs, settings: TrainSettings, tested: NDArray[np.boo
     plain = replace(settings, drop_leaks=False)  # duplicates are in one fold
     trained = train.train(fold, plain, workspace, features=features, raw=inputs.raw)
     predictions = predict_splits.predict_splits(trained, fold, workspace, inputs.raw)
-    probabilities = np.load(predictions.directory / "test.probabilities.npy", allow_pickle=False)
+    probabilities = np.load(predictions.path_of("test"), allow_pickle=False)
     for handle in (fold, features):
         if handle is not None:
             shutil.rmtree(handle.directory)

@@ -1,6 +1,6 @@
 """Compares a challenger with the champion of the registry: their scores, the look, the champion's luck."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import point_of_version
@@ -15,60 +15,56 @@ from tasks.core.storage import verification
 from tasks.core.workspace import Workspace
 
 
-def compare_with_champion(
-    policy: PromotePolicy,
-    evaluation: Evaluation,
-    champion_evaluation: Evaluation | None,
-    champion: ModelVersion | None,
-    tensors: TensorCache,
-    budget: RegressionBudget | None,
-    workspace: Workspace,
-) -> GateDecision:
-    """The gate's decision on a challenger, by scored predictions whose bytes are checked.
+@dataclass(frozen=True)
+class Challenge:
+    """A challenger, and the champion that it may replace.
 
     Args:
         policy: When to promote.
         evaluation: The challenger's evaluation.
-        champion_evaluation: The champion's evaluation on the same tensors; None if there is none.
         champion: The champion; None if there is none.
+        champion_evaluation: The champion's evaluation on the same tensors; None if there is none.
         tensors: The tensors with the test images.
-        budget: The losses that a promotion may cause; None means the defaults.
+        budget: The losses that a promotion may cause.
+    """
+
+    policy: PromotePolicy
+    evaluation: Evaluation
+    champion: ModelVersion | None
+    champion_evaluation: Evaluation | None
+    tensors: TensorCache
+    budget: RegressionBudget
+
+
+def compare_with_champion(challenge: Challenge, workspace: Workspace) -> GateDecision:
+    """The gate's decision on a challenger, by scored predictions whose bytes are checked.
+
+    Args:
+        challenge: The challenger, and the champion.
         workspace: The workspace with the registry.
     """
+    evaluations = challenge.evaluation, challenge.champion_evaluation
     with verification.required():
-        for scored in filter(None, (evaluation, champion_evaluation)):
+        for scored in filter(None, evaluations):
             verification.verify(workspace.root / scored.predictions)
-        decided = _compare(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
-    return remarks.with_scores(decided, evaluation, champion_evaluation)
+        decided = _compare(challenge, workspace)
+    return remarks.with_scores(decided, *evaluations)
 
 
-def _compare(
-    policy: PromotePolicy,
-    evaluation: Evaluation,
-    champion_evaluation: Evaluation | None,
-    champion: ModelVersion | None,
-    tensors: TensorCache,
-    budget: RegressionBudget | None,
-    workspace: Workspace,
-) -> GateDecision:
+def _compare(challenge: Challenge, workspace: Workspace) -> GateDecision:
+    policy, tensors = challenge.policy, challenge.tensors
+    champion, champion_evaluation = challenge.champion, challenge.champion_evaluation
     if champion is None:
         return uncompared.first_champion(policy, tensors.dataset)
     reason = why_incomparable(champion, tensors) or _why_unscored(champion_evaluation, champion, tensors)
     if reason or champion_evaluation is None:
         return uncompared.incomparable(policy, champion, reason)
-    terms = _terms(policy, evaluation, champion_evaluation, champion, tensors, budget, workspace)
-    asked = budget.no_worse_in if budget else ()
-    decided = gate.decide(
-        policy,
-        scored_of(evaluation, tensors, "test"),
-        scored_of(champion_evaluation, tensors, "test"),
-        tensors.classes,
-        champion.version,
-        budget,
-        replace(terms, attributes=values.chosen(asked, tensors)),
-    )
-    loses_promise = point_of_version.is_kept(champion_evaluation) and not point_of_version.is_kept(evaluation)
-    if decided.promote and loses_promise and policy is not PromotePolicy.always:
+    evaluations = challenge.evaluation, champion_evaluation
+    terms = _terms(challenge, champion, evaluations, workspace)
+    challenger, reigning = (scored_of(evaluation, tensors, "test") for evaluation in evaluations)
+    decided = gate.decide(challenger, reigning, tensors.classes, terms)
+    kept, champion_keeps = map(point_of_version.is_kept, evaluations)
+    if decided.promote and champion_keeps and not kept and policy is not PromotePolicy.always:
         return _refuse_unproven_promise(decided, champion)
     return decided
 
@@ -80,27 +76,34 @@ def _refuse_unproven_promise(decided: GateDecision, champion: ModelVersion) -> G
 
 
 def _terms(
-    policy: PromotePolicy,
-    evaluation: Evaluation,
-    champion_evaluation: Evaluation,
+    challenge: Challenge,
     champion: ModelVersion,
-    tensors: TensorCache,
-    budget: RegressionBudget | None,
+    evaluations: tuple[Evaluation, Evaluation],
     workspace: Workspace,
 ) -> Terms:
-    """How the classes differ, and the look at the test set if the policy needs a test."""
-    difference = ClassDifference.between(classes_of(champion), tensors.classes)
-    if policy in (PromotePolicy.always, PromotePolicy.never) or difference.lost:
-        return Terms(classes=difference)
-    val = [scored_of(scores, tensors, "val") for scores in (evaluation, champion_evaluation)]
-    look = error_budget.next_look(
-        evaluation.model_sha256,
-        champion.model_sha256,
-        gate.val_evidence(policy, val[0], val[1], tensors.classes, difference, budget),
-        tensors,
-        workspace,
+    """How the classes differ, the slices, and the look at the test set if the policy needs a test.
+
+    Args:
+        challenge: The challenger.
+        champion: The champion.
+        evaluations: The challenger's and the champion's.
+        workspace: The workspace with the registry.
+    """
+    tensors, budget = challenge.tensors, challenge.budget
+    terms = Terms(
+        challenge.policy,
+        champion.version,
+        budget,
+        classes=ClassDifference.between(classes_of(champion), tensors.classes),
+        attributes=values.chosen(budget.no_worse_in, tensors),
     )
-    return Terms(look, difference, _champion_luck(champion, tensors, workspace))
+    if challenge.policy in (PromotePolicy.always, PromotePolicy.never) or terms.classes.lost:
+        return terms
+    challenger, reigning = (scored_of(evaluation, tensors, "val") for evaluation in evaluations)
+    evidence = gate.val_evidence(challenger, reigning, tensors.classes, terms)
+    models = challenge.evaluation.model_sha256, champion.model_sha256
+    look = error_budget.next_look(*models, evidence, tensors, workspace)
+    return replace(terms, look=look, champion_luck=_champion_luck(champion, tensors, workspace))
 
 
 def _champion_luck(champion: ModelVersion, tensors: TensorCache, workspace: Workspace) -> float | None:

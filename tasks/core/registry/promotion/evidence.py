@@ -45,10 +45,10 @@ class ModelComparison:
         challenger: Scored,
         champion: Scored,
         classes: tuple[str, ...],
-        budget: RegressionBudget,
         terms: Terms,
     ) -> "ModelComparison":
         """Compare two models' scored test images, which are in the same order."""
+        budget = terms.budget
         rows = terms.classes.rows(challenger.labels, classes)
         outcomes = PairedOutcomes.of(challenger, champion, rows)
         return cls(
@@ -94,18 +94,12 @@ def class_facts(terms: Terms, images: int) -> dict[str, Any]:
     }
 
 
-def look_facts(
-    policy: PromotePolicy,
-    promoted: bool,
-    compared: ModelComparison,
-    budget: RegressionBudget,
-    terms: Terms,
-) -> dict[str, Any]:
+def look_facts(promoted: bool, compared: ModelComparison, terms: Terms) -> dict[str, Any]:
     """The look at the test set, and what it does to the accuracy of the model that it leaves as champion."""
     look, outcomes = terms.look, compared.outcomes
     if look is None:
         return {}
-    null = -budget.margin if policy is PromotePolicy.not_worse else 0.0
+    null = -terms.budget.margin if terms.policy is PromotePolicy.not_worse else 0.0
     luck = (
         selection_bias.luck(compared.accuracy.difference, outcomes.error, terms.level, null)
         if promoted

@@ -15,7 +15,7 @@ from typing import Any
 
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
-from tasks.core.evaluation.comparable import ClassDifference, PairedOutcomes
+from tasks.core.evaluation.comparable import PairedOutcomes
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import paired
 from tasks.core.metrics.comparison.paired import ALPHA, PairedComparison
@@ -39,58 +39,41 @@ class GateDecision:
     evidence: dict[str, Any]
 
 
-def decide(
-    policy: PromotePolicy,
-    challenger: Scored,
-    champion: Scored,
-    classes: tuple[str, ...],
-    champion_version: str,
-    budget: RegressionBudget | None = None,
-    terms: Terms | None = None,
-) -> GateDecision:
+def decide(challenger: Scored, champion: Scored, classes: tuple[str, ...], terms: Terms) -> GateDecision:
     """Compare a challenger with the champion on the same test images, and decide.
 
     Args:
-        policy: When to promote.
         challenger: The challenger's scored test images.
         champion: The champion's scored test images, in the same order.
         classes: Names of the classes.
-        champion_version: The champion's version, for the verdict.
-        budget: The losses that a promotion may cause; None means the defaults.
-        terms: The look at the test set, and how the classes differ; None means a single comparison of models
-            of the same classes.
+        terms: The policy, the accepted losses, the look at the test set, and how the classes differ.
     """
-    budget, terms = budget or RegressionBudget(), terms or Terms()
-    compared = ModelComparison.of(challenger, champion, classes, budget, terms)
-    promote, reason = _decision(policy, compared, champion_version, budget, terms)
+    compared = ModelComparison.of(challenger, champion, classes, terms)
+    promote, reason = _decision(compared, terms)
     facts = {
-        "policy": str(policy),
+        "policy": str(terms.policy),
         "images": len(compared.outcomes.labels),
-        "champion_version": champion_version,
-        **compared.figures(budget),
+        "champion_version": terms.champion_version,
+        **compared.figures(terms.budget),
         **evidence.class_facts(terms, len(compared.rows)),
-        **evidence.look_facts(policy, promote, compared, budget, terms),
+        **evidence.look_facts(promote, compared, terms),
         "regressions": disagreements.listed(challenger, champion, compared.rows, won=False),
         "improvements": disagreements.listed(challenger, champion, compared.rows, won=True),
     }
-    sentences = [f"{compared.difference()}: {reason}", *_remarks(compared, reason, budget, terms)]
+    sentences = [f"{compared.difference()}: {reason}", *_remarks(compared, reason, terms)]
     return GateDecision(promote, "; ".join(filter(None, sentences)), facts)
 
 
-def _decision(
-    policy: PromotePolicy,
-    compared: ModelComparison,
-    champion_version: str,
-    budget: RegressionBudget,
-    terms: Terms,
-) -> tuple[bool, str]:
+def _decision(compared: ModelComparison, terms: Terms) -> tuple[bool, str]:
     """Whether to promote, and the reason."""
-    if compared.costs is None or (terms.classes.lost and policy is not PromotePolicy.always):
-        promote, reason = _rule(policy, compared, champion_version, budget, terms)
+    is_always, version = terms.policy is PromotePolicy.always, terms.champion_version
+    if compared.costs is None or (terms.classes.lost and not is_always):
+        promote, reason = _rule(compared, terms)
     else:
-        promote, reason = cost_gate.rule(policy, compared.costs, champion_version, budget.margin, terms.level)
-    if promote and policy is not PromotePolicy.always and (loss := _loss(compared, budget)):
-        return False, f"{loss}: champion {champion_version} stays"
+        margin, level = terms.budget.margin, terms.level
+        promote, reason = cost_gate.rule(terms.policy, compared.costs, version, margin, level)
+    if promote and not is_always and (loss := _loss(compared, terms.budget)):
+        return False, f"{loss}: champion {version} stays"
     return promote, reason
 
 
@@ -101,10 +84,10 @@ def _loss(compared: ModelComparison, budget: RegressionBudget) -> str:
     return unproven or (f"but {over}" if over else "")
 
 
-def _remarks(compared: ModelComparison, reason: str, budget: RegressionBudget, terms: Terms) -> list[str]:
+def _remarks(compared: ModelComparison, reason: str, terms: Terms) -> list[str]:
     """The class that loses most, the groups, and the images that were left out; each may be empty."""
     images, groups = len(compared.outcomes.labels), compared.accuracy.groups
-    worst = class_changes.worst_sentence(compared.classes, budget.class_loss)
+    worst = class_changes.worst_sentence(compared.classes, terms.budget.class_loss)
     return [
         worst if worst.split(" loses ")[0] not in reason else "",
         f"{images:,} images of {groups:,} groups" if groups is not None else "",
@@ -112,37 +95,23 @@ def _remarks(compared: ModelComparison, reason: str, budget: RegressionBudget, t
     ]
 
 
-def val_evidence(
-    policy: PromotePolicy,
-    challenger: Scored,
-    champion: Scored,
-    classes: tuple[str, ...],
-    difference: ClassDifference,
-    budget: RegressionBudget | None = None,
-) -> float:
+def val_evidence(challenger: Scored, champion: Scored, classes: tuple[str, ...], terms: Terms) -> float:
     """Standard errors by which the challenger is above the champion, or above the margin, on the val images.
 
     Args:
-        policy: "not-worse" counts from the champion minus the margin.
         challenger: The challenger's scored val images.
         champion: The champion's scored val images, in the same order.
         classes: Names of the classes.
-        difference: How the two models' classes differ.
-        budget: The losses that a promotion may cause; None means the defaults.
+        terms: How the classes differ; the policy "not-worse" counts from the champion minus the margin.
     """
-    outcomes = PairedOutcomes.of(challenger, champion, difference.rows(challenger.labels, classes))
-    margin = (budget or RegressionBudget()).margin if policy is PromotePolicy.not_worse else 0.0
+    outcomes = PairedOutcomes.of(challenger, champion, terms.classes.rows(challenger.labels, classes))
+    margin = terms.budget.margin if terms.policy is PromotePolicy.not_worse else 0.0
     return paired.evidence_for(outcomes.challenger, outcomes.champion, outcomes.groups, margin)
 
 
-def _rule(
-    policy: PromotePolicy,
-    compared: ModelComparison,
-    champion_version: str,
-    budget: RegressionBudget,
-    terms: Terms,
-) -> tuple[bool, str]:
+def _rule(compared: ModelComparison, terms: Terms) -> tuple[bool, str]:
     """The same by accuracy and by recall."""
+    policy, champion_version, class_loss = terms.policy, terms.champion_version, terms.budget.class_loss
     stays, replaces = f"champion {champion_version} stays", f"replaces champion {champion_version}"
     if policy is PromotePolicy.never:
         return False, f"policy never, {stays}"
@@ -150,16 +119,14 @@ def _rule(
         return True, f"policy always, {replaces}"
     if terms.classes.lost:
         return False, f"{stays}, because classes would be lost; a user may promote this one"
-    if refusal := _why_not_proven(policy, compared, budget, terms):
+    if refusal := _why_not_proven(compared, terms):
         return False, f"{refusal}, {stays}"
-    regressed = [
-        row for row in compared.classes if row["high"] is not None and row["high"] < -budget.class_loss
-    ]
+    regressed = [row for row in compared.classes if row["high"] is not None and row["high"] < -class_loss]
     if regressed:
         worst = min(regressed, key=lambda row: row["high"])
         return False, (
             f"but {worst['class_name']} loses {-worst['change'] * 100:.1f} points of recall, more than the "
-            f"budget of {budget.class_loss * 100:g}: {stays}"
+            f"budget of {class_loss * 100:g}: {stays}"
         )
     return (
         True,
@@ -167,14 +134,12 @@ def _rule(
     )
 
 
-def _why_not_proven(
-    policy: PromotePolicy, compared: ModelComparison, budget: RegressionBudget, terms: Terms
-) -> str:
+def _why_not_proven(compared: ModelComparison, terms: Terms) -> str:
     """Why the policy's claim is not proven at the level of this look; empty if it is."""
-    outcomes, accuracy = compared.outcomes, compared.accuracy
-    if policy is PromotePolicy.not_worse:
-        p_value = paired.p_not_worse(outcomes.challenger, outcomes.champion, budget.margin, outcomes.groups)
-        claim, proven = f"not proven to lose less than {budget.margin * 100:g} points", p_value <= terms.level
+    outcomes, accuracy, margin = compared.outcomes, compared.accuracy, terms.budget.margin
+    if terms.policy is PromotePolicy.not_worse:
+        p_value = paired.p_not_worse(outcomes.challenger, outcomes.champion, margin, outcomes.groups)
+        claim, proven = f"not proven to lose less than {margin * 100:g} points", p_value <= terms.level
     else:
         p_value, claim, proven = accuracy.p_better, "not proven better", accuracy.better_at(terms.level)
         if accuracy.worse:

@@ -10,7 +10,7 @@ from tasks.core.evaluation import point_of_version, sketches
 from tasks.core.evaluation.comparable import why_incomparable
 from tasks.core.registry import registry
 from tasks.core.registry.promotion import decisions, uncompared
-from tasks.core.registry.promotion.champion_comparison import compare_with_champion
+from tasks.core.registry.promotion.champion_comparison import Challenge, compare_with_champion
 from tasks.core.registry.promotion.gate import GateDecision
 from tasks.core.registry.promotion.terms import RegressionBudget
 from tasks.core.stage.handles import (
@@ -112,9 +112,9 @@ def promote(
         verdict = f"this model is champion {champion.version} already, nothing changed"
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
         return Decision(version.version, champion.version, False, verdict, evidence)
-    gate_decision = compare_with_champion(
-        policy, evaluation, champion_evaluation, champion, tensors, budget, workspace
-    )
+    accepted = budget or RegressionBudget()
+    challenge = Challenge(policy, evaluation, champion, champion_evaluation, tensors, accepted)
+    gate_decision = compare_with_champion(challenge, workspace)
     decision = _apply(gate_decision, version, champion, tensors, workspace, who)
     compared_model = champion_evaluation.model_sha256 if champion_evaluation else ""
     return replace(

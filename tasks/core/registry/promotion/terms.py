@@ -1,9 +1,10 @@
-"""What a decision depends on besides the two models' predictions: the accepted losses, and the look."""
+"""What a decision depends on besides the two models' predictions: policy, accepted losses, and the look."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.core.config import PromotePolicy
 from tasks.core.evaluation.comparable import ClassDifference
 from tasks.core.evaluation.slices.values import Attribute
 from tasks.core.metrics.comparison.paired import ALPHA
@@ -40,6 +41,9 @@ class Terms:
     """What a comparison depends on besides the two models' predictions.
 
     Args:
+        policy: When to promote.
+        champion_version: The champion's version, for the verdict.
+        budget: The losses that a promotion may cause.
         look: The look at the test set; None for a policy that tests nothing, or outside of a registry: the
             level is then that of a single comparison.
         classes: How the two models' classes differ.
@@ -48,6 +52,9 @@ class Terms:
         attributes: The columns of the data whose slices must not lose, by name.
     """
 
+    policy: PromotePolicy
+    champion_version: str
+    budget: RegressionBudget = RegressionBudget()
     look: Look | None = None
     classes: ClassDifference = field(default_factory=ClassDifference)
     champion_luck: float | None = None

@@ -61,6 +61,8 @@ def against_no_model(test: Mapping[str, Any]) -> str:
     if "baseline" not in test:
         return ""
     found = test["baseline"]
+    if only := found.get("only_class"):
+        return f"It is {WORDS[baseline.OPEN]}: all images are of the class {only}, which proves nothing."
     words = WORDS[found["answer"]]
     if found["answer"] == baseline.BETTER and found["accuracy_gain"]["low"] <= 0:
         words += " by its probabilities (log loss), but not by its accuracy"

@@ -16,7 +16,7 @@ from tasks.core.stage.handles.datasets import (
     TensorCache,
 )
 from tasks.core.stage.handles.handle import Handle
-from tasks.core.stage.handles.models import FinalModel, Model, ModelVersion, TrainedModel
+from tasks.core.stage.handles.models import AllImagesVersion, FinalModel, Model, ModelVersion, TrainedModel
 from tasks.core.stage.handles.results import (
     Evaluation,
     Exports,
@@ -29,6 +29,7 @@ from tasks.core.stage.handles.results import (
 
 __all__ = [
     "UNUSED_FILES",
+    "AllImagesVersion",
     "Audit",
     "CrossValidation",
     "Decision",

@@ -1,11 +1,13 @@
 """Handles of models: trained, trained on all images, published."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tasks.core import shares
 from tasks.core.config import Fit
 from tasks.core.stage.handles.handle import Handle
+from tasks.core.storage import manifests
 
 
 @dataclass(frozen=True)
@@ -116,3 +118,20 @@ class ModelVersion(Model):
 
     dataset: str
     version: str
+
+
+@dataclass(frozen=True)
+class AllImagesVersion(ModelVersion):
+    """The model of all images that lies in a version, to be used as one; its manifest is the version's."""
+
+    FOLDER: ClassVar = "all_images"
+
+    @property
+    def directory(self) -> Path:
+        """The folder of its `model.keras`; it has no profile."""
+        return super().directory / self.FOLDER
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the version."""
+        return manifests.read(super().directory)

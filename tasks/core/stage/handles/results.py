@@ -1,6 +1,7 @@
 """Handles of what is computed with a trained model: its probabilities, scores, exports and reports."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tasks.core import shares
 from tasks.core.stage.handles.handle import Handle
@@ -8,9 +9,9 @@ from tasks.core.stage.handles.handle import Handle
 
 @dataclass(frozen=True)
 class Predictions(Handle):
-    """A model's probabilities for a tensor cache: `{val,test}.probabilities.npy`, float32 (N, classes).
+    """A model's probabilities for a tensor cache: float32 (N, classes) of val and test.
 
-    Cross-validated predictions are in `train.probabilities.npy`.
+    Cross-validated predictions are of train.
 
     Args:
         model_sha256: SHA-256 of the `model.keras` that computed them; empty if there were several models.
@@ -21,6 +22,15 @@ class Predictions(Handle):
     model_sha256: str
     tensors: str
     other_classes: tuple[str, ...] = ()
+
+    @staticmethod
+    def path_in(directory: Path, split: str) -> Path:
+        """The file of a split's probabilities in a directory of predictions."""
+        return directory / f"{split}.probabilities.npy"
+
+    def path_of(self, split: str) -> Path:
+        """The file of a split's probabilities."""
+        return self.path_in(self.directory, split)
 
     def __str__(self) -> str:
         return f"probabilities of the images of tensors {self.tensors}"

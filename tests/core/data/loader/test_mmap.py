@@ -9,7 +9,7 @@ from tasks.core.data.tensors.cache import RowView
 
 def resident(path: Path) -> int:
     """Resident size of the mapped file in this process, in kB."""
-    lines = Path("/proc/self/smaps").read_text().splitlines()
+    lines = Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines()
     starts = [number for number, line in enumerate(lines) if line.endswith(str(path))]
     return sum(
         int(next(line for line in lines[start:] if line.startswith("Rss:")).split()[1]) for start in starts

@@ -113,6 +113,40 @@ def test_overlay_unknown_image_or_class_is_refused(correction: Correction, words
     assert words in caught.value.parts["found"]
 
 
+def test_absolute_paths_and_paths_of_windows_are_those_of_the_listing(tmp_path: Path, workspace) -> None:
+    root = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
+    (tmp_path / "link").symlink_to(root)
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))[:2]
+    forms = (
+        lambda name: name,
+        lambda name: str(root / name),
+        lambda name: str(tmp_path / "link" / name),
+        lambda name: name.replace("/", "\\"),
+        lambda name: f"./{name}",
+    )
+    found = set()
+    for source in (root, tmp_path / "link"):
+        for form in forms:
+            path = write_csv(tmp_path, "path,label\n" + "".join(f"{form(name)},dog\n" for name in names))
+            raw = acquire.acquire(SourceSettings(str(source), name="animals", corrections=path), workspace)
+            found.add(raw.manifest["ingredients"]["inputs"]["corrections"])
+    assert len(found) == 1
+    path = write_csv(tmp_path, f"path,label\n{names[0]},dog\n{root / names[0]},dog\n")
+    with pytest.raises(UsageError, match="name an image twice"):
+        acquire.acquire(SourceSettings(str(root), name="animals", corrections=path), workspace)
+
+
+def test_an_absolute_path_outside_of_the_dataset_is_refused(tmp_path: Path, workspace) -> None:
+    root = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
+    outside = tmp_path / "others" / "cat" / "0000.png"
+    path = write_csv(tmp_path, f"path,label\n{outside},dog\n")
+    raw = acquire.acquire(SourceSettings(str(root), corrections=path), workspace)
+    with pytest.raises(DataError, match="do not match") as refused:
+        normalize.normalize(raw, NormalizeSettings(), workspace)
+    assert refused.value.parts["found"] == f"1 images that do not exist: {outside}"
+    assert "has to lie in the dataset's folder" in refused.value.parts["to do"]
+
+
 def test_acquire_corrections_change_the_digest_and_the_labels(tmp_path: Path, workspace) -> None:
     """Two of the bundled digits get another label; the source and all other labels are unchanged."""
     plain = acquire.acquire(SourceSettings("digits"), workspace)

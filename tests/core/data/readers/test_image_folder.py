@@ -146,7 +146,7 @@ def test_scan_links_without_a_file_are_named(tmp_path: Path) -> None:
 
 def test_scan_other_file_with_a_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     photos(tmp_path, {"a": 1, "b": 1})
-    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/caf\xe9.txt")).write_text("a note")
+    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/caf\xe9.txt")).write_text("a note", encoding="utf-8")
     assert unused(tmp_path) == {r"a/caf\xe9.txt": "a text: not an image"}
 
 

@@ -9,6 +9,7 @@ from tasks.core.data.tensors import folds
 from tasks.core.data.tensors.groups import read_groups
 from tasks.core.workspace import Workspace
 from tests.core.data.tensors.test_groups import patient_folder, tensors_of
+from tests.support.sample_files import encoded, noise, put
 
 
 @pytest.mark.parametrize(("images", "groups", "parts"), [(400, 30, 5), (60, 60, 4), (50, 5, 5), (90, 7, 3)])
@@ -42,6 +43,10 @@ def test_train_members_of_one_single_group_are_parted_and_that_is_said(
     tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     """p000 is train, p001 test and p002 val by the hash of the name."""
-    tensors = tensors_of(patient_folder(tmp_path / "scans", patients=3), workspace, group_by=r"(p\d+)_")
+    root = tmp_path / "scans"
+    for number in range(24):
+        name = f"{'ab'[number % 2]}/p{number % 3:03}_{number:02}.png"
+        put(root / name, encoded(noise(number, 8, 8)))
+    tensors = tensors_of(root, workspace, group_by=r"(p\d+)_")
     assert 0 < folds.train_members(tensors, 0, 2).sum() < tensors.train
     assert "the train images are of one group" in caplog.text

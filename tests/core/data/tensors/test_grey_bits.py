@@ -1,6 +1,7 @@
 """Grey values of more than 8 bits are scaled by the bits of the dataset, in training and prediction."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tasks.core.data.sources.acquire import acquire
 from tasks.core.data.tensors.cache import open_split, read_rows
 from tasks.core.data.tensors.normalize import normalize
 from tasks.core.errors import QuarantineError
+from tasks.core.evaluation.comparable import why_incomparable
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
 from tests.support.sample_files import photos
@@ -76,10 +78,23 @@ def test_values_of_8_bits_in_16_bit_files_stay(tmp_path: Path, workspace: Worksp
     np.testing.assert_array_equal(rows_of(tensors)[3], grey(3, 255))
 
 
-def test_other_datasets_have_no_such_fact(tmp_path: Path, workspace: Workspace) -> None:
+def test_other_datasets_have_8_bits_so_that_their_models_refuse_wider_scans(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    """Before, a 12-bit scan became nearly black to such a model: 4095 of 65535 is 16 of 255."""
     tensors = tensors_of(photos(tmp_path / "pets", {"cat": 6, "dog": 6}), workspace)
-    assert "grey_bits" not in tensors.manifest["facts"]
-    assert (tensors.grey_bits, tensors.grey_facts) == (16, {})
+    assert (tensors.grey_bits, tensors.grey_facts) == (8, {"grey_bits": 8})
+    chunks = list(inputs.list_inputs([str(scans(tmp_path / "new", {}) / "ill" / "00.png")]))
+    (batch,) = images.image_batches(chunks, 8, (16, 16, 1), grey_bits=tensors.grey_bits)
+    assert batch.problems == ["grey values that need 12 bits: the images of the model have 8"]
+
+
+def test_a_champion_of_8_bits_is_not_compared_on_wider_scans(tmp_path: Path, workspace: Workspace) -> None:
+    """It cannot read them; the run would have ended with an error."""
+    tensors = tensors_of(scans(tmp_path / "scans", {}), workspace)
+    champion = SimpleNamespace(manifest={"facts": {"classes": list(tensors.classes)}}, grey_bits=8)
+    assert "cannot read grey values of 12 bits" in why_incomparable(champion, tensors)
+    assert why_incomparable(SimpleNamespace(**vars(champion) | {"grey_bits": 12}), tensors) == ""
 
 
 def test_a_wider_image_later_gives_the_tensors_of_a_fresh_start(tmp_path: Path, workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ from tasks.core.data.readers.base import UNLABELLED, ImageIndex, ImageRef
 from tasks.core.data.sources import acquire
 from tasks.core.data.sources.catalog import DATASETS
 from tasks.core.data.tensors import normalize, quarantine
-from tasks.core.errors import QuarantineError
+from tasks.core.errors import DataError, QuarantineError
 from tasks.core.stage.handles import TensorCache
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
@@ -41,6 +41,16 @@ def table(cache: TensorCache) -> list[tuple[str, str, str]]:
 
 def paths(cache: TensorCache) -> set[str]:
     return set(pd.read_parquet(cache.directory / "rows.parquet")["path"])
+
+
+def test_a_class_that_alone_can_be_used_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+    root = photos(tmp_path / "animals", {"cat": 30})
+    for number in range(9):
+        put(root / "dog" / f"{number}.jpg", b"no image")
+    with pytest.raises(DataError, match="only one class of animals has train images") as refused:
+        normalized(root, workspace)
+    assert refused.value.parts["found"] == "cat: 22; none of dog"
+    assert not list(workspace.root.glob("tensors/[!.]*"))
 
 
 def test_quarantine_same_bytes_in_two_classes_are_left_out(tmp_path: Path, workspace: Workspace) -> None:

@@ -57,6 +57,21 @@ def test_images_of_one_class_prove_nothing() -> None:
     found = baseline.compare(np.zeros(50, int), sure, COUNTS, CLASSES)
     assert found["log_loss_gain"]["low"] > 0
     assert found["answer"] == "open"
+    test = {"baseline": found, "majority_accuracy": {"value": 1.0}}
+    class_name = CLASSES[0]
+    assert (
+        baseline.remark(test)
+        == f"not proven better than no model, since all test images are of the class {class_name}"
+    )
+    assert f"all images are of the class {class_name}" in baseline.sentence(test)
+
+
+def test_images_of_one_class_do_not_prove_that_a_model_is_worse() -> None:
+    """A model that is less sure than the classes' shares of the only class that is there."""
+    unsure = np.tile([0.8, 0.2], (50, 1))
+    found = baseline.compare(np.zeros(50, int), unsure, COUNTS, CLASSES)
+    assert found["log_loss_gain"]["high"] < 0
+    assert found["answer"] == "open"
 
 
 def test_accuracy_below_the_commonest_class_is_said() -> None:

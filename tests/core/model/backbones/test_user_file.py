@@ -101,7 +101,7 @@ def test_model_with_a_wrapped_layer_of_someone_else_is_refused(tmp_path: Path) -
 
 def test_lambda_is_refused_and_its_code_does_not_run(tmp_path: Path) -> None:
     mark = str(tmp_path / "executed")
-    layer = keras.layers.Lambda(lambda values: [values, open(mark, "w")][0])  # noqa: PTH123, SIM115
+    layer = keras.layers.Lambda(lambda values: [values, open(mark, "w", encoding="utf-8")][0])  # noqa: PTH123, SIM115
     saved(tmp_path / "mine.keras", layers=(layer,))
     Path(mark).unlink()
     with pytest.raises(UsageError, match=r"keras\.layers\.Lambda"):

@@ -102,11 +102,11 @@ def test_bfloat16_is_chosen_only_where_certificate_processor_and_decision_allow_
     assert (chosen(), chosen(BFLOAT16)) == (BFLOAT16, BFLOAT16)
     assert chosen(Precision.float32) is Precision.float32
     assert chosen(proven=True) is Precision.float32
-    bfloat16_processor.write_text("flags : fpu avx2\n")
+    bfloat16_processor.write_text("flags : fpu avx2\n", encoding="utf-8")
     assert chosen() is Precision.float32
     failed = bfloat16_certificate.certify(outputs([1] * 1000), expected, labels)
     bfloat16_certificate.write(failed, tmp_path)
-    bfloat16_processor.write_text("flags : fpu amx_bf16\n")
+    bfloat16_processor.write_text("flags : fpu amx_bf16\n", encoding="utf-8")
     assert chosen() is Precision.float32
     with pytest.raises(UsageError, match=r"only 0.00 % of the predicted classes"):
         chosen(BFLOAT16)

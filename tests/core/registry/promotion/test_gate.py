@@ -6,7 +6,7 @@ from tasks.core.config import PromotePolicy
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.comparison import paired
 from tasks.core.registry.promotion import gate
-from tasks.core.registry.promotion.terms import RegressionBudget
+from tasks.core.registry.promotion.terms import RegressionBudget, Terms
 
 CLASSES = ("ant", "bee")
 
@@ -27,9 +27,8 @@ def scored(correct, labels=None, confidence: float = 0.9) -> Scored:
 
 
 def decide(policy, correct, correct_before, labels=None, budget=None):
-    return gate.decide(
-        policy, scored(correct, labels), scored(correct_before, labels), CLASSES, "v0003", budget
-    )
+    terms = Terms(policy, "v0003", budget or RegressionBudget())
+    return gate.decide(scored(correct, labels), scored(correct_before, labels), CLASSES, terms)
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (5, 0), (0, 1), (60, 40), (130, 90), (700, 640)])
@@ -108,7 +107,7 @@ def test_disagreements_are_sorted_by_confidence() -> None:
     correct, correct_before = outcomes(1, 2, 3, 1)
     challenger, champion = scored(correct, confidence=0.6), scored(correct_before, confidence=0.7)
     challenger.probabilities[4] = [0.01, 0.99]  # the most confident mistake of the challenger
-    evidence = gate.decide(PromotePolicy.better, challenger, champion, CLASSES, "v0003").evidence
+    evidence = gate.decide(challenger, champion, CLASSES, Terms(PromotePolicy.better, "v0003")).evidence
     assert [image["row"] for image in evidence["regressions"]] == [4, 3, 5]
     assert [image["row"] for image in evidence["improvements"]] == [1, 2]
     first = evidence["regressions"][0]

@@ -6,7 +6,7 @@ import pytest
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.registry.promotion import gate
-from tasks.core.registry.promotion.terms import RegressionBudget
+from tasks.core.registry.promotion.terms import RegressionBudget, Terms
 
 CLASSES = ("cat", "dog")
 
@@ -23,12 +23,10 @@ def decide(
     before = np.concatenate([np.arange(1000) < 800, np.ones(dogs, bool)])
     now = np.concatenate([np.arange(1000) < 900, np.arange(dogs) >= lost])
     return gate.decide(
-        policy,
         _scored(labels, now, groups),
         _scored(labels, before, groups),
         CLASSES,
-        "v0003",
-        RegressionBudget(no_loss_of=named),
+        Terms(policy, "v0003", RegressionBudget(no_loss_of=named)),
     )
 
 

@@ -30,8 +30,8 @@ def decide(lost: int, policy=PromotePolicy.better, point=None, groups=None):
     challenger, champion = scored(after, point), scored(before, point)
     if groups is not None:
         challenger, champion = (Scored(s.labels, s.probabilities, groups) for s in (challenger, champion))
-    terms = Terms(attributes={"site": attribute("site", SITES)})
-    return gate.decide(policy, challenger, champion, CLASSES, "v0003", BUDGET, terms)
+    terms = Terms(policy, "v0003", BUDGET, attributes={"site": attribute("site", SITES)})
+    return gate.decide(challenger, champion, CLASSES, terms)
 
 
 def test_a_loss_on_a_slice_that_is_proven_above_the_budget_is_refused() -> None:
@@ -56,9 +56,8 @@ def test_a_loss_that_is_not_proven_above_the_budget_is_accepted() -> None:
 
 def test_without_the_option_slices_decide_nothing() -> None:
     rows = np.arange(1000)
-    decision = gate.decide(
-        *(PromotePolicy.better, scored((rows < 700) | (rows >= 750)), scored(rows >= 300), CLASSES, "v0003")
-    )
+    challenger, champion = scored((rows < 700) | (rows >= 750)), scored(rows >= 300)
+    decision = gate.decide(challenger, champion, CLASSES, Terms(PromotePolicy.better, "v0003"))
     assert decision.promote
     assert "slices" not in decision.evidence
 
