@@ -62,16 +62,18 @@ def write(
     """
     while True:
         try:
-            return _Pass(directory, reader, index, splits, target_shape, reusable).run(progress)
+            written = _Pass(directory, reader, index, splits, target_shape, reusable).run(progress)
         except ShapeMismatch as mismatch:
-            if mismatch.target_shape.grey_bits > target_shape.grey_bits:
-                log.info("grey values of %d bits are scaled to 8", mismatch.target_shape.grey_bits)
-            else:
+            if mismatch.target_shape.shape != target_shape.shape:
                 log.info(
                     "images differ in size or channels; all are converted to %dx%dx%d",
                     *mismatch.target_shape.shape,
                 )
             target_shape = mismatch.target_shape
+        else:
+            if target_shape.grey_bits > 8:  # 8 are kept as they are
+                log.info("grey values of %d bits are scaled to 8", target_shape.grey_bits)
+            return written
 
 
 class _Pass:
