@@ -62,7 +62,7 @@ def write(
     """
     while True:
         try:
-            written = _Pass(directory, reader, index, splits, target_shape, reusable).run(progress)
+            return _Pass(directory, reader, index, splits, target_shape, reusable).run(progress)
         except ShapeMismatch as mismatch:
             if mismatch.target_shape.shape != target_shape.shape:
                 log.info(
@@ -70,10 +70,6 @@ def write(
                     *mismatch.target_shape.shape,
                 )
             target_shape = mismatch.target_shape
-        else:
-            if target_shape.grey_bits > 8:  # 8 are kept as they are
-                log.info("grey values of %d bits are scaled to 8", target_shape.grey_bits)
-            return written
 
 
 class _Pass:
