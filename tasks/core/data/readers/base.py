@@ -83,6 +83,17 @@ class ImageIndex:
         attributes = {name: values for name, values in columns.items() if name.startswith(ATTRIBUTE)}
         return replace(self, group=columns.get(GROUP), attributes=attributes)
 
+    def take(self, numbers: NDArray[np.int64]) -> "ImageIndex":
+        """The index of some of its images, with all their columns."""
+        return ImageIndex(
+            self.image_id.take(numbers),
+            self.path.take(numbers),
+            self.split[numbers],
+            self.label[numbers],
+            None if self.group is None else self.group.take(numbers),
+            {name: values.take(numbers) for name, values in self.attributes.items()},
+        )
+
     def __len__(self) -> int:
         return len(self.label)
 

@@ -54,8 +54,9 @@ def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Corr
     by_id = [correction for correction in corrections if correction.image_id]
     missing, label = [], rows.label.copy()
     # Ids override paths, so they are applied last.
-    for group, column, field in ((by_path, rows.path, "path"), (by_id, rows.image_id, "image_id")):
-        keys = [getattr(correction, field) for correction in group]
+    named = _as_in_source([correction.path for correction in by_path], rows.path)
+    ids = [correction.image_id for correction in by_id]
+    for group, column, keys in ((by_path, rows.path, named), (by_id, rows.image_id, ids)):
         indices = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
         missing += sorted(set(keys) - {keys[index] for index in np.unique(indices).tolist() if index >= 0})
         labels = [
@@ -65,6 +66,12 @@ def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Corr
         label[indices >= 0] = np.array(labels, np.int32)[indices[indices >= 0]]
     _check_known(missing, classes, corrections)
     return replace(rows, label=label)
+
+
+def _as_in_source(paths: Sequence[str], known: pa.ChunkedArray) -> list[str]:
+    """The paths with forward slashes where those of Windows name no image."""
+    is_known = pc.is_in(pa.array(paths, pa.string()), value_set=known.combine_chunks()).to_pylist()
+    return [path if known else path.replace("\\", "/") for path, known in zip(paths, is_known, strict=True)]
 
 
 def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) -> RawDataset:
@@ -79,6 +86,7 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
         UsageError: See `corrections_file.read`.
     """
     corrections = corrections_file.read(path) if path is not None else ()
+    corrections = tuple(_below(raw.root, correction) for correction in corrections)
     if not corrections:
         if path is not None:
             log.warning("%s corrects nothing: no row has a class, or the decision %r", path, LEFT_OUT)
@@ -99,6 +107,11 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     return DOWNLOAD.output(ingredients, workspace, build, **values)
 
 
+def _below(root: str, correction: Correction) -> Correction:
+    """The correction of an absolute path that lies in the source, with the path as the source has it."""
+    return replace(correction, path=correction.path.removeprefix(f"{root.rstrip('/')}/"))
+
+
 @dataclass(frozen=True)
 class RelabelledReader(WrappedReader):
     """A reader with corrected labels, without the images that are left out."""
@@ -115,10 +128,7 @@ class RelabelledReader(WrappedReader):
     def index(self) -> ImageIndex:
         """The images that are not left out, with corrected labels."""
         rows = overlay(self.reader.index(), self.classes, self.corrections)
-        if self._kept is None:
-            return rows
-        columns = (rows.image_id.take(self._kept), rows.path.take(self._kept))
-        return ImageIndex(*columns, rows.split[self._kept], rows.label[self._kept])
+        return rows if self._kept is None else rows.take(self._kept)
 
     def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
         """See `Reader.blocks`; one by one where images are left out."""

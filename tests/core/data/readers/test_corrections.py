@@ -14,7 +14,7 @@ from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.distributed_decode import DistributedReader
 from tasks.core.errors import DataError, UsageError
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import photos
+from tests.support.sample_files import photos, put
 
 ROWS = ImageIndex.of(
     [
@@ -166,6 +166,30 @@ def test_images_that_are_left_out_are_in_no_split_and_move_no_other_image(
         assert (
             np.load(after.directory / f"{split}.labels.npy") == new_rows[new_rows["split"] == split]["label"]
         ).all()
+
+
+def test_groups_and_attributes_stay_when_an_image_is_left_out(tmp_path: Path, workspace: Workspace) -> None:
+    """One image that was left out in a review took all groups away, so that they were parted by the splits."""
+    paths = sorted(photos(tmp_path, {"cat": 20, "dog": 20}).rglob("*.png"))
+    lines = [
+        f"{path.relative_to(tmp_path)},{path.parent.name},p{number // 2},{'AB'[number % 2]}"
+        for number, path in enumerate(paths)
+    ]
+    put(tmp_path / "labels.csv", "\n".join(["path,label,group,site", *lines]).encode())
+    left_out = write_csv(tmp_path, "path,corrected_class_name,decision\ncat/000.png,,left out\n")
+    raw = acquire.acquire(SourceSettings(str(tmp_path / "labels.csv"), corrections=left_out), workspace)
+    index = factory.open_raw(raw).index()
+    assert index.group is not None
+    assert index.group.to_pylist() == [f"p{number // 2}" for number in range(1, 40)]
+    assert index.attributes["attribute_site"].to_pylist()[:3] == ["B", "A", "B"]
+
+
+def test_paths_of_windows_and_absolute_ones_name_images(tmp_path: Path, workspace: Workspace) -> None:
+    folder = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
+    path = write_csv(tmp_path, f"path,label\ncat\\000.png,dog\n{folder}/cat/001.png,dog\n")
+    raw = acquire.acquire(SourceSettings(str(folder), corrections=path), workspace)
+    assert factory.open_raw(raw).index().label.tolist() == [1, 1, *[0] * 4, *[1] * 6]
+    assert str(folder) not in (raw.directory / corrections_file.NAME).read_text()
 
 
 def test_wrapped_readers_keep_what_the_source_says_of_itself(workspace: Workspace) -> None:
