@@ -169,7 +169,7 @@ def test_images_that_are_left_out_are_in_no_split_and_move_no_other_image(
 
 
 def test_groups_and_attributes_stay_when_an_image_is_left_out(tmp_path: Path, workspace: Workspace) -> None:
-    """One image that was left out in a review took all groups away, so that they were parted by the splits."""
+    """One image that was left out in a review took all groups away, so that the splits parted them."""
     paths = sorted(photos(tmp_path, {"cat": 20, "dog": 20}).rglob("*.png"))
     lines = [
         f"{path.relative_to(tmp_path)},{path.parent.name},p{number // 2},{'AB'[number % 2]}"
