@@ -6,7 +6,7 @@ digests that follow from it, change with the content of the corrections.
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -74,16 +74,20 @@ def _as_in_source(paths: Sequence[str], known: pa.ChunkedArray) -> list[str]:
     return [path if known else path.replace("\\", "/") for path, known in zip(paths, is_known, strict=True)]
 
 
-def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) -> RawDataset:
+def apply_corrections(
+    raw: RawDataset, path: Path | None, workspace: Workspace, open_source: Callable[[RawDataset], Reader]
+) -> RawDataset:
     """The raw dataset with the corrections of a file; without corrections, the dataset itself.
 
     Args:
         raw: The dataset.
         path: The file of corrections, or None.
         workspace: Where the corrected listing is stored.
+        open_source: Opens the reader of the dataset; for corrections that were not applied to it before.
 
     Raises:
         UsageError: See `corrections_file.read`.
+        DataError: See `overlay`.
     """
     corrections = corrections_file.read(path) if path is not None else ()
     corrections = tuple(_below(raw.root, correction) for correction in corrections)
@@ -98,6 +102,8 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     )
 
     def build(staging: Path) -> dict[str, Any]:
+        source = open_source(raw)
+        overlay(source.index(), source.classes, corrections)  # refuses what does not match
         for name in manifest["files"]:
             shutil.copyfile(raw.directory / name, staging / name)
         left_out = corrections_file.write(staging / NAME, corrections)

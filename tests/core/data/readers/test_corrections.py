@@ -14,7 +14,7 @@ from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.distributed_decode import DistributedReader
 from tasks.core.errors import DataError, UsageError
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import photos, put
+from tests.support.sample_files import files_below, photos, put
 
 ROWS = ImageIndex.of(
     [
@@ -111,6 +111,19 @@ def test_overlay_unknown_image_or_class_is_refused(correction: Correction, words
     with pytest.raises(DataError) as caught:
         corrections.overlay(ROWS, CLASSES, [correction])
     assert words in caught.value.parts["found"]
+
+
+def test_corrections_that_do_not_match_are_refused_before_anything_is_written(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    """A dry run took them, and the run after it failed with 'nothing was written' beside a new listing."""
+    folder = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
+    acquire.acquire(SourceSettings(str(folder)), workspace)
+    before = files_below(workspace.root)
+    path = write_csv(tmp_path, "path,label\ncat/none.png,dog\n")
+    with pytest.raises(DataError, match="the corrections do not match the dataset"):
+        acquire.acquire(SourceSettings(str(folder), corrections=path), workspace)
+    assert files_below(workspace.root) == before
 
 
 def test_acquire_corrections_change_the_digest_and_the_labels(tmp_path: Path, workspace) -> None:
@@ -246,5 +259,5 @@ def test_file_that_corrects_nothing_is_named(
 ) -> None:
     raw = acquire.acquire(SourceSettings(str(photos(tmp_path / "pets", {"cat": 5, "dog": 5}))), workspace)
     path = write_csv(tmp_path, "path,class_name,corrected_class_name\ncat/0.png,cat,\n")
-    assert corrections.apply_corrections(raw, path, workspace) == raw
+    assert corrections.apply_corrections(raw, path, workspace, factory.open_raw) == raw
     assert "corrects nothing" in caplog.text
