@@ -1,5 +1,6 @@
 """What the readers of all formats give: an index of the images, and the decoded images."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from tasks.core.data.pixels import Pixels
 from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
+EMPTY = hashlib.sha256(b"").hexdigest()  # the image_id of empty files: unreadable, and not alike
 BATCH = 4096  # rows held as Python objects at a time
 SCHEMA = pa.schema({"image_id": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
 

@@ -114,6 +114,7 @@ class Trainer:
             autograph=False,
             input_signature=[tf.TensorSpec((None, *train.images.shape[1:]), train.images.dtype)],
         )
+        self._eval_step.get_concrete_function()  # traced by a call, TensorFlow warns of the fifth training
 
     @property
     def done(self) -> bool:
