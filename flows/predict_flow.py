@@ -22,7 +22,7 @@ from prefect import flow, runtime
 
 from flows.declarations import PREDICT
 from tasks.core.addresses import concealed
-from tasks.core.data.inference import prediction_table
+from tasks.core.data.inference import output_folder, prediction_table
 from tasks.core.data.inference.embeddings_table import check_folder
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.model.devices import early_import
@@ -79,7 +79,7 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     embeddings = settings.inputs.embeddings and expanded(settings.inputs.embeddings).absolute()
     check_folder(embeddings, out)
     chunks, unused, has_images = list_images(request)
-    prediction_table.check_folder(out)
+    output_folder.check(out)
     owner = RunOwner.this(runtime.flow_run.id, runtime.flow_run.name)
     with run_lock.exclusive_writer(out, owner) as killed, prediction_table.locked_folder(out):
         server_link.tell(mark_earlier, killed)
@@ -111,7 +111,7 @@ def predict_one_batch(
     batch.finish(counts | {"drift": drift.record()})
     console.predictions(batch.first(console.MAX_ROWS), counts["images"])
     text = "{images:,} images, {abstained:,} without an answer, {unreadable:,} unreadable".format(**counts)
-    console.log.info("%s; in %s", text, batch.directory)
+    console.log.info("%s%s", text, output_folder.kept_in(batch.directory))
     (console.log.warning if drift.drifted else console.log.info)("%s", drift)
     return counts | {"drift": str(drift)}
 

@@ -94,7 +94,9 @@ def in_process(name: str, parameters: dict[str, Any]) -> Any:
 
 def print_json(parameters: dict[str, Any]) -> None:
     """Predict, and print the rows as JSON to stdout."""
-    with tempfile.TemporaryDirectory(prefix="plumbline-predict-") as folder:
+    from tasks.core.data.inference.output_folder import TEMPORARY
+
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         if "out" not in typed_options():
             parameters["out"] = Path(folder) / "predictions"
         with redirect_stdout(sys.stderr):
@@ -136,12 +138,16 @@ def _look_at_sweep(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _look_at_prediction(parameters: dict[str, Any]) -> dict[str, Any]:
+    from tasks.core.data.inference import output_folder
     from tasks.core.data.inference.inputs import check_inputs
     from tasks.core.evaluation import abstention
     from tasks.core.registry import final_models
+    from tasks.core.workspace import expanded
 
-    answers = PredictSettings.of(parameters).answers
+    settings = PredictSettings.of(parameters)
+    answers = settings.answers
     check_inputs(parameters["images"])
+    output_folder.check(expanded(settings.inputs.out).absolute())
     dataset, version = _version(parameters)
     if answers.all_images:
         version = final_models.of_version(version, answers.abstain)

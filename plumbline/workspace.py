@@ -117,6 +117,7 @@ class Workspace:
         import pandas as pd
 
         from flows import start
+        from tasks.core.data.inference.output_folder import TEMPORARY
 
         listed = [images] if isinstance(images, str | Path) else list(images)
         if strangers := {type(each).__name__ for each in listed if not isinstance(each, str | Path)}:
@@ -126,7 +127,7 @@ class Workspace:
                 found=", ".join(sorted(strangers)),
                 todo="arrays go into keras.models.load_model(...).predict; models() has the file",
             )
-        with tempfile.TemporaryDirectory(prefix="plumbline-predict-") as folder:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             parameters = {"images": [str(path) for path in listed], "dataset": dataset, "model": "champion"}
             parameters |= {"workspace": Path(self.location), "out": Path(folder) / "rows"} | options
             start.in_process("predict", parameters)

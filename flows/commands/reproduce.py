@@ -66,7 +66,8 @@ def reproduce(
         if exit_code := repeat(code, parameters(past), scratch):
             sys.exit(exit_code)
         result = judge(past, opened, scratch, margin / 100)
-    console.facts(f"{past['run_id']}: {result.outcome}", {"because": result.reason})
+    removed = "the scratch workspace, with the model and the report that are named above"
+    console.facts(f"{past['run_id']}: {result.outcome}", {"because": result.reason, "removed": removed})
     for difference in result.differences:
         console.console.print(f"  differs  {difference}")
     if result.outcome.exit_code:

@@ -74,7 +74,7 @@ def serve(
     name = _dataset(dataset, opened)
     environment.prepare()
     # Imported here: the help needs no web server.
-    from tasks.core.data.inference.prediction_table import check_folder
+    from tasks.core.data.inference import output_folder
     from tasks.core.serving import app, http_server, pages
     from tasks.core.serving.champion import FollowedModel
     from tasks.core.serving.recording import Recorder
@@ -83,7 +83,7 @@ def serve(
 
     recorder = Recorder(expanded(record).absolute(), record_images) if record else None
     if recorder is not None:
-        check_folder(recorder.out)
+        output_folder.check(recorder.out)
     listening = http_server.listen(host, port)
     options = DecisionOptions(abstain, threshold, no_operating_point)
     service = Service(

@@ -17,6 +17,7 @@ BESIDE = frozenset(
 )
 GLUED = re.compile(r"(.+?)(set|data|images|imgs)")  # `trainset`
 YEAR = re.compile(r"(?<=[a-z])\d{4}$")
+ORDER = re.compile(r"^\d{1,2}[\s_.)-]+")  # `01_train`, `2. Validation`
 # Of folders that are no class either where another folder is named like a split.
 PARTS_WITHOUT_SPLIT = frozenset(
     {"unlabelled", "unlabeled", "holdout", "unseen", "inference", "predict", "unsup"}
@@ -28,10 +29,10 @@ SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 def split_of(name: str) -> str:
     """The split that a name means, whatever its case; empty if it means none.
 
-    >>> [split_of(name) for name in ("Train", "seg_test", "val2017", "Training Set", "trainset", "tram")]
-    ['train', 'test', 'val', 'train', 'train', '']
+    >>> [split_of(name) for name in ("Train", "seg_test", "val2017", "Training Set", "03_test", "tram")]
+    ['train', 'test', 'val', 'train', 'test', '']
     """
-    words = [YEAR.sub("", word) for word in re.split(r"[\s_.-]+", name.lower()) if word]
+    words = [YEAR.sub("", word) for word in re.split(r"[\s_.-]+", ORDER.sub("", name.lower())) if word]
     glued = [GLUED.fullmatch(word) for word in words]
     words = [
         match[1] if match and match[1] in SPLIT_OF else word for word, match in zip(words, glued, strict=True)

@@ -74,8 +74,10 @@ def _check_dataset(dataset: str) -> None:
 
 
 def _check_zip(path: Path) -> None:
-    from tasks.core.data.files.archive import Archive
+    from tasks.core.data.files.archive import Archive, kind_of
     from tasks.core.data.readers.image_folder import folders
 
+    if kind_of(path) != "zip":  # a tar by another name: the stage may have to unpack it first
+        return
     opened = Archive(path)
     folders.check_layout(path, folders.Walk(opened.tree.scandir, opened.read_head))

@@ -31,6 +31,8 @@ DEFAULT_COLUMNS = (
     COST,
 )
 CONDITION = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*")
+SEVERAL = re.compile(r"(\b(and|or)\b|&|\||,)\s*[\w.]+\s*(<=|>=|!=|=|<|>|~)", re.IGNORECASE)
+QUOTED = re.compile(r"(['\"]).*\1")
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -202,6 +204,13 @@ def _holds(table: pd.DataFrame, condition: str) -> "pd.Series[bool]":
         )
     name, comparison, text = match.groups()
     _check_column(table, name)
+    if SEVERAL.search(text):
+        raise UsageError(
+            f"{condition!r} is more than one condition",
+            expected="one for each --where; all of them must hold",
+            todo="write --where again for the second one; there is no or",
+        )
+    text = text[1:-1] if QUOTED.fullmatch(text) else text
     if comparison == "~":
         return table[name].astype("string").str.contains(text, case=False, regex=False).fillna(False)
     return OPERATORS[comparison](table[name], _value(table[name], text))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -64,6 +65,20 @@ def test_wrong_tables_archives_and_names(tmp_path: Path) -> None:
         expected, True
     )
     assert "did you mean digits" in refused("digit")
+
+
+def test_archives_that_have_to_be_unpacked_say_so(tmp_path: Path) -> None:
+    put(tmp_path / "photos.7z", b"7z")
+    assert "to do     unpack it" in refused(tmp_path / "photos.7z")
+    put(tmp_path / "parts" / "cat.zip", b"PK")
+    assert "to do     unpack the archives in it, each into a folder" in refused(tmp_path / "parts")
+
+
+def test_compressed_tar_by_the_name_of_a_zip_is_left_to_the_stage(tmp_path: Path) -> None:
+    photos(tmp_path / "pets", {"cat": 1, "dog": 1})
+    with tarfile.open(tmp_path / "pets.zip", "w:gz") as archive:
+        archive.add(tmp_path / "pets", "pets")
+    assert argument_check.refusal("train", ["--dataset", str(tmp_path / "pets.zip")]) is None
 
 
 def test_good_ones_and_other_commands_pass(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def runs(workspace: Workspace) -> pd.DataFrame:
         ([], "test_accuracy", None, ["v0002", "v0001", "v0003"]),
         ([], "-cost_cpu_seconds", None, ["v0002", "v0003", "v0001"]),
         (["recipe=fast"], "started", None, ["v0001", "v0003"]),
+        (["recipe = 'fast'"], "started", None, ["v0001", "v0003"]),
         (["test_accuracy>=0.71", "parameters.epochs<5"], "started", None, ["v0001"]),
         (["parameters.augment=true"], "started", None, ["v0001"]),
         (["promoted != true"], "started", None, ["v0002"]),
@@ -48,6 +49,8 @@ def test_runs_cost_counts_cached_stages_but_not_the_champion(runs: pd.DataFrame)
         ("test_accuracy>high", "cannot be 'high'"),
         ("promoted=perhaps", "cannot be 'perhaps'"),
         ("started>yesterday evening", "cannot be"),
+        ("recipe=fast and test_accuracy>0.7", "more than one condition"),
+        ("recipe=fast, seed=0", "more than one condition"),
     ],
 )
 def test_select_invalid_condition_raises(runs: pd.DataFrame, condition: str, message: str) -> None:

@@ -32,6 +32,7 @@ def test_reproduce_of_a_new_run_is_identical_and_a_changed_image_is_named(
     done = reproduce(plumbline, run)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{run}: identical" in done.stdout
+    assert "removed  the scratch workspace" in done.stdout  # the summary names files in it
     assert "differs" not in done.stdout
     assert plumbline.files() == before
 

@@ -64,7 +64,8 @@ def kind_of(path: Path) -> str:
     if header[TAR_MAGIC] == b"ustar" or tar_members.is_old_tar(path):
         return "tar"
     found = f"a file that begins with {header[:8]!r}" if header else "an empty file"
-    raise archive_error(path, "is no archive", expected=EXPECTED, found=found)
+    todo = "copy it again, or pack the folder of the classes as .zip"
+    raise archive_error(path, "is no archive", expected=EXPECTED, found=found, todo=todo)
 
 
 class Archive:

@@ -1,7 +1,7 @@
 """Groups that share an image are one group: the image would otherwise be in two splits.
 
 The first of their names in alphabetical order is the name of all. An image that is its own group, and whose
-copy is in a group, belongs to that group.
+copy is in a group, belongs to that group. Empty files are no images, and join nothing.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.core.data.grouping.units import unit_codes, units
-from tasks.core.data.readers.base import ImageIndex
+from tasks.core.data.readers.base import EMPTY, ImageIndex
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,13 @@ def _joined(group_names: pa.ChunkedArray, image_id: pa.ChunkedArray) -> pa.Chunk
     encoded = group_names.combine_chunks().dictionary_encode()
     names = encoded.dictionary.to_pylist()
     group = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)
-    edges = content[group >= 0], contents + group[group >= 0]
+    is_link = (group >= 0) & ~np.asarray(pc.equal(image_id, EMPTY))
+    edges = content[is_link], contents + group[is_link]
     size = contents + len(names)
     _, component = connected_components(coo_array((np.ones(len(edges[0])), edges), (size, size)), False)
     first: dict[int, str] = {}
     of_groups: NDArray[np.int32] = component[contents:]
     for name, number in zip(names, of_groups.tolist(), strict=True):
         first[number] = min(name, first.get(number, name))
-    return pa.chunked_array([pa.array([first.get(n) for n in component[content].tolist()], pa.string())])
+    of_images = np.where(group >= 0, of_groups[group] if names else -1, component[content])
+    return pa.chunked_array([pa.array([first.get(n) for n in of_images.tolist()], pa.string())])

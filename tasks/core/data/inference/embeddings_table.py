@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core.data.inference import output_folder
 from tasks.core.data.inference.images import ImageBatch
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.errors import UsageError
@@ -25,15 +26,14 @@ Floats = NDArray[np.float32]
 
 
 def check_folder(folder: Path | None, out: Path) -> None:
-    """Refuse a folder of embeddings that is a file, or lies where the predictions are read from.
+    """Refuse a folder of embeddings that is a file, has other files, or lies where predictions are read from.
 
     Raises:
         UsageError: It does.
     """
     if folder is None:
         return
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--embeddings {folder} is a file", expected="a folder, new or with embeddings")
+    output_folder.check(folder, output_folder.EMBEDDINGS, "embeddings")
     if folder.absolute() == out.absolute() or out.absolute() in folder.absolute().parents:
         raise UsageError(
             f"--embeddings {folder} lies in --out",

@@ -21,6 +21,7 @@ from tasks.core.data.inference.inputs import IMAGE, InputChunk
 from tasks.core.data.pixels import Pixels
 from tasks.core.data.readers.parquet import file as parquet_file
 from tasks.core.data.readers.parquet import schema as parquet_schema
+from tasks.core.data.readers.parquet.labels import NO_BYTES
 from tasks.core.data.sources import remote
 from tasks.core.errors import DecodeError
 
@@ -201,12 +202,13 @@ def _rows(chunks: Sequence[InputChunk]) -> Iterator[EncodedImage | _Images]:
         yield from (_Images([EncodedImage(path, row)], None, problem=CHANGED) for row in wanted[read_count:])
 
 
-def _encoded(path: str, wanted: Sequence[int]) -> Iterator[EncodedImage]:
+def _encoded(path: str, wanted: Sequence[int]) -> Iterator[EncodedImage | _Images]:
     with inputs.input_errors(path), inputs.opened(path) as file:
         schema = file.schema_arrow
         column = parquet_schema.bytes_of(schema, parquet_schema.image_of(Path(path), schema))
         for row, content in parquet_file.encoded(file, column, wanted):
-            yield EncodedImage(path, row, content or b"")
+            image = EncodedImage(path, row, content)
+            yield _Images([image], None, problem=NO_BYTES) if content is None else image
 
 
 def _image(target: Target, encoded: EncodedImage | _Images) -> _Images:

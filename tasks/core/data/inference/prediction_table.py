@@ -28,9 +28,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.data.inference import inputs
+from tasks.core.data.inference import inputs, output_folder
 from tasks.core.data.inference.inputs import InputChunk
-from tasks.core.errors import FormatError, UsageError
+from tasks.core.errors import FormatError
 from tasks.core.storage import atomic, lock
 
 FORMAT = 2  # format 1 had the columns file and predicted_class
@@ -176,19 +176,13 @@ def locked_folder(out: Path) -> Iterator[None]:
     """Hold the table's lock, so that there is one writer. Partial files of killed writers are removed.
 
     Raises:
-        UsageError: `out` is a file.
+        UsageError: `out` is a file, or has other files.
     """
-    check_folder(out)
+    output_folder.check(out)
     with lock.exclusive(out / ".lock"):
         for stale in [*out.glob(".*.tmp"), *out.glob("batch=*/.*.tmp")]:
             atomic.remove(stale)
         yield
-
-
-def check_folder(out: Path) -> None:
-    """Raise UsageError if `out` is a file."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", expected="a folder, new or with earlier predictions")
 
 
 def all_batches(out: Path) -> list[Batch]:

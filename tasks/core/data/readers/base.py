@@ -1,5 +1,6 @@
 """What the readers of all formats give: an index of the images, and the decoded images."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from tasks.core.data.pixels import Pixels
 from tasks.core.errors import DecodeError
 
 UNLABELLED = -1
+EMPTY = hashlib.sha256(b"").hexdigest()  # the image_id of empty files: unreadable, and not alike
 BATCH = 4096  # rows held as Python objects at a time
 SCHEMA = pa.schema({"image_id": pa.string(), "path": pa.string(), "split": pa.string(), "label": pa.int32()})
 
@@ -82,6 +84,17 @@ class ImageIndex:
         """The index with further columns, named as in `columns.kept`."""
         attributes = {name: values for name, values in columns.items() if name.startswith(ATTRIBUTE)}
         return replace(self, group=columns.get(GROUP), attributes=attributes)
+
+    def take(self, numbers: NDArray[np.int64]) -> "ImageIndex":
+        """The index of some of its images, with all their columns."""
+        return ImageIndex(
+            self.image_id.take(numbers),
+            self.path.take(numbers),
+            self.split[numbers],
+            self.label[numbers],
+            None if self.group is None else self.group.take(numbers),
+            {name: values.take(numbers) for name, values in self.attributes.items()},
+        )
 
     def __len__(self) -> int:
         return len(self.label)

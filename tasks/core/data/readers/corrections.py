@@ -6,7 +6,7 @@ digests that follow from it, change with the content of the corrections.
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -68,16 +68,20 @@ def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Corr
     return replace(rows, label=label)
 
 
-def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) -> RawDataset:
+def apply_corrections(
+    raw: RawDataset, path: Path | None, workspace: Workspace, open_source: Callable[[RawDataset], Reader]
+) -> RawDataset:
     """The raw dataset with the corrections of a file; without corrections, the dataset itself.
 
     Args:
         raw: The dataset.
         path: The file of corrections, or None.
         workspace: Where the corrected listing is stored.
+        open_source: Opens the reader of the dataset; for corrections that were not applied to it before.
 
     Raises:
         UsageError: See `corrections_file.read`.
+        DataError: See `overlay`.
     """
     corrections = _read(path, raw) if path is not None else ()
     if not corrections:
@@ -91,6 +95,8 @@ def apply_corrections(raw: RawDataset, path: Path | None, workspace: Workspace) 
     )
 
     def build(staging: Path) -> dict[str, Any]:
+        source = open_source(raw)
+        overlay(source.index(), source.classes, corrections)  # refuses what does not match
         for name in manifest["files"]:
             shutil.copyfile(raw.directory / name, staging / name)
         left_out = corrections_file.write(staging / NAME, corrections)
@@ -146,10 +152,7 @@ class RelabelledReader(WrappedReader):
     def index(self) -> ImageIndex:
         """The images that are not left out, with corrected labels."""
         rows = overlay(self.reader.index(), self.classes, self.corrections)
-        if self._kept is None:
-            return rows
-        columns = (rows.image_id.take(self._kept), rows.path.take(self._kept))
-        return ImageIndex(*columns, rows.split[self._kept], rows.label[self._kept])
+        return rows if self._kept is None else rows.take(self._kept)
 
     def blocks(self, wanted: Sequence[int], target: Target) -> Iterator[Decoded]:
         """See `Reader.blocks`; one by one where images are left out."""

@@ -91,7 +91,8 @@ def _header(path: Path, header: Sequence[str]) -> list[str]:
     named = [name for name in header if name.strip()]
     repeated = sorted({name for name in named if named.count(name) > 1})
     if repeated:
-        raise layout_error(str(path), "has a column twice", "every column once", ", ".join(repeated))
+        found, todo = ", ".join(repeated), "rename or remove one of them"
+        raise layout_error(str(path), "has a column twice", "every column once", found, todo)
     return [name for name in named if name not in OWN]
 
 
@@ -112,18 +113,21 @@ def _file_stats(
         if None in row:
             extra = ", ".join(row[None])  # type: ignore[call-overload]
             where = f"{path}, line {number},"
-            raise layout_error(where, "has more fields than the first line", COLUMNS, f"also: {extra}")
+            todo = "put quotes around a field with a separator in it, or name its column"
+            raise layout_error(where, "has more fields than the first line", COLUMNS, f"also: {extra}", todo)
         name = _name(path, _cell(path, row, "path", number), number)
         label, split_name = _cell(path, row, "label", number), (row.get("split") or "").strip()
         split = split_of(split_name)
         if split_name and not split:
-            where = f"{path}, line {number},"
-            raise layout_error(where, "has an unknown split", "train, val or test", split_name)
-        if name in line_numbers:
-            where = f"{path}, line {number},"
-            raise layout_error(
-                where, f"lists {name} again", "every image once", f"it also in line {line_numbers[name]}"
+            where, todo = (
+                f"{path}, line {number},",
+                "correct the split, or rename the column if it is another",
             )
+            raise layout_error(where, "has an unknown split", "train, val or test", split_name, todo)
+        if name in line_numbers:
+            where, found = f"{path}, line {number},", f"it also in line {line_numbers[name]}"
+            todo = "remove one of the two lines"
+            raise layout_error(where, f"lists {name} again", "every image once", found, todo)
         line_numbers[name] = number
         further[name] = [row[column] or "" for column in names]
         classes.setdefault(split, set()).add(label)
@@ -168,13 +172,24 @@ def _status(path: Path, name: str, number: int) -> os.stat_result:
     try:
         status = (path.parent / name).stat()
         if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            raise IsADirectoryError(errno.EISDIR, "a folder")
         return status
-    except IsADirectoryError as error:
-        where = f"{path}, line {number},"
-        raise layout_error(where, f"names no image: {name}", COLUMNS, str(error.strerror)) from error
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
-        raise layout_error(
-            f"{path}, line {number},", f"names a file that does not exist: {name}", COLUMNS, found
-        ) from error
+        what = (
+            "names no image" if isinstance(error, IsADirectoryError) else "names a file that does not exist"
+        )
+        expected = f"a file, its path relative to the CSV's folder {path.parent.absolute()}"
+        todo = _similar(path.parent / name) or "correct the path, or remove the line"
+        raise layout_error(f"{path}, line {number},", f"{what}: {name}", expected, found, todo) from error
+
+
+def _similar(missing: Path) -> str:
+    """What to do if there is such a file in other case or with a suffix; else empty."""
+    try:
+        names = [found.name for found in missing.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    wanted = missing.name.casefold()
+    alike = [name for name in names if wanted in (name.casefold(), Path(name).stem.casefold())]
+    return f"write the name as it is there: {min(alike)}" if alike else ""

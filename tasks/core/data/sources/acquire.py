@@ -60,7 +60,7 @@ def acquire(
     """
     resolve.check_source(source)
     raw = _acquire(source, workspace, refresh, progress)
-    return corrections.apply_corrections(raw, source.corrections, workspace)
+    return corrections.apply_corrections(raw, source.corrections, workspace, factory.open_raw)
 
 
 def _acquire(source: SourceSettings, workspace: Workspace, refresh: bool, progress: Progress) -> RawDataset:

@@ -42,11 +42,15 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
     if path.is_dir() or (path.is_file() and format_of(path.name)):
         return of_text(path.resolve(), "dataset", "--dataset")
     if "/" in dataset or path.exists():
+        known = f"give an existing path, or one of the built-in datasets: {', '.join(DATASETS)}"
         raise UsageError(
             f"No images can be read from {dataset}",
             expected=EXPECTED,
             found="a file of an unsupported type" if path.exists() else "nothing at this path",
-            todo=f"give an existing path, or one of the built-in datasets: {', '.join(DATASETS)}",
+            done="nothing was started",
+            todo="unpack it if it is an archive, and give the folder of the classes"
+            if path.exists()
+            else known,
         )
     close = difflib.get_close_matches(dataset.lower(), DATASETS, cutoff=0.5)
     raise UsageError(

@@ -64,9 +64,7 @@ def write(
         try:
             return _Pass(directory, reader, index, splits, target_shape, reusable).run(progress)
         except ShapeMismatch as mismatch:
-            if mismatch.target_shape.grey_bits > target_shape.grey_bits:
-                log.info("grey values of %d bits are scaled to 8", mismatch.target_shape.grey_bits)
-            else:
+            if mismatch.target_shape.shape != target_shape.shape:
                 log.info(
                     "images differ in size or channels; all are converted to %dx%dx%d",
                     *mismatch.target_shape.shape,

@@ -125,6 +125,8 @@ def _build(
         reader, settings.image_size, splits.numbers["train"], index, reusable, settings.fit
     )
     written = image_writer.write(directory, reader, index, splits, target_shape, reusable, progress)
+    if written.target_shape.grey_bits > 8:  # 8 are kept as they are
+        log.info("grey values of %d bits are scaled to 8", written.target_shape.grey_bits)
     left_out |= written.failed
     quarantine.check_share(left_out, index, settings.max_quarantine)
     splits, index = splits.without(written.failed), remarks.with_joined(index)

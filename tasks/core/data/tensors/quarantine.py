@@ -6,7 +6,6 @@ one class is reported and kept, because copies always belong to the same split. 
 unreadable images are left out, so that scores stay comparable.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,11 +14,10 @@ import numpy as np
 from tasks.core import shares
 from tasks.core.data.files import quarantine_table
 from tasks.core.data.files.quarantine_table import KEPT, LEFT_OUT
-from tasks.core.data.readers.base import UNLABELLED, ImageIndex, ImageRef
+from tasks.core.data.readers.base import EMPTY, UNLABELLED, ImageIndex, ImageRef
 from tasks.core.errors import QuarantineError
 
 SHOWN = 5  # images that an error names
-EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 def find_label_conflicts(index: ImageIndex, classes: tuple[str, ...]) -> dict[int, str]:
@@ -28,7 +26,7 @@ def find_label_conflicts(index: ImageIndex, classes: tuple[str, ...]) -> dict[in
     labelled = {
         number: image
         for number, image in _duplicated(index)
-        if image.label != UNLABELLED and image.image_id != EMPTY  # empty files are unreadable, not alike
+        if image.label != UNLABELLED and image.image_id != EMPTY
     }
     first: dict[str, ImageRef] = {}
     contradicting: dict[str, ImageRef] = {}  # image_id -> the first image with another label

@@ -1,11 +1,12 @@
 """The model beside the two answers that need no model, on the same images.
 
 One always answers with the commonest class of the train images: the accuracy to beat. One always gives the
-classes' shares among them as probabilities: the log loss to beat. A model is better than these if it is below
-neither, and if one of the two differences is proven, that is, its 95 % interval excludes 0. Accuracy alone
-would not do: where one class has 93 % of the images, a good model's accuracy can be equal to the commonest
-class's share while its probabilities tell a lot. Decisions at an operating point buy recall with accuracy on
-purpose, so the model is judged by its most probable classes.
+classes' shares among them as probabilities: the log loss to beat. Where equal probabilities of all classes
+fit the images better, as in a balanced test after an uneven train, these are to beat. A model is better than
+these if it is below neither, and if one of the two differences is proven, that is, its 95 % interval excludes
+0. Accuracy alone would not do: where one class has 93 % of the images, a good model's accuracy can be equal
+to the commonest class's share while its probabilities tell a lot. Decisions at an operating point buy recall
+with accuracy on purpose, so the model is judged by its most probable classes.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from tasks.core.metrics.classification import Estimate
 from tasks.core.metrics.comparison import paired
 from tasks.core.metrics.intervals import Floats, Ints
 
+OF_TRAIN, EQUAL = "the classes' shares", "equal shares of the classes"  # the probabilities of every image
 MOST_LOSS = -float(np.log(classification.FLOOR))  # nats of one image
 BETTER, OPEN, BELOW, WORSE = "better", "open", "below", "worse"  # the answers
 
@@ -75,10 +77,11 @@ def compare(
         most_probable: int64 (N,), the most probable classes, if they are known already.
 
     Returns:
-        class_name, the commonest class; accuracy, that of the most probable classes; accuracy_gain and
-        log_loss_gain, estimates; answer: "better", "open" (not proven), "below" (one of the two gains is) or
-        "worse" (that is proven); only_class, the class of all images, else empty. Images of one class prove
-        nothing: on them, more confidence in it is better.
+        class_name, the commonest class; accuracy, that of the most probable classes; shares, which of the two
+        fit better, and shares_log_loss, theirs; accuracy_gain and log_loss_gain, estimates; answer: "better",
+        "open" (not proven), "below" (one of the two gains is) or "worse" (that is proven); only_class, the
+        class of all images, else empty. Images of one class prove nothing: on them, more confidence in it is
+        better.
     """
     majority = int(train_counts.argmax())
     if most_probable is None:
@@ -86,12 +89,15 @@ def compare(
     correct = most_probable == labels
     outcome = paired.compare_outcomes(correct, labels == majority, groups)
     accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
-    saved = constant_losses(labels, train_counts) - classification.log_losses(labels, probabilities)
+    shares_name, of_shares = _better_shares(labels, train_counts)
+    saved = of_shares - classification.log_losses(labels, probabilities)
     gains = accuracy_gain, _mean_gain(saved, groups)
     only_class = classes[labels[0]] if (labels == labels[0]).all() else ""
     return {
         "class_name": classes[majority],
         "accuracy": float(correct.mean()),
+        "shares": shares_name,
+        "shares_log_loss": float(of_shares.mean()),
         "accuracy_gain": gains[0].record(),
         "log_loss_gain": gains[1].record(),
         "answer": OPEN if only_class else _answer(gains),
@@ -134,7 +140,7 @@ def remark(test: Mapping[str, Any]) -> str:
     if is_below(test, "accuracy_gain"):
         return f"worse than {always}" if found["accuracy_gain"]["high"] < 0 else f"below {always}"
     if is_below(test, "log_loss_gain"):
-        return "its probabilities are no better than the classes' shares"
+        return f"its probabilities are no better than {found.get('shares', OF_TRAIN)}"
     return f"not proven better than {always}"
 
 
@@ -151,14 +157,15 @@ def sentence(test: Mapping[str, Any]) -> str:
         return f"not proven better than no model: all images are of the class {only}, which proves nothing"
     words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "below", WORSE: "worse than"}
     accuracy, loss = found["accuracy_gain"], found["log_loss_gain"]
+    of_shares = found.get("shares_log_loss", test["prior_log_loss"]["value"])
     interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"
     return (
         f"{words[found['answer']]} no model: always answering {found['class_name']} scores "
         f"{shares.percent(test['majority_accuracy']['value'])}, the most probable class "
         f"{shares.percent(found['accuracy'])} ({accuracy['value'] * 100:+.1f} points, 95 % interval "
-        f"{interval}); the classes' shares have a log loss of "
-        f"{test['prior_log_loss']['value']:.3f}, the model {test['log_loss']['value']:.3f} "
-        f"({-loss['value']:+.3f}, 95 % interval {-loss['high']:+.3f} to {-loss['low']:+.3f})"
+        f"{interval}); {found.get('shares', OF_TRAIN)} have a log loss of {of_shares:.3f}, the model "
+        f"{test['log_loss']['value']:.3f} ({-loss['value']:+.3f}, "
+        f"95 % interval {-loss['high']:+.3f} to {-loss['low']:+.3f})"
     )
 
 
@@ -166,3 +173,11 @@ def constant_losses(labels: NDArray[np.integer], train_counts: Ints) -> Floats:
     """Log loss of each image if the classes' shares are its probabilities, float64 (N,)."""
     counts = train_counts if train_counts.all() else train_counts + 1
     return classification.losses_of((counts / counts.sum())[labels])
+
+
+def _better_shares(labels: NDArray[np.integer], train_counts: Ints) -> tuple[str, Floats]:
+    """The shares that fit the images better, and the loss of each image, float64 (N,)."""
+    of_train, equal = (
+        constant_losses(labels, counts) for counts in (train_counts, np.ones_like(train_counts))
+    )
+    return (EQUAL, equal) if equal.mean() < of_train.mean() else (OF_TRAIN, of_train)

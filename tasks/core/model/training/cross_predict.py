@@ -5,6 +5,7 @@ This module can be imported without TensorFlow; only a training loads it.
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def ingredients(
     if features is not None:
         inputs = {"tensors": tensors.digest, "features": features.digest}
         return CROSS_PREDICT.ingredients(inputs, {}, train.PROBE, train.TRANSFER_LIBRARIES)
-    trained = train.ingredients(tensors, settings)
+    trained = train.ingredients(tensors, _of_all(settings))
     return CROSS_PREDICT.ingredients(trained.inputs, {**trained.parameters, "folds": folds})
 
 
@@ -109,6 +110,11 @@ def cross_predict(
     )
 
 
+def _of_all(settings: TrainSettings) -> TrainSettings:
+    """The settings with which every train image is in a fold: its duplicates in test decide nothing here."""
+    return replace(settings, drop_leaks=False)
+
+
 def _of_features(features: Features, tensors: TensorCache) -> NDArray[np.float32]:
     """Probabilities of all train images by folds of a linear classifier, float32 (N, classes)."""
     with runtime.quiet_tensorflow():
@@ -123,7 +129,7 @@ def _predict(
 ) -> Any:
     """Probabilities of one fold's images, float32 (n, classes); the fold's tensors are deleted afterwards."""
     fold = folds_module.fold(tensors, number, folds, workspace)
-    trained = train.train(fold, settings, workspace)
+    trained = train.train(fold, _of_all(settings), workspace)
     predictions = predict_splits.predict_splits(trained, fold, workspace)
     probabilities = np.load(predictions.directory / "test.probabilities.npy", allow_pickle=False)
     shutil.rmtree(fold.directory)

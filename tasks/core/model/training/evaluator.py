@@ -64,7 +64,9 @@ class Evaluator:
 
     def _compile(self, count: int, shape: tuple[int, ...], dtype: "np.dtype[np.uint8]") -> Compiled:
         signature = [tf.TensorSpec((None, *shape), dtype)]
-        return tf.function(partial(self._batch, count), input_signature=signature, autograph=False)
+        compiled = tf.function(partial(self._batch, count), input_signature=signature, autograph=False)
+        compiled.get_concrete_function()  # traced by a call, TensorFlow warns of the fifth training
+        return compiled
 
     def _batch(self, count: int, images: tf.Tensor) -> tf.Tensor:
         def gathered_logits(images: tf.Tensor) -> tf.Tensor:

@@ -32,9 +32,13 @@ def section(inputs: ReportInputs) -> dict[str, Any]:
     rows = [{"name": inputs.decision.version, "accuracy": test["accuracy"], "log_loss": test["log_loss"]}]
     if champion := evidence.get("champion_scores"):
         rows.append({"name": f"champion {evidence['champion_version']}", **champion})
-    names = f"always {test['baseline']['class_name']}", "the classes' shares"
-    rows.append({"name": names[0], "accuracy": test["majority_accuracy"], "log_loss": None})
-    rows.append({"name": names[1], "accuracy": None, "log_loss": test["prior_log_loss"]})
+    majority = f"always {test['baseline']['class_name']}"
+    rows.append({"name": majority, "accuracy": test["majority_accuracy"], "log_loss": None})
+    rows.append({"name": baseline.OF_TRAIN, "accuracy": None, "log_loss": test["prior_log_loss"]})
+    if test["baseline"].get("shares") == baseline.EQUAL:
+        loss = test["baseline"]["shares_log_loss"]  # the same of every image, whatever its label
+        exact = {"value": loss, "low": loss, "high": loss, "method": "exact"}
+        rows.append({"name": baseline.EQUAL, "accuracy": None, "log_loss": exact})
     gains = {"accuracy": "accuracy_gain", "log_loss": "log_loss_gain"}
     below = [name for name, gain in gains.items() if baseline.is_below(test, gain)]
     return {

@@ -101,6 +101,7 @@ def test_image_batches_unreadable_image_is_black_with_a_reason(tmp_path: Path) -
     assert list(batch.readable) == [False, False, False, False, True]
     assert batch.problems[1] == "empty file"
     assert "No such file" in str(batch.problems[2])
+    assert "no bytes in this row" in str(batch.problems[3])
     np.testing.assert_array_equal(batch.images[:4], 0)
 
 

@@ -107,6 +107,7 @@ def test_prediction_table_file_or_unknown_format_is_refused(tmp_path: Path) -> N
         prediction_table.locked_folder(tmp_path / "file.parquet"),
     ):
         pass
+    (tmp_path / "file.parquet").unlink()
     (batch,) = pending(tmp_path, chunks(1))
     request_path = batch.directory / prediction_table.REQUEST
     request_path.write_text(json.dumps(json.loads(request_path.read_text()) | {"format": 1}))

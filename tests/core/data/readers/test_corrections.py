@@ -14,7 +14,7 @@ from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.distributed_decode import DistributedReader
 from tasks.core.errors import DataError, UsageError
 from tasks.core.workspace import Workspace
-from tests.support.sample_files import photos
+from tests.support.sample_files import files_below, photos, put
 
 ROWS = ImageIndex.of(
     [
@@ -140,11 +140,23 @@ def test_an_absolute_path_outside_of_the_dataset_is_refused(tmp_path: Path, work
     root = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
     outside = tmp_path / "others" / "cat" / "0000.png"
     path = write_csv(tmp_path, f"path,label\n{outside},dog\n")
-    raw = acquire.acquire(SourceSettings(str(root), corrections=path), workspace)
     with pytest.raises(DataError, match="do not match") as refused:
-        normalize.normalize(raw, NormalizeSettings(), workspace)
+        acquire.acquire(SourceSettings(str(root), corrections=path), workspace)
     assert refused.value.parts["found"] == f"1 images that do not exist: {outside}"
     assert "has to lie in the dataset's folder" in refused.value.parts["to do"]
+
+
+def test_corrections_that_do_not_match_are_refused_before_anything_is_written(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    """A dry run took them, and the run after it failed with 'nothing was written' beside a new listing."""
+    folder = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
+    acquire.acquire(SourceSettings(str(folder)), workspace)
+    before = files_below(workspace.root)
+    path = write_csv(tmp_path, "path,label\ncat/none.png,dog\n")
+    with pytest.raises(DataError, match="the corrections do not match the dataset"):
+        acquire.acquire(SourceSettings(str(folder), corrections=path), workspace)
+    assert files_below(workspace.root) == before
 
 
 def test_acquire_corrections_change_the_digest_and_the_labels(tmp_path: Path, workspace) -> None:
@@ -202,6 +214,30 @@ def test_images_that_are_left_out_are_in_no_split_and_move_no_other_image(
         ).all()
 
 
+def test_groups_and_attributes_stay_when_an_image_is_left_out(tmp_path: Path, workspace: Workspace) -> None:
+    """One image that was left out in a review took all groups away, so that the splits parted them."""
+    paths = sorted(photos(tmp_path, {"cat": 20, "dog": 20}).rglob("*.png"))
+    lines = [
+        f"{path.relative_to(tmp_path)},{path.parent.name},p{number // 2},{'AB'[number % 2]}"
+        for number, path in enumerate(paths)
+    ]
+    put(tmp_path / "labels.csv", "\n".join(["path,label,group,site", *lines]).encode())
+    left_out = write_csv(tmp_path, "path,corrected_class_name,decision\ncat/000.png,,left out\n")
+    raw = acquire.acquire(SourceSettings(str(tmp_path / "labels.csv"), corrections=left_out), workspace)
+    index = factory.open_raw(raw).index()
+    assert index.group is not None
+    assert index.group.to_pylist() == [f"p{number // 2}" for number in range(1, 40)]
+    assert index.attributes["attribute_site"].to_pylist()[:3] == ["B", "A", "B"]
+
+
+def test_paths_of_windows_and_absolute_ones_name_images(tmp_path: Path, workspace: Workspace) -> None:
+    folder = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
+    path = write_csv(tmp_path, f"path,label\ncat\\000.png,dog\n{folder}/cat/001.png,dog\n")
+    raw = acquire.acquire(SourceSettings(str(folder), corrections=path), workspace)
+    assert factory.open_raw(raw).index().label.tolist() == [1, 1, *[0] * 4, *[1] * 6]
+    assert str(folder) not in (raw.directory / corrections_file.NAME).read_text()
+
+
 def test_wrapped_readers_keep_what_the_source_says_of_itself(workspace: Workspace) -> None:
     """A published dataset stays one: none of its readable images is left out, whatever wraps its reader."""
     raw = acquire.acquire(SourceSettings("digits"), workspace)
@@ -256,5 +292,5 @@ def test_file_that_corrects_nothing_is_named(
 ) -> None:
     raw = acquire.acquire(SourceSettings(str(photos(tmp_path / "pets", {"cat": 5, "dog": 5}))), workspace)
     path = write_csv(tmp_path, "path,class_name,corrected_class_name\ncat/0.png,cat,\n")
-    assert corrections.apply_corrections(raw, path, workspace) == raw
+    assert corrections.apply_corrections(raw, path, workspace, factory.open_raw) == raw
     assert "corrects nothing" in caplog.text

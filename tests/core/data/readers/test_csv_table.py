@@ -95,6 +95,23 @@ def test_csv_invalid_line_is_refused_by_number(
     assert files_below(workspace.root) == []
 
 
+@pytest.mark.parametrize(
+    ("written", "todo"),
+    [
+        ("img/0", "to do     write the name as it is there: 0.png"),
+        ("img/0.PNG", "to do     write the name as it is there: 0.png"),
+        ("img/999.png", "to do     correct the path, or remove the line"),
+        ("nowhere/0.png", "to do     correct the path, or remove the line"),
+    ],
+)
+def test_missing_file_is_named_with_where_it_was_looked_for(tmp_path: Path, written: str, todo: str) -> None:
+    path = write_csv(tmp_path, ["path,label", f"{written},dog"], 2)
+    with pytest.raises(DataError, match="line 2, names a file that does not exist") as error:
+        csv_table.scan(path)
+    assert f"expected  a file, its path relative to the CSV's folder {tmp_path}" in str(error.value)
+    assert todo in str(error.value)
+
+
 def test_csv_other_encoding_is_refused(tmp_path: Path, workspace: Workspace) -> None:
     path = put(tmp_path / "a.csv", "path,label\nbär.png,Bär".encode("latin-1"))
     with pytest.raises(DataError, match="cannot be read as a CSV"):

@@ -203,6 +203,11 @@ def _names_for_strings(path: Path) -> None:
     parquet(path, ["cat", "dog"], names=("cat", "dog"))
 
 
+def _a_column_twice(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("label", table["label"]), path)
+
+
 def _odd_metadata(path: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": [1]})}), path)
@@ -219,6 +224,7 @@ def _odd_metadata(path: Path) -> None:
         (_label_without_name, "label without a class name"),
         (_one_class, "only one class"),
         (_no_rows, "has no classes"),
+        (_a_column_twice, "columns of one name"),
         (_repeated_class_name, "not a list of distinct names"),
         (_names_for_strings, "labels that are not integers"),
         (_odd_metadata, "metadata that do not describe its columns"),

@@ -55,10 +55,14 @@ def rows_of(tensors: TensorCache) -> dict[int, NDArray[np.uint8]]:
     ("highest", "bits"), [({}, 12), ({11: 65535}, 16), ({11: 5000}, 14), ({0: 200, 11: 900}, 12)]
 )
 def test_the_datasets_largest_value_decides(
-    tmp_path: Path, workspace: Workspace, highest: dict[int, int], bits: int
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture, highest: dict[int, int], bits: int
 ) -> None:
+    caplog.set_level("INFO", "plumbline")
     tensors = tensors_of(scans(tmp_path / "scans", highest), workspace)
     assert tensors.grey_bits == bits
+    assert [line for line in caplog.messages if "grey" in line] == [
+        f"grey values of {bits} bits are scaled to 8"
+    ]
     found = rows_of(tensors)
     assert sorted(found) == list(NUMBERS)
     for number, image in found.items():
@@ -72,9 +76,13 @@ def test_a_lesion_in_12_bits_stays(tmp_path: Path, workspace: Workspace) -> None
     assert all(len(np.unique(image)) > 100 for image in found.values())
 
 
-def test_values_of_8_bits_in_16_bit_files_stay(tmp_path: Path, workspace: Workspace) -> None:
+def test_values_of_8_bits_in_16_bit_files_stay(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "plumbline")
     tensors = tensors_of(scans(tmp_path / "scans", {}, usual=255), workspace)
     assert tensors.grey_bits == 8
+    assert not [line for line in caplog.messages if "grey" in line]
     np.testing.assert_array_equal(rows_of(tensors)[3], grey(3, 255))
 
 

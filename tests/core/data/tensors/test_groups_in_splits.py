@@ -91,6 +91,15 @@ def test_images_without_a_group_stay_where_they_are_without_groups() -> None:
     assert {path: found[path] for path in expected} == expected
 
 
+def test_empty_files_join_no_groups() -> None:
+    """Two patients with a failed download each are two patients; a real copy still joins p3 and p4."""
+    shared = {"p1": ["x", ""], "p2": ["y", ""], "p3": ["z", "w"], "p4": ["w"]}
+    images = [(f"a/{name}_{k}.png", c, 0) for name, cs in shared.items() for k, c in enumerate(cs)]
+    joined = joined_groups.join(index_of([*images, ("a/alone.png", "", 0)]))
+    assert joined.names == (("p3", "p4"),)
+    assert joined.group.to_pylist() == ["p1", "p1", "p2", "p2", "p3", "p3", "p3", None]
+
+
 def test_groups_that_share_an_image_are_one_and_move_towards_train_only() -> None:
     """p1 and p2 share an image, and p2 and p3: one group by the name p1, in train if one of them is."""
     shared = {"p1": ["x", "y"], "p2": ["x", "z"], "p3": ["z"], "p4": ["w"]}

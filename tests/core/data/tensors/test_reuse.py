@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.config import Fit, NormalizeSettings, SourceSettings
-from tasks.core.data.readers import corrections
+from tasks.core.data.readers import corrections, factory
 from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.data.tensors.cache import read_rows
@@ -72,7 +72,7 @@ def test_corrections_decode_nothing_again(animals: Path, tmp_path: Path, workspa
     normalized(animals, workspace)
     (tmp_path / "corrections.csv").write_text("path,class_name\ncat/000.png,dog\n")
     raw = acquire.acquire(SourceSettings(str(animals)), workspace)
-    corrected = corrections.apply_corrections(raw, tmp_path / "corrections.csv", workspace)
+    corrected = corrections.apply_corrections(raw, tmp_path / "corrections.csv", workspace, factory.open_raw)
     assert decoded(normalize.normalize(corrected, ALLOW_ALL_UNREADABLE, workspace)) == 0
 
 

@@ -102,6 +102,15 @@ def test_worse_probabilities_are_worse_though_accuracy_is_equal() -> None:
     assert baseline.remark(test) == "its probabilities are no better than the classes' shares"
 
 
+def test_one_answer_for_all_images_is_not_better_where_test_has_other_shares_than_train() -> None:
+    """Half of the test images are dogs, a tenth of the train images: 80 to 20 % fits better than 90 to 10."""
+    labels = np.repeat([0, 1], 100)
+    found = baseline.compare(labels, np.tile([0.8, 0.2], (200, 1)), COUNTS, CLASSES)
+    assert (found["shares"], found["answer"]) == ("equal shares of the classes", "worse")
+    assert found["shares_log_loss"] == pytest.approx(np.log(2))
+    assert baseline.compare(LABELS, of_dogs(2, 3), COUNTS, CLASSES)["shares"] == "the classes' shares"
+
+
 def test_shares_themselves_are_not_better() -> None:
     test = metrics(np.tile([0.9, 0.1], (200, 1)))
     assert baseline.answer(test) == "open"

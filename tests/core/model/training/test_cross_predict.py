@@ -56,6 +56,14 @@ def test_cross_predict_gives_wrong_labels_low_probability(workspace: Workspace, 
     assert cross_predict.cross_predict(striped, settings, 3, workspace) == predictions
 
 
+def test_drop_leaks_leaves_no_train_image_out_of_the_folds(striped: TensorCache) -> None:
+    """A run with both options ended after its training: the folds wanted an audit that they do not need."""
+    plain, dropping = (
+        cross_predict.ingredients(striped, TrainSettings(drop_leaks=drop), 3) for drop in (False, True)
+    )
+    assert plain.digest == dropping.digest
+
+
 @pytest.mark.parametrize("folds", [1, 0, 21])
 def test_check_folds_out_of_range_raises(folds: int) -> None:
     with pytest.raises(UsageError, match="folds must lie in"):

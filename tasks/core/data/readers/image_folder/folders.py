@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("plumbline.data")
 
 SHOWN = 5  # names of folders in a message
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".7z", ".rar")
 EMPTY_STATUS = os.stat_result((0,) * 10, {"st_mtime_ns": 0, "st_ctime_ns": 0})
 Split = tuple[str, Path, list[str]]  # name, folder, and names of the class folders
 FoundFile = tuple[str, os.stat_result, str]  # path, stat, and why it is not used, as in `file_stats.SCHEMA`
@@ -128,9 +129,8 @@ def _has_images(folder: Path, walk: Walk) -> bool:
 def _refuse_without_classes(root: Path, top: list[TopFolder], walk: Walk) -> None:
     """Refuse images without folders, and a single folder around the folders."""
     if not top and not _has_images(root, walk):
-        raise layout_error(
-            str(root), "has no classes", LAYOUTS, _what_is_there(root, walk), "name another place"
-        )
+        found, todo = _what_is_there(root, walk)
+        raise layout_error(str(root), "has no classes", LAYOUTS, found, todo)
     if not top:
         todo = "sort the images into one folder for each class, or give a CSV of path,label"
         raise layout_error(str(root), "has no classes", LAYOUTS, "images, but no folders", todo)
@@ -143,12 +143,14 @@ def _refuse_without_classes(root: Path, top: list[TopFolder], walk: Walk) -> Non
         )
 
 
-def _what_is_there(root: Path, walk: Walk) -> str:
-    """The first names beside which there is no folder to search."""
+def _what_is_there(root: Path, walk: Walk) -> tuple[str, str]:
+    """The first names beside which there is no folder to search, and what to do."""
     with walk.scandir(root) as entries:
         names = sorted(_text(entry.name) for entry in entries)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"no folder of images, but {', '.join(names[:SHOWN])}{more}" if names else "nothing in it"
+    found = f"no folder of images, but {', '.join(names[:SHOWN])}{more}" if names else "nothing in it"
+    is_packed = any(name.lower().endswith(ARCHIVES) for name in names)
+    return found, "unpack the archives in it, each into a folder" if is_packed else "name another place"
 
 
 def _warn_of_equal_folders(root: Path, splits: list[Split], walk: Walk) -> None:

@@ -27,7 +27,8 @@ def parquet_errors(path: Path) -> Iterator[None]:
         raise layout_error(str(path), error.what, error.expected, error.found, error.todo) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise layout_error(str(path), "cannot be read", "a complete parquet file", lines[0]) from error
+        expected, todo = "a complete parquet file", "copy it again from where it is intact, or leave it out"
+        raise layout_error(str(path), "cannot be read", expected, lines[0], todo) from error
 
 
 class ParquetFile:

@@ -57,8 +57,10 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     """Find the columns of images and labels.
 
     Raises:
-        DataError: There is no such column, or several without a usual name, or the class names do not fit.
+        DataError: There is no such column, or several without a usual name, or two of one name, or the class
+            names do not fit.
     """
+    _refuse_twice(path, schema)
     features = _features(path, schema)
     image = image_of(path, schema)
     with_names = [
@@ -125,6 +127,12 @@ def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
         raise layout_error(
             str(path), "has metadata that do not describe its columns", LAYOUT, found
         ) from error
+
+
+def _refuse_twice(path: Path, schema: pa.Schema) -> None:
+    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+        todo = "rename or drop all but one of them"
+        raise layout_error(str(path), "has columns of one name", LAYOUT, f"twice: {', '.join(twice)}", todo)
 
 
 def _pick(path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candidates: list[str]) -> str:
