@@ -91,18 +91,18 @@ def cross_predict(
     """
     check_folds(folds)
 
-    def build(staging: Path) -> Mapping[str, Any]:
-        if features is not None:
-            np.save(staging / "train.probabilities.npy", _of_features(features, tensors))
-            return {"model_sha256": "", "tensors": tensors.digest}
+    def of_folds() -> NDArray[np.float32]:
         probabilities = np.zeros((tensors.train, len(tensors.classes)), np.float32)
         for number in range(folds):
             progress(number, folds, f"fold {number + 1} of {folds}")
             rows = train_members(tensors, number, folds)
-            if not rows.any():  # fewer groups than folds
-                continue
-            probabilities[rows] = _predict(tensors, settings, number, folds, workspace)
-        np.save(staging / "train.probabilities.npy", probabilities)
+            if rows.any():  # there may be fewer groups than folds
+                probabilities[rows] = _predict(tensors, settings, number, folds, workspace)
+        return probabilities
+
+    def build(staging: Path) -> Mapping[str, Any]:
+        probabilities = of_folds() if features is None else _of_features(features, tensors)
+        np.save(Predictions.path_in(staging, "train"), probabilities)
         return {"model_sha256": "", "tensors": tensors.digest}
 
     return CROSS_PREDICT.output(
@@ -131,6 +131,6 @@ def _predict(
     fold = folds_module.fold(tensors, number, folds, workspace)
     trained = train.train(fold, _of_all(settings), workspace)
     predictions = predict_splits.predict_splits(trained, fold, workspace)
-    probabilities = np.load(predictions.directory / "test.probabilities.npy", allow_pickle=False)
+    probabilities = np.load(predictions.path_of("test"), allow_pickle=False)
     shutil.rmtree(fold.directory)
     return probabilities
