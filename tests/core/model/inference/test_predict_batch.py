@@ -29,12 +29,12 @@ from tasks.core.stage.ingredients import Ingredients
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
+from tests.support.run_cli import ROOT
 from tests.support.sample_files import encoded, noise, parquet, put
 
 pytestmark = pytest.mark.slow
 COUNT = 700  # images
 MANY = 50_000  # images, which make four parts
-ROOT = Path(__file__).resolve().parents[4]
 
 
 def model() -> keras.Model:
@@ -64,8 +64,7 @@ def publish_model(workspace: Workspace, **more: str) -> ModelVersion:
     fake = FakeOutputs(workspace)
     facts = {"classes": list(fake.classes), "shape": list(fake.shape), **more}
     facts["abstention"] = [{"max_error": 0.05, "threshold": 0.6}, {"max_error": 0.01, "threshold": None}]
-    ingredients = Ingredients("publish", {}, {})
-    directory = workspace.models / "animals" / "v0001"
+    ingredients, directory = Ingredients("publish", {}, {}), workspace.models / "animals" / "v0001"
 
     def build(staging: Path) -> dict[str, object]:
         model().save(staging / "model.keras")
