@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,9 +82,7 @@ def image_file(folder: Path) -> tuple[Path, np.ndarray]:
     return parquet(folder / "x.parquet", [0] * COUNT, contents=contents), pixels
 
 
-def predicted(
-    version: ModelVersion, out: Path, *paths: Path, threshold: float | None = None
-) -> Sequence[Batch]:
+def predicted(version: ModelVersion, out: Path, *paths: Path, threshold: float | None = None) -> list[Batch]:
     """Predict all new images at the paths; returns the batches."""
     request = PredictionRequest(
         version.dataset, version.version, version.model_sha256, tuple(map(str, paths)), threshold
