@@ -27,7 +27,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.support.free_ports import free_ports
+from tests.support.servers.free_ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 1800  # seconds that a step may take

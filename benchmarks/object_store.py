@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.support.s3_server import ADDRESS, Bucket, half_visible  # noqa: E402
+from tests.support.servers.s3_server import ADDRESS, Bucket, half_visible  # noqa: E402
 
 TRAIN = ("flows/train_flow.py", "--epochs", "1")
 RUNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (

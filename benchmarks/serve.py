@@ -29,7 +29,7 @@ from tasks.core.operations import environment
 from tasks.core.registry import registry
 from tasks.core.stage.stages import NORMALIZE
 from tasks.core.workspace import Workspace
-from tests.support.free_ports import free_ports
+from tests.support.servers.free_ports import free_ports
 
 WARM = 3.0  # seconds
 METRICS = {

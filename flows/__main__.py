@@ -6,6 +6,7 @@ imports a flow after its options were parsed and looked at.
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,9 +45,9 @@ def run(arguments: list[str]) -> None:
     """
     with process_memory.paused_collections():
         arguments, made = _prepared(arguments)
-        if "--help" in arguments:  # this ends the process
-            made(args=arguments, prog_name="plumbline")
-    made(args=arguments, prog_name="plumbline")
+    shows_help = "--help" in arguments  # which ends the process, and makes no garbage
+    with process_memory.paused_collections() if shows_help else nullcontext():
+        made(args=arguments, prog_name="plumbline")
 
 
 def _prepared(arguments: list[str]) -> tuple[list[str], Callable[..., Any]]:

@@ -88,9 +88,13 @@ def predict_flow(settings: PredictSettings) -> dict[str, Any]:
     if has_images and not batches:
         unnamed = "; so none is named to label next" if label_next else ""
         console.log.info("nothing to do: %s already has the predictions of all images%s", out, unnamed)
-    totals = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
-    drift = {"drift": [batch["drift"] for batch in batches], "out": str(out)}
-    return server_link.completed(totals | drift)
+    return server_link.completed(_totals(batches) | {"out": str(out)})
+
+
+def _totals(batches: list[dict[str, Any]]) -> dict[str, Any]:
+    """The counts of all batches together, and the drift of each."""
+    counts = {name: sum(batch[name] for batch in batches) for name in ("images", "abstained", "unreadable")}
+    return counts | {"drift": [batch["drift"] for batch in batches]}
 
 
 def predict_one_batch(

@@ -20,7 +20,7 @@ from tasks.core.workspace import MIRRORS, VARIABLE, Workspace
 from tests.support.run_cli import Plumbline, write_photos
 
 if TYPE_CHECKING:
-    from tests.support.s3_server import Bucket
+    from tests.support.servers.s3_server import Bucket
     from tests.support.warm_commands import WarmPlumbline
 
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
@@ -67,7 +67,9 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator["Bucket"]:
-    from tests.support.s3_server import Bucket  # moto takes 1 s to import, and most tests do not need it
+    from tests.support.servers.s3_server import (
+        Bucket,
+    )  # moto takes 1 s to import, and most tests do not need it
 
     server = Bucket()
     yield server

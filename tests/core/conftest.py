@@ -12,8 +12,8 @@ from tests.support import striped_tensors
 from tests.support.fake_outputs import FakeOutputs
 
 if TYPE_CHECKING:
-    from tests.support.s3_client import Machine
-    from tests.support.s3_server import Bucket
+    from tests.support.servers.s3_client import Machine
+    from tests.support.servers.s3_server import Bucket
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def fake(workspace: Workspace) -> FakeOutputs:
 @pytest.fixture
 def machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
     """A machine whose workspace is in the bucket."""
-    from tests.support.s3_client import Machine
+    from tests.support.servers.s3_client import Machine
 
     return Machine(tmp_path / "machine", monkeypatch)
 
@@ -39,6 +39,6 @@ def machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def other_machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
     """Another machine with the same workspace, and a mirror of its own."""
-    from tests.support.s3_client import Machine
+    from tests.support.servers.s3_client import Machine
 
     return Machine(tmp_path / "other_machine", monkeypatch)

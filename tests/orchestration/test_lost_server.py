@@ -16,8 +16,8 @@ import pytest
 
 from tasks.core.operations.prefect_server import START_TIMEOUT
 from tasks.display import server_link
-from tests.support.free_ports import free_ports
 from tests.support.run_cli import Plumbline
+from tests.support.servers.free_ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = (sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app")

@@ -51,7 +51,15 @@ def create_app(service: Service, add_pages: Callable[[FastAPI, Service], None] |
         responses=ERRORS,
     )
     _add_error_handlers(app)
+    _add_predictions(app, service)
+    _add_state(app, service)
+    _add_training_images(app, service)
+    if add_pages is not None:
+        add_pages(app, service)
+    return app
 
+
+def _add_predictions(app: FastAPI, service: Service) -> None:
     @app.post("/v1/predict")
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
@@ -60,6 +68,8 @@ def create_app(service: Service, add_pages: Callable[[FastAPI, Service], None] |
         service.monitoring.requests.labels(str(response.status_code)).inc()
         return response
 
+
+def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/health")
     async def health() -> Response:
         return JSONResponse(_health(service))
@@ -72,11 +82,6 @@ def create_app(service: Service, add_pages: Callable[[FastAPI, Service], None] |
     @app.get("/metrics")
     async def metrics() -> Response:
         return Response(service.monitoring.text(), media_type=CONTENT_TYPE_LATEST)
-
-    _add_training_images(app, service)
-    if add_pages is not None:
-        add_pages(app, service)
-    return app
 
 
 def _add_training_images(app: FastAPI, service: Service) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from tasks.core.registry import commit_files, registry
 from tasks.core.storage import hashing
-from tests.support.s3_client import Machine
-from tests.support.s3_server import Bucket
+from tests.support.servers.s3_client import Machine
+from tests.support.servers.s3_server import Bucket
 
 
 def commit_names(bucket: Bucket) -> list[str]:

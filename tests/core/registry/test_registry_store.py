@@ -9,9 +9,9 @@ from tasks.core.errors import NetworkError, RegistryError
 from tasks.core.operations.doctor import diagnostics
 from tasks.core.registry import commit_files, listing, registry, retention
 from tasks.core.registry.promotion import decisions
-from tests.support.concurrent_publishers import check, publish_concurrently
-from tests.support.s3_client import Machine
-from tests.support.s3_server import Bucket, half_visible
+from tests.support.processes.concurrent_publishers import check, publish_concurrently
+from tests.support.servers.s3_client import Machine
+from tests.support.servers.s3_server import Bucket, half_visible
 
 
 def just_before(bucket: Bucket, machine: Machine, folder: str, file: str, act: Callable[[], object]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.concurrent_publishers import check, publish_concurrently
+from tests.support.processes.concurrent_publishers import check, publish_concurrently
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from tasks.core.registry import layout, registry
 from tasks.core.runs import tables
 from tasks.core.workspace import MIRRORS, Workspace
-from tests.support.s3_server import ADDRESS, Bucket, half_visible
+from tests.support.servers.s3_server import ADDRESS, Bucket, half_visible
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).resolve().parents[3]

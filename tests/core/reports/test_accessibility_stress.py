@@ -19,9 +19,10 @@ from tasks.core.workspace import Workspace
 from tests.core.evaluation import test_published
 from tests.core.reports import test_label_next
 from tests.core.reports.test_report import inputs
-from tests.support import accessibility, chromium, served_versions
-from tests.support.chromium import Chromium
+from tests.support import served_versions
 from tests.support.fake_outputs import CLASSES, FakeOutputs
+from tests.support.pages import accessibility, chromium
+from tests.support.pages.chromium import Chromium
 
 pytestmark = [
     pytest.mark.stress,

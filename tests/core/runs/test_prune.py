@@ -14,7 +14,7 @@ from tasks.core.runs import explain, prune, tables
 from tasks.core.storage import hashing, manifests
 from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
-from tests.support.s3_server import ADDRESS, Bucket
+from tests.support.servers.s3_server import ADDRESS, Bucket
 
 NOW = datetime.now(UTC)
 MONTH = timedelta(days=30)

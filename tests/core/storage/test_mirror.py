@@ -17,7 +17,7 @@ from tasks.core.stage.ingredients import Ingredients
 from tasks.core.stage.publish import ensure_manifest, exists_anywhere, is_manifest_only
 from tasks.core.storage import hashing, manifests, mirror, workspaces
 from tasks.core.workspace import MIRRORS, Workspace
-from tests.support.s3_server import ADDRESS, Bucket, half_visible
+from tests.support.servers.s3_server import ADDRESS, Bucket, half_visible
 
 ROOT = Path(__file__).resolve().parents[3]
 INGREDIENTS = Ingredients("normalize", {"raw": "abc"}, {"image_size": 32})

@@ -8,7 +8,7 @@ from tasks.core.errors import NetworkError, UsageError
 from tasks.core.storage import mirror, workspaces
 from tasks.core.storage.object_store import Store, open_store
 from tasks.core.workspace import Workspace
-from tests.support.s3_server import ADDRESS, Bucket
+from tests.support.servers.s3_server import ADDRESS, Bucket
 
 
 @pytest.fixture

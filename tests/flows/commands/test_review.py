@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.support import chromium
-from tests.support.chromium import Chromium
+from tests.support.pages import chromium
+from tests.support.pages.chromium import Chromium
 from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.stress

@@ -154,31 +154,31 @@ class _Build:
         self._write_tables(new, index, written.originals)
         own = self.seen.by_id(index.image_id.take(new), TEST) | twins[TEST]
         return {
-            "dataset": self.raw.dataset,
-            **self._images_facts(),
-            "train": 0,
-            "val": 0,
-            "test": len(new),
+            **self._facts_of(new, index),
             "quarantined": len(left_out),
             "decoded": written.decoded,
-            "class_counts": {TEST: np.bincount(index.label[new], minlength=len(self.classes)).tolist()},
             "source_images": len(wanted),
             "unknown": unknown,
             "trained": trained,
             "chosen": chosen,
             "own_test": int(own.sum()),
-            "shared_groups": self._shared_groups(new, index),
-            "not_checked": self.seen.not_checked,
-            **remarks.facts(index, {split: new if split == TEST else new[:0] for split in SPLITS}),
         }
 
-    def _images_facts(self) -> dict[str, Any]:
-        """What images the version takes."""
+    def _facts_of(self, new: Numbers, index: ImageIndex) -> dict[str, Any]:
+        """What the images are, and how the version takes them."""
         return {
+            "dataset": self.raw.dataset,
             "classes": list(self.classes),
             "shape": list(self.version.shape),
             "fit": str(self.version.fit),
             "grey_bits": self.version.grey_bits,
+            "train": 0,
+            "val": 0,
+            "test": len(new),
+            "class_counts": {TEST: np.bincount(index.label[new], minlength=len(self.classes)).tolist()},
+            "shared_groups": self._shared_groups(new, index),
+            "not_checked": self.seen.not_checked,
+            **remarks.facts(index, {split: new if split == TEST else new[:0] for split in SPLITS}),
         }
 
     def _wanted(self) -> Numbers:

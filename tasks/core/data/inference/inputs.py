@@ -175,7 +175,7 @@ def is_unchanged(path: str, version_tag: str) -> bool:
     ones.
     """
     if not is_address(path):
-        return Path(path).is_file() and _input_file(path).version_tag == version_tag
+        return Path(path).is_file() and _status(path)[0].version_tag == version_tag
     system, remote_path = remote.system_of(path)
     with remote.network(path):
         return bool(system.exists(remote_path))
@@ -201,7 +201,7 @@ def _local(path: str, on_unused: OnUnused) -> Iterator[InputFile]:
     if Path(absolute).is_dir():
         yield from _files_below(absolute, on_unused)
     elif Path(absolute).is_file():
-        yield _input_file(absolute)
+        yield _status(absolute)[0]
     else:
         yield from _matching(absolute, on_unused)
 
@@ -259,10 +259,6 @@ def _if_used(path: str, name: str, on_unused: OnUnused) -> Iterator[InputFile]:
 def _reason(name: str, read: Callable[[], bytes]) -> str:
     is_parquet = name.lower().endswith(PARQUET) and not name.startswith(".")
     return "" if is_parquet else file_types.reason_of(name, read)
-
-
-def _input_file(path: str) -> InputFile:
-    return _status(path)[0]
 
 
 def _status(path: str) -> tuple[InputFile, int]:

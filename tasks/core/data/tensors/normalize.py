@@ -131,14 +131,10 @@ def _build(
     quarantine.check_share(left_out, index, settings.max_quarantine)
     splits, index = splits.without(written.failed), remarks.with_joined(index)
     _refuse_empty(splits, raw, settings, index)
-    class_counts = _class_counts(reader, index, splits)
-    what = "groups" if index.group is not None else "images"
-    _refuse_single_class(raw.dataset, reader.classes, class_counts["train"], what)
+    class_counts = _checked_class_counts(raw.dataset, reader, index, splits)
     quarantine.write(directory, index, left_out, quarantine.copies(index) | conflicts)
     _write_tables(directory, reader, index, splits, written.originals)
     mean, std = npy_writer.channel_stats(directory / "train.images.npy")
-    if not index.split.any():
-        _warn_of_small_classes(reader.classes, class_counts, what)
     return {
         "dataset": raw.dataset,
         "classes": list(reader.classes),
@@ -176,6 +172,18 @@ def _write_tables(
     for name, values in remarks.columns(index).items():
         table, names = table.append_column(name, values.take(numbers)), [*names, name]
     pq.write_table(table, directory / ROWS, use_dictionary=names, row_group_size=file_stats.ROW_GROUP)
+
+
+def _checked_class_counts(
+    dataset: str, reader: Reader, index: ImageIndex, splits: Splits
+) -> dict[str, list[int]]:
+    """Images of each class by split. Refuses a single class, and names classes that lack a split."""
+    counts = _class_counts(reader, index, splits)
+    what = "groups" if index.group is not None else "images"
+    _refuse_single_class(dataset, reader.classes, counts["train"], what)
+    if not index.split.any():
+        _warn_of_small_classes(reader.classes, counts, what)
+    return counts
 
 
 def _class_counts(reader: Reader, index: ImageIndex, splits: Splits) -> dict[str, list[int]]:

@@ -60,7 +60,10 @@ def test_bursts_are_found_by_their_time(tmp_path: Path, workspace: Workspace) ->
 
 def test_few_groups_are_a_plain_warning(tmp_path: Path, workspace: Workspace) -> None:
     """p001 and p003 are test by the hash of their names, p002 is val, p000 is train."""
-    root = patient_folder(tmp_path / "scans", patients=4, images=6)
+    root = tmp_path / "scans"
+    for number in range(32):  # each patient has images of both classes
+        name = f"{'ab'[number // 4 % 2]}/p{number % 4:03}_{number:02}.png"
+        put(root / name, encoded(noise(number, 8, 8)))
     findings = audited(root, workspace, r"(p\d+)_").findings
     assert (
         "test has only 2 groups and val has only 1 group: results are as uncertain as so few groups make "

@@ -46,7 +46,7 @@ def test_cifar100_uses_the_fine_label(tmp_path: Path, workspace: Workspace) -> N
     path = tar_gz(tmp_path / "cifar100.tar.gz", content)
     settings = SourceSettings("cifar100", path, sha256_file(path))
     handle = acquire.acquire(settings, workspace)
-    cache = normalize.normalize(handle, NormalizeSettings(val_fraction=0.5), workspace)
+    cache = normalize.normalize(handle, NormalizeSettings(val_fraction=0.3), workspace)
     rows = pd.read_parquet(cache.directory / "rows.parquet").query("split == 'test'")
     assert sorted(rows["class_name"]) == sorted(array_format.classes[label] for label in [0, 99, 50, 7, 8, 9])
 

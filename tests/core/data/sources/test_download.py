@@ -16,7 +16,7 @@ from tasks.core.data.sources.catalog import RemoteFile
 from tasks.core.data.sources.http import RetryPolicy
 from tasks.core.data.sources.partial_file import Partial
 from tasks.core.errors import ChecksumError, DataError, NetworkError
-from tests.support.faulty_server import GOOD, Answer, FaultyServer
+from tests.support.servers.faulty_server import GOOD, Answer, FaultyServer
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 RETRY_POLICY = RetryPolicy(

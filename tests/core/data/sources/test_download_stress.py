@@ -11,7 +11,7 @@ from tasks.core.data.sources import download
 from tasks.core.data.sources.catalog import RemoteFile
 from tasks.core.data.sources.http import RetryPolicy
 from tasks.core.errors import DataError, NetworkError
-from tests.support.faulty_server import GOOD, Answer, FaultyServer
+from tests.support.servers.faulty_server import GOOD, Answer, FaultyServer
 
 SEEDS = 300
 RETRY_POLICY = RetryPolicy(

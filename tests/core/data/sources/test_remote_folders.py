@@ -16,8 +16,8 @@ from tasks.core.errors import DataError, NetworkError, UsageError
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
 from tests.support.image_archives import pack
-from tests.support.s3_server import NAME, Bucket
 from tests.support.sample_files import encoded, files_below, noise, parquet, photos, put
+from tests.support.servers.s3_server import NAME, Bucket
 
 
 def acquire(address: str | Path, workspace: Workspace) -> RawDataset:

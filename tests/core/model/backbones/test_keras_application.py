@@ -23,7 +23,7 @@ from tasks.core.model.features.extractor import Extractor
 from tasks.core.model.features.kind import FeatureKind
 from tasks.core.model.transfer import published
 from tasks.core.model.transfer.head import Head
-from tests.support.faulty_server import FaultyServer
+from tests.support.servers.faulty_server import FaultyServer
 from tests.support.synthetic_photos import scenes
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from tasks.core.data.sources.http import RetryPolicy
 from tasks.core.errors import ChecksumError, DataError, NetworkError, UsageError
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.backbones.declaration import Backbone, PackageFile
-from tests.support.faulty_server import Answer, FaultyServer
+from tests.support.servers.faulty_server import Answer, FaultyServer
 
 ROOT = Path(__file__).resolve().parents[4]
 CONTENT = np.random.default_rng(0).bytes(200_000)

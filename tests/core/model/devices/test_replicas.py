@@ -17,13 +17,13 @@ from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[4]
-SCRIPT = ROOT / "tests" / "support" / "cluster_processes.py"
+SCRIPT = ROOT / "tests" / "support" / "processes" / "cluster_processes.py"
 TEXTBOOK = TrainSettings(recipe=RecipeName.textbook, epochs=12, augment=False, seed=3)
 GONE = "another process of the training is gone"
 
 
 def run_cluster_processes(*arguments: object) -> list[dict[str, Any]]:
-    """Run tests/support/cluster_processes.py; returns the JSON lines that it prints."""
+    """Run tests/support/processes/cluster_processes.py; returns the JSON lines that it prints."""
     completed = subprocess.run(
         [sys.executable, str(SCRIPT), *map(str, arguments)],
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},

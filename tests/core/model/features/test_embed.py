@@ -27,7 +27,7 @@ from tests.support.synthetic_photos import scenes
 pytestmark = pytest.mark.slow
 
 SIZE = 64
-SCRIPT = Path(__file__).resolve().parents[3] / "support" / "killed_embed_process.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "support" / "processes" / "killed_embed_process.py"
 
 
 def write(folder: Path, count: int, seed: int = 0) -> Path:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +28,12 @@ from tasks.core.stage.ingredients import Ingredients
 from tasks.core.storage import hashing
 from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
+from tests.support.run_cli import ROOT
 from tests.support.sample_files import encoded, noise, parquet, put
 
 pytestmark = pytest.mark.slow
 COUNT = 700  # images
 MANY = 50_000  # images, which make four parts
-ROOT = Path(__file__).resolve().parents[4]
 
 
 def model() -> keras.Model:
@@ -64,8 +63,7 @@ def publish_model(workspace: Workspace, **more: str) -> ModelVersion:
     fake = FakeOutputs(workspace)
     facts = {"classes": list(fake.classes), "shape": list(fake.shape), **more}
     facts["abstention"] = [{"max_error": 0.05, "threshold": 0.6}, {"max_error": 0.01, "threshold": None}]
-    ingredients = Ingredients("publish", {}, {})
-    directory = workspace.models / "animals" / "v0001"
+    ingredients, directory = Ingredients("publish", {}, {}), workspace.models / "animals" / "v0001"
 
     def build(staging: Path) -> dict[str, object]:
         model().save(staging / "model.keras")
@@ -84,9 +82,7 @@ def image_file(folder: Path) -> tuple[Path, np.ndarray]:
     return parquet(folder / "x.parquet", [0] * COUNT, contents=contents), pixels
 
 
-def predicted(
-    version: ModelVersion, out: Path, *paths: Path, threshold: float | None = None
-) -> Sequence[Batch]:
+def predicted(version: ModelVersion, out: Path, *paths: Path, threshold: float | None = None) -> list[Batch]:
     """Predict all new images at the paths; returns the batches."""
     request = PredictionRequest(
         version.dataset, version.version, version.model_sha256, tuple(map(str, paths)), threshold

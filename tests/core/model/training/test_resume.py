@@ -18,7 +18,7 @@ from tasks.core.workspace import Workspace
 from tests.support import striped_tensors
 
 ROOT = Path(__file__).resolve().parents[4]
-SCRIPT = ROOT / "tests" / "support" / "killed_training_process.py"
+SCRIPT = ROOT / "tests" / "support" / "processes" / "killed_training_process.py"
 ENDS = {signal.SIGKILL: "signal 9", signal.SIGTERM: "exit 143", signal.SIGINT: "exit 130"}
 IMAGES: dict[str, Any] = {"shape": (16, 16, 3), "train": (200, 200, 200)}
 

@@ -18,7 +18,7 @@ from tasks.core.model.features import embed
 from tasks.core.model.training import train
 from tasks.core.stage.handles import TrainedModel
 from tasks.core.workspace import Workspace
-from tests.support.faulty_server import FaultyServer
+from tests.support.servers.faulty_server import FaultyServer
 from tests.support.synthetic_photos import scenes
 
 pytestmark = pytest.mark.stress

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from tasks.core.runs import tables
-from tests.support.s3_client import Machine
-from tests.support.s3_server import ADDRESS, Bucket
+from tests.support.servers.s3_client import Machine
+from tests.support.servers.s3_server import ADDRESS, Bucket
 
 
 def test_tables_two_machines_share_rows(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:

@@ -17,7 +17,7 @@ from tasks.core.stage.handles import Evaluation
 from tasks.core.storage import manifests
 from tasks.core.workspace import MIRRORS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WRITER = """
 import json, sys
 from tasks.core.stage.handles import Evaluation, TrainedModel

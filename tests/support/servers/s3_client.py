@@ -11,7 +11,7 @@ from tasks.core.stage.handles import Decision, ModelVersion
 from tasks.core.storage.workspaces import open_workspace
 from tasks.core.workspace import MIRRORS
 from tests.support.fake_outputs import FakeOutputs
-from tests.support.s3_server import ADDRESS
+from tests.support.servers.s3_server import ADDRESS
 
 
 class Machine:

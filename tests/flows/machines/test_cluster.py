@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.free_ports import free_ports
 from tests.support.run_cli import Plumbline
+from tests.support.servers.free_ports import free_ports
 
 pytestmark = pytest.mark.stress
 LONG = ("--recipe", "flash", "--epochs", "60")

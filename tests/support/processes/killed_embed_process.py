@@ -6,7 +6,7 @@ python killed_embed_process.py WORKSPACE FOLDER IMAGE_SIZE
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from tasks.core.config import EmbedSettings, NormalizeSettings, SourceSettings
 from tasks.core.data.sources.acquire import acquire

@@ -3,7 +3,7 @@
 axe-core is not part of the project: `npm install axe-core` in any folder, and name its file in PLUMBLINE_AXE.
 
     export PLUMBLINE_AXE=node_modules/axe-core/axe.min.js
-    python -m tests.support.accessibility workspace/reports/*/*.html
+    python -m tests.support.pages.accessibility workspace/reports/*/*.html
 """
 
 import json
@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support import chromium
-from tests.support.chromium import Chromium
+from tests.support.pages import chromium
+from tests.support.pages.chromium import Chromium
 
 VARIABLE = "PLUMBLINE_AXE"
 LEVELS = ("serious", "critical")

@@ -1,6 +1,6 @@
 """Generated command lines over all commands: no traceback, the documented exit codes, nothing half-done.
 
-    make stress ARGS="tests/flows/test_hostile_arguments.py -s"
+    make stress ARGS="tests/flows/faults/test_hostile_arguments.py -s"
 
 Each command line has hostile values: empty, huge, markup, control characters, paths that lead elsewhere. The
 commands run in this process. `train` and `sweep` get `--dry-run`; the bodies of `predict` and `evaluate` run

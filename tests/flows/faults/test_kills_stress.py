@@ -1,6 +1,6 @@
 """Kill -9 at random moments over the whole flow: what is left ends as an undisturbed run does.
 
-    make stress ARGS="tests/flows/test_kills_stress.py -s"
+    make stress ARGS="tests/flows/faults/test_kills_stress.py -s"
 
 A run is started and killed at a moment that is uniform in the duration of an undisturbed run, again and again
 in one workspace, until one outlives its moment. That workspace is then compared, and a new one begun. There

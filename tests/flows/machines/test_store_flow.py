@@ -15,7 +15,7 @@ from tasks.core.registry import registry
 from tasks.core.registry.promotion.decisions import read_decisions
 from tasks.core.workspace import MIRRORS, Workspace
 from tests.support.run_cli import ROOT
-from tests.support.s3_server import ADDRESS, Bucket, half_visible
+from tests.support.servers.s3_server import ADDRESS, Bucket, half_visible
 from tests.support.warm_commands import WarmPlumbline
 
 pytestmark = pytest.mark.slow

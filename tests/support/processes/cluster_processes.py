@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +40,7 @@ from tasks.core.model.training.trainer import Trainer
 from tasks.core.operations import environment
 from tasks.core.workspace import Workspace
 from tests.support import striped_tensors
-from tests.support.free_ports import free_ports
+from tests.support.servers.free_ports import free_ports
 
 
 class Scenario(NamedTuple):
