@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.decode import Target
 from tasks.core.data.readers import corrections_file
 from tasks.core.data.readers.base import (
@@ -165,7 +166,8 @@ class RelabelledReader(WrappedReader):
 def _check_known(missing: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]) -> None:
     unknown = sorted({correction.class_name for correction in corrections} - {"", *classes})
     if missing or unknown:
-        found = [f"{len(missing)} images that do not exist: {', '.join(missing[:SHOWN])}"] if missing else []
+        what = shares.said(len(missing), "image that does not exist", "images that do not exist")
+        found = [f"{what}: {', '.join(missing[:SHOWN])}"] if missing else []
         found += [f"no class {', '.join(unknown[:SHOWN])}"] if unknown else []
         raise DataError(
             "the corrections do not match the dataset",

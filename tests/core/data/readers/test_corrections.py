@@ -102,8 +102,8 @@ def test_read_missing_file_raises_with_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("correction", "words"),
     [
-        (Correction("cc", "", "dog"), "1 images that do not exist: cc"),
-        (Correction("", "cat/9.png", "dog"), "1 images that do not exist: cat/9.png"),
+        (Correction("cc", "", "dog"), "1 image that does not exist: cc"),
+        (Correction("", "cat/9.png", "dog"), "1 image that does not exist: cat/9.png"),
         (Correction("aa", "", "eel"), "no class eel"),
     ],
 )
