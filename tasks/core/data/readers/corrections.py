@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -149,6 +149,10 @@ class RelabelledReader(WrappedReader):
         number_of = dict(zip(source_numbers, wanted, strict=True))
         images = self.reader.images(source_numbers, target)
         return (replace(image, row=number_of[image.row]) for image in images)
+
+    def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
+        """See `Reader.files`."""
+        return self.reader.files(wanted if self._kept is None else self._kept[list(wanted)].tolist())
 
     @cached_property
     def _kept(self) -> NDArray[np.int64] | None:

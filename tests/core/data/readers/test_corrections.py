@@ -197,6 +197,21 @@ def test_groups_and_attributes_stay_when_an_image_is_left_out(tmp_path: Path, wo
     assert index.attributes["attribute_site"].to_pylist()[:3] == ["B", "A", "B"]
 
 
+def test_files_are_those_of_the_images_that_stay(tmp_path: Path, workspace: Workspace) -> None:
+    """`--group-by time-gap` read the time of the image before, from the first one on that was left out."""
+    folder = photos(tmp_path / "animals", {"cat": 4, "dog": 4})
+    path = write_csv(
+        tmp_path, "path,corrected_class_name,decision\ncat/001.png,,left out\ndog/000.png,,left out\n"
+    )
+    reader = factory.open_raw(acquire.acquire(SourceSettings(str(folder), corrections=path), workspace))
+    paths = reader.index().path.to_pylist()
+    assert len(paths) == 6
+    for file, name in zip(reader.files([1, 3, 5]), (paths[n] for n in (1, 3, 5)), strict=True):
+        assert file is not None
+        with file:
+            assert file.read() == (folder / name).read_bytes()
+
+
 def test_paths_of_windows_and_absolute_ones_name_images(tmp_path: Path, workspace: Workspace) -> None:
     folder = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
     path = write_csv(tmp_path, f"path,label\ncat\\000.png,dog\n{folder}/cat/001.png,dog\n")
