@@ -21,6 +21,7 @@ environment.prepare()
 from prefect import flow, runtime
 
 from flows.declarations import PREDICT
+from tasks.core import shares
 from tasks.core.addresses import concealed
 from tasks.core.data.inference import output_folder, prediction_table
 from tasks.core.data.inference.embeddings_table import check_folder
@@ -114,7 +115,8 @@ def predict_one_batch(
     dashboard.publish_predictions(batch, counts, drift)
     batch.finish(counts | {"drift": drift.record()})
     console.predictions(batch.first(console.MAX_ROWS), counts["images"])
-    text = "{images:,} images, {abstained:,} without an answer, {unreadable:,} unreadable".format(**counts)
+    text = shares.said(counts["images"], "image", "images")
+    text += ", {abstained:,} without an answer, {unreadable:,} unreadable".format(**counts)
     console.log.info("%s%s", text, output_folder.kept_in(batch.directory))
     (console.log.warning if drift.drifted else console.log.info)("%s", drift)
     return counts | {"drift": str(drift)}

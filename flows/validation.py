@@ -4,11 +4,13 @@ from pathlib import Path
 
 from tasks.core.data.readers import corrections_file
 from tasks.core.data.sources import first_images, resolve
+from tasks.core.errors import UsageError
 from tasks.core.evaluation import decision
 from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
+from tasks.core.workspace import Workspace
 from tasks.orchestration.settings import RunSettings
 
 
@@ -16,14 +18,15 @@ def validate(settings: RunSettings) -> None:
     """Refuse what cannot be done, before anything starts.
 
     Raises:
-        UsageError: A source, corrections, groups, a backbone, an export format, a number of folds or a
-            TF_CONFIG that cannot be used.
+        UsageError: A source, a workspace, corrections, groups, a backbone, an export format, a number of
+            folds or a TF_CONFIG that cannot be used.
         QuarantineError: Too many images of a folder cannot be read.
         DataError: The folders are no classes, or `--cost` is a file that cannot be read.
         ChecksumError: `--weights` is not the published file.
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
+    _refuse_workspace_of_images(settings)
     resolve.check_group_by(settings.source, settings.normalize.group_by)
     if settings.source.corrections:
         corrections_file.read(settings.source.corrections)
@@ -37,6 +40,20 @@ def validate(settings: RunSettings) -> None:
     cross_predict_stage.check_folds(settings.folds)
     if settings.cross_validate:
         tf_config.refuse_cluster("--cross-validate")
+
+
+def _refuse_workspace_of_images(settings: RunSettings) -> None:
+    """The folders of a workspace would lie among those of the classes, and become classes themselves."""
+    source = resolve.resolve(settings.source.dataset)
+    workspace = Workspace.open(settings.control.workspace)
+    if isinstance(source, Path) and source.is_dir() and not workspace.address and workspace.root == source:
+        raise UsageError(
+            "--workspace is the folder of the images",
+            expected="a folder of its own; it may lie in the folder of the images",
+            found=str(source),
+            done="nothing was started",
+            todo=f"--workspace {source / 'workspace'}",
+        )
 
 
 def _look_at_images(settings: RunSettings) -> None:

@@ -97,7 +97,7 @@ class Workspace:
 
         from tasks.core.registry import listing
 
-        return pd.DataFrame(listing.model_rows(self._files(), dataset))
+        return pd.DataFrame(listing.model_rows(self._files(), dataset), columns=listing.model_columns())
 
     def predict(
         self, images: str | Path | Sequence[str | Path], dataset: str | None = None, **options: Any
@@ -114,8 +114,6 @@ class Workspace:
             One row per image; docs/predict-and-drift.md has the columns. With out, all rows of
             that folder.
         """
-        import pandas as pd
-
         from flows import start
         from tasks.core.data.inference.output_folder import TEMPORARY
 
@@ -131,9 +129,19 @@ class Workspace:
             parameters = {"images": [str(path) for path in listed], "dataset": dataset, "model": "champion"}
             parameters |= {"workspace": Path(self.location), "out": Path(folder) / "rows"} | options
             start.in_process("predict", parameters)
-            return pd.read_parquet(parameters["out"])
+            return _rows(parameters["out"])
 
     def _files(self) -> Any:
         from tasks.core.storage.workspaces import open_workspace
 
         return open_workspace(self.location)
+
+
+def _rows(out: Any) -> "pd.DataFrame":
+    """The predictions of a folder; without any row, the columns."""
+    import pandas as pd
+
+    from tasks.core.model.inference.prediction_rows import SCHEMA
+
+    rows = pd.read_parquet(out)
+    return pd.DataFrame(columns=[*SCHEMA.names, "batch"]) if rows.columns.empty else rows

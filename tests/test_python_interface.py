@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import plumbline
+from plumbline.workspace import _rows
 from tasks.core.errors import UsageError
 from tests.docs import pages
 from tests.support.run_cli import ROOT, Plumbline, photo
+from tests.support.sample_files import put
 
 PAGE = ROOT / "docs" / "python.md"
 
@@ -26,18 +28,31 @@ def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PLUMBLINE_WORKSPACE", str(tmp_path))
     workspace = plumbline.open(tmp_path / "ws")
     assert workspace.location == str(tmp_path / "ws")
-    assert workspace.models().empty
+    assert workspace.models()[["dataset", "version", "test_accuracy"]].empty
     with pytest.raises(UsageError, match="no table runs"):
         workspace.table("runs")
     with pytest.raises(UsageError, match="there is no parameter epoch"):
         workspace.train(epoch=3)
     with pytest.raises(UsageError, match="epochs must be a number"):
         workspace.train(epochs="3")
+    with pytest.raises(UsageError, match=r"recipe has no such choice(.|\n)*did you mean flash"):
+        workspace.train(recipe="flsh")
+    with pytest.raises(UsageError, match=r"least_recall must be a list(.|\n)*least_recall=\['a=0.5'\]"):
+        workspace.train(least_recall="a=0.5")
+    with pytest.raises(UsageError, match="exports has no such choice"):
+        workspace.train(exports=["onnx", "tflite"])
+    with pytest.raises(UsageError, match="drop_leaks must be True or False"):
+        workspace.train(drop_leaks="no")
     with pytest.raises(UsageError, match=r"paths(.|\n)*ndarray"):
         workspace.predict(np.zeros((2, 8, 8, 3)))
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is no workspace"):
         plumbline.open(tmp_path / "file")
+
+
+def test_predictions_of_no_image_have_their_columns(tmp_path: Path) -> None:
+    put(tmp_path / "_quarantine.csv", b"path,reason,done")
+    assert _rows(tmp_path)[["path", "predicted_class_name", "probability", "batch"]].empty
 
 
 @pytest.mark.stress  # 20 CPU-seconds

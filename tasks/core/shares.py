@@ -1,4 +1,4 @@
-"""How a share is written for people: `99.20 %`.
+"""How a share is written for people: `99.20 %`, and a number of things: `1 image`.
 
 Every page, table and message writes its shares here, so that one figure looks the same everywhere.
 """
@@ -42,3 +42,12 @@ def interval(low: float, high: float) -> str:
     '97.12 to 99.50'
     """
     return f"{number(low)} to {number(high)}"
+
+
+def said(count: int, one: str, more: str) -> str:
+    """A number with what it counts: `one` for a single one.
+
+    >>> said(1, "pair has", "pairs have"), said(2000, "pair has", "pairs have")
+    ('1 pair has', '2,000 pairs have')
+    """
+    return f"{count:,} {one if count == 1 else more}"

@@ -4,10 +4,12 @@ A flow is a function of one settings object. `with_parameters` gives it the flat
 form, deployments' YAML and the command line show.
 """
 
+import difflib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -35,12 +37,13 @@ class FlowSettings:
                 such parameter.
         """
         given = {name: value for name, value in parameters.items() if value is not None}
-        defaults = {each.name: each.default for each in parameters_of(cls)}
-        if unknown := sorted(set(given) - set(defaults)):
+        declared_ones = {each.name: each for each in parameters_of(cls)}
+        if unknown := sorted(set(given) - set(declared_ones)):
             raise UsageError(f"there is no parameter {', '.join(unknown)}")
         for name, value in given.items():
-            if value == "" != defaults[name]:
+            if value == "" != declared_ones[name].default:
                 raise _is_empty(name)
+            declared_ones[name].check(value)
         groups: dict[str, Any] = {}
         for name, kind in _groups(cls):
             names = {declared.name for declared in fields(kind)}
@@ -77,6 +80,40 @@ class FlowParameter:
     def required(self) -> bool:
         """Whether it must be given."""
         return self.default is inspect.Parameter.empty
+
+    def check(self, value: Any) -> None:
+        """Refuse what is no list, choice or flag where one is wanted; numbers are checked by `Checked`.
+
+        Raises:
+            UsageError: It is not; from Python, since the commands and Prefect's form know the types.
+        """
+        kinds = {self.annotation, *typing.get_args(self.annotation)}
+        of_lists = [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is list]
+        if of_lists and not isinstance(value, list | tuple):
+            todo = f"{self.name}=[{value!r}]" if isinstance(value, str) else ""
+            raise UsageError(
+                f"{self.name} must be a list", found=repr(value), done="nothing was started", todo=todo
+            )
+        if bool in kinds and not isinstance(value, bool):
+            raise UsageError(
+                f"{self.name} must be True or False", found=repr(value), done="nothing was started"
+            )
+        for kind in (*of_lists, *kinds):
+            if isinstance(kind, type) and issubclass(kind, Enum):
+                for each in value if of_lists else [value]:
+                    _check_choice(self.name, each, kind)
+
+
+def _check_choice(name: str, value: Any, choices: type[Enum]) -> None:
+    known = [choice.value for choice in choices]
+    if value not in known and not isinstance(value, choices):
+        expected, close = (
+            ", ".join(map(str, known)),
+            difflib.get_close_matches(str(value), map(str, known), 1),
+        )
+        todo = f"did you mean {close[0]}?" if close else ""
+        found, done = repr(value), "nothing was started"
+        raise UsageError(f"{name} has no such choice", expected=expected, found=found, done=done, todo=todo)
 
 
 def parameters_of(kind: type[FlowSettings]) -> list[FlowParameter]:

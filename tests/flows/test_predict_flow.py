@@ -89,7 +89,7 @@ def check_a_folder_that_grows(
 
     put(new / "later.png", encoded(images[0]))
     killed = run_that_was_killed(plumbline, out)
-    assert "1 images" in ok(plumbline, f"{new}/*", "--out", out, "--abstain", "0.05")
+    assert "\n1 image, " in ok(plumbline, f"{new}/*", "--out", out, "--abstain", "0.05")
     assert plumbline.query_server(f"/flow_runs/{killed}")["state"]["name"] == "Crashed"
     assert len(pd.read_parquet(out)) == len(images) + 2
     assert len(list(out.glob("batch=*"))) == 2

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.metrics.multiple_tests import holm
 
 ALPHA = 0.01  # rate of false alarms; a nightly batch then raises about four a year
@@ -120,10 +121,12 @@ def compare(profile: Features, batch: Features) -> Drift:
     names = [name for name in profile if name in batch]
     sizes = _images(profile), _images(batch)
     if min(sizes) < FEWEST:
-        kind_of_images = "validation images" if sizes[0] < FEWEST else "readable images"
-        return Drift(
-            (), *sizes, why_not=f"{min(sizes)} {kind_of_images} are too few, at least {FEWEST} are needed"
-        )
+        few = [
+            shares.said(size, f"{kind} image", f"{kind} images")
+            for kind, size in zip(("validation", "readable"), sizes, strict=True)
+            if size < FEWEST
+        ]
+        return Drift((), *sizes, why_not=f"too few: {' and '.join(few)}; at least {FEWEST} are needed")
     tested = [_kolmogorov_smirnov(profile[name], batch[name]) for name in names]
     corrected = holm(np.array([p_value for _, p_value in tested])).tolist()
     shifts = [

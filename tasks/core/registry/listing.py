@@ -48,6 +48,11 @@ def model_rows(workspace: Workspace, dataset: str | None = None) -> list[dict[st
     return rows
 
 
+def model_columns() -> list[str]:
+    """The columns of `model_rows`, for a table that may have no row."""
+    return ["dataset", "version", "aliases", "damage", *declarations.row({}, "test_"), "model"]
+
+
 def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
     """The details of a version: file, aliases, origin, metrics with intervals, abstention thresholds."""
     manifest = version.manifest

@@ -70,6 +70,8 @@ def test_compare_tiny_change_of_high_confidences_is_no_drift() -> None:
 def test_compare_too_few_images_gives_no_comparison() -> None:
     result = drift.compare(draw_features(2000), draw_features(drift.FEWEST - 1))
     assert not result.shifts
-    assert "19 readable images are too few" in str(result)
-    assert "validation images" in str(drift.compare(draw_features(3), draw_features(100)))
+    assert "too few: 19 readable images; at least 20 are needed" in str(result)
+    assert "3 validation images" in str(drift.compare(draw_features(3), draw_features(100)))
+    both = drift.compare(draw_features(17), draw_features(1))  # "1 validation images are too few" was said
+    assert "too few: 17 validation images and 1 readable image;" in str(both)
     assert "0 readable images" in str(drift.compare(draw_features(100), {}))

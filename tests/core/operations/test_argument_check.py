@@ -69,7 +69,7 @@ def test_wrong_tables_archives_and_names(tmp_path: Path) -> None:
 
 def test_archives_that_have_to_be_unpacked_say_so(tmp_path: Path) -> None:
     put(tmp_path / "photos.7z", b"7z")
-    assert "to do     unpack it" in refused(tmp_path / "photos.7z")
+    assert "to do     give one of these; unpack other archives first" in refused(tmp_path / "photos.7z")
     put(tmp_path / "parts" / "cat.zip", b"PK")
     assert "to do     unpack the archives in it, each into a folder" in refused(tmp_path / "parts")
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.audit import duplicates, group_findings
 from tasks.core.data.audit.duplicates import Duplicates
 from tasks.core.data.audit.image_set import ImageSet
@@ -153,14 +154,18 @@ def _findings(figures: Mapping[str, Any], tensors: TensorCache) -> list[str]:
     """One sentence for each problem, the most serious first."""
     leaks, conflicts, outliers = figures["leaks"], sum(figures["conflicts"].values()), figures["outliers"]
     within = sum(kind.get("train-train", 0) for kind in figures["duplicates"].values())
+    has = "has" if leaks == 1 else "have"
+    of_pairs, of_images = ("pair of duplicates", "pairs of duplicates"), ("image", "images")
     findings = {
-        f"{leaks:,} of {tensors.test:,} test images have a duplicate in train or val": leaks,
-        f"{conflicts:,} pairs of duplicates have different labels": conflicts,
-        f"{within:,} pairs of duplicates within train": within,
-        f"{outliers['empty']:,} images show a single colour": outliers["empty"],
-        f"{outliers['brightness']:,} images are far darker or brighter than the rest": outliers["brightness"],
-        f"{outliers['size']:,} images differ far from the rest in size or shape": outliers["size"],
-        f"{outliers['enlarged']:,} images had to be enlarged": outliers["enlarged"],
+        f"{leaks:,} of {tensors.test:,} test images {has} a duplicate in train or val": leaks,
+        f"{shares.said(conflicts, *of_pairs)} with different labels": conflicts,
+        f"{shares.said(within, *of_pairs)} within train": within,
+        f"{shares.said(outliers['empty'], *of_images)} of a single colour": outliers["empty"],
+        f"{shares.said(outliers['brightness'], *of_images)} far darker or brighter than the rest": outliers[
+            "brightness"
+        ],
+        f"{shares.said(outliers['size'], *of_images)} far from the rest in size or shape": outliers["size"],
+        f"{shares.said(outliers['enlarged'], *of_images)} had to be enlarged": outliers["enlarged"],
     }
     return [sentence for sentence, count in findings.items() if count] + _balance(figures["classes"], tensors)
 

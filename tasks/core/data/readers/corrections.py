@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.decode import Target
 from tasks.core.data.files import listing
 from tasks.core.data.readers import corrections_file
@@ -167,6 +168,10 @@ class RelabelledReader(WrappedReader):
         images = self.reader.images(source_numbers, target)
         return (replace(image, row=number_of[image.row]) for image in images)
 
+    def files(self, wanted: Sequence[int]) -> Iterator[IO[bytes] | None]:
+        """See `Reader.files`."""
+        return self.reader.files(wanted if self._kept is None else self._kept[list(wanted)].tolist())
+
     @cached_property
     def _kept(self) -> NDArray[np.int64] | None:
         """The source's numbers of the images that are not left out, ascending; None if none is left out."""
@@ -184,7 +189,8 @@ def _check_known(missing: Sequence[str], classes: Sequence[str], corrections: Se
     unknown = sorted({correction.class_name for correction in corrections} - {"", *classes})
     if missing or unknown:
         outside = any(Path(name).is_absolute() or "\\" in name for name in missing)
-        found = [f"{len(missing)} images that do not exist: {', '.join(missing[:SHOWN])}"] if missing else []
+        what = shares.said(len(missing), "image that does not exist", "images that do not exist")
+        found = [f"{what}: {', '.join(missing[:SHOWN])}"] if missing else []
         found += [f"no class {', '.join(unknown[:SHOWN])}"] if unknown else []
         raise DataError(
             "the corrections do not match the dataset",

@@ -48,9 +48,7 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
             expected=EXPECTED,
             found="a file of an unsupported type" if path.exists() else "nothing at this path",
             done="nothing was started",
-            todo="unpack it if it is an archive, and give the folder of the classes"
-            if path.exists()
-            else known,
+            todo="give one of these; unpack other archives first" if path.exists() else known,
         )
     close = difflib.get_close_matches(dataset.lower(), DATASETS, cutoff=0.5)
     raise UsageError(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -228,10 +229,13 @@ def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, 
         used = np.concatenate(list(splits.numbers.values()))
         raise remarks.too_few_groups(index, used, raw.dataset, empty)
     if empty:
+        used = np.concatenate(list(splits.numbers.values()))
+        different = pc.count_distinct(index.image_id.take(used)).as_py()
+        copies = "" if different == len(used) else f"; {different:,} different images, and copies of these"
         raise DataError(
             f"{raw.dataset} has too few images: none for {' and '.join(empty)}",
             expected="images in each of train, val and test",
-            found=", ".join(f"{count} {split}" for split, count in counts.items()),
+            found=", ".join(f"{count:,} {split}" for split, count in counts.items()) + copies,
             done="nothing was written",
             todo=_where_images_come_from(empty, index, settings),
         )
@@ -257,6 +261,6 @@ def _where_images_come_from(empty: list[str], index: ImageIndex, settings: Norma
     if unusable := [split for split in empty if split in index.split]:
         names = " and ".join(unusable)
         return f"repair or label the images of {names}, or leave {names} out: then others are held out"
-    if "train" in empty:
-        return "add images: five of each class at least"
+    if empty != ["val"]:
+        return "add images: five different ones of each class at least"
     return f"add images, or raise --val-fraction (now {settings.val_fraction:g})"

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.audit import duplicate_table, duplicates
 from tasks.core.data.audit.duplicates import Duplicates
 from tasks.core.data.audit.image_set import ImageSet
@@ -156,10 +157,13 @@ def _findings(
 ) -> list[str]:
     """One sentence for each problem, the most serious first."""
     differ = int((image_set.labels[pairs.a] != image_set.labels[pairs.b]).sum())
+    show = "shows" if leaks == 1 else "show"
     findings = {
-        f"{leaks:,} more of {tensors.test:,} test images show a scene of train or val": leaks,
-        f"{differ:,} pairs of one scene have different labels": differ,
-        f"{len(pairs.a):,} more pairs show one scene, by features": len(pairs.a),
-        f"{outliers:,} images are unlike the others of their class": outliers,
+        f"{leaks:,} more of {tensors.test:,} test images {show} a scene of train or val": leaks,
+        f"{shares.said(differ, 'pair', 'pairs')} of one scene with different labels": differ,
+        f"{shares.said(len(pairs.a), 'more pair shows', 'more pairs show')} one scene, by features": len(
+            pairs.a
+        ),
+        f"{shares.said(outliers, 'image is', 'images are')} unlike the others of their class": outliers,
     }
     return [sentence for sentence, count in findings.items() if count]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tasks.core import shares
 from tasks.core.stage.handles.handle import Handle
 from tasks.core.storage import hashing
 
@@ -38,7 +39,9 @@ class RawDataset(Handle):
         return hashing.digest_of(record | {"inputs": inputs})
 
     def __str__(self) -> str:
-        unused = f", {self.unused_files:,} other files" if self.unused_files else ""
+        unused = (
+            f", {shares.said(self.unused_files, 'other file', 'other files')}" if self.unused_files else ""
+        )
         return f"{self.dataset}: {self.images:,} images{unused}"
 
 

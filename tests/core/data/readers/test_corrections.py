@@ -102,8 +102,8 @@ def test_read_missing_file_raises_with_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("correction", "words"),
     [
-        (Correction("cc", "", "dog"), "1 images that do not exist: cc"),
-        (Correction("", "cat/9.png", "dog"), "1 images that do not exist: cat/9.png"),
+        (Correction("cc", "", "dog"), "1 image that does not exist: cc"),
+        (Correction("", "cat/9.png", "dog"), "1 image that does not exist: cat/9.png"),
         (Correction("aa", "", "eel"), "no class eel"),
     ],
 )
@@ -142,7 +142,7 @@ def test_an_absolute_path_outside_of_the_dataset_is_refused(tmp_path: Path, work
     path = write_csv(tmp_path, f"path,label\n{outside},dog\n")
     with pytest.raises(DataError, match="do not match") as refused:
         acquire.acquire(SourceSettings(str(root), corrections=path), workspace)
-    assert refused.value.parts["found"] == f"1 images that do not exist: {outside}"
+    assert refused.value.parts["found"] == f"1 image that does not exist: {outside}"
     assert "has to lie in the dataset's folder" in refused.value.parts["to do"]
 
 
@@ -228,6 +228,21 @@ def test_groups_and_attributes_stay_when_an_image_is_left_out(tmp_path: Path, wo
     assert index.group is not None
     assert index.group.to_pylist() == [f"p{number // 2}" for number in range(1, 40)]
     assert index.attributes["attribute_site"].to_pylist()[:3] == ["B", "A", "B"]
+
+
+def test_files_are_those_of_the_images_that_stay(tmp_path: Path, workspace: Workspace) -> None:
+    """`--group-by time-gap` read the time of the image before, from the first one on that was left out."""
+    folder = photos(tmp_path / "animals", {"cat": 4, "dog": 4})
+    path = write_csv(
+        tmp_path, "path,corrected_class_name,decision\ncat/001.png,,left out\ndog/000.png,,left out\n"
+    )
+    reader = factory.open_raw(acquire.acquire(SourceSettings(str(folder), corrections=path), workspace))
+    paths = reader.index().path.to_pylist()
+    assert len(paths) == 6
+    for file, name in zip(reader.files([1, 3, 5]), (paths[n] for n in (1, 3, 5)), strict=True):
+        assert file is not None
+        with file:
+            assert file.read() == (folder / name).read_bytes()
 
 
 def test_paths_of_windows_and_absolute_ones_name_images(tmp_path: Path, workspace: Workspace) -> None:

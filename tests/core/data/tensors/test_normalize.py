@@ -169,8 +169,22 @@ def test_normalize_empty_split_is_refused(tmp_path: Path, workspace: Workspace) 
     root = photos(tmp_path / "animals", {"cat": 1, "dog": 1})
     with pytest.raises(DataError, match="animals has too few images: none for") as error:
         normalized(root, workspace)
+    assert error.value.parts["to do"] == "add images: five different ones of each class at least"
+    root = photos(tmp_path / "pets", {f"{split}/{name}": 1 for split in ("train", "test") for name in "ab"})
+    with pytest.raises(DataError, match="pets has too few images: none for val") as error:
+        normalized(root, workspace)
     assert "--val-fraction" in error.value.parts["to do"]
     assert files_below(workspace.root / "tensors") == []
+
+
+def test_normalize_copies_of_few_images_are_counted(tmp_path: Path, workspace: Workspace) -> None:
+    """40 copies of two images said "20 train, 20 val, 0 test", and to raise --val-fraction."""
+    for name, seed in (("cat", 1), ("dog", 2)):
+        for number in range(20):
+            put(tmp_path / "animals" / name / f"{number}.png", encoded(noise(seed)))
+    with pytest.raises(DataError, match="too few images") as error:
+        normalized(tmp_path / "animals", workspace)
+    assert error.value.parts["found"].endswith("; 2 different images, and copies of these")
 
 
 def test_normalize_late_image_of_another_size_changes_the_shape(tmp_path: Path, workspace: Workspace) -> None:

@@ -99,8 +99,8 @@ def test_feature_audit_marks_the_leaks_of_both_audits(outputs) -> None:
 @pytest.mark.slow
 def test_feature_audit_findings_name_leaks_and_conflicts_first(outputs) -> None:
     assert outputs[2].findings[:3] == (
-        "1 more of 40 test images show a scene of train or val",
-        "1 pairs of one scene have different labels",
+        "1 more of 40 test images shows a scene of train or val",
+        "1 pair of one scene with different labels",
         "2 more pairs show one scene, by features",
     )
 
