@@ -33,7 +33,7 @@ from tasks.core.model.training import checkpoint
 from tasks.core.model.training.log import TrainingLog
 from tasks.core.model.training.steps import StepPlan
 from tasks.core.model.training.trainer import Build, Trainer
-from tasks.core.progress import Progress
+from tasks.core.progress import Progress, duration
 from tasks.core.recipes import Recipe
 from tasks.core.stage.handles import TensorCache, TrainedModel
 from tasks.core.storage import hashing
@@ -231,8 +231,7 @@ def resume(trainer: Trainer, checkpoints: Path) -> str:
         return ""
     trainer.restore(saved)
     seconds = sum(entry["seconds"] for entry in trainer.history) + trainer.epoch_totals[3]
-    time_saved = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    resumed = f"resumed at epoch {trainer.step / trainer.plan.per_epoch:.3g}, {time_saved} saved"
+    resumed = f"resumed at epoch {trainer.step / trainer.plan.per_epoch:.3g}, {duration(seconds)} saved"
     log.info(resumed)
     return resumed
 
