@@ -243,7 +243,9 @@ def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *,
             f"{name!r} cannot be an alias",
             expected="a lower-case letter, then letters, digits, '.', '_', '-'; nothing like v0001",
             done="nothing was changed",
-            todo="champion and previous are set by promote and rollback",
+            todo="name the alias first, then the version"
+            if layout.VERSION.fullmatch(name)
+            else "champion and previous are set by promote and rollback",
         )
     with layout.locked_folder(dataset, workspace) as directory:
         new = layout.aliases(directory)

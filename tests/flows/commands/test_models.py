@@ -106,6 +106,8 @@ def test_models_promote_rollback_and_alias_change_the_aliases(fake: FakeOutputs)
     assert "kiosk" not in registry.aliases("animals", fake.workspace)
     assert "name a version" in refused(fake.workspace, "models", "alias", "animals", "kiosk")
     assert "cannot be an alias" in refused(fake.workspace, "models", "alias", "animals", "champion", "v0001")
+    swapped = refused(fake.workspace, "models", "alias", "animals", "v0001", "prod")
+    assert "name the alias first, then the version" in swapped
 
 
 def test_models_delete_and_gc_keep_versions_in_use(fake: FakeOutputs) -> None:
