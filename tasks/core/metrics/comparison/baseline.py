@@ -78,9 +78,9 @@ def compare(
 
     Returns:
         class_name, the commonest class; accuracy, that of the most probable classes; shares, which of the two
-        fit better, and shares_log_loss, theirs; accuracy_gain and log_loss_gain, estimates; answer: "better",
-        "open" (not proven), "below" (one of the two gains is) or "worse" (that is proven). Images of one
-        class prove nothing: on them, more confidence in it is better.
+        fit better; accuracy_gain and log_loss_gain, estimates; answer: "better", "open" (not proven), "below"
+        (one of the two gains is) or "worse" (that is proven). Images of one class prove nothing: on them, more
+        confidence in it is better.
     """
     majority = int(train_counts.argmax())
     if most_probable is None:
@@ -95,7 +95,6 @@ def compare(
         "class_name": classes[majority],
         "accuracy": float(correct.mean()),
         "shares": shares_name,
-        "shares_log_loss": float(of_shares.mean()),
         "accuracy_gain": gains[0].record(),
         "log_loss_gain": gains[1].record(),
         "answer": _answer(gains, can_be_better=len(np.unique(labels)) > 1),
@@ -148,7 +147,7 @@ def sentence(test: Mapping[str, Any]) -> str:
     found = test["baseline"]
     words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "below", WORSE: "worse than"}
     accuracy, loss = found["accuracy_gain"], found["log_loss_gain"]
-    of_shares = found.get("shares_log_loss", test["prior_log_loss"]["value"])
+    of_shares = shares_log_loss(test)
     interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"
     return (
         f"{words[found['answer']]} no model: always answering {found['class_name']} scores "
@@ -158,6 +157,11 @@ def sentence(test: Mapping[str, Any]) -> str:
         f"{test['log_loss']['value']:.3f} ({-loss['value']:+.3f}, "
         f"95 % interval {-loss['high']:+.3f} to {-loss['low']:+.3f})"
     )
+
+
+def shares_log_loss(test: Mapping[str, Any]) -> float:
+    """The log loss of the shares that the model is compared with, on the same images."""
+    return float(test["log_loss"]["value"] + test["baseline"]["log_loss_gain"]["value"])
 
 
 def constant_losses(labels: NDArray[np.integer], train_counts: Ints) -> Floats:
