@@ -79,8 +79,8 @@ def compare(
     Returns:
         class_name, the commonest class; accuracy, that of the most probable classes; shares, which of the two
         fit better; accuracy_gain and log_loss_gain, estimates; answer: "better", "open" (not proven), "below"
-        (one of the two gains is) or "worse" (that is proven). Images of one class prove nothing: on them, more
-        confidence in it is better.
+        (one of the two gains is) or "worse" (that is proven). Images of one class prove nothing: on them,
+        more confidence in it is better.
     """
     majority = int(train_counts.argmax())
     if most_probable is None:
