@@ -78,10 +78,9 @@ def compare(
 
     Returns:
         class_name, the commonest class; accuracy, that of the most probable classes; shares, which of the two
-        fit better, and shares_log_loss, theirs; accuracy_gain and log_loss_gain, estimates; answer: "better",
-        "open" (not proven), "below" (one of the two gains is) or "worse" (that is proven); only_class, the
-        class of all images, else empty. Images of one class prove nothing: on them, more confidence in it is
-        better.
+        fit better; accuracy_gain and log_loss_gain, estimates; answer: "better", "open" (not proven), "below"
+        (one of the two gains is) or "worse" (that is proven); only_class, the class of all images, else
+        empty. Images of one class prove nothing: on them, more confidence in it is better.
     """
     majority = int(train_counts.argmax())
     if most_probable is None:
@@ -97,7 +96,6 @@ def compare(
         "class_name": classes[majority],
         "accuracy": float(correct.mean()),
         "shares": shares_name,
-        "shares_log_loss": float(of_shares.mean()),
         "accuracy_gain": gains[0].record(),
         "log_loss_gain": gains[1].record(),
         "answer": OPEN if only_class else _answer(gains),
@@ -157,7 +155,7 @@ def sentence(test: Mapping[str, Any]) -> str:
         return f"not proven better than no model: all images are of the class {only}, which proves nothing"
     words = {BETTER: "better than", OPEN: "not proven better than", BELOW: "below", WORSE: "worse than"}
     accuracy, loss = found["accuracy_gain"], found["log_loss_gain"]
-    of_shares = found.get("shares_log_loss", test["prior_log_loss"]["value"])
+    of_shares = shares_log_loss(test)
     interval = f"{accuracy['low'] * 100:+.1f} to {accuracy['high'] * 100:+.1f}"
     return (
         f"{words[found['answer']]} no model: always answering {found['class_name']} scores "
@@ -167,6 +165,11 @@ def sentence(test: Mapping[str, Any]) -> str:
         f"{test['log_loss']['value']:.3f} ({-loss['value']:+.3f}, "
         f"95 % interval {-loss['high']:+.3f} to {-loss['low']:+.3f})"
     )
+
+
+def shares_log_loss(test: Mapping[str, Any]) -> float:
+    """The log loss of the shares that the model is compared with, on the same images."""
+    return float(test["log_loss"]["value"] + test["baseline"]["log_loss_gain"]["value"])
 
 
 def constant_losses(labels: NDArray[np.integer], train_counts: Ints) -> Floats:

@@ -36,7 +36,7 @@ def section(inputs: ReportInputs) -> dict[str, Any]:
     rows.append({"name": majority, "accuracy": test["majority_accuracy"], "log_loss": None})
     rows.append({"name": baseline.OF_TRAIN, "accuracy": None, "log_loss": test["prior_log_loss"]})
     if test["baseline"].get("shares") == baseline.EQUAL:
-        loss = test["baseline"]["shares_log_loss"]  # the same of every image, whatever its label
+        loss = baseline.shares_log_loss(test)  # the same of every image, whatever its label
         exact = {"value": loss, "low": loss, "high": loss, "method": "exact"}
         rows.append({"name": baseline.EQUAL, "accuracy": None, "log_loss": exact})
     gains = {"accuracy": "accuracy_gain", "log_loss": "log_loss_gain"}

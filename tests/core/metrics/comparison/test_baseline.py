@@ -107,7 +107,8 @@ def test_one_answer_for_all_images_is_not_better_where_test_has_other_shares_tha
     labels = np.repeat([0, 1], 100)
     found = baseline.compare(labels, np.tile([0.8, 0.2], (200, 1)), COUNTS, CLASSES)
     assert (found["shares"], found["answer"]) == ("equal shares of the classes", "worse")
-    assert found["shares_log_loss"] == pytest.approx(np.log(2))
+    test = {"baseline": found, "log_loss": {"value": -np.log([0.8, 0.2]).mean()}}
+    assert baseline.shares_log_loss(test) == pytest.approx(np.log(2))
     assert baseline.compare(LABELS, of_dogs(2, 3), COUNTS, CLASSES)["shares"] == "the classes' shares"
 
 
