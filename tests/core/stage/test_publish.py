@@ -99,6 +99,17 @@ def test_find_damage_of_a_large_file_with_kept_mtime_needs_thorough(tmp_path: Pa
     assert "other content" in manifests.find_damage(tmp_path / "d", thorough=True)
 
 
+def test_find_damage_of_a_manifest_whose_values_are_the_same_needs_thorough(tmp_path: Path) -> None:
+    """Doubles are 5.6e-17 apart at 0.3, so that another last digit is the same number."""
+    publish.publish(tmp_path / "d", INGREDIENTS, lambda folder: build(folder) | {"share": 0.1 + 0.2})
+    path = tmp_path / "d" / "manifest.json"
+    text = path.read_text()
+    assert manifests.find_damage(tmp_path / "d", thorough=True) == ""
+    path.write_text(text.replace("0.30000000000000004", "0.30000000000000005"))
+    assert manifests.find_damage(tmp_path / "d") == ""
+    assert "other bytes" in manifests.find_damage(tmp_path / "d", thorough=True)
+
+
 def test_is_complete_after_a_copy_with_new_mtimes_is_true(tmp_path: Path) -> None:
     publish.publish(tmp_path / "d", INGREDIENTS, build)
     copy = tmp_path / "copy"
