@@ -103,8 +103,9 @@ def _proven_count(
         fitted, other = slice(first, None, 2), slice(1 - first, None, 2)
         seen, unseen = probabilities[fitted], probabilities[other]
         if corrected:
-            correct = matrix_scaling.fit(labels[fitted], _logarithms(seen))
-            seen, unseen = (np.exp(correct(_logarithms(each))) for each in (seen, unseen))
+            logarithms = _logarithms(probabilities).astype(np.float64)
+            correct = matrix_scaling.fit(labels[fitted], logarithms[fitted])
+            seen, unseen = (np.exp(correct(logarithms[half])) for half in (fitted, other))
         start = _even_noise(labels[fitted], seen)
         for number, count in enumerate(PSEUDO_COUNTS):
             noise = _maximize(start, labels[fitted], seen, count / 2)
