@@ -78,3 +78,16 @@ def test_a_few_images_and_absent_classes_give_probabilities(images: int) -> None
     found = label_noise.fit(labels, probabilities).wrong(labels, probabilities)
     assert np.isfinite(found).all()
     assert ((found >= 0) & (found <= 1)).all()
+
+
+@pytest.mark.parametrize("wrong", [0, 9])
+def test_wrong_labels_are_found_where_probabilities_are_too_mild(wrong: int) -> None:
+    """The likelihood has a second maximum at no noise, which a search from one start stays at."""
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 150)
+    logits = (6 * np.eye(3)[truth] + generator.normal(0, 1.5, (150, 3))) / 4
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = np.where(np.arange(150) < wrong, (truth + 1) % 3, truth)
+    found = label_noise.fit(labels, probabilities).wrong(labels, probabilities)
+    assert found.sum() == pytest.approx(wrong, abs=0.5)
+    assert (found[:wrong] > 0.5).all()
