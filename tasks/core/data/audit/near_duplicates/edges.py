@@ -15,8 +15,8 @@ from tasks.core.data.audit.near_duplicates.perturbations import Perturbations
 
 BLOCK = 1024  # pairs whose pixels are in memory at a time
 DETAIL = 96  # pixels a side at which details are compared, or the size of the tensors, if that is smaller
-# Pixels of 32x32 that an image's edges are worth; photos of CIFAR-10 and flowers have 100 to 560, one light in
-# the night 10 to 39.
+# Pixels of 32x32 that an image's edges are worth; photos of CIFAR-10 and flowers have 100 to 560, one light
+# in the night 10 to 39.
 SPREAD = 80
 CELLS = 4  # down and across: a caption covers few of them
 # 150 pairs of different screenshots of one layout, and 8 of invoices, are at 0.92 or below; 98 % of the
