@@ -103,6 +103,14 @@ def test_model_that_knows_nothing_does_not_say_how_many_labels_are_wrong(fake) -
     assert str(issues).endswith("val")
 
 
+def test_few_images_of_a_class_do_not_say_how_many_labels_are_wrong(fake, monkeypatch) -> None:
+    evaluation, tensors = fake.evaluation("one", 1.5), fake.tensors()
+    images = tensors.val + tensors.test
+    monkeypatch.setattr(label_issues, "FEWEST", images // len(tensors.classes) + 1)
+    found = label_issues.find_label_issues(evaluation, tensors, None, fake.workspace)
+    assert found.expected_wrong is None
+
+
 def test_rows_in_doubt_are_the_least_likely_labels_where_no_noise_is_seen() -> None:
     labels, _, probabilities = noisy_labels(2000, 5, 0.02, 1)
     rows = label_issues.rows_in_doubt(labels, probabilities, np.zeros(len(labels)))

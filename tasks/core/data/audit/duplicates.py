@@ -14,7 +14,7 @@ from tasks.core.data.audit import descriptors
 from tasks.core.data.audit.descriptors import Descriptors, Floats
 from tasks.core.data.audit.duplicate_table import NAME, SCHEMA, leaks_of
 from tasks.core.data.audit.image_set import ImageSet, ImageSubset
-from tasks.core.data.audit.near_duplicates import alignment, mutual, neighbours, registration
+from tasks.core.data.audit.near_duplicates import alignment, edges, mutual, neighbours, registration
 from tasks.core.data.audit.near_duplicates.distance import SAMPLE, LearnedDistance
 from tasks.core.data.tensors.cache import SPLITS, read_rows
 from tasks.core.progress import Progress, ignore_progress
@@ -30,7 +30,7 @@ MIN_IMAGES = 50  # with fewer images no distance is learned
 REACH = 1.5
 MOST_CLOSE = 100_000  # pairs, the closest; those of them that are among each other's nearest are compared
 MOST_COMPARED = 20_000  # pairs, the closest of those; each takes about 0.1 ms
-NEAREST = 300  # images whose nearest other image tells whether the edges of different images agree
+SOME = 300  # images of which half at least must have edges that tell, or no edges are compared
 BLOCK = 1024  # pairs whose pixels are in memory at a time
 Numbers = NDArray[np.int64]
 
@@ -195,51 +195,36 @@ def _near(
     pixels = np.flatnonzero(distance <= 1)[:MOST_COMPARED]
     correlation = _pixel_correlation(image_set, candidates[a[pixels]], candidates[b[pixels]])
     matches[pixels] = 1 - correlation <= allowance(learned, distance[pixels])
-    if _edges_tell(image_set, candidates, coordinates):
-
-        def compare(chosen: NDArray[np.bool_]) -> None:
-            compared = np.flatnonzero(chosen & ~matches)[:MOST_COMPARED]
-            edges = _edge_correlation(image_set, candidates, coordinates, a[compared], b[compared])
-            matches[compared] = edges >= registration.SAME
-
+    shown = image_set, coordinates, candidates
+    reach = REACH * learned.radius
+    if edges.tell(*shown, np.arange(min(SOME, len(candidates))), reach).mean() >= 0.5:
         is_near = mutual.nearest(a, b)
         process_memory.give_back()  # 30 MB of the search, before the edges take as much
-        compare(is_near)
-        compare(~is_near & mutual.connected(a, b, matches, len(candidates)))
-    return candidates[a[matches]], candidates[b[matches]], distance[matches].astype(np.float64)
+        for is_linked in (False, True):
+            chosen = ~is_near & mutual.connected(a, b, matches, len(candidates)) if is_linked else is_near
+            compared = np.flatnonzero(chosen & ~matches)[:MOST_COMPARED]
+            same = edges.correlation(*shown, (a[compared], b[compared])) >= registration.SAME
+            matches[_told_by_edges(*shown, (a, b), compared[same], reach)] = True
+    found = np.flatnonzero(matches)
+    seen = found[:MOST_COMPARED]
+    matches[seen[edges.denied(*shown, (a[seen], b[seen]), sample)]] = False
+    found = np.flatnonzero(matches)
+    return candidates[a[found]], candidates[b[found]], distance[found].astype(np.float64)
 
 
-def _edges_tell(image_set: ImageSet, candidates: Numbers, coordinates: Descriptors) -> bool:
-    """Whether the edges of different images disagree, as those of photos do and those of digits don't."""
-    some = np.arange(min(NEAREST, len(candidates)))
-    nearest = neighbours.nearest(coordinates, some)
-    edges = _edge_correlation(image_set, candidates, coordinates, some, nearest)
-    return bool(np.median(edges) < registration.ALIKE)
-
-
-def _edge_correlation(
-    image_set: ImageSet, candidates: Numbers, coordinates: Descriptors, a: Numbers, b: Numbers
-) -> NDArray[np.float64]:
-    """The correlation of the edges of pairs of candidates, float64 (P,)."""
-    mirrored = (coordinates.odd[a] * coordinates.odd[b]).sum(1) < 0
-    edges = np.zeros(len(a))
-    # Most images are in several of the closest pairs, so each is read and smoothed once.
-    compared, places = np.unique(np.concatenate([a, b]), return_inverse=True)
-    smooth: Floats | None = None
-    for start in range(0, len(compared), BLOCK):
-        block = slice(start, start + BLOCK)
-        images = registration.smoothed(image_set.reduced(candidates[compared[block]]))
-        smooth = np.empty((len(compared), *images.shape[1:]), np.float32) if smooth is None else smooth
-        smooth[block] = images
-    if smooth is None:
-        return edges
-    one, other = np.split(places, 2)
-    for start in range(0, len(a), BLOCK):
-        block = slice(start, start + BLOCK)
-        edges[block] = registration.edge_correlation(
-            smooth[one[block]], smooth[other[block]], mirrored[block]
-        )
-    return edges
+def _told_by_edges(
+    image_set: ImageSet,
+    coordinates: Descriptors,
+    candidates: Numbers,
+    pairs: tuple[Numbers, Numbers],
+    same: Numbers,
+    radius: float,
+) -> Numbers:
+    """Those of the pairs with the same edges for whose images edges tell anything."""
+    sides = [side[same] for side in pairs]
+    images, places = np.unique(np.concatenate(sides), return_inverse=True)
+    tells = edges.tell(image_set, coordinates, candidates, images, radius)
+    return same[tells[places].reshape(2, -1).all(0)]
 
 
 def project_images(image_set: ImageSet, candidates: Numbers, learned: LearnedDistance) -> Descriptors:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tasks.core import shares
 from tasks.core.metrics import classification, cluster, intervals
 from tasks.core.metrics.classification import Estimate
-from tasks.core.metrics.comparison import paired
+from tasks.core.metrics.comparison import equivalence, paired
 from tasks.core.metrics.intervals import Floats, Ints
 
 OF_TRAIN, EQUAL = "the classes' shares", "equal shares of the classes"  # the probabilities of every image
@@ -57,6 +57,24 @@ def _mean_gain(saved: Floats, groups: Ints | None) -> Estimate:
     return Estimate(float(saved.mean()), *intervals.of_mean(saved, -MOST_LOSS, MOST_LOSS), "skewness")
 
 
+def _accuracy_gain(
+    correct: NDArray[np.bool_], by_majority: NDArray[np.bool_], groups: Ints | None
+) -> Estimate:
+    """The difference of two accuracies on the same images with its interval.
+
+    Without groups it is the wider of Tango's interval and the one of the exact test, so that it excludes 0
+    only if McNemar's exact test agrees: 3 images won and none lost prove nothing (p = 0.25).
+    """
+    outcome = paired.compare_outcomes(correct, by_majority, groups)
+    if groups is not None:
+        return Estimate(outcome.difference, outcome.low, outcome.high, "paired")
+    won, lost, images = outcome.challenger, outcome.champion, len(correct)
+    tango = equivalence.compare(won, lost, images, margin=1.0)
+    ends = intervals.clopper_pearson(np.asarray(won), np.asarray(won + lost)) if won + lost else (0.5, 0.5)
+    low, high = ((2 * float(end) - 1) * (won + lost) / images for end in ends)
+    return Estimate(outcome.difference, min(low, tango.low), max(high, tango.high), "paired")
+
+
 def compare(
     labels: NDArray[np.integer],
     probabilities: NDArray[np.floating],
@@ -86,8 +104,7 @@ def compare(
     if most_probable is None:
         most_probable = classification.predicted_classes(probabilities)
     correct = most_probable == labels
-    outcome = paired.compare_outcomes(correct, labels == majority, groups)
-    accuracy_gain = Estimate(outcome.difference, outcome.low, outcome.high, "paired")
+    accuracy_gain = _accuracy_gain(correct, labels == majority, groups)
     shares_name, of_shares = _better_shares(labels, train_counts)
     saved = of_shares - classification.log_losses(labels, probabilities)
     gains = accuracy_gain, _mean_gain(saved, groups)

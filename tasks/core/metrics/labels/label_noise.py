@@ -9,6 +9,7 @@ are.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ MOST_PAIRED = 300  # classes; of more, too few images of each are fitted to tell
 ITERATIONS = 30
 MAX_VALUES = 200_000  # images times classes that are fitted; the rates hold for all images
 LIMITS = np.log([[1e-9, 0.05], [0.5, 20.0]])  # of noise and temperature, as logarithms
+# Noise and temperature that the search may begin at. There are two maxima: no noise with mild probabilities,
+# and some noise with sharp ones; from one start, 90 wrong labels of 1,797 digits were taken for none.
+STARTS = ((1e-4, 0.01, 0.05, 0.2), (0.1, 0.2, 0.5, 1.0, 2.0))
 MIN_PROBABILITY = 1e-12
 
 
@@ -136,8 +140,9 @@ def _even_noise(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
         given = (1 - noise) * right + noise * (1 - right) / max(classes - 1, 1)
         return float(-np.log(given.clip(1e-300)).mean())
 
+    start = min(product(*STARTS), key=lambda values: loss(np.log(values)))
     options = {"maxiter": 120, "xatol": 1e-2, "fatol": 1e-6}
-    found = minimize(loss, (np.log(0.01), 0.0), method="Nelder-Mead", options=options)
+    found = minimize(loss, np.log(start), method="Nelder-Mead", options=options)
     noise, temperature = np.exp(found.x.clip(*LIMITS))
     return LabelNoise(float(temperature), _even_rates(float(noise), classes))
 

@@ -72,7 +72,7 @@ class LabelIssues(Handle):
     Args:
         counts: Number of these images by split.
         expected_wrong: Estimated number of wrong labels among them; None if the model knows too little of the
-            classes to tell, and in outputs of earlier versions.
+            classes to tell, or the images are too few, and in outputs of earlier versions.
     """
 
     counts: dict[str, int]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
@@ -127,3 +128,15 @@ def test_groups_widen_the_intervals() -> None:
 
 def test_evaluation_of_an_earlier_version_is_judged_by_nothing() -> None:
     assert (baseline.answer({}), baseline.sentence({}), baseline.remark({})) == ("better", "", "")
+
+
+@pytest.mark.parametrize(("won", "lost"), [(3, 0), (5, 0), (6, 0), (9, 2), (10, 1), (1, 10), (0, 0)])
+def test_gain_of_accuracy_is_proven_only_if_the_exact_test_proves_it(won: int, lost: int) -> None:
+    """By SciPy's binomial test of the images that one of the two answers gets right."""
+    labels = np.repeat([0, 1, 0], [lost, won, 5])
+    answers = np.repeat([1, 1, 0], [lost, won, 5])
+    probabilities = np.where(np.arange(2) == answers[:, None], 0.6, 0.4)
+    gain = baseline.compare(labels, probabilities, COUNTS, CLASSES)["accuracy_gain"]
+    p_value = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    assert (gain["low"] > 0 or gain["high"] < 0) == (p_value < 0.05)
+    assert gain["low"] <= gain["value"] == (won - lost) / len(labels) <= gain["high"]

@@ -106,3 +106,16 @@ def test_wrong_labels_of_pairs_are_found_though_the_model_mixes_them_up(share: f
     labels, wrong = spoilt(truth, 6, share, pairs=True, seed=3)
     estimated = label_noise.fit(labels, reported).wrong(labels, reported)
     assert estimated.sum() == pytest.approx(wrong.sum(), rel=0.3)
+
+
+@pytest.mark.parametrize("wrong", [0, 9])
+def test_wrong_labels_are_found_where_probabilities_are_too_mild(wrong: int) -> None:
+    """The likelihood has a second maximum at no noise, which a search from one start stays at."""
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 150)
+    logits = (6 * np.eye(3)[truth] + generator.normal(0, 1.5, (150, 3))) / 4
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = np.where(np.arange(150) < wrong, (truth + 1) % 3, truth)
+    found = label_noise.fit(labels, probabilities).wrong(labels, probabilities)
+    assert found.sum() == pytest.approx(wrong, abs=0.5)
+    assert (found[:wrong] > 0.5).all()

@@ -73,8 +73,11 @@ def within(
     return closest.closest()
 
 
-def nearest(coordinates: Descriptors, images: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The nearest other image of each of some images: int64 (len(images),)."""
+def nearest(coordinates: Descriptors, images: NDArray[np.int64], beyond: float = -1.0) -> NDArray[np.int64]:
+    """The nearest other image of each of some images that is farther than `beyond`: int64 (len(images),).
+
+    If none is that far, it is any image.
+    """
     left, right = _with_norms(coordinates)
     found = np.empty(len(images), np.int64)
     for start in range(0, len(images), FEW_ROWS):
@@ -83,6 +86,8 @@ def nearest(coordinates: Descriptors, images: NDArray[np.int64]) -> NDArray[np.i
         mirrored = coordinates.odd[some] @ coordinates.odd.T
         closeness += np.abs(mirrored, out=mirrored)
         closeness[np.arange(len(some)), some] = -np.inf
+        if beyond >= 0:
+            closeness[closeness >= -(beyond**2) / 2] = -np.inf
         found[start : start + FEW_ROWS] = closeness.argmax(axis=1)
     return found
 

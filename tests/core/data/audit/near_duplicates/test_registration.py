@@ -46,3 +46,12 @@ def test_edges_of_different_images_disagree() -> None:
 def test_images_of_odd_sides_and_without_contrast_are_compared(shape: tuple[int, int, int]) -> None:
     empty = registration.smoothed(np.full((2, *shape), 7, np.float32))
     assert registration.edge_correlation(empty, empty, np.array([False, True])).tolist() == [0, 0]
+
+
+def test_edges_of_one_spot_are_worth_few_pixels_and_those_of_stripes_all() -> None:
+    y, x = np.mgrid[:32, :32].astype(np.float32)
+    spot = 100 * np.exp(-((y - 10) ** 2 + (x - 20) ** 2) / 4)
+    slope = 3 * x  # the same gradient everywhere
+    worth = registration.spread(np.stack([spot, slope, np.zeros_like(x)]))
+    assert worth[0] < 40
+    assert worth[1:] == pytest.approx([1024, 0])
