@@ -1,4 +1,4 @@
-"""Image files that the machine did not let read when they were predicted: no permission, a disk that was away."""
+"""Image files that the machine did not let read when they were predicted: no permission, a lost disk."""
 
 from collections.abc import Iterable
 from pathlib import Path
