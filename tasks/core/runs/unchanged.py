@@ -49,9 +49,9 @@ class UnchangedRun:
     def accuracy(self) -> str:
         """The test accuracy, as that run's own summary has it; empty in a row of an older Plumbline."""
         names = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_images")
-        value, low, high, images = (self.row.get(name) for name in names)
-        if None in (value, low, high, images):
+        if any(self.row.get(name) is None for name in names):
             return ""
+        value, low, high, images = (self.row[name] for name in names)
         return (
             f"{shares.percent(value)} (95 % interval {shares.interval(low, high)}) of {images:,} test images"
         )

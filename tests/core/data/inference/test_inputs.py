@@ -73,6 +73,15 @@ def test_list_inputs_leaves_out_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert len(unused) == 2
 
 
+def test_an_input_that_is_not_there_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # as a worker runs in the deployment's folder
+    with pytest.raises(UsageError) as refused:
+        inputs.check_inputs(["./new-photos"])
+    assert refused.value.parts["found"] == f"nothing at {tmp_path / 'new-photos'}"
+
+
 def test_list_inputs_glob_matches_files_and_folders(tmp_path: Path) -> None:
     photos(tmp_path, {"b": 2, "a/deep": 1})
     assert names(tmp_path, tmp_path / "*" / "*1.png") == ["b/001.png"]
