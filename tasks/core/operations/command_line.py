@@ -13,6 +13,7 @@ import docstring_parser
 import typer
 
 from tasks.core.config import NormalizeSettings, PublishSettings, SourceSettings, TrainSettings
+from tasks.core.workspace import is_address
 
 # The type names in --help are short, so that the column of help texts is wide.
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
@@ -100,7 +101,8 @@ def _typer_parameter(
     scalar_type = _scalar_type(hint)
     text = _with_choices(" ".join((text or "").split()), scalar_type)
     metavar = METAVARS.get(scalar_type, "NAME")
-    parser = _path if scalar_type is Path else None
+    path_parser = _path if parameter.name == "workspace" else _path_here
+    parser = path_parser if scalar_type is Path else None
     if argument or parameter.default is parameter.empty:
         return typer.Argument(help=text, metavar=parameter.name.upper(), parser=parser)
     # A flag that is off by default needs no --no- form.
@@ -113,6 +115,13 @@ def _path(text: str) -> Path:
     if not text:
         raise typer.BadParameter("it is empty: name a path, or leave the option out (is a variable empty?)")
     return Path(text)
+
+
+def _path_here(text: str) -> Path:
+    """The path of an option that takes no address: a folder `s3:` would be made for s3://bucket."""
+    if is_address(text):
+        raise typer.BadParameter(f"{text} is an address: name a path of this machine")
+    return _path(text)
 
 
 def _scalar_type(hint: Any) -> Any:

@@ -1,5 +1,7 @@
 """Command-line options made from a function's signature and docstring, and written back."""
 
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -81,3 +83,19 @@ def test_documented_command_converts_values_to_their_types(received: list[dict[s
 def test_documented_command_refuses_an_unknown_choice(received: list[dict[str, object]]) -> None:
     assert "sometimes" in invoke(received, "Ada", "--policy", "sometimes")
     assert received == []
+
+
+def test_an_address_is_refused_where_a_path_is_wanted() -> None:
+    def write(out: Path | None = None, workspace: Path | None = None) -> None:
+        """Write.
+
+        Args:
+            out: Where to.
+            workspace: From where.
+        """
+
+    app = typer.Typer()
+    app.command()(documented(write, lambda **parameters: None))
+    refused = CliRunner().invoke(app, ["--out", "s3://bucket/rows"], env={"COLUMNS": "200"})
+    assert (refused.exit_code, "is an address" in refused.output) == (2, True)
+    assert CliRunner().invoke(app, ["--workspace", "s3://bucket/ws"]).exit_code == 0

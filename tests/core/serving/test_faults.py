@@ -15,7 +15,7 @@ from tasks.core.serving.served_model import DecisionOptions
 from tasks.core.workspace import Workspace
 from tests.core.serving.conftest import PNG, Served
 from tests.support import served_versions
-from tests.support.sample_files import encoded, noise
+from tests.support.sample_files import encoded, noise, put
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +93,9 @@ def test_connections_beyond_the_limit_are_told_so_and_closed(
         while client.get("/health").status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert client.get("/health").status_code == 200
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_requests_come(tmp_path: Path) -> None:
+    put(tmp_path / "file", b"")
+    with pytest.raises(NotADirectoryError):
+        Recorder(tmp_path / "file" / "rows").check()

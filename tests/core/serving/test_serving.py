@@ -67,6 +67,7 @@ def test_multipart_and_json_have_an_answer_for_each_image(server: Served, worksp
     files = [("f", (f"{number} ü.png", content)) for number, content in enumerate(contents)]
     texts = [base64.b64encode(content).decode() for content in contents]
     texts[0] = f"data:image/png;base64,{texts[0]}"
+    texts[2] = base64.encodebytes(contents[2]).decode()  # lines of 76 characters
     answers = [
         server[0].post("/v1/predict", files=files),
         server[0].post("/v1/predict", json={"images": texts}),

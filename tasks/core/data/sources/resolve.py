@@ -46,7 +46,7 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
         raise UsageError(
             f"No images can be read from {dataset}",
             expected=EXPECTED,
-            found="a file of an unsupported type" if path.exists() else "nothing at this path",
+            found="a file of an unsupported type" if path.exists() else f"nothing at {path.absolute()}",
             done="nothing was started",
             todo="give one of these; unpack other archives first" if path.exists() else known,
         )
