@@ -1,7 +1,8 @@
 """Which recipes `--recipe auto` compares: as many as the budget allows, by an estimate made beforehand.
 
 The estimate follows from the number of images and the machine, so that the same images give the same
-candidates on the same machine. On so few images that no difference could be proven, only the probe is trained.
+candidates on the same machine. Only the probe is trained where no difference could be
+proven on so few images.
 """
 
 import os
