@@ -26,6 +26,7 @@ def test_train_after_ctrl_c_is_cancelled_and_the_next_run_resumes(plumbline: Plu
     assert run.wait(120) == 130
     assert "stopped at epoch" in rest
     assert plumbline.flow_run_states()[0] == "Cancelled"
+    assert set(plumbline.task_run_states()) == {"Completed", "Cancelled"}
     assert not (plumbline.workspace / "models").exists()
     assert "resumed at epoch" in plumbline.ok(*LONG)
 
@@ -43,6 +44,7 @@ def test_sigterm_of_a_cancelled_run_makes_it_cancelled_and_never_crashed(plumbli
     assert run.wait(120) == 143
     states = plumbline.query_server(f"/flow_run_states/?flow_run_id={running['id']}")
     assert [each["name"] for each in states][-2:] == ["Cancelling", "Cancelled"]
+    assert set(plumbline.task_run_states()) == {"Completed", "Cancelled"}
 
 
 @pytest.mark.stress
