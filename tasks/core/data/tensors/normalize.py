@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import class_names, file_stats
-from tasks.core.data.grouping import remarks
+from tasks.core.data.grouping import joined_groups, remarks
 from tasks.core.data.grouping.option import GroupedReader
 from tasks.core.data.pixels import EIGHT
 from tasks.core.data.readers import factory
@@ -116,7 +116,7 @@ def _build(
     reusable: ReusableCache,
     progress: Progress,
 ) -> dict[str, Any]:
-    index = reader.index()
+    index = joined_groups.without_broken(reader.index(), reader)
     _warn_of_alike_names(reader.classes)
     remarks.say_joined(index)
     conflicts = quarantine.find_label_conflicts(index, reader.classes)
