@@ -280,7 +280,13 @@ def test_groups_that_share_an_image_are_joined_and_named(
     assert sum(tensors.groups) == 19
 
 
-@pytest.mark.parametrize("content", [b"<html>404 Not Found</html>", encoded(noise(1, 8, 8))[:60]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"<html>404 Not Found</html>", id="page"),
+        pytest.param(encoded(noise(1, 8, 8))[:60], id="cut"),
+    ],
+)
 def test_groups_that_share_a_broken_file_are_not_joined(
     tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
