@@ -139,16 +139,22 @@ def _build(
     return {
         "dataset": raw.dataset,
         "classes": list(reader.classes),
-        "shape": list(written.target_shape.shape),
-        "fit": str(settings.fit),
-        "grey_bits": written.target_shape.grey_bits or EIGHT,
+        **_facts_of_images(written, settings),
         **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
-        "decoded": written.decoded,
         "mean": mean,
         "std": std,
         "class_counts": class_counts,
         **remarks.facts(index, splits.numbers),
+    }
+
+
+def _facts_of_images(written: image_writer.WrittenImages, settings: NormalizeSettings) -> dict[str, Any]:
+    return {
+        "shape": list(written.target_shape.shape),
+        "fit": str(settings.fit),
+        "grey_bits": written.target_shape.grey_bits or EIGHT,
+        "decoded": written.decoded,
     }
 
 
