@@ -4,12 +4,15 @@ import inspect
 import shlex
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from enum import EnumType
 from pathlib import Path
 from typing import Annotated, Any
 
 import docstring_parser
 import typer
+
+from tasks.core.config import NormalizeSettings, PublishSettings, SourceSettings, TrainSettings
 
 # The type names in --help are short, so that the column of help texts is wide.
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
@@ -149,10 +152,26 @@ def options(parameters: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def train_command(parameters: Mapping[str, Any]) -> str:
+def train_command(parameters: Mapping[str, Any], *, complete: bool = False) -> str:
     """The command line of a training run.
 
-    >>> train_command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
-    "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
+    Args:
+        parameters: Those of the run, JSON values.
+        complete: Whether options that have their default are named, too: a later version may have others.
+
+    >>> train_command({"dataset": "my photos", "epochs": 3, "augment": False, "fit": "crop"})
+    "plumbline train --dataset 'my photos' --epochs 3 --no-augment"
     """
-    return shlex.join(["python", SCRIPT, *options(parameters)])
+    defaults = {} if complete else _train_defaults()
+    given = {
+        name: value
+        for name, value in parameters.items()
+        if name == "dataset" or name not in defaults or str(value) != str(defaults[name])
+    }
+    return shlex.join(["plumbline", "train", *options(given)])
+
+
+def _train_defaults() -> dict[str, Any]:
+    """The defaults of a training run's parameters, by name."""
+    groups = (SourceSettings, NormalizeSettings, TrainSettings, PublishSettings)
+    return {setting.name: setting.default for group in groups for setting in fields(group)}

@@ -159,4 +159,4 @@ def _values(inputs: EvaluationInputs) -> dict[str, Any]:
 def _command(parameters: Mapping[str, Any]) -> str:
     """The command line of the same evaluation."""
     others = {name: value for name, value in parameters.items() if name != "data"}
-    return shlex.join(["python", "flows/evaluate_flow.py", str(parameters.get("data", "")), *options(others)])
+    return shlex.join(["plumbline", "evaluate", str(parameters.get("data", "")), *options(others)])

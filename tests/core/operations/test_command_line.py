@@ -4,8 +4,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tasks.core.config import PromotePolicy
-from tasks.core.operations.command_line import documented, options
+from tasks.core.config import NON_OUTPUT_PARAMETERS, PromotePolicy
+from tasks.core.operations.command_line import documented, options, train_command
+from tasks.orchestration.settings import TrainRunSettings
 
 
 def greet(
@@ -42,6 +43,17 @@ def test_options_parsed_by_the_command_give_the_same_parameters(received: list[d
     assert options({"exports": ["litert", "onnx"], "archive": None}) == [
         "--exports", "litert", "--exports", "onnx",
     ]  # fmt: skip
+
+
+def test_train_command_names_what_is_not_the_default() -> None:
+    parameters = TrainRunSettings.of({}).parameters()
+    usual = {name: value for name, value in parameters.items() if name not in NON_OUTPUT_PARAMETERS}
+    assert train_command(usual) == "plumbline train --dataset digits"
+    changed = usual | {"val_fraction": 0.2, "drop_leaks": True, "precision": "float32"}
+    assert train_command(changed) == (
+        "plumbline train --dataset digits --val-fraction 0.2 --drop-leaks --precision float32"
+    )
+    assert "--val-fraction 0.1 --max-quarantine 0.01" in train_command(usual, complete=True)
 
 
 def test_documented_command_shows_its_docstring_as_help(received: list[dict[str, object]]) -> None:
