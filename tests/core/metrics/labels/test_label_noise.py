@@ -99,7 +99,7 @@ def test_pairs_that_a_model_mixes_up_more_often_than_it_says_are_no_noise(seed: 
     assert estimated.sum() < 5
 
 
-@pytest.mark.parametrize("share", [0.05, 0.1])
+@pytest.mark.parametrize("share", [0.05, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_wrong_labels_of_pairs_are_found_though_the_model_mixes_them_up(share: float) -> None:
     truth, probabilities = calibrated(12_000, 6, 4.0, 3)
     reported = too_sure(probabilities)

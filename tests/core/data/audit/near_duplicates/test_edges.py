@@ -39,6 +39,7 @@ def found(images: dict[str, Images], root: Path, workspace: Workspace) -> set[tu
     return pairs_of(audit.audit(cache, workspace), cache)
 
 
+@pytest.mark.slow
 def test_pages_of_one_layout_are_no_copies_and_a_darker_page_is(tmp_path: Path, workspace: Workspace) -> None:
     drawn = pages(54)
     splits = ["train"] * 13 + ["val"] + ["test"] * 2
