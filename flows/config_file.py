@@ -115,8 +115,13 @@ def _check_kind(parameter: FlowParameter, value: Any, path: Path) -> None:
     items = value if isinstance(value, list) and is_list else [value]
     if all(isinstance(item, bool) if is_switch else _is_scalar(item) for item in items):
         return
+    is_word = isinstance(value, bool) and path.suffix.lower() in YAML
+    quotes = "put a word such as no, yes, on or off into quotes: YAML takes it for false or true"
     raise UsageError(
-        f"{OPTION} {path}: {parameter.name} cannot be read", expected=expected, found=_shortened(value)
+        f"{OPTION} {path}: {parameter.name} cannot be read",
+        expected=expected,
+        found=_shortened(value),
+        todo=quotes if is_word else "",
     )
 
 

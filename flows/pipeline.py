@@ -237,6 +237,7 @@ def exclusive_run(run: Run, settings: RunSettings, body: Callable[[], T]) -> T |
     except InterruptedTraining as limit:
         return server_link.completed(finish.stopped(limit))
     except KeyboardInterrupt:
+        server_link.tell(finish.cancel_tasks)
         return server_link.completed(finish.cancelled("Ctrl-C"))
     except TerminationSignal:
         server_link.tell(finish.end_cancelled)

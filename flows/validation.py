@@ -10,6 +10,7 @@ from tasks.core.model.backbones import catalog, weights
 from tasks.core.model.devices import tf_config
 from tasks.core.model.export import export as export_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
+from tasks.core.storage.workspaces import refuse_file
 from tasks.core.workspace import Workspace
 from tasks.orchestration.settings import RunSettings
 
@@ -26,7 +27,7 @@ def validate(settings: RunSettings) -> None:
     """
     tf_config.this_cluster()
     resolve.check_source(settings.source)
-    _refuse_workspace_of_images(settings)
+    _check_workspace(settings)
     resolve.check_group_by(settings.source, settings.normalize.group_by)
     if settings.source.corrections:
         corrections_file.read(settings.source.corrections)
@@ -42,10 +43,11 @@ def validate(settings: RunSettings) -> None:
         tf_config.refuse_cluster("--cross-validate")
 
 
-def _refuse_workspace_of_images(settings: RunSettings) -> None:
-    """The folders of a workspace would lie among those of the classes, and become classes themselves."""
+def _check_workspace(settings: RunSettings) -> None:
+    """A file is no workspace, nor is the folder of the images: its folders would become classes."""
     source = resolve.resolve(settings.source.dataset)
     workspace = Workspace.open(settings.control.workspace)
+    refuse_file(workspace)
     if isinstance(source, Path) and source.is_dir() and not workspace.address and workspace.root == source:
         raise UsageError(
             "--workspace is the folder of the images",

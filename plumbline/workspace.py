@@ -35,11 +35,11 @@ class Workspace:
             UsageError: The address cannot be used, it is a file, or this is native Windows.
         """
         platforms.check()
+        from tasks.core.storage.workspaces import refuse_file
         from tasks.core.workspace import Workspace as Files
 
         opened = Files.open(location)
-        if not opened.address and opened.root.exists() and not opened.root.is_dir():
-            raise UsageError(f"{opened.root} is no workspace", expected="a folder", found="a file")
+        refuse_file(opened)
         return cls(opened.address or str(opened.root))
 
     def train(self, dataset: str | Path = "digits", **options: Any) -> dict[str, Any]:

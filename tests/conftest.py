@@ -18,9 +18,9 @@ import pytest
 from tasks.core.operations import environment
 from tasks.core.workspace import MIRRORS, VARIABLE, Workspace
 from tests.support.run_cli import Plumbline, write_photos
+from tests.support.servers.s3_server import Bucket
 
 if TYPE_CHECKING:
-    from tests.support.servers.s3_server import Bucket
     from tests.support.warm_commands import WarmPlumbline
 
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
@@ -48,6 +48,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return re.search(line, text, re.MULTILINE) is not None or None
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a quick run whose files import TensorFlow: each process of it would wait 3 to 6 s."""
+    is_quick = "not slow" in session.config.option.markexpr
+    if is_quick and "tensorflow" in sys.modules:
+        raise pytest.UsageError("a file with quick tests imports TensorFlow: mark the file as slow")
+
+
 @pytest.fixture(autouse=True)
 def active_workspace_of_the_test_only() -> Iterator[None]:
     """After a test the active workspace is the one before it: commands make what they open active."""
@@ -66,18 +73,14 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator["Bucket"]:
-    from tests.support.servers.s3_server import (
-        Bucket,
-    )  # moto takes 1 s to import, and most tests do not need it
-
+def _server() -> Iterator[Bucket]:
     server = Bucket()
     yield server
     server.close()
 
 
 @pytest.fixture
-def bucket(_server: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Bucket":
+def bucket(_server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """An empty bucket on a real S3 server.
 
     The environment leads this process and its children to the server. Mirrors lie in `tmp_path`.

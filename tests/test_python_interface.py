@@ -46,7 +46,7 @@ def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UsageError, match=r"paths(.|\n)*ndarray"):
         workspace.predict(np.zeros((2, 8, 8, 3)))
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is no workspace"):
+    with pytest.raises(UsageError, match="there is no workspace"):
         plumbline.open(tmp_path / "file")
 
 

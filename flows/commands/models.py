@@ -24,8 +24,11 @@ def list_(dataset: str | None = None, workspace: Path | None = None) -> None:
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
-    rows = listing.version_rows(open_existing(workspace), dataset)
-    console.table(rows, "no published models yet: `plumbline train` publishes the first one")
+    opened = open_existing(workspace)
+    others = registry.datasets(opened)
+    none_yet = "no published models yet: `plumbline train` publishes the first one"
+    empty = f"{dataset} has no published model; these have: {', '.join(others)}" if others else none_yet
+    console.table(listing.version_rows(opened, dataset), empty)
 
 
 def show(dataset: str, version: str = registry.CHAMPION, workspace: Path | None = None) -> None:

@@ -74,7 +74,6 @@ def serve(
     name = _dataset(dataset, opened)
     environment.prepare()
     # Imported here: the help needs no web server.
-    from tasks.core.data.inference import output_folder
     from tasks.core.serving import app, http_server, pages
     from tasks.core.serving.champion import FollowedModel
     from tasks.core.serving.recording import Recorder
@@ -82,9 +81,9 @@ def serve(
     from tasks.core.serving.service import Service
 
     recorder = Recorder(expanded(record).absolute(), record_images) if record else None
-    if recorder is not None:
-        output_folder.check(recorder.out)
     listening = http_server.listen(host, port)
+    if recorder is not None:
+        recorder.check()
     options = DecisionOptions(abstain, threshold, no_operating_point)
     service = Service(
         FollowedModel(name, version, options, opened),

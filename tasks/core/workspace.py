@@ -136,6 +136,15 @@ def expanded(path: str | Path) -> Path:
         ) from error
 
 
+def is_address(path: str | Path) -> bool:
+    """Whether it is an address rather than a path of this machine.
+
+    >>> is_address("s3://bucket/rows"), is_address(Path("s3://bucket/rows")), is_address("C:/rows")
+    (True, True, False)
+    """
+    return ADDRESS.fullmatch(str(path)) is not None
+
+
 def mirrors() -> Path:
     """Return the folder of this machine's mirrors: PLUMBLINE_MIRROR, else the machine's cache folder."""
     return expanded(os.environ.get(MIRRORS) or cache()).resolve()

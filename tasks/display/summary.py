@@ -18,7 +18,14 @@ def unchanged_summary(run: RunRecord, last: UnchangedRun) -> dict[str, str]:
     """
     report = run.workspace.root / str(last.row["report"])
     publish.ensure_local(report.parent)
-    summary = {"verdict": last.verdict, "report": str(report), "reused": run.reused()}
+    model = run.workspace.models / str(last.row["dataset"]) / str(last.row["version"]) / "model.keras"
+    summary = {
+        **({"accuracy": last.accuracy} if last.accuracy else {}),
+        "verdict": last.verdict,
+        **({"model": str(model)} if model.exists() else {}),
+        "report": str(report),
+        "reused": run.reused(),
+    }
     log_summary(summary)
     return summary
 

@@ -2,9 +2,11 @@
 
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from prefect import runtime
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import filters
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
@@ -138,7 +140,28 @@ def end_cancelled() -> None:
         if state is None or not state.is_cancelling():
             return
         context.flow_run.state = client.set_flow_run_state(context.flow_run.id, cancelled("Cancel")).state
+        _cancel_tasks(client, context.flow_run.id)
     raise Abort("the run was cancelled")
+
+
+def cancel_tasks() -> None:
+    """Set this run's tasks that a stop has ended to Cancelled: Prefect's engine calls them Crashed.
+
+    It sends its state in the background, maybe later; the server keeps the state with the later time.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    with get_client(sync_client=True) as client:
+        _cancel_tasks(client, context.flow_run.id)
+
+
+def _cancel_tasks(client: SyncPrefectClient, flow_run: UUID) -> None:
+    this_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[flow_run]))
+    for task_run in client.read_task_runs(flow_run_filter=this_run):
+        if task_run.state is None or task_run.state.is_crashed() or not task_run.state.is_final():
+            stopped: State[None] = Cancelled(message="Its run was stopped.")
+            client.set_task_run_state(task_run.id, stopped, force=True)
 
 
 def _row(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:

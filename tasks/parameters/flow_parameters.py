@@ -19,6 +19,7 @@ import pydantic
 
 from tasks.core.checked_settings import Checked
 from tasks.core.errors import UsageError
+from tasks.core.workspace import is_address
 
 R = TypeVar("R")
 S = TypeVar("S", bound="FlowSettings")
@@ -39,7 +40,7 @@ class FlowSettings:
         given = {name: value for name, value in parameters.items() if value is not None}
         declared_ones = {each.name: each for each in parameters_of(cls)}
         if unknown := sorted(set(given) - set(declared_ones)):
-            raise UsageError(f"there is no parameter {', '.join(unknown)}")
+            raise _unknown(unknown, list(declared_ones))
         for name, value in given.items():
             if value == "" != declared_ones[name].default:
                 raise _is_empty(name)
@@ -82,7 +83,7 @@ class FlowParameter:
         return self.default is inspect.Parameter.empty
 
     def check(self, value: Any) -> None:
-        """Refuse what is no list, choice or flag where one is wanted; numbers are checked by `Checked`.
+        """Refuse what is no list, choice, flag or path where one is wanted; `Checked` checks numbers.
 
         Raises:
             UsageError: It is not; from Python, since the commands and Prefect's form know the types.
@@ -98,10 +99,22 @@ class FlowParameter:
             raise UsageError(
                 f"{self.name} must be True or False", found=repr(value), done="nothing was started"
             )
+        is_path = any(Path in (kind, *typing.get_args(kind)) for kind in kinds)
+        if is_path and self.name != "workspace" and is_address(value):
+            found, done = str(value), "nothing was started"
+            raise UsageError(
+                f"{self.name} is an address", expected="a path of this machine", found=found, done=done
+            )
         for kind in (*of_lists, *kinds):
             if isinstance(kind, type) and issubclass(kind, Enum):
                 for each in value if of_lists else [value]:
                     _check_choice(self.name, each, kind)
+
+
+def _unknown(names: list[str], known: list[str]) -> UsageError:
+    close = difflib.get_close_matches(names[0], known, 1)
+    todo = f"did you mean {close[0]}?" if close else ""
+    return UsageError(f"there is no parameter {', '.join(names)}", done="nothing was started", todo=todo)
 
 
 def _check_choice(name: str, value: Any, choices: type[Enum]) -> None:

@@ -10,10 +10,10 @@ from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
 from tests.support import striped_tensors
 from tests.support.fake_outputs import FakeOutputs
+from tests.support.servers.s3_server import Bucket
 
 if TYPE_CHECKING:
     from tests.support.servers.s3_client import Machine
-    from tests.support.servers.s3_server import Bucket
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def fake(workspace: Workspace) -> FakeOutputs:
 
 
 @pytest.fixture
-def machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
+def machine(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
     """A machine whose workspace is in the bucket."""
     from tests.support.servers.s3_client import Machine
 
@@ -37,7 +37,7 @@ def machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def other_machine(bucket: "Bucket", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
+def other_machine(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
     """Another machine with the same workspace, and a mirror of its own."""
     from tests.support.servers.s3_client import Machine
 

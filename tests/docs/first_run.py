@@ -7,7 +7,8 @@ import pytest
 from pyarrow import parquet
 
 from tasks.core import __version__
-from tests.docs import outputs_page, pages, workspace_tree
+from tests.docs import pages
+from tests.docs.generated import outputs_page, workspace_tree
 
 
 def normalised(printed: str) -> tuple[list[str], list[float]]:

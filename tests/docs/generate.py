@@ -19,7 +19,7 @@ from tasks.core.operations import environment
 environment.prepare()
 
 from benchmarks import result_pages
-from tests.docs import cli_page, notebook, outputs_page
+from tests.docs.generated import cli_page, notebook, outputs_page
 
 
 def contributing() -> str:

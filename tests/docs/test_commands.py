@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tasks.orchestration.settings import SweepSettings, TrainRunSettings
-from tests.docs import cli_page, pages
+from tests.docs import pages
+from tests.docs.generated import cli_page
 from tests.docs.pages import each_page, text_of
 
 ROOT = pages.ROOT

@@ -142,6 +142,9 @@ def test_yaml_is_taken_too(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("learning-rate: 0.5\nname: null\n")
     assert config_file.expanded("sweep", ["--config", str(path)]) == ["--learning-rate", "0.5"]
+    path.write_text("positive: no\n")  # a class of this name, which YAML reads as false
+    with pytest.raises(UsageError, match="into quotes"):
+        config_file.expanded("train", ["--config", str(path)])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_evaluate_flow(plumbline: Plumbline, tmp_path: Path) -> None:
     own = {split: arrays(plumbline.workspace, split) for split in ("train", "val", "test")}
     check_its_own_test_images_give_the_score_of_the_run(plumbline, own["test"], run, tmp_path)
     check_what_it_has_seen_or_does_not_know_is_left_out(plumbline, own, tmp_path)
+    check_classes_without_images_are_named(plumbline, own, tmp_path)
     check_errors(plumbline, tmp_path)
     files = plumbline.files()
     assert {name: content for name, content in files.items() if name.startswith("models/")} == registry
@@ -98,6 +99,12 @@ def check_what_it_has_seen_or_does_not_know_is_left_out(
     assert counts == [57, 40, 9, 5]
     assert json.loads(row["unknown_classes"]) == {"letter a": 3}
     assert "left out: 3 images of a class that the version does not know: letter a (3)" in done.stdout
+
+
+def check_classes_without_images_are_named(plumbline: Plumbline, own: dict[str, Any], folder: Path) -> None:
+    some = [pair for pair in own["test"] if pair[1] not in (4, 7)]
+    done = evaluate(plumbline, write(folder / "eight", "test", some))
+    assert "\nabsent        no image of 4, 7" in done.stdout, done.stdout + done.stderr
 
 
 def check_errors(plumbline: Plumbline, folder: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tasks.core.operations.run_lock import RunOwner
+from tests.support.processes.waiting import wait_until
 from tests.support.run_cli import ROOT, Plumbline
 from tests.support.sample_files import encoded, parquet, put
 
@@ -131,9 +131,7 @@ def check_that_drift_is_reported(plumbline: Plumbline, images: NDArray[np.uint8]
     )
     assert "DRIFT: " in ok(plumbline, path, "--out", folder / "drifted")
     (page,) = (folder / "drifted").glob("batch=*/_drift.html")
-    deadline = time.monotonic() + 60
-    while len(drift_events(plumbline)) == len(before) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_until(lambda: len(drift_events(plumbline)) > len(before))
     (event,) = [event for event in drift_events(plumbline) if event["id"] not in before]
     assert event["resource"]["prefect.resource.id"] == "plumbline.model.digits"
     assert event["payload"]["report"] == str(page)

@@ -71,6 +71,8 @@ def test_train_with_nothing_changed_is_recorded_without_prefect(digits: Plumblin
     """With a server as a flow run with its artifacts and lines, without one in the table of runs."""
     done = digits.train(python=("-X", "importtime"))
     assert "v0001 stays; data, parameters and code unchanged" in done.stdout, done.stderr
+    assert re.search(r"^accuracy +[0-9.]+ % .* of 375 test images$", done.stdout, re.MULTILINE)
+    assert f"{digits.workspace}/models/digits/v0001/model.keras" in done.stdout
     # A refused import of pandas is listed too, its parts are not.
     assert not {"prefect", "pandas.core", "tensorflow"} & imported(done.stderr)
     assert digits.stages() == dict.fromkeys(DEFAULT_STAGES, "skipped") | {"download": "unchanged"}

@@ -7,7 +7,7 @@ import pytest
 from flows.validation import validate
 from tasks.core.errors import UsageError
 from tasks.orchestration.settings import TrainRunSettings
-from tests.support.sample_files import files_below, photos
+from tests.support.sample_files import files_below, photos, put
 
 
 def test_workspace_may_lie_in_the_folder_of_the_images_but_not_be_it(tmp_path: Path) -> None:
@@ -19,3 +19,12 @@ def test_workspace_may_lie_in_the_folder_of_the_images_but_not_be_it(tmp_path: P
     with pytest.raises(UsageError, match="--workspace is the folder of the images"):
         validate(itself)
     assert files_below(folder) == before
+
+
+@pytest.mark.parametrize("below", [".", "sub/folder"])
+def test_workspace_that_is_a_file_or_lies_below_one_is_refused(tmp_path: Path, below: str) -> None:
+    """At once: the server, which is looked for later, takes seconds to start."""
+    folder, file = photos(tmp_path / "pets", {"cat": 4, "dog": 4}), put(tmp_path / "FILE", b"")
+    with pytest.raises(UsageError, match="there is no workspace") as error:
+        validate(TrainRunSettings.of({"dataset": str(folder), "workspace": file / below}))
+    assert error.value.parts["found"] == f"{file} is a file"

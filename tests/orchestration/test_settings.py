@@ -1,5 +1,7 @@
 """The flows' parameters: declared once, shown alike by the command line and by Prefect's form."""
 
+from pathlib import Path
+
 import pydantic
 import pytest
 
@@ -9,6 +11,7 @@ from tasks.core.errors import UsageError
 from tasks.core.operations.command_line import TRI_STATE
 from tasks.orchestration.settings import SweepSettings, TrainRunSettings
 from tasks.parameters.flow_parameters import parameters_of
+from tasks.parameters.model_settings import PredictSettings
 
 FLOWS = {TrainRunSettings: train_flow, SweepSettings: sweep_flow}
 
@@ -52,8 +55,16 @@ def test_an_empty_text_is_refused() -> None:
 
 
 def test_of_unknown_parameter_is_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"epoch$"):
+    with pytest.raises(UsageError, match=r"epoch\n(.|\n)*did you mean epochs\?"):
         TrainRunSettings.of({"epoch": 3})
+
+
+def test_an_address_is_refused_where_a_path_is_wanted() -> None:
+    for name in ("out", "embeddings"):
+        given = {"images": ["a.jpg"], name: Path("s3://bucket/rows")}
+        with pytest.raises(UsageError, match=f"{name} is an address"):
+            PredictSettings.of(given)
+    assert PredictSettings.of({"images": ["s3://bucket/a"], "workspace": Path("s3://bucket/ws")})
 
 
 def test_of_sorts_parameters_into_groups() -> None:

@@ -4,12 +4,16 @@ import inspect
 import shlex
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from enum import EnumType
 from pathlib import Path
 from typing import Annotated, Any
 
 import docstring_parser
 import typer
+
+from tasks.core.config import NormalizeSettings, PublishSettings, SourceSettings, TrainSettings
+from tasks.core.workspace import is_address
 
 # The type names in --help are short, so that the column of help texts is wide.
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
@@ -97,7 +101,8 @@ def _typer_parameter(
     scalar_type = _scalar_type(hint)
     text = _with_choices(" ".join((text or "").split()), scalar_type)
     metavar = METAVARS.get(scalar_type, "NAME")
-    parser = _path if scalar_type is Path else None
+    path_parser = _path if parameter.name == "workspace" else _path_here
+    parser = path_parser if scalar_type is Path else None
     if argument or parameter.default is parameter.empty:
         return typer.Argument(help=text, metavar=parameter.name.upper(), parser=parser)
     # A flag that is off by default needs no --no- form.
@@ -110,6 +115,13 @@ def _path(text: str) -> Path:
     if not text:
         raise typer.BadParameter("it is empty: name a path, or leave the option out (is a variable empty?)")
     return Path(text)
+
+
+def _path_here(text: str) -> Path:
+    """The path of an option that takes no address: a folder `s3:` would be made for s3://bucket."""
+    if is_address(text):
+        raise typer.BadParameter(f"{text} is an address: name a path of this machine")
+    return _path(text)
 
 
 def _scalar_type(hint: Any) -> Any:
@@ -149,10 +161,26 @@ def options(parameters: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def train_command(parameters: Mapping[str, Any]) -> str:
+def train_command(parameters: Mapping[str, Any], *, complete: bool = False) -> str:
     """The command line of a training run.
 
-    >>> train_command({"dataset": "my photos", "epochs": 3, "augment": False, "archive": None})
-    "python flows/train_flow.py --dataset 'my photos' --epochs 3 --no-augment"
+    Args:
+        parameters: Those of the run, JSON values.
+        complete: Whether options that have their default are named, too: a later version may have others.
+
+    >>> train_command({"dataset": "my photos", "epochs": 3, "augment": False, "fit": "crop"})
+    "plumbline train --dataset 'my photos' --epochs 3 --no-augment"
     """
-    return shlex.join(["python", SCRIPT, *options(parameters)])
+    defaults = {} if complete else _train_defaults()
+    given = {
+        name: value
+        for name, value in parameters.items()
+        if name == "dataset" or name not in defaults or str(value) != str(defaults[name])
+    }
+    return shlex.join(["plumbline", "train", *options(given)])
+
+
+def _train_defaults() -> dict[str, Any]:
+    """The defaults of a training run's parameters, by name."""
+    groups = (SourceSettings, NormalizeSettings, TrainSettings, PublishSettings)
+    return {setting.name: setting.default for group in groups for setting in fields(group)}

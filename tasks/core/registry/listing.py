@@ -8,7 +8,7 @@ from tasks.core import shares
 from tasks.core.config import NON_OUTPUT_PARAMETERS, Fit
 from tasks.core.errors import FormatError
 from tasks.core.metrics.declared import declarations
-from tasks.core.registry import layout, registry
+from tasks.core.registry import layout, log, registry
 from tasks.core.stage import publish
 from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage import manifests
@@ -88,10 +88,24 @@ def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, st
 def log_rows(dataset: str, version: str, workspace: Workspace) -> list[dict[str, str]]:
     """The log entries about a version, oldest first."""
     return [
-        {name: str(line.get(name, "")) for name in ("when", "who", "action", "why")}
+        {name: str(line.get(name, "")) for name in ("when", "who", "action")}
+        | {"what": _changed(line), "why": str(line.get("why", ""))}
         for line in registry.history(dataset, workspace)
         if version in (line.get("version"), line.get("before"))
     ]
+
+
+def _minute(manifest: Mapping[str, Any]) -> str:
+    """When a version was published, without seconds."""
+    return str(manifest["created"])[:16].replace("T", " ")
+
+
+def _changed(line: Mapping[str, Any]) -> str:
+    """What an entry of the log changed: a version, or an alias with its versions before and after."""
+    before, after = line.get("before") or "none", line.get("version") or "none"
+    if line["action"] in log.ALIAS_ACTIONS:
+        return f"{line.get('alias', registry.CHAMPION)} {before} -> {after}"
+    return str(line.get("version", ""))
 
 
 def _rows(dataset: str, workspace: Workspace) -> list[dict[str, str]]:
@@ -111,10 +125,10 @@ def _figures(directory: Path) -> dict[str, str]:
         return {"published": "", "test accuracy": f"damaged: {error.summary}"}
     problem = "" if publish.is_manifest_only(directory) else manifests.find_damage(directory)
     if problem:
-        return {"published": manifest["created"], "test accuracy": f"damaged: {problem}"}
+        return {"published": _minute(manifest), "test accuracy": f"damaged: {problem}"}
     facts = manifest["facts"]
     return {
-        "published": manifest["created"][:16].replace("T", " "),
+        "published": _minute(manifest),
         "test accuracy": shares.percent(facts["metrics"]["accuracy"]["value"]),
         "95 % interval": _interval(facts["metrics"]["accuracy"], percent=True),
         "recipe": str(facts.get("parameters", {}).get("recipe", "")),

@@ -32,6 +32,9 @@ from tasks.core.reports.sections import (
     recipes,
 )
 from tasks.core.reports.sections import slices as slice_section
+from tasks.core.stage.handles import Evaluation, Handle
+from tasks.core.storage import manifests
+from tasks.core.workspace import Workspace
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead of a table
 
@@ -73,7 +76,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "stages": stages(inputs),
         "parameters": inputs.parameters,
         "lineage": lineage(inputs),
-        "command": train_command(inputs.parameters),
+        "command": train_command(inputs.parameters, complete=True),
         "facts": inputs.facts,
     }
     return values | {
@@ -195,11 +198,23 @@ def stages(inputs: ReportInputs) -> list[dict[str, Any]]:
             "name": name,
             "state": records.get(name, {}).get("state", ""),
             "seconds": records.get(name, {}).get("seconds"),
-            "cost": handles[name].manifest["cost"] if name in handles else {},
+            "cost": _cost(handles[name]) if name in handles else {},
             "state_text": state_text(records.get(name, {})),
         }
         for name in [*handles, *(name for name in records if name not in handles)]
     ]
+
+
+def _cost(handle: Handle) -> dict[str, float]:
+    """The cost of an output; that of an evaluation has its predictions, which are an output of their own."""
+    cost = dict(handle.manifest["cost"])
+    if not isinstance(handle, Evaluation):
+        return cost
+    predicting = manifests.read(Workspace.active().root / handle.predictions)["cost"]
+    return {
+        name: max(cost[name], value) if name == "peak_memory_mb" else cost[name] + value
+        for name, value in predicting.items()
+    }
 
 
 def state_text(record: Mapping[str, Any]) -> str:

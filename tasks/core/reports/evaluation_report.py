@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tasks.core import shares
 from tasks.core.evaluation import evaluate, scores
@@ -25,6 +26,7 @@ from tasks.core.workspace import Workspace
 PAGE = "report.html"
 TEMPLATE = "evaluation.html.j2"
 WORST = 3  # classes with the lowest recall that the summary names
+NAMED = 10  # classes without images that it names
 PARTS = (TEMPLATE, "class_reading.html.j2", "key_findings.html.j2", "macros.html.j2", "report.css")
 
 
@@ -87,6 +89,7 @@ def summary(inputs: EvaluationInputs) -> dict[str, str]:
         ),
         "test size": detectable.sentence(Detectable(**metrics["detectable"])),
         "worst classes": worst_classes(inputs.evaluation),
+        "absent": absent_classes(evaluate.read_classes(inputs.evaluation)),
         "promises": "; ".join(against_run.promise_sentences(inputs.evaluation)),
     }
     return {name: text for name, text in lines.items() if text}
@@ -101,6 +104,21 @@ def count_text(metrics: Mapping[str, Any]) -> str:
     images = f"{metrics['images']:,} image{'s' * (metrics['images'] != 1)}"
     groups = metrics.get("groups")
     return images if groups is None else f"{images} of {groups:,} group{'s' * (groups != 1)}"
+
+
+def absent_classes(classes: pd.DataFrame) -> str:
+    """The classes of the version that have no image here, and what that does to macro-F1; empty if all have.
+
+    >>> columns = ["class_name", "support", "predicted_count"]
+    >>> absent_classes(pd.DataFrame([["ant", 9, 7], ["bee", 0, 2], ["cat", 0, 0]], columns=columns))
+    'no image of bee, cat; other images are called so 2 times: macro-F1 has an F1 of 0 for it'
+    """
+    absent = classes[classes["support"] == 0]
+    taken = int(absent["predicted_count"].sum())
+    times = shares.said(taken, "time", "times")
+    effect = f"; other images are called so {times}: macro-F1 has an F1 of 0 for it" if taken else ""
+    shown = [*absent["class_name"].head(NAMED), *(["..."] if len(absent) > NAMED else [])]
+    return f"no image of {', '.join(shown)}{effect}" if shown else ""
 
 
 def worst_classes(evaluation: Evaluation) -> str:
@@ -159,4 +177,4 @@ def _values(inputs: EvaluationInputs) -> dict[str, Any]:
 def _command(parameters: Mapping[str, Any]) -> str:
     """The command line of the same evaluation."""
     others = {name: value for name, value in parameters.items() if name != "data"}
-    return shlex.join(["python", "flows/evaluate_flow.py", str(parameters.get("data", "")), *options(others)])
+    return shlex.join(["plumbline", "evaluate", str(parameters.get("data", "")), *options(others)])

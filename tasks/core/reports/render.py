@@ -26,8 +26,19 @@ def render(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= filters or {}
+    environment.filters |= {"breakable": breakable} | dict(filters or {})
     return environment.get_template(template).render(content)
+
+
+def breakable(path: str) -> str:
+    """A path as HTML that a narrow column breaks at its slashes first.
+
+    >>> str(breakable("test/a&b.png"))
+    'test/<wbr>a&amp;b.png'
+    """
+    from markupsafe import Markup, escape  # comes with jinja2
+
+    return Markup("/<wbr>").join(map(escape, path.split("/")))
 
 
 def template_digests(*names: str, folder: Path = TEMPLATES) -> dict[str, str]:

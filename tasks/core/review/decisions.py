@@ -214,7 +214,7 @@ def train_command(parameters: Mapping[str, Any], path: str) -> str:
         path: The file of decisions.
 
     >>> train_command({"dataset": "my photos", "corrections": None}, "corrections.csv")
-    "python flows/train_flow.py --dataset 'my photos' --corrections corrections.csv"
+    "plumbline train --dataset 'my photos' --corrections corrections.csv"
     """
     return command_line.train_command(dict(parameters) | {"corrections": path})
 

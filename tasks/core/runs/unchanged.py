@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.core import shares
 from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.operations import provenance
 from tasks.core.registry import registry
@@ -43,6 +44,17 @@ class UnchangedRun:
             f"champion {self.row['champion']} stays" if self.row["champion"] else "there is no champion"
         )
         return f"{champion}; data, parameters and code unchanged since {self.since}"
+
+    @property
+    def accuracy(self) -> str:
+        """The test accuracy, as that run's own summary has it; empty in a row of an older Plumbline."""
+        names = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_images")
+        if any(self.row.get(name) is None for name in names):
+            return ""
+        value, low, high, images = (self.row[name] for name in names)
+        return (
+            f"{shares.percent(value)} (95 % interval {shares.interval(low, high)}) of {images:,} test images"
+        )
 
     def is_of(self, raw: RawDataset) -> bool:
         """Whether the last run had the same files and labels."""

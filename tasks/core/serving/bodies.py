@@ -159,11 +159,11 @@ def _from_json(body: bytes, limits: Limits) -> list[Upload]:
 
 
 def _decoded(text: str) -> Upload:
-    """A base64 text, or a data: address of one."""
+    """A base64 text, also one of several lines as `base64` and MIME encoders write it, or a data: address."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
-        return Upload("", base64.b64decode(text, validate=True))
+        return Upload("", base64.b64decode("".join(text.split()), validate=True))
     except (binascii.Error, ValueError):
         return Upload("", b"", problem="not base64")
 

@@ -174,7 +174,7 @@ def listen(host: str, port: int) -> socket.socket:
             expected="an address of this machine, and a free port from 1024 to 65535; 0 takes a free one",
             found=str(error),
             done="nothing was started",
-            todo="choose another --port",
+            todo="choose another --port, or another --host",
         ) from error
 
 

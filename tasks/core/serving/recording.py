@@ -6,6 +6,7 @@ last batch, and never leaves a part of one. With the images kept, too, the paths
 
 import hashlib
 import logging
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data.inference import prediction_table
+from tasks.core.data.inference import output_folder, prediction_table
 from tasks.core.data.inference.images import ImageBatch
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
 from tasks.core.errors import PlumblineError
@@ -56,6 +57,18 @@ class Recorder:
         self._answers: list[_Answer] = []
         self._collecting, self._writing = threading.Lock(), threading.Lock()
         self._keeping = [threading.Lock() for _ in range(16)]  # one for each first digit of a name
+
+    def check(self) -> None:
+        """Make the folder before requests come.
+
+        Raises:
+            UsageError: It has other files, or is a file.
+            OSError: It cannot be written to.
+        """
+        output_folder.check(self.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.out):
+            pass
 
     def add(
         self,

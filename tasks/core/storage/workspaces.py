@@ -15,10 +15,11 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
         path: A folder or an address; see `Workspace.open` for None.
 
     Raises:
-        UsageError: The address cannot hold a workspace.
+        UsageError: The address cannot hold a workspace; and as `refuse_file`.
         NetworkError: The store does not answer.
     """
     workspace = Workspace.open(path)
+    refuse_file(workspace)
     if remote := mirror.of_workspace(workspace):
         remote.check_conditional_create()
     return workspace
@@ -36,7 +37,24 @@ def open_existing(path: str | Path | None = None) -> Workspace:
         raise UsageError(
             f"there is no workspace {workspace.root}",
             expected="the folder of a workspace, which a run has made",
-            found="a file" if workspace.root.exists() else "no such folder",
+            found="no such folder",
             done="nothing was created",
         )
     return workspace
+
+
+def refuse_file(workspace: Workspace) -> None:
+    """Refuse a workspace that is a file, or lies below one: nothing could be written there.
+
+    Raises:
+        UsageError: It is, or does.
+    """
+    found = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
+    if not found.is_dir() and not workspace.address:
+        raise UsageError(
+            f"there is no workspace {workspace.root}",
+            expected="a folder, new or of earlier runs",
+            found=f"{found} is a file",
+            done="nothing was started",
+            todo=f"name a folder with --workspace or {VARIABLE}",
+        )

@@ -61,7 +61,7 @@ def _draw(figure: Figure, shown: pd.DataFrame, trials: pd.DataFrame, colours: tu
     repeated = shown["seeds"] > 1
     if repeated.any():
         several = shown[repeated]
-        ends = (100 * several["low"], 100 * several["high"].clip(upper=1))
+        ends = (100 * several["low"], 100 * several["high"])
         axes.hlines(positions[repeated], *ends, color=second, linewidth=5, alpha=0.45, label=OVER_SEEDS)
         axes.plot(
             100 * several["mean"], positions[repeated], "|", color=second, markersize=13, markeredgewidth=2.5

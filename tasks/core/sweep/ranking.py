@@ -78,7 +78,7 @@ def leaderboard(trials: pd.DataFrame) -> pd.DataFrame:
         seeds: number of finished trials;
         failed: number of failed trials;
         mean, deviation: of the accuracy over seeds, 0..1; the deviation of one seed is null;
-        low, high: 95 % interval of the mean over seeds by Student's t; null for one seed;
+        low, high: 95 % interval of the mean over seeds by Student's t, within 0..1; null for one seed;
         image_low, image_high: 95 % interval of the mean as a rate of the validation images (Wilson);
         images: number of validation images;
         val_loss, cpu_seconds: means over the trials;
@@ -176,8 +176,8 @@ def _leaderboard_row(number: Any, group: pd.DataFrame) -> dict[str, Any]:
         "failed": len(group) - count,
         "mean": mean,
         "deviation": deviation,
-        "low": mean - half_width,
-        "high": mean + half_width,
+        "low": float(np.clip(mean - half_width, 0, 1)),
+        "high": float(np.clip(mean + half_width, 0, 1)),
         "image_low": float(low),
         "image_high": float(high),
         "images": images,

@@ -127,7 +127,7 @@ def _leaderboard_rows(leaderboard: pd.DataFrame) -> list[dict[str, str]]:
             "configuration": row.varied or "as given",
             "val accuracy": _percent(row.mean_),
             "deviation": "" if pd.isna(row.deviation) else f"{100 * row.deviation:.2f}",
-            "95 % over seeds": _range(row.low, min(row.high, 1.0)),
+            "95 % over seeds": _range(row.low, row.high),
             "95 % of the images": _range(row.image_low, row.image_high),
             "val loss": "" if pd.isna(row.val_loss) else f"{row.val_loss:.4f}",
             "seeds": f"{row.seeds}" + (f", {row.failed} failed" if row.failed else ""),

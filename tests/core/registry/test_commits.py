@@ -9,12 +9,13 @@ from tasks.core.storage import hashing
 from tests.support.servers.s3_client import Machine
 from tests.support.servers.s3_server import Bucket
 
+pytestmark = pytest.mark.slow
+
 
 def commit_names(bucket: Bucket) -> list[str]:
     return sorted(name.rpartition("/")[2] for name in bucket.objects() if "/commits/" in name)
 
 
-@pytest.mark.slow
 def test_many_commits_are_read_as_one_object(
     machine: Machine, other_machine: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,7 +41,6 @@ def test_many_commits_are_read_as_one_object(
     assert log == registry.history("animals", machine.fake().workspace)[:5]
 
 
-@pytest.mark.slow
 def test_a_commit_stands_if_the_folded_object_cannot_be_uploaded(
     machine: Machine,
     other_machine: Machine,
@@ -58,7 +58,6 @@ def test_a_commit_stands_if_the_folded_object_cannot_be_uploaded(
     assert other_machine.aliases() == machine.aliases() == {"champion": "v0001"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [b"", b"{}", b"[" * 100_000, None, {"number": 1}, {"format": 2}],
@@ -86,7 +85,6 @@ def test_folded_commits_that_are_damaged_or_others_or_gone_are_not_needed(
     assert other_machine.aliases() == machine.aliases() == {"champion": "v0001"}
 
 
-@pytest.mark.slow
 def test_registry_uncommitted_changes_of_a_kill_are_undone(machine: Machine, other_machine: Machine) -> None:
     version = machine.publish("one")
     machine.promote("v0001")
@@ -101,7 +99,6 @@ def test_registry_uncommitted_changes_of_a_kill_are_undone(machine: Machine, oth
     assert other_machine.publish("two").version == "v0002"
 
 
-@pytest.mark.slow
 def test_pull_lost_commits_raise(machine: Machine, bucket: Bucket) -> None:
     machine.publish("one")
     for name in bucket.objects():

@@ -13,6 +13,8 @@ from tests.support.processes.concurrent_publishers import check, publish_concurr
 from tests.support.servers.s3_client import Machine
 from tests.support.servers.s3_server import Bucket, half_visible
 
+pytestmark = pytest.mark.slow
+
 
 def just_before(bucket: Bucket, machine: Machine, folder: str, file: str, act: Callable[[], object]) -> None:
     """Let another machine act when this one first writes such a file below the folder."""
@@ -27,7 +29,6 @@ def just_before(bucket: Bucket, machine: Machine, folder: str, file: str, act: C
     bucket.gate = gate
 
 
-@pytest.mark.slow
 def test_registry_two_machines_share_versions_and_aliases(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -47,7 +48,6 @@ def test_registry_two_machines_share_versions_and_aliases(
     assert log == registry.history("animals", other_machine.fake().workspace)
 
 
-@pytest.mark.slow
 def test_version_rows_download_no_model(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:
     machine.publish("one")
     workspace = other_machine.fake().workspace
@@ -59,7 +59,6 @@ def test_version_rows_download_no_model(machine: Machine, other_machine: Machine
     assert bucket.count("GET", r"model\.keras$") == 1
 
 
-@pytest.mark.slow
 def test_aliases_without_changes_cost_one_listing(machine: Machine, bucket: Bucket) -> None:
     machine.publish("one")
     machine.promote("v0001")
@@ -68,7 +67,6 @@ def test_aliases_without_changes_cost_one_listing(machine: Machine, bucket: Buck
     assert bucket.requests == [("GET", "")]
 
 
-@pytest.mark.slow
 def test_publish_number_taken_by_another_machine_uses_the_next(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -87,7 +85,6 @@ def test_publish_number_taken_by_another_machine_uses_the_next(
     assert [(line["version"], line["who"]) for line in entries] == [("v0001", "ann"), ("v0002", "ann")]
 
 
-@pytest.mark.slow
 def test_the_same_model_published_by_two_machines_is_one_intact_version(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -118,7 +115,6 @@ def test_promote_concurrent_promotion_raises(
     assert machine.aliases() == other_machine.aliases() == {"champion": "v0002"}
 
 
-@pytest.mark.slow
 def test_a_decision_that_is_repeated_after_a_conflict_keeps_its_evidence(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -133,7 +129,6 @@ def test_a_decision_that_is_repeated_after_a_conflict_keeps_its_evidence(
     assert [finding.found for finding in diagnostics.check_files(other) if finding.fix] == []
 
 
-@pytest.mark.slow
 def test_promote_champion_of_another_machine_is_compared_again(
     machine: Machine, other_machine: Machine
 ) -> None:
@@ -153,7 +148,6 @@ def test_promote_champion_of_another_machine_is_compared_again(
     ) == json.loads(json.dumps(again.evidence))
 
 
-@pytest.mark.slow
 def test_publish_deleted_number_is_not_used_again(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -167,7 +161,6 @@ def test_publish_deleted_number_is_not_used_again(
     assert other_machine.publish("three").version == "v0003"
 
 
-@pytest.mark.slow
 def test_publish_number_deleted_meanwhile_is_not_used(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -184,7 +177,6 @@ def test_publish_number_deleted_meanwhile_is_not_used(
     assert machine.names() == other_machine.names() == ["v0002"]
 
 
-@pytest.mark.slow
 def test_publish_network_failure_leaves_no_version(
     machine: Machine, other_machine: Machine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +190,6 @@ def test_publish_network_failure_leaves_no_version(
     assert other_machine.names() == ["v0001"]
 
 
-@pytest.mark.slow
 def test_notes_are_shared_between_machines(machine: Machine, other_machine: Machine) -> None:
     version = machine.publish("one")
     notes = version.directory.parent / "card_notes.md"
@@ -218,7 +209,6 @@ def findings(machine: Machine) -> list[str]:
     return [f"{finding.found}: {finding.fix}" for finding in results if finding.about == "store"]
 
 
-@pytest.mark.slow
 def test_run_checks_reports_problems_in_the_store(
     machine: Machine, other_machine: Machine, bucket: Bucket
 ) -> None:
@@ -236,7 +226,6 @@ def test_run_checks_reports_problems_in_the_store(
     assert "tensors/abc/def/y.npy" in unfinished
 
 
-@pytest.mark.slow
 def test_publish_two_writers_with_mirrors_and_kills(machine: Machine, bucket: Bucket) -> None:
     fake = machine.fake()
     publish_concurrently(fake, writers=2, models=2, kills_wanted=1, seed=1, patience=120)

@@ -4,8 +4,9 @@ import pytest
 
 from tests.support.processes.concurrent_publishers import check, publish_concurrently
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_publish_three_writers_with_kills(fake) -> None:
     publish_concurrently(fake, writers=3, models=6, kills_wanted=10, seed=1, patience=120)
     check(fake, 18)

@@ -6,10 +6,11 @@ from tasks.core.reports import report
 from tests.core.reports.test_report import inputs
 from tests.support.fake_outputs import FakeOutputs
 
+pytestmark = pytest.mark.stress
+
 LARGEST = 5_000_000  # bytes
 
 
-@pytest.mark.stress
 def test_report_of_300_classes_and_20000_images_is_below_5_mb(fake: FakeOutputs) -> None:
     classes = tuple(f"species {number:03}" for number in range(300))
     large = fake.with_fields(classes=classes, images=20_000, shape=(96, 96, 3))

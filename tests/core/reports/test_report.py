@@ -10,11 +10,12 @@ from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import label_issues, scores
 from tasks.core.metrics.declared import declarations
 from tasks.core.registry.promotion import promotion
-from tasks.core.reports import report
+from tasks.core.reports import content, report
 from tasks.core.reports.inputs import ReportInputs
 from tasks.core.stage import publish
 from tasks.core.stage.handles import RawDataset
 from tasks.core.stage.ingredients import Ingredients
+from tasks.core.storage import manifests
 
 pytestmark = pytest.mark.slow
 FACTS = {
@@ -56,7 +57,7 @@ def html(fake, report_inputs: ReportInputs) -> str:
 class PageParser(HTMLParser):
     """Collects the addresses that a browser would fetch, and the tags that are not closed."""
 
-    VOID = ("meta", "link", "img", "br", "path", "use", "input", "hr", "rect")
+    VOID = ("meta", "link", "img", "br", "path", "use", "input", "hr", "rect", "wbr")
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ def test_report_has_a_review_page_beside_it_with_the_mistakes_of_its_model(fake)
     content = json.loads(re.findall(r'id="data">(.*)</script>', (directory / "review.html").read_text())[0])
     assert content["title"] == "animals v0001"
     assert content["save"] == ""
-    assert content["command"].endswith("--seed 0 --corrections corrections.csv")
+    assert content["command"] == "plumbline train --dataset animals --corrections corrections.csv"
     lists = {name for item in content["items"] for name in item["list"].split("; ")}
     assert lists == {"label issue", "mistake", "duplicate", "control"}
     assert all(item["picture"].startswith("data:image/png;base64,") for item in content["items"])
@@ -135,6 +136,16 @@ def test_report_shows_exports_label_issues_and_stage_states(fake) -> None:
     assert f"{report_inputs.label_issues.counts['test']:,} test" in text
     assert f"{report_inputs.label_issues.path}/label_issues.csv" in text
     assert "cached, would have cost 6 m 12 s" in text
+
+
+def test_cost_of_an_evaluation_has_that_of_its_predictions(fake) -> None:
+    given = inputs(fake)
+    evaluated = given.evaluation.manifest["cost"]
+    predicted = manifests.read(fake.workspace.root / given.evaluation.predictions)["cost"]
+    shown = {row["name"]: row["cost"] for row in content.stages(given)}["evaluate"]
+    assert shown["cpu_seconds"] == pytest.approx(evaluated["cpu_seconds"] + predicted["cpu_seconds"])
+    assert shown["wall_seconds"] >= max(evaluated["wall_seconds"], predicted["wall_seconds"])
+    assert shown["peak_memory_mb"] == max(evaluated["peak_memory_mb"], predicted["peak_memory_mb"])
 
 
 def test_report_without_label_issues_says_so(fake) -> None:

@@ -13,6 +13,8 @@ from tasks.core.runs.table_files import folding
 from tests.core.runs.test_reproduce import append_run
 from tests.support.fake_outputs import FakeOutputs
 
+pytestmark = pytest.mark.slow
+
 
 def end_before(refused: str, fake: FakeOutputs) -> None:
     """Let the run r1 end before it writes to a table: a file is where its part belongs."""
@@ -24,7 +26,6 @@ def end_before(refused: str, fake: FakeOutputs) -> None:
     obstacle.unlink()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("refused", ["predictions", "runs"])
 def test_next_run_completes_the_tables_of_one_that_ended_midway(fake: FakeOutputs, refused: str) -> None:
     end_before(refused, fake)
@@ -36,7 +37,6 @@ def test_next_run_completes_the_tables_of_one_that_ended_midway(fake: FakeOutput
     assert not list(fake.workspace.metrics.glob("runs/.unfinished/*"))
 
 
-@pytest.mark.slow
 def test_what_cleans_up_leaves_the_run_that_ended_midway_to_the_next_one(fake: FakeOutputs) -> None:
     end_before("runs", fake)
     old = tables.append("runs", "animals", "old", pd.DataFrame([{"test_accuracy": 0.5}]), fake.workspace)

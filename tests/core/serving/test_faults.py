@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +14,8 @@ from tasks.core.serving.served_model import DecisionOptions
 from tasks.core.workspace import Workspace
 from tests.core.serving.conftest import PNG, Served
 from tests.support import served_versions
-from tests.support.sample_files import encoded, noise
+from tests.support.processes.waiting import wait_until
+from tests.support.sample_files import encoded, noise, put
 
 pytestmark = pytest.mark.slow
 
@@ -27,15 +27,12 @@ def test_rows_that_cannot_be_written_are_told_and_kept(workspace: Workspace, tmp
     recorder = Recorder(out, keep_images=True)
     with served_versions.served(workspace, recorder=recorder, record_seconds=0.1) as (client, _):
         assert client.post("/v1/predict", content=png, headers=PNG).status_code == 200
-        deadline = time.monotonic() + 20
-        while len(recorder.problems) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: len(recorder.problems) >= 2)
         health = client.get("/health").json()
         assert (health["status"], len(health["problems"])) == ("degraded", 2)
         out.unlink()
         client.post("/v1/predict", content=png, headers=PNG)
-        while recorder.problems and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: not recorder.problems)
         assert client.get("/health").json()["status"] == "ok"
     first, second = pq.read_table(out)["path"].to_pylist()  # the kept image is not read as a table
     assert first.startswith("request://")
@@ -89,7 +86,10 @@ def test_connections_beyond_the_limit_are_told_so_and_closed(
         assert answers == [b"HTTP/1.1 503"] * 6
         for connection in idle:
             connection.close()
-        deadline = time.monotonic() + 10
-        while client.get("/health").status_code != 200 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert client.get("/health").status_code == 200
+        wait_until(lambda: client.get("/health").status_code == 200)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_requests_come(tmp_path: Path) -> None:
+    put(tmp_path / "file", b"")
+    with pytest.raises(NotADirectoryError):
+        Recorder(tmp_path / "file" / "rows").check()

@@ -3,7 +3,6 @@
 import base64
 import io
 import threading
-import time
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tasks.core.workspace import Workspace
 from tests.core.serving.conftest import PNG, Served
 from tests.support import served_versions
 from tests.support.fake_outputs import CLASSES
+from tests.support.processes.waiting import wait_until
 from tests.support.sample_files import encoded, noise
 
 pytestmark = pytest.mark.slow
@@ -67,6 +67,7 @@ def test_multipart_and_json_have_an_answer_for_each_image(server: Served, worksp
     files = [("f", (f"{number} ü.png", content)) for number, content in enumerate(contents)]
     texts = [base64.b64encode(content).decode() for content in contents]
     texts[0] = f"data:image/png;base64,{texts[0]}"
+    texts[2] = base64.encodebytes(contents[2]).decode()  # lines of 76 characters
     answers = [
         server[0].post("/v1/predict", files=files),
         server[0].post("/v1/predict", json={"images": texts}),
@@ -117,9 +118,7 @@ def test_nearest_training_images_are_those_of_the_largest_cosine(
     """A training image itself is the most alike, with cosine 1."""
     tensors = served_versions.tensors(workspace)
     train = np.load(tensors.directory / "train.images.npy")
-    deadline = time.monotonic() + 20
-    while not server[1].training_images and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: server[1].training_images)
     answer = server[0].post("/v1/predict?nearest=3", content=encoded(train[7]), headers=PNG).json()
     nearest = answer["predictions"][0]["nearest"]
     assert len(nearest) == 3
@@ -156,9 +155,7 @@ def test_new_champion_answers_without_a_failed_request(workspace: Workspace, tmp
         for thread in threads:
             thread.start()
         served_versions.promote(workspace, "v0002")
-        deadline = time.monotonic() + 30
-        while service.followed.swaps == 0 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: service.followed.swaps)
         last = client.post("/v1/predict", content=content, headers=PNG).json()
         stopped.set()
         for thread in threads:

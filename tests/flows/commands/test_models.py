@@ -64,6 +64,9 @@ def test_models_list_has_a_row_per_version_and_marks_damage(fake: FakeOutputs) -
     assert f"{fake.evaluation('two', 2.0).accuracy * 100:.2f} %" in lines[2]
     (fake.workspace.models / "animals" / "v0003" / "model.keras").write_text("something else")
     assert "damaged" in ok(fake.workspace, "models", "list", "animals").splitlines()[3]
+    assert "birds has no published model; these have: animals" in ok(
+        fake.workspace, "models", "list", "birds"
+    )
     (fake.workspace.root / "other").mkdir()
     assert "no published models yet" in ok(Workspace(fake.workspace.root / "other"), "models", "list")
 
@@ -88,7 +91,14 @@ def test_address_that_cannot_be_a_workspace_is_refused(
 
 def test_models_show_prints_one_version(fake: FakeOutputs) -> None:
     text = ok(fake.workspace, "models", "show", "animals")
-    for words in ("animals v0002", "sha256", "champion", "ant, bee", "balanced accuracy", "better"):
+    for words in (
+        "animals v0002",
+        "sha256",
+        "ant, bee",
+        "balanced accuracy",
+        "better",
+        "champion v0001 -> v0002",
+    ):
         assert words in text
     assert "animals v0003" in ok(fake.workspace, "models", "show", "animals", "3")
     assert "no model v0009" in refused(fake.workspace, "models", "show", "animals", "v0009")

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sklearn.datasets import load_digits
 
 from tests.support.pages import chromium
 from tests.support.pages.chromium import Chromium
+from tests.support.processes.waiting import wait_until
 from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.stress
@@ -151,9 +151,6 @@ def test_20_corrections_in_the_page_beside_the_report_are_downloaded_and_trained
     browser.value("document.getElementById('user').value = 'ann'")
     browser.value("document.getElementById('download').click()")
     file = browser.downloads / "corrections.csv"
-    for _ in range(200):
-        if file.exists():
-            break
-        time.sleep(0.05)
+    wait_until(file.exists)
     check_corrections(file, made)
     check_training(plumbline, file, folder, made)

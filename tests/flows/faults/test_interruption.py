@@ -3,15 +3,12 @@
 import json
 import resource
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
+from tests.support.processes.prefect_worker import worker
+from tests.support.processes.waiting import wait_until
 from tests.support.run_cli import Plumbline
 
 pytestmark = pytest.mark.slow
@@ -29,6 +26,7 @@ def test_train_after_ctrl_c_is_cancelled_and_the_next_run_resumes(plumbline: Plu
     assert run.wait(120) == 130
     assert "stopped at epoch" in rest
     assert plumbline.flow_run_states()[0] == "Cancelled"
+    assert set(plumbline.task_run_states()) == {"Completed", "Cancelled"}
     assert not (plumbline.workspace / "models").exists()
     assert "resumed at epoch" in plumbline.ok(*LONG)
 
@@ -46,6 +44,7 @@ def test_sigterm_of_a_cancelled_run_makes_it_cancelled_and_never_crashed(plumbli
     assert run.wait(120) == 143
     states = plumbline.query_server(f"/flow_run_states/?flow_run_id={running['id']}")
     assert [each["name"] for each in states][-2:] == ["Cancelling", "Cancelled"]
+    assert set(plumbline.task_run_states()) == {"Completed", "Cancelled"}
 
 
 @pytest.mark.stress
@@ -67,7 +66,7 @@ def test_prefects_own_retry_resumes_the_training(plumbline: Plumbline) -> None:
     run = plumbline.start_training("--epochs", "60")
     assert run.stdout is not None
     next(line for line in run.stdout if "epoch" in line)
-    wait_until(lambda: any((plumbline.workspace / "training").rglob("*checkpoint*/*")))
+    wait_until(lambda: has_checkpoint(plumbline), seconds=300)
     allowed = resource.prlimit(run.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(run.pid, resource.RLIMIT_NOFILE, (3, allowed[1]))
     time.sleep(4)
@@ -86,7 +85,7 @@ def test_worker_run_that_is_stopped_is_resumed_by_the_next(plumbline: Plumbline,
     plumbline.prefect("deploy", "--prefect-file", "deployments/prefect.yaml", "--all")
     with worker(plumbline) as process:
         first = start_long_run(plumbline)
-        wait_until(lambda: any((plumbline.workspace / "training").rglob("*checkpoint*/*")))
+        wait_until(lambda: has_checkpoint(plumbline), seconds=300)
         if stopped_by == "cancel":
             plumbline.prefect("flow-run", "cancel", first)
             wait_until(lambda: state(plumbline, first) == "Cancelled")
@@ -95,7 +94,7 @@ def test_worker_run_that_is_stopped_is_resumed_by_the_next(plumbline: Plumbline,
             process.wait(60)
     with worker(plumbline):
         second = start_long_run(plumbline)
-        wait_until(lambda: state(plumbline, second) == "Completed")
+        wait_until(lambda: state(plumbline, second) == "Completed", seconds=300)
     logs = plumbline.query_server("/logs/filter", {"logs": {"flow_run_id": {"any_": [second]}}})
     assert any("resumed at epoch" in line["message"] for line in logs)
     assert state(plumbline, first) == ("Cancelled" if stopped_by == "cancel" else "Crashed")
@@ -114,32 +113,11 @@ def start_long_run(plumbline: Plumbline) -> str:
     return str(run["id"])
 
 
+def has_checkpoint(plumbline: Plumbline) -> bool:
+    """Whether a training has written a checkpoint, from which it can be resumed."""
+    return any((plumbline.workspace / "training").rglob("*checkpoint*/*"))
+
+
 def state(plumbline: Plumbline, run: str) -> str:
     """Returns the name of a flow run's state."""
     return str(plumbline.query_server(f"/flow_runs/{run}")["state_name"])
-
-
-@contextmanager
-def worker(plumbline: Plumbline) -> Iterator[subprocess.Popen[bytes]]:
-    """A Prefect worker, which is stopped in the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "plumbline"],
-        env=plumbline.environment | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
-        cwd=plumbline.workspace.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def wait_until(condition: Callable[[], Any], timeout: float = 300) -> None:
-    """Wait until the condition is true, for at most `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)

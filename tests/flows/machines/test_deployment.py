@@ -1,13 +1,10 @@
 """deployments/prefect.yaml, deployed to a real server and run by a real worker."""
 
 import json
-import subprocess
-import sys
 import threading
-import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.processes.prefect_worker import worker
+from tests.support.processes.waiting import wait_until
 from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.slow
@@ -73,7 +72,9 @@ def deployed(server: dict[str, str], webhook: Webhook, tmp_path_factory: pytest.
 def test_deployed_schedules_become_scheduled_runs(plumbline: Plumbline) -> None:
     """Prefect's scheduler works: with SQLAlchemy 2.1 it dies while the server seems healthy."""
     # The scheduler handles one schedule after the other: wait for all, not for the first.
-    wait_until(lambda: {run["name_of_deployment"] for run in scheduled(plumbline)} >= names(ACTIVE))
+    wait_until(
+        lambda: {run["name_of_deployment"] for run in scheduled(plumbline)} >= names(ACTIVE), seconds=120
+    )
     assert {run["auto_scheduled"] for run in scheduled(plumbline)} == {True}
     assert names(ACTIVE) == {"cifar10-nightly"}
 
@@ -90,14 +91,6 @@ def names(deployments: list[dict[str, Any]]) -> set[str]:
     return {deployment["name"] for deployment in deployments}
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
-    """Returns once the condition holds; an AssertionError if it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(1)
-
-
 def scheduled(plumbline: Plumbline) -> list[dict[str, Any]]:
     """Returns the flow runs that the scheduler has created, with the names of their deployments."""
     deployed = {each["id"]: each["name"] for each in plumbline.query_server("/deployments/filter", {})}
@@ -109,21 +102,11 @@ def scheduled(plumbline: Plumbline) -> list[dict[str, Any]]:
 @pytest.mark.usefixtures("deployed")
 def test_deployment_run_on_a_worker_publishes_a_version(plumbline: Plumbline, webhook: Webhook) -> None:
     """The run's lines are in its log in the dashboard, and a notification block hears of the promotion."""
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "plumbline"],
-        env=plumbline.environment | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
-        cwd=plumbline.workspace.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with worker(plumbline):
         output = plumbline.prefect(
             *("deployment", "run", "train-image-classifier/digits", "--watch", "--watch-timeout", "240"),
             *("-p", f"workspace={json.dumps(str(plumbline.workspace))}", "-p", "epochs=2"),
         )
-    finally:
-        worker.terminate()
-        worker.wait(60)
     assert "Completed" in output
     (run,) = plumbline.runs().to_dict("records")
     assert run["version"] == "v0001"

@@ -18,10 +18,6 @@ from pathlib import PurePosixPath
 from time import sleep
 from typing import Any
 
-import boto3
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
-
 NAME = "plumb"
 PREFIX = "team/ws"
 ADDRESS = f"s3://{NAME}/{PREFIX}"
@@ -46,15 +42,20 @@ class Bucket:
     """
 
     def __init__(self) -> None:
+        # 1 s, which a test that does not start the server need not pay.
+        import boto3
+        from moto.moto_server import werkzeug_app
+        from werkzeug.serving import make_server
+
         self.requests: list[tuple[str, str]] = []
         self.received = 0
         self.sent = 0
         self.gate: Callable[[str, str], bool]
         self.refusal: str
         self._working = threading.Lock()
-        self._app = DomainDispatcherApplication(create_backend_app)
+        self._app = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
         self._server = make_server(
-            "127.0.0.1", 0, self._serve, threaded=True, request_handler=MotoRequestHandler
+            "127.0.0.1", 0, self._serve, threaded=True, request_handler=werkzeug_app.MotoRequestHandler
         )
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

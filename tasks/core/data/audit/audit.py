@@ -153,12 +153,13 @@ def _outlier_rows(
 def _findings(figures: Mapping[str, Any], tensors: TensorCache) -> list[str]:
     """One sentence for each problem, the most serious first."""
     leaks, conflicts, outliers = figures["leaks"], sum(figures["conflicts"].values()), figures["outliers"]
+    alike = ": a wrong label, or images that only look alike" if figures["conflicts"].get("near") else ""
     within = sum(kind.get("train-train", 0) for kind in figures["duplicates"].values())
     has = "has" if leaks == 1 else "have"
     of_pairs, of_images = ("pair of duplicates", "pairs of duplicates"), ("image", "images")
     findings = {
         f"{leaks:,} of {tensors.test:,} test images {has} a duplicate in train or val": leaks,
-        f"{shares.said(conflicts, *of_pairs)} with different labels": conflicts,
+        f"{shares.said(conflicts, *of_pairs)} with different labels{alike}": conflicts,
         f"{shares.said(within, *of_pairs)} within train": within,
         f"{shares.said(outliers['empty'], *of_images)} of a single colour": outliers["empty"],
         f"{shares.said(outliers['brightness'], *of_images)} far darker or brighter than the rest": outliers[

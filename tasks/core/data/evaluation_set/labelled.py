@@ -18,7 +18,7 @@ from tasks.core.data.evaluation_set import known_classes, seen_images
 from tasks.core.data.evaluation_set.seen_images import SeenImages
 from tasks.core.data.files.class_names import any_classes
 from tasks.core.data.files.columns import GROUP
-from tasks.core.data.grouping import remarks
+from tasks.core.data.grouping import joined_groups, remarks
 from tasks.core.data.grouping.option import GroupedReader
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import ImageIndex, Reader
@@ -149,7 +149,7 @@ class _Build:
         trained, chosen = (a + b for a, b in zip(_seen_counts(by_split), _seen_counts(twins), strict=True))
         if not len(new):
             raise self._refuse_empty(trained, chosen, len(written.failed))
-        index = remarks.with_joined(index)
+        index = remarks.with_joined(joined_groups.without_broken(index, self.reader))
         quarantine.write(self.directory, index, left_out, {})
         self._write_tables(new, index, written.originals)
         own = self.seen.by_id(index.image_id.take(new), TEST) | twins[TEST]

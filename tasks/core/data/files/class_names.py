@@ -82,7 +82,12 @@ def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -
     reference = classes.get("train", next(iter(classes.values()), set()))
     if _any.get() and any(classes.values()):
         return
+    if not classes:
+        raise layout_error(source, "has no images", expected, "none", "add images, and a class for each")
     for split, names in classes.items():
+        if not names and any(classes.values()):
+            todo = "label them, or leave the split out"
+            raise layout_error(source, f"has no labels in {split}", expected, "images without one", todo)
         if names != reference:
             only = {"train": reference - names, split: names - reference}
             found = "; ".join(

@@ -1,18 +1,21 @@
 """Groups that share an image are one group: the image would otherwise be in two splits.
 
 The first of their names in alphabetical order is the name of all. An image that is its own group, and whose
-copy is in a group, belongs to that group. Empty files are no images, and join nothing.
+copy is in a group, belongs to that group. Files that are no images join nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core.data.decode import Target
 from tasks.core.data.grouping.units import unit_codes, units
-from tasks.core.data.readers.base import EMPTY, ImageIndex
+from tasks.core.data.readers.base import EMPTY, DecodeFailure, ImageIndex, Reader
+
+CHECKED = Target((8, 8), 3)  # as small as can be: nothing is done with the pixels
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,31 @@ class JoinedGroups:
     group: pa.ChunkedArray
     unit: pa.ChunkedArray
     names: tuple[tuple[str, ...], ...] = ()
+
+
+def without_broken(index: ImageIndex, reader: Reader) -> ImageIndex:
+    """The index in which files that cannot be read, and that two groups have, belong to no group.
+
+    Such files are a server's error page under the names of many photos, or zeros of a copy that broke off.
+    """
+    failed = [
+        image.row for image in reader.images(_shared(index), CHECKED) if isinstance(image, DecodeFailure)
+    ]
+    if not failed:
+        return index
+    is_broken = pc.is_in(index.image_id, index.image_id.take(failed).unique())
+    return replace(index, group=pc.if_else(is_broken, None, index.group))
+
+
+def _shared(index: ImageIndex) -> list[int]:
+    """Numbers of the first images of contents that several groups have, ascending."""
+    if index.group is None or not index.duplicated:
+        return []
+    copies = index.take(np.array(index.duplicated))
+    table = pa.table({"id": copies.image_id, "group": copies.group, "number": index.duplicated})
+    of_contents = table.group_by("id").aggregate([("group", "count_distinct"), ("number", "min")])
+    is_shared = pc.greater(of_contents["group_count_distinct"], 1)
+    return sorted(of_contents.filter(is_shared)["number_min"].to_pylist())
 
 
 def join(index: ImageIndex) -> JoinedGroups:

@@ -18,6 +18,7 @@ from tasks.core.data.decode_blocks import DecodedRun
 from tasks.core.data.files.file_hashes import read_file
 from tasks.core.data.inference import inputs
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
+from tasks.core.data.inference.refused_files import NOT_READABLE
 from tasks.core.data.pixels import Pixels
 from tasks.core.data.readers.parquet import file as parquet_file
 from tasks.core.data.readers.parquet import schema as parquet_schema
@@ -231,7 +232,7 @@ def _with_content(encoded: EncodedImage | _Images) -> EncodedImage | _Images:
     except DecodeError as error:
         return _Images([encoded], None, problem=error.summary)
     except OSError as error:
-        return _Images([encoded], None, problem=f"not readable: {error.strerror or error}")
+        return _Images([encoded], None, problem=f"{NOT_READABLE}{error.strerror or error}")
 
 
 def _read(encoded: EncodedImage) -> bytes:

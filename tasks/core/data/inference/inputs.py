@@ -97,7 +97,8 @@ def check_inputs(paths: Sequence[str]) -> None:
         if is_address(path) or expanded(path).exists():
             continue
         if not set(path) & set(MAGIC):
-            raise UsageError(f"{path} does not exist", expected=EXPECTED)
+            found = f"nothing at {absolute_path(path)}"
+            raise UsageError(f"{path} does not exist", expected=EXPECTED, found=found)
         if next(_glob(absolute_path(path)), None) is None:
             raise _no_match(path)
 

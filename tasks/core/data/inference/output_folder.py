@@ -1,6 +1,8 @@
 """The folders that predictions go to: what may be in them, and whether they stay."""
 
+import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 from tasks.core.errors import UsageError
@@ -24,12 +26,22 @@ def check(folder: Path, own: re.Pattern[str] = BATCH, rows: str = "predictions")
     expected, done = f"a folder, new or with earlier {rows}", "nothing was predicted"
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", expected=expected, done=done, todo="name a folder")
-    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    others = [name for name in names if not name.startswith(("_", ".")) and not own.fullmatch(name)]
-    if others and not any(map(own.fullmatch, names)):
+    if others := _strangers(folder, own):
         more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
         found, todo = f"{others[0]}{more}", "name another folder, such as a new one in it"
         raise UsageError(f"{folder} has other files", expected=expected, found=found, done=done, todo=todo)
+
+
+def _strangers(folder: Path, own: re.Pattern[str]) -> list[str]:
+    """What is in a folder without rows; the list of one with rows, which may be long, ends at the first."""
+    others = []
+    with os.scandir(folder) if folder.exists() else nullcontext(()) as entries:
+        for entry in entries:
+            if own.fullmatch(entry.name):
+                return []
+            if not entry.name.startswith(("_", ".")):
+                others.append(entry.name)
+    return sorted(others)
 
 
 def kept_in(batch: Path) -> str:

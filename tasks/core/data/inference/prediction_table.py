@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tasks.core.data.inference import inputs, output_folder
+from tasks.core.data.inference import inputs, output_folder, refused_files
 from tasks.core.data.inference.inputs import InputChunk
 from tasks.core.errors import FormatError
 from tasks.core.storage import atomic, lock
@@ -137,11 +137,20 @@ class Batch:
             return [InputChunk(*row) for row in zip(*values, strict=True)]
 
     def keys(self) -> NDArray[np.uint64]:
-        """The keys, uint64, of all chunks whose part exists, or will exist because the batch continues."""
+        """The keys, uint64, of all chunks whose part exists, or will exist because the batch continues.
+
+        Files that the machine did not let read then, and does now, are left out.
+        """
         with pa.memory_map(str(self.directory / INPUTS)) as file:
-            keys = pa.ipc.open_file(file).read_all()["key"].to_numpy()
-            is_answered = [self.done is None or self.path(part).exists() for part in range(len(self.parts))]
-            return keys[np.repeat(is_answered, [chunk_count for chunk_count, _ in self.parts])]
+            table = pa.ipc.open_file(file).read_all().select(["path", "key"])
+            is_written = [self.path(part).exists() for part in range(len(self.parts))]
+            by_part = is_written if self.done else [True] * len(self.parts)
+            is_answered = np.repeat(by_part, [chunk_count for chunk_count, _ in self.parts])
+            if (self.done or {}).get("unreadable") != 0:
+                parts = [self.path(part) for part, written in enumerate(is_written) if written]
+                again = pa.array(refused_files.readable_now(parts), pa.string())
+                is_answered &= ~pc.is_in(table["path"], again).to_numpy()
+            return np.asarray(table["key"].to_numpy()[is_answered])
 
     def counts(self) -> dict[str, Any]:
         """Number of images, of each predicted class, abstained and unreadable; reads part by part."""

@@ -48,14 +48,7 @@ def read(path: Path) -> tuple[Correction, ...]:
         UsageError: The file cannot be read, lacks the columns, names an image twice, or gives a class to an
             image that is left out.
     """
-    try:
-        with csv_text.rows(path, (*CLASS_COLUMNS, *IMAGE_COLUMNS, DECISION)) as reader:
-            numbered = dict((reader.line_num, _without_apostrophes(row)) for row in reader)  # noqa: C402 - it changes
-            columns = list(reader.fieldnames or [])
-    except (OSError, csv.Error) as error:
-        raise UsageError(
-            f"the corrections {path} cannot be read", expected="a CSV with a header", found=str(error)
-        ) from error
+    numbered, columns = _lines(path)
     rows = list(numbered.values())
     class_column = next((name for name in CLASS_COLUMNS if name in columns), "")
     if rows and not ((class_column or DECISION in columns) and {*columns} & {*IMAGE_COLUMNS}):
@@ -74,6 +67,18 @@ def read(path: Path) -> tuple[Correction, ...]:
     _refuse_contradiction(rows, class_column, path)
     refuse_repeated(corrections, path)
     return corrections
+
+
+def _lines(path: Path) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    """The rows by the numbers of their lines, and the names of the columns."""
+    try:
+        with csv_text.rows(path, (*CLASS_COLUMNS, *IMAGE_COLUMNS, DECISION)) as reader:
+            numbered = dict((reader.line_num, _without_apostrophes(row)) for row in reader)  # noqa: C402 - it changes
+            return numbered, list(reader.fieldnames or [])
+    except (OSError, csv.Error) as error:
+        raise UsageError(
+            f"the corrections {path} cannot be read", expected="a CSV with a header", found=str(error)
+        ) from error
 
 
 def _without_apostrophes(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -110,20 +111,9 @@ def _file_stats(
     line_numbers: dict[str, int] = {}
     for row in reader:
         number = reader.line_num
-        if None in row:
-            extra = ", ".join(row[None])  # type: ignore[call-overload]
-            where = f"{path}, line {number},"
-            todo = "put quotes around a field with a separator in it, or name its column"
-            raise layout_error(where, "has more fields than the first line", COLUMNS, f"also: {extra}", todo)
+        _refuse_more_fields(path, row, number)
         name = _name(path, _cell(path, row, "path", number), number)
-        label, split_name = _cell(path, row, "label", number), (row.get("split") or "").strip()
-        split = split_of(split_name)
-        if split_name and not split:
-            where, todo = (
-                f"{path}, line {number},",
-                "correct the split, or rename the column if it is another",
-            )
-            raise layout_error(where, "has an unknown split", "train, val or test", split_name, todo)
+        label, split = _cell(path, row, "label", number), _split(path, row, number)
         if name in line_numbers:
             where, found = f"{path}, line {number},", f"it also in line {line_numbers[name]}"
             todo = "remove one of the two lines"
@@ -132,6 +122,22 @@ def _file_stats(
         further[name] = [row[column] or "" for column in names]
         classes.setdefault(split, set()).add(label)
         yield file_stats.file_stat(name, split, label, _status(path, name, number))
+
+
+def _refuse_more_fields(path: Path, row: dict[Any, Any], number: int) -> None:
+    if None in row:
+        found, where = f"also: {', '.join(row[None])}", f"{path}, line {number},"
+        todo = "put quotes around a field with a separator in it, or name its column"
+        raise layout_error(where, "has more fields than the first line", COLUMNS, found, todo)
+
+
+def _split(path: Path, row: Mapping[str, str | None], number: int) -> str:
+    name = (row.get("split") or "").strip()
+    split = split_of(name)
+    if name and not split:
+        where, todo = f"{path}, line {number},", "correct the split, or rename the column if it is another"
+        raise layout_error(where, "has an unknown split", "train, val or test", name, todo)
+    return split
 
 
 def _cell(path: Path, row: Mapping[str, str | None], column: str, number: int) -> str:

@@ -41,17 +41,23 @@ def resolve(dataset: str) -> DatasetSpec | Path | str:
     path = expanded(rest if separator else dataset)
     if path.is_dir() or (path.is_file() and format_of(path.name)):
         return of_text(path.resolve(), "dataset", "--dataset")
-    if "/" in dataset or path.exists():
-        known = f"give an existing path, or one of the built-in datasets: {', '.join(DATASETS)}"
-        raise UsageError(
-            f"No images can be read from {dataset}",
-            expected=EXPECTED,
-            found="a file of an unsupported type" if path.exists() else "nothing at this path",
-            done="nothing was started",
-            todo="give one of these; unpack other archives first" if path.exists() else known,
-        )
+    raise _no_images_at(dataset, path) if "/" in dataset or path.exists() else _no_dataset(dataset)
+
+
+def _no_images_at(dataset: str, path: Path) -> UsageError:
+    known = f"give an existing path, or one of the built-in datasets: {', '.join(DATASETS)}"
+    return UsageError(
+        f"No images can be read from {dataset}",
+        expected=EXPECTED,
+        found="a file of an unsupported type" if path.exists() else f"nothing at {path.absolute()}",
+        done="nothing was started",
+        todo="give one of these; unpack other archives first" if path.exists() else known,
+    )
+
+
+def _no_dataset(dataset: str) -> UsageError:
     close = difflib.get_close_matches(dataset.lower(), DATASETS, cutoff=0.5)
-    raise UsageError(
+    return UsageError(
         f'There is no dataset "{dataset}"',
         expected=f"one of {', '.join(DATASETS)}, or {EXPECTED}",
         found="neither a built-in dataset nor a path",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import class_names, file_stats
-from tasks.core.data.grouping import remarks
+from tasks.core.data.grouping import joined_groups, remarks
 from tasks.core.data.grouping.option import GroupedReader
 from tasks.core.data.pixels import EIGHT
 from tasks.core.data.readers import factory
@@ -116,7 +116,7 @@ def _build(
     reusable: ReusableCache,
     progress: Progress,
 ) -> dict[str, Any]:
-    index = reader.index()
+    index = joined_groups.without_broken(reader.index(), reader)
     _warn_of_alike_names(reader.classes)
     remarks.say_joined(index)
     conflicts = quarantine.find_label_conflicts(index, reader.classes)
@@ -139,16 +139,22 @@ def _build(
     return {
         "dataset": raw.dataset,
         "classes": list(reader.classes),
-        "shape": list(written.target_shape.shape),
-        "fit": str(settings.fit),
-        "grey_bits": written.target_shape.grey_bits or EIGHT,
+        **_facts_of_images(written, settings),
         **{split: len(numbers) for split, numbers in splits.numbers.items()},
         "quarantined": len(left_out),
-        "decoded": written.decoded,
         "mean": mean,
         "std": std,
         "class_counts": class_counts,
         **remarks.facts(index, splits.numbers),
+    }
+
+
+def _facts_of_images(written: image_writer.WrittenImages, settings: NormalizeSettings) -> dict[str, Any]:
+    return {
+        "shape": list(written.target_shape.shape),
+        "fit": str(settings.fit),
+        "grey_bits": written.target_shape.grey_bits or EIGHT,
+        "decoded": written.decoded,
     }
 
 

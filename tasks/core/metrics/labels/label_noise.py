@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from tasks.core.metrics import blocks
 from tasks.core.metrics.intervals import Floats
+from tasks.core.metrics.labels import matrix_scaling
 
 # Imagined images of each class with even noise, which the rates of pairs of classes are drawn to. Few let
 # pairs differ; with many, all pairs have one rate. The likelihood of labels that were not fitted decides.
 PSEUDO_COUNTS = (30.0, 300.0, 3000.0, 1e7)
 ERRORS = 2.0
+MOST_PAIRED = 300  # classes; of more, too few images of each are fitted to tell pairs apart
 ITERATIONS = 30
 MAX_VALUES = 200_000  # images times classes that are fitted; the rates hold for all images
 LIMITS = np.log([[1e-9, 0.05], [0.5, 20.0]])  # of noise and temperature, as logarithms
@@ -85,23 +87,38 @@ def fit(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Lab
 def _pseudo_count(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:
     """The pseudo-count with the highest likelihood of the half of the labels that was not fitted.
 
-    Even noise is kept unless the others are better by `ERRORS` standard errors: a model that takes birds for
-    aeroplanes more often than it says looks a little like labels that mix them up.
+    A model that takes birds for aeroplanes more often than it says looks like labels that mix them up. So
+    even noise is kept unless pairs are better by `ERRORS` standard errors, and are so, too, when the
+    probabilities are corrected for such a model (`matrix_scaling`).
     """
     even = PSEUDO_COUNTS[-1]
-    if len(labels) < 2:
+    if len(labels) < 2 or probabilities.shape[1] > MOST_PAIRED:
         return even
+    best = _proven_count(labels, probabilities, corrected=False)
+    return even if best == even or _proven_count(labels, probabilities, corrected=True) == even else best
+
+
+def _proven_count(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating], *, corrected: bool
+) -> float:
+    """The best pseudo-count if it is proven better than even noise, otherwise that of even noise."""
     losses = np.zeros((len(PSEUDO_COUNTS), len(labels)))
     for first in (0, 1):
         fitted, other = slice(first, None, 2), slice(1 - first, None, 2)
-        start = _even_noise(labels[fitted], probabilities[fitted])
+        seen, unseen = probabilities[fitted], probabilities[other]
+        if corrected:
+            logarithms = _logarithms(probabilities).astype(np.float64)
+            correct = matrix_scaling.fit(labels[fitted], logarithms[fitted])
+            seen, unseen = (np.exp(correct(logarithms[half])) for half in (fitted, other))
+        start = _even_noise(labels[fitted], seen)
         for number, count in enumerate(PSEUDO_COUNTS):
-            noise = _maximize(start, labels[fitted], probabilities[fitted], count / 2)
-            joint = noise.likelihoods(labels[other], probabilities[other])
+            noise = _maximize(start, labels[fitted], seen, count / 2)
+            joint = noise.likelihoods(labels[other], unseen)
             losses[number, other] = -np.log(joint.sum(axis=1).clip(1e-300))
     best = int(losses.sum(axis=1).argmin())
     gain = losses[-1] - losses[best]
-    return PSEUDO_COUNTS[best] if gain.sum() > ERRORS * gain.std() * np.sqrt(len(gain)) else even
+    proven = gain.sum() > ERRORS * gain.std() * np.sqrt(len(gain))
+    return PSEUDO_COUNTS[best] if proven else PSEUDO_COUNTS[-1]
 
 
 def _sample(images: int, most: int) -> NDArray[np.int64]:

@@ -23,11 +23,18 @@ def of_images(images: Tensor, count: int) -> list[Tensor]:
     Returns:
         Tensors like `images`, first the image itself; the second half are the mirror images of the first.
     """
-    _, height, width, channels = images.shape
-    if channels != 3 or count == 1:
+    count = possible(count, images.shape[1:])
+    if count == 1:
         return [images]
-    views = [images, *_moved(images)] if count == 6 and min(height, width) >= MIN_SIDE else [images]
+    views = [images, *_moved(images)] if count == 6 else [images]
     return [*views, *(mirrored(view, f"mirror_{number}") for number, view in enumerate(views))]
+
+
+def possible(count: int, shape: tuple[int, ...]) -> int:
+    """How many of `count` views there are of images of a shape (H, W, C)."""
+    if count == 1 or shape[2] != 3:
+        return 1
+    return count if min(shape[:2]) >= MIN_SIDE else min(count, 2)
 
 
 def mirrored(images: Tensor, name: str = "mirror_0") -> Tensor:

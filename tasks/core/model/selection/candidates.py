@@ -1,7 +1,8 @@
 """Which recipes `--recipe auto` compares: as many as the budget allows, by an estimate made beforehand.
 
 The estimate follows from the number of images and the machine, so that the same images give the same
-candidates on the same machine.
+candidates on the same machine. Only the probe is trained where no difference could be
+proven on so few images.
 """
 
 import os
@@ -13,10 +14,16 @@ import numpy as np
 from tasks.core import recipes
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.data.tensors.cache import read_rows
+from tasks.core.data.tensors.folds import train_members
 from tasks.core.model.backbones import catalog
 from tasks.core.model.devices import gpu
+from tasks.core.model.training.train import HELD_OUT_FOLDS
 from tasks.core.stage.handles import TensorCache
 
+COMPARED, OVER_BUDGET, TOO_FEW = "compared", "over budget", "too few images"
+# If one recipe is right and the other is wrong on each of so many images, p is 2 * 0.5^6 = 0.03; on fewer
+# images it is above 0.05, so that nothing tells recipes apart.
+FEWEST = 6
 SMALL = 64  # pixels; pictures with a shorter side (median) are no photos for a backbone
 FROM_SCRATCH = RecipeName.fast
 # CPU-seconds for one training pass of one image by `fast`, measured at 96 px (600 steps of 128 in 123 s).
@@ -33,12 +40,12 @@ class Candidate:
     Args:
         recipe: Its name.
         minutes: Estimated time of its comparison and of its training on all images.
-        within_budget: Whether it is compared.
+        state: COMPARED, or why it is not.
     """
 
     recipe: RecipeName
     minutes: float
-    within_budget: bool
+    state: str
 
 
 def settled(settings: TrainSettings, tensors: TensorCache) -> TrainSettings:
@@ -63,18 +70,27 @@ def has_small_pictures(tensors: TensorCache) -> bool:
 
 def plan(settings: TrainSettings, tensors: TensorCache) -> list[Candidate]:
     """The candidates, cheapest first. The probe is always compared; others while the budget lasts."""
-    left, planned = settings.budget, []
+    left, planned, are_few = settings.budget, [], are_too_few(tensors)
     for recipe, seconds in _cpu_seconds(settings, tensors).items():
         minutes = seconds / speed() / 60
-        within_budget = recipe is RecipeName.probe or minutes <= left
-        left -= minutes if within_budget else 0
-        planned.append(Candidate(recipe, round(minutes, 2), within_budget))
+        state = COMPARED
+        if recipe is not RecipeName.probe:
+            state = TOO_FEW if are_few else COMPARED if minutes <= left else OVER_BUDGET
+        left -= minutes if state == COMPARED else 0
+        planned.append(Candidate(recipe, round(minutes, 2), state))
     return planned
 
 
+def are_too_few(tensors: TensorCache) -> bool:
+    """Whether recipes would be compared on fewer than `FEWEST` images: those of val, and some held out."""
+    if tensors.val >= FEWEST:
+        return False
+    return int(tensors.val + train_members(tensors, 0, HELD_OUT_FOLDS).sum()) < FEWEST
+
+
 def compared(candidates: Sequence[Candidate]) -> list[RecipeName]:
-    """The recipes within the budget."""
-    return [candidate.recipe for candidate in candidates if candidate.within_budget]
+    """The recipes that are compared."""
+    return [candidate.recipe for candidate in candidates if candidate.state == COMPARED]
 
 
 def speed() -> float:

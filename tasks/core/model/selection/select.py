@@ -88,7 +88,7 @@ def select(
             with Stopwatch() as stopwatch:
                 scored = (
                     _probabilities(each, tensors, audit, features, raw, workspace)
-                    if candidate.within_budget
+                    if candidate.state == candidates_module.COMPARED
                     else None
                 )
             rows.append(_row(candidate, scored, labels, stopwatch.cost))
@@ -143,7 +143,7 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "recipe": str(candidate.recipe),
-        "state": "over budget" if probabilities is None else "compared",
+        "state": candidate.state,
         **dict.fromkeys(("accuracy", "low", "high", "log_loss", "cpu_seconds", "wall_seconds")),
         "images": len(labels),
         "estimated_minutes": candidate.minutes,
@@ -159,7 +159,10 @@ def _row(
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    if row["state"] != "compared":
+    if row["state"] == candidates_module.TOO_FEW:
+        seen = shares.said(row["images"], "unseen image", "unseen images")
+        return f"{row['recipe']:<9} not compared: on {seen} no difference could be proven"
+    if row["state"] != candidates_module.COMPARED:
         minutes = row["estimated_minutes"]
         return f"{row['recipe']:<9} not compared: it needs about {minutes:.0f} min, see --budget"
     seconds = f"{row['cpu_seconds']:.0f} CPU-s"

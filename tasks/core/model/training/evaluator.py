@@ -14,7 +14,6 @@ from tasks.core.model.devices.replicas import SingleDevice
 from tasks.core.recipes import Recipe
 
 GPU_BATCHES = 16  # batches of a CPU that a GPU evaluates at once: 2,048 images of 32x32 pixels
-VIEWS_OF_AN_EPOCH = 2  # six in each epoch were a fifth of the CPU time of `better`
 
 Compiled = Callable[[tf.Tensor], tf.Tensor]
 
@@ -44,8 +43,12 @@ class Evaluator:
 
     @property
     def views_of_an_epoch(self) -> int:
-        """How many of the recipe's views the validation after an epoch takes, but for the last one."""
-        return min(self.recipe.tta_views, VIEWS_OF_AN_EPOCH)
+        """How many of the recipe's views the validation after an epoch takes, but for the last one.
+
+        One, which shows the progress at the least cost: six were a fifth of the CPU time of `better`.
+        All, where early stopping compares epochs with the last one.
+        """
+        return self.recipe.tta_views if self.recipe.patience else 1
 
     def logits(self, images: NDArray[np.uint8], count: int | None = None) -> NDArray[np.float32]:
         """Logits of images, float32 (N, classes).
@@ -54,7 +57,9 @@ class Evaluator:
             images: Like those of the training.
             count: How many views are averaged (`architectures.views`); None for the recipe's.
         """
-        evaluate = self._compiled(count or self.recipe.tta_views, images.shape[1:], images.dtype)
+        shape = images.shape[1:]
+        count = views.possible(count or self.recipe.tta_views, shape)
+        evaluate = self._compiled(count, shape, images.dtype)
         return np.concatenate(
             [
                 evaluate(tf.constant(mmap.read_rows(images, self.devices.process_share(rows)))).numpy()[:new]

@@ -202,7 +202,7 @@ class Trainer:
         """Mean cross-entropy and accuracy of the model as it would be published, on the validation images.
 
         Only the precision is that of the training; a published model calculates in float32. Before the last
-        step it is a model of two views at most.
+        step the model takes one view, unless early stopping is on.
         """
         labels, logits = self.val.labels, self._logits_of_this_epoch().astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)

@@ -2,10 +2,12 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -44,22 +46,25 @@ def section(inputs: ReportInputs) -> dict[str, Any] | None:
     table = reading.read_table(made).to_pandas()
     figures: dict[str, list[dict[str, Any]]] = {kind: [] for kind in TITLES}
     for number, rows in table.groupby("picture"):
-        picture, first = pictures[int(str(number))], rows.iloc[0]
-        drawn = overlays(picture, maps[rows.index.to_numpy()])
-        figures[first["kind"]].append(
-            {
-                "picture": _picture(picture),
-                "path": first["path"],
-                "label": classes[first["label"]],
-                "predicted": classes[first["predicted_label"]],
-                "maps": [
-                    {"picture": heat, "class_name": classes[row.map_label], "probability": row.probability}
-                    for heat, row in zip(drawn, rows.itertuples(), strict=True)
-                ],
-            }
-        )
+        figure = _figure(pictures[int(str(number))], maps[rows.index.to_numpy()], rows, classes)
+        figures[rows.iloc[0]["kind"]].append(figure)
     groups = [{"title": TITLES[kind], "figures": found} for kind, found in figures.items() if found]
     return values | {"groups": groups}
+
+
+def _figure(picture: Pixels, maps: Floats, rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """A picture with its maps; `rows` say of which classes they are."""
+    first, drawn = rows.iloc[0], overlays(picture, maps)
+    return {
+        "picture": _picture(picture),
+        "path": first["path"],
+        "label": classes[first["label"]],
+        "predicted": classes[first["predicted_label"]],
+        "maps": [
+            {"picture": heat, "class_name": classes[row.map_label], "probability": row.probability}
+            for heat, row in zip(drawn, rows.itertuples(), strict=True)
+        ],
+    }
 
 
 def overlays(picture: Pixels, maps: Floats) -> list[str]:

@@ -95,9 +95,17 @@ def _class_histogram(inputs: ReportInputs) -> str:
         else:
             for split, colour in SPLITS.items():
                 axes.plot(np.sort(counts[split])[::-1], color=colour, label=split)
-            axes.set(xlabel="classes, the largest first", ylabel="images", title="images of a class")
+            axes.set(xlabel="classes, the largest first", ylabel="images")
             axes.set_ylim(bottom=0)
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0, columnspacing=1)
+        axes.set_title("images by class")
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=3,
+            borderaxespad=0,
+            columnspacing=0.8,
+            handlelength=1,
+        )
 
     height = max(2.2, 0.24 * len(names) + 1) if len(names) <= NAMED else 3.0
     return plots.svg("images of each class by split", draw, (4.4, height))
@@ -110,7 +118,7 @@ def _bars(axes: Axes, counts: Mapping[str, NDArray[np.int64]], names: Sequence[s
         left += counts[split]
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel="images", title="images of a class")
+    axes.set(xlabel="images")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics.comparison import selection_bias
+from tasks.core.metrics import cluster, intervals
 from tasks.core.reports.thumbnails import paths_of, thumbnail
 from tasks.core.stage.handles import Audit, TensorCache
 
@@ -25,8 +25,8 @@ def leak_accuracies(scored: Scored, leaks: NDArray[np.bool_]) -> list[dict[str, 
         leaks: bool (N,), whether each test image leaks; see `duplicate_table.read_leaks`.
 
     Returns:
-        One dictionary per group: group, images, accuracy, accuracy_low, accuracy_high (Wilson, 95 %). Empty
-        if no image leaks or all images leak.
+        One dictionary per group: group, images, accuracy, accuracy_low, accuracy_high (95 %, by the method of
+        the model's accuracy). Empty if no image leaks or all images leak.
     """
     if not leaks.any() or leaks.all():
         return []
@@ -44,7 +44,10 @@ def leak_accuracies(scored: Scored, leaks: NDArray[np.bool_]) -> list[dict[str, 
 
 
 def _accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> dict[str, Any]:
-    low, high = selection_bias.joint_range(correct, groups, models=1)
+    if groups is not None:
+        low, high = cluster.rate(correct, groups)
+    else:
+        low, high = map(float, intervals.clopper_pearson(np.asarray(correct.sum()), np.asarray(len(correct))))
     return {
         "images": len(correct),
         "accuracy": float(correct.mean()),

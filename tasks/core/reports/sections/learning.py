@@ -17,12 +17,28 @@ def learning(inputs: ReportInputs) -> dict[str, Any]:
     metrics = [name for name in ("accuracy", "loss") if {f"train_{name}", f"val_{name}"} & columns]
     return {
         "curves": [plots.learning_curve(history, name) for name in metrics],
-        "losses": _losses(inputs) if {"train_loss", "val_loss"} <= columns else "",
+        "losses": _losses(inputs) + _views(inputs) if {"train_loss", "val_loss"} <= columns else "",
     }
 
 
+def _recipe(inputs: ReportInputs) -> dict[str, Any]:
+    """The recipe's values; without any for a network's features."""
+    return dict(inputs.trained.manifest["ingredients"].get("parameters", {}))
+
+
+def _views(inputs: ReportInputs) -> str:
+    """Why validation takes a step in the last epoch, if it does (`training.evaluator`)."""
+    recipe, colour = _recipe(inputs), inputs.trained.manifest["facts"]["shape"][-1] == 3
+    if not colour or recipe.get("tta_views", 1) == 1 or recipe.get("patience"):
+        return ""
+    return (
+        " The model averages several views of an image. Validation takes one of them before the last epoch, "
+        "so that its curve takes a step at the end."
+    )
+
+
 def _losses(inputs: ReportInputs) -> str:
-    recipe = inputs.trained.manifest["ingredients"].get("parameters", {})
+    recipe = _recipe(inputs)
     smoothing, augment = recipe.get("label_smoothing", 0), recipe.get("augment", "none")
     reasons = [f"labels smoothed by {shares.percent(smoothing, 0)}"] if smoothing else []
     reasons += ["augmented images"] if augment != "none" else []

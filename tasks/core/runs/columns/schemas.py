@@ -125,7 +125,7 @@ SCHEMAS = {
         _EVALUATION,
         ("selection", pa.string(), "digest of the comparison"),
         ("recipe", pa.string(), "name of the recipe"),
-        ("state", pa.string(), '"compared" or "over budget"'),
+        ("state", pa.string(), '"compared", "over budget" or "too few images"'),
         ("images", pa.int64(), "number of train and val images that no candidate had seen"),
         ("accuracy", pa.float64(), "accuracy on these images, 0..1; null if it was not compared"),
         ("low", pa.float64(), "lower end of its 95 % interval (Wilson)"),

@@ -106,7 +106,7 @@ def test_audit_planted_near_duplicates_are_found(tmp_path: Path, workspace: Work
     assert figures["conflicts"] == {"exact": 0, "near": 1}
     assert output.findings == (
         "3 of 34 test images have a duplicate in train or val",
-        "1 pair of duplicates with different labels",
+        "1 pair of duplicates with different labels: a wrong label, or images that only look alike",
         "1 pair of duplicates within train",
     )
 

@@ -11,7 +11,7 @@ from tasks.core.data.sources import acquire
 from tasks.core.data.tensors import normalize
 from tasks.core.stage.handles import Audit
 from tasks.core.workspace import Workspace
-from tests.core.data.tensors.test_groups import patient_folder, photo_taken, tensors_of
+from tests.core.data.grouping.test_groups import patient_folder, photo_taken, tensors_of
 from tests.support.sample_files import encoded, noise, put
 
 

@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.data.inference import inputs
@@ -71,6 +73,22 @@ def test_list_inputs_leaves_out_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert chunk.key > 0
     assert unused[f"{tmp_path}/\\xff.png"] == "a name that is not UTF-8: rename it"
     assert len(unused) == 2
+
+
+def test_parquet_without_images_is_refused_and_no_labels_are_asked_for(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "shots.parquet")
+    with pytest.raises(DataError, match="has no clear column of images") as refused:
+        list(inputs.list_inputs([str(tmp_path / "shots.parquet")]))
+    assert "label" not in str(refused.value)
+
+
+def test_an_input_that_is_not_there_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # as a worker runs in the deployment's folder
+    with pytest.raises(UsageError) as refused:
+        inputs.check_inputs(["./new-photos"])
+    assert refused.value.parts["found"] == f"nothing at {tmp_path / 'new-photos'}"
 
 
 def test_list_inputs_glob_matches_files_and_folders(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Predictions go into a folder of their own: a table of parquet files can be read with nothing else in it."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,25 @@ def test_new_folder_and_one_with_predictions_pass(tmp_path: Path) -> None:
     put(tmp_path / "notes.txt", b"beside earlier predictions")
     put(tmp_path / "batch=20260101-000000-ab" / "_batch.json", b"{}")
     output_folder.check(tmp_path)
+
+
+def test_list_of_earlier_predictions_ends_at_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of years of predictions has thousands of names, and each run looks several times."""
+    for day in range(20):
+        (tmp_path / f"batch={day}").mkdir()
+    seen: list[str] = []
+
+    @contextmanager
+    def listed(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(folder) as entries:
+            yield (entry for entry in entries if seen.append(entry.name) is None)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", listed)
+    output_folder.check(tmp_path)
+    assert len(seen) == 1
 
 
 def test_embeddings_go_beside_those_of_earlier_runs_only(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tasks.core.data.inference import prediction_table
 from tasks.core.data.inference.inputs import IMAGE, InputChunk
 from tasks.core.data.inference.prediction_table import Batch, PredictionRequest
 from tasks.core.errors import FormatError, UsageError
+from tests.support.sample_files import put
 
 REQUEST = PredictionRequest("photos", "v0001", "sha", ("/photos",))
 
@@ -25,11 +26,12 @@ def pending(out: Path, available: list[InputChunk], request: PredictionRequest =
         return prediction_table.pending_batches(out, request, available, part=3)
 
 
-def finish(batch: Batch, *parts: int) -> None:
-    """Write parts as a prediction does, with the path as the only column."""
+def finish(batch: Batch, *parts: int, problem: str | None = None) -> None:
+    """Write parts as a prediction does, with two of the columns."""
     for part in parts:
         files = [chunk.path for chunk in batch.chunks(part) for _ in range(chunk.images)]
-        pq.write_table(pa.table({"path": files}), batch.path(part))
+        problems = pa.array([problem] * len(files), pa.string())
+        pq.write_table(pa.table({"path": files, "problem": problems}), batch.path(part))
 
 
 def rows(out: Path) -> list[str]:
@@ -47,6 +49,21 @@ def test_pending_batches_skip_predicted_images(tmp_path: Path) -> None:
     assert [chunk.path for chunk in second.chunks(0)] == ["/photos/8.png", "/photos/9.png"]
     finish(second, 0)
     assert rows(tmp_path) == sorted(f"/photos/{number}.png" for number in range(10))
+
+
+def test_a_file_that_could_not_be_read_is_tried_again_once_it_can(tmp_path: Path) -> None:
+    photo, out = tmp_path / "1.png", tmp_path / "out"
+    chunk = InputChunk(str(photo), IMAGE, 1, 100, "1")
+    (refused,) = pending(out, [chunk])
+    finish(refused, 0, problem="not readable: Permission denied")
+    refused.finish({"unreadable": 1})
+    assert pending(out, [chunk]) == []  # it is not there, which is no reason for a row each hour
+
+    put(photo, b"an image")
+    (again,) = pending(out, [chunk])
+    finish(again, 0, problem="broken PNG")
+    again.finish({"unreadable": 1})
+    assert pending(out, [chunk]) == []
 
 
 def test_pending_batches_unfinished_batch_continues_before_a_new_one(tmp_path: Path) -> None:

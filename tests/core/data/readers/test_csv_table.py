@@ -61,6 +61,7 @@ def test_csv_digest_depends_on_images_and_labels(tmp_path: Path, workspace: Work
     [
         pytest.param(["image,label", *csv_lines()], "lacks a column", id="no path column"),
         pytest.param([""], "lacks a column", id="empty"),
+        pytest.param(["path,label"], "has no images", id="first line only"),
         pytest.param(
             ["path,label", "img/0.png,dog", "img/999.png,cat"],
             "line 3, names a file that does not exist",

@@ -223,7 +223,7 @@ def _odd_metadata(path: Path) -> None:
         (_two_image_columns, "no clear column of images"),
         (_label_without_name, "label without a class name"),
         (_one_class, "only one class"),
-        (_no_rows, "has no classes"),
+        (_no_rows, "has no rows"),
         (_a_column_twice, "columns of one name"),
         (_repeated_class_name, "not a list of distinct names"),
         (_names_for_strings, "labels that are not integers"),
@@ -267,6 +267,31 @@ def test_parquet_split_with_other_classes_is_refused(
     parquet(tmp_path / "pets" / "test.parquet", [0, 1] * 5, names=test, seed=100)
     with pytest.raises(DataError, match=message):
         acquire.acquire(SourceSettings(str(tmp_path / "pets")), workspace)
+
+
+@pytest.mark.parametrize(
+    ("split", "labels", "message"),
+    [
+        ("test", [], "has no rows in test"),
+        ("train", [], "no rows in train"),
+        ("test", [None] * 3, "no labels in"),
+    ],
+)
+def test_parquet_split_without_rows_or_labels_is_called_that(
+    tmp_path: Path, workspace: Workspace, split: str, labels: list[int | None], message: str
+) -> None:
+    """Not "other classes in test than in train", which follows from it."""
+    for name in ("train", "test"):
+        parquet(tmp_path / "pets" / f"{name}.parquet", labels if name == split else ["cat", "dog"] * 5)
+    with pytest.raises(DataError, match=message):
+        acquire.acquire(SourceSettings(str(tmp_path / "pets")), workspace)
+
+
+def test_parquet_file_without_rows_beside_others_is_read(tmp_path: Path, workspace: Workspace) -> None:
+    """Writers in parts leave some."""
+    parquet(tmp_path / "pets" / "part-0.parquet", ["cat", "dog"] * 5)
+    parquet(tmp_path / "pets" / "part-1.parquet", [])
+    assert acquire.acquire(SourceSettings(str(tmp_path / "pets")), workspace).images == 10
 
 
 def test_parquet_split_in_some_names_only_is_refused(tmp_path: Path, workspace: Workspace) -> None:

@@ -13,6 +13,8 @@ from tasks.core.data.sources.http import RetryPolicy
 from tasks.core.errors import DataError, NetworkError
 from tests.support.servers.faulty_server import GOOD, Answer, FaultyServer
 
+pytestmark = pytest.mark.stress
+
 SEEDS = 300
 RETRY_POLICY = RetryPolicy(
     read_timeout=1.0,
@@ -69,7 +71,6 @@ def outcome_of(file: RemoteFile, destination: Path) -> str:
     return outcome
 
 
-@pytest.mark.stress
 def test_fetch_random_faults_end_with_right_bytes_or_typed_error(tmp_path: Path) -> None:
     outcomes: dict[str, int] = {}
     for seed in range(SEEDS):
@@ -89,7 +90,6 @@ def test_fetch_random_faults_end_with_right_bytes_or_typed_error(tmp_path: Path)
     assert outcomes["right"] > SEEDS / 2
 
 
-@pytest.mark.stress
 @pytest.mark.parametrize("addresses", [1, 2, 3])
 def test_fetch_lost_connections_cost_at_most_30_percent(tmp_path: Path, addresses: int) -> None:
     """Bytes sent over bytes of the file, for 40 seeds; the connection is lost after 5 to 15 % each time."""

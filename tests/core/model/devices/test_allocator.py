@@ -10,8 +10,9 @@ from tasks.core.model.architectures import build
 from tasks.core.model.devices import allocator
 from tasks.core.recipes import RECIPES
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize(
     ("name", "side", "is_small"),
     [

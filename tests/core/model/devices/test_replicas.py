@@ -16,6 +16,8 @@ import pytest
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[4]
 SCRIPT = ROOT / "tests" / "support" / "processes" / "cluster_processes.py"
 TEXTBOOK = TrainSettings(recipe=RecipeName.textbook, epochs=12, augment=False, seed=3)
@@ -56,7 +58,6 @@ def history(directory: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-@pytest.mark.slow
 def test_two_processes_match_one_and_resume_after_a_kill(tmp_path: Path) -> None:
     one, two, different, killed, resumed = run_scenarios(
         tmp_path,
@@ -115,7 +116,6 @@ def test_cluster_with_killed_processes_ends_with_same_bytes(tmp_path: Path, reci
     assert published_files(tmp_path / "killed") == published_files(tmp_path / "undisturbed")
 
 
-@pytest.mark.slow
 def test_two_devices_of_one_process_match_one_device(workspace: Workspace) -> None:
     """Two logical CPU devices, in place of GPUs, with unequal shares of batches of 33."""
     (differences,) = run_cluster_processes("mirrored", 2, workspace.root, json.dumps([("flash", 9)]))

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 LOADED = """
 import linecache, sys
 from tasks.core.model.devices.runtime import OPTIONAL, quiet_tensorflow
@@ -17,7 +19,6 @@ import matplotlib, sklearn  # found afterwards
 """
 
 
-@pytest.mark.slow
 def test_keras_is_loaded_without_what_it_only_looks_for() -> None:
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -22,6 +22,8 @@ from tests.core.model.features.test_similar_images import WIDTH
 from tests.support.sample_files import encoded, put
 from tests.support.synthetic_photos import scenes
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {"train": 70, "val": 15, "test": 20}  # of each class
 
 
@@ -73,7 +75,6 @@ def outputs(tmp_path: Path, workspace: Workspace) -> tuple[TensorCache, Audit, F
     return tensors, audited, feature_audit.feature_audit(tensors, audited, features, workspace)
 
 
-@pytest.mark.slow
 def test_feature_audit_adds_its_pairs_to_those_of_the_audit(outputs) -> None:
     tensors, audited, by_features = outputs
     exact, *similar = duplicate_table.read(by_features).to_pylist()
@@ -86,7 +87,6 @@ def test_feature_audit_adds_its_pairs_to_those_of_the_audit(outputs) -> None:
     assert found == {frozenset(row_of(tensors, path) for path in pair): "similar" for pair in PAIRS}
 
 
-@pytest.mark.slow
 def test_feature_audit_marks_the_leaks_of_both_audits(outputs) -> None:
     tensors, audited, by_features = outputs
     for split, paths in {"train": ["00", "03"], "test": ["00"]}.items():
@@ -96,7 +96,6 @@ def test_feature_audit_marks_the_leaks_of_both_audits(outputs) -> None:
     assert duplicate_table.read_leaks(audited).sum() == 1
 
 
-@pytest.mark.slow
 def test_feature_audit_findings_name_leaks_and_conflicts_first(outputs) -> None:
     assert outputs[2].findings[:3] == (
         "1 more of 40 test images shows a scene of train or val",
@@ -105,7 +104,6 @@ def test_feature_audit_findings_name_leaks_and_conflicts_first(outputs) -> None:
     )
 
 
-@pytest.mark.slow
 def test_feature_audit_lists_outliers_least_similar_first(outputs) -> None:
     table = pq.read_table(outputs[2].directory / feature_audit.OUTLIERS)
     assert table.column_names == ["split", "row", "label", "similarity"]
@@ -119,7 +117,6 @@ def test_feature_audit_is_reused_and_pairs_have_pictures(outputs, workspace: Wor
     assert FeatureAudit(**by_features.as_dict()) == by_features
 
 
-@pytest.mark.slow
 def test_drop_leaks_trains_without_the_leaks_by_features(outputs) -> None:
     tensors, audited, by_features = outputs
     settings = TrainSettings(RecipeName.flash, drop_leaks=True)

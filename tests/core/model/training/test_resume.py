@@ -17,6 +17,8 @@ from tasks.core.model.training import train
 from tasks.core.workspace import Workspace
 from tests.support import striped_tensors
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[4]
 SCRIPT = ROOT / "tests" / "support" / "processes" / "killed_training_process.py"
 ENDS = {signal.SIGKILL: "signal 9", signal.SIGTERM: "exit 143", signal.SIGINT: "exit 130"}
@@ -73,7 +75,6 @@ def assert_same_bytes(
     return results[:-1], log
 
 
-@pytest.mark.slow
 def test_train_after_term_kill_and_interrupt_ends_with_same_bytes(
     workspace: Workspace, tmp_path: Path
 ) -> None:

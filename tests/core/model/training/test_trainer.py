@@ -60,18 +60,19 @@ def test_history_validation_matches_published_model(
     assert model.temperature != 1
 
 
-def test_only_the_last_validation_takes_all_six_views(tensors: Make) -> None:
+@pytest.mark.parametrize(("patience", "first"), [(0, 1), (3, 6)])  # early stopping compares the epochs
+def test_only_the_last_validation_takes_all_six_views(tensors: Make, patience: int, first: int) -> None:
     data = tensors(shape=(16, 16, 3))
-    trainer = started(data, fitted(data, RecipeName.flash, tta_views=6))
+    trainer = started(data, fitted(data, RecipeName.flash, tta_views=6, patience=patience))
     images, labels = trainer.val.images, trainer.val.labels
     losses = []
-    for views in (2, 6):
+    for views in (first, 6):
         trainer.run(trainer.plan.window(trainer.step, 9))
         logits = trainer.evaluator.logits(images, views)
         losses.append(log_loss(labels, softmax(logits.astype(np.float64), axis=1)))
         assert trainer.close_epoch()["val_loss"] == pytest.approx(losses[-1], rel=1e-6)
     assert np.array_equal(trainer.val_logits(), logits)
-    assert not np.allclose(logits, trainer.evaluator.logits(images, 2), rtol=1e-3)
+    assert not np.allclose(logits, trainer.evaluator.logits(images, 1), rtol=1e-3)
 
 
 @pytest.mark.parametrize(

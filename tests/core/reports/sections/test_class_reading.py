@@ -13,6 +13,8 @@ from tasks.core.stage.handles import RawDataset
 from tasks.core.stage.ingredients import Ingredients
 from tests.support.fake_outputs import FakeOutputs
 
+pytestmark = pytest.mark.slow
+
 
 def section(fake: FakeOutputs, skill: float = 1.5, **options: object) -> str:
     """The section of a report of a run with these options."""
@@ -35,7 +37,6 @@ def pair(fake: FakeOutputs) -> FakeOutputs:
     return fake.with_fields(classes=("benign", "melanoma"), images=600)
 
 
-@pytest.mark.slow
 def test_report_of_a_promise_has_curves_rates_and_the_prevalence(pair: FakeOutputs) -> None:
     text = section(pair, least_recall=("melanoma=0.9",), prevalence=0.02)
     assert "melanoma against the rest" in text
@@ -47,21 +48,18 @@ def test_report_of_a_promise_has_curves_rates_and_the_prevalence(pair: FakeOutpu
     assert 'class="wrong"' not in text
 
 
-@pytest.mark.slow
 def test_report_of_an_unproven_promise_says_so_in_red(pair: FakeOutputs) -> None:
     text = section(pair, least_recall=("melanoma=0.999",))
     assert '<p class="wrong">melanoma: a recall of at least 99.9 % is not proven' in text
     assert "2,995 would be needed even if none is missed" in text  # .05 ** (1 / 2995) = .999
 
 
-@pytest.mark.slow
 def test_report_of_costs_compares_them_with_the_most_probable_class(pair: FakeOutputs) -> None:
     text = section(pair, positive="melanoma", cost="fn=10,fp=1")
     assert "mean cost of an image" in text
     assert "The class with the lowest expected cost is predicted." in text
 
 
-@pytest.mark.slow
 def test_report_without_options_reads_each_class(fake: FakeOutputs) -> None:
     text = section(fake.with_fields(classes=("a$", "_b", "<i>c</i>")))
     assert "Each class against the rest" in text

@@ -28,6 +28,7 @@ LEAKS = [
 ]
 
 
+@pytest.mark.slow
 def test_first_paragraph_has_the_figures_of_the_evaluation(fake) -> None:
     first = inputs(fake)
     compared = inputs(fake, "two", skill=2.2, champion=first.evaluation)

@@ -1,12 +1,14 @@
 """Tables of a workspace in a store, with two mirrors on a real S3 server (moto)."""
 
 import pandas as pd
+import pytest
 
 from tasks.core.runs import tables
 from tests.support.servers.s3_client import Machine
 from tests.support.servers.s3_server import ADDRESS, Bucket
 
 
+@pytest.mark.slow
 def test_tables_two_machines_share_rows(machine: Machine, other_machine: Machine, bucket: Bucket) -> None:
     for number, writer in enumerate((machine, other_machine), 1):
         frame = pd.DataFrame([{"test_accuracy": number / 10}])

@@ -148,6 +148,7 @@ class ParquetReader:
 def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
     """The classes of all files, matched by name; in the order of a train file that has all of them."""
     root = files[0].path if len(files) == 1 else root
+    _refuse_no_rows(root, files)
     by_split: dict[str, set[str]] = {}
     name_orders = []
     for file in sorted(files, key=lambda file: file.split != "train"):
@@ -160,6 +161,18 @@ def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
     check_classes(str(root), by_split, LAYOUT)
     all_names = set().union(*by_split.values())
     return next((names for names in name_orders if len(names) == len(all_names)), ordered(all_names))
+
+
+def _refuse_no_rows(root: Path, files: list[ParquetFile]) -> None:
+    """Refuse a split all of whose files are without rows; a writer in parts may leave some of them empty."""
+    by_split: dict[str, list[ParquetFile]] = {}
+    for file in files:
+        by_split.setdefault(file.split, []).append(file)
+    for split, of_split in by_split.items():
+        if not any(file.count for file in of_split):
+            found, todo = f"0 rows in {of_split[0].path.name}", "write it again, or leave it out"
+            what = "has no rows" + f" in {split}" * bool(split)
+            raise layout_error(str(root), what, "a row for each image", found, todo)
 
 
 def _check_unchanged(parquet_file: ParquetFile, listed: listing.ListedFile) -> None:

@@ -19,13 +19,14 @@ import pyarrow as pa
 from tasks.core.data.files import columns
 from tasks.core.data.files.class_names import layout_error
 
-LAYOUT = "parquet with a column of images, struct<bytes, path>, and one of labels"
+WITHOUT_LABELS = "parquet with a column of images, struct<bytes, path>"
+LAYOUT = f"{WITHOUT_LABELS}, and one of labels"
 IMAGES = ("image", "img")
 NO_ATTRIBUTES = ("path",)
 SPLIT = "split"
 LABELS = ("label", "fine_label", "labels", "class")
 REMEDIES = {
-    "images": "store the encoded images as bytes in a column image; for paths, give a CSV of path,label",
+    "images": "store the encoded images as bytes in a column image",
     "labels": "store one text or whole number for each image in a column label",
 }
 
@@ -62,7 +63,7 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     """
     _refuse_twice(path, schema)
     features = _features(path, schema)
-    image = image_of(path, schema)
+    image = image_of(path, schema, LAYOUT)
     with_names = [
         name
         for name, feature in features.items()
@@ -71,9 +72,8 @@ def find(path: Path, schema: pa.Schema) -> Columns:
     without_names = [
         field.name for field in schema if columns.is_text_like(field.type) and field.name in LABELS
     ]
-    label = _pick(
-        path, schema, "labels", LABELS, [name for name in with_names if name in schema.names] or without_names
-    )
+    candidates = [name for name in with_names if name in schema.names] or without_names
+    label = _pick(path, schema, "labels", LABELS, candidates, LAYOUT)
     names = _class_names(path, schema.field(label), features[label]) if label in with_names else ()
     further = {
         field.name: tuple(map(str, features.get(field.name, {}).get("names") or ()))
@@ -101,13 +101,19 @@ def _class_names(path: Path, label: pa.Field, feature: Mapping[str, Any]) -> tup
     return tuple(map(str, names))
 
 
-def image_of(path: Path, schema: pa.Schema) -> str:
-    """The name of the column of images. The file needs no labels.
+def image_of(path: Path, schema: pa.Schema, layout: str = WITHOUT_LABELS) -> str:
+    """The name of the column of images.
+
+    Args:
+        path: The file, for messages.
+        schema: Its columns.
+        layout: What is expected of the file, for messages.
 
     Raises:
         DataError: There is no such column, or several without a usual name.
     """
-    return _pick(path, schema, "images", IMAGES, [field.name for field in schema if _holds_bytes(field.type)])
+    candidates = [field.name for field in schema if _holds_bytes(field.type)]
+    return _pick(path, schema, "images", IMAGES, candidates, layout)
 
 
 def bytes_of(schema: pa.Schema, image: str) -> str:
@@ -135,14 +141,18 @@ def _refuse_twice(path: Path, schema: pa.Schema) -> None:
         raise layout_error(str(path), "has columns of one name", LAYOUT, f"twice: {', '.join(twice)}", todo)
 
 
-def _pick(path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candidates: list[str]) -> str:
+def _pick(
+    path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candidates: list[str], layout: str
+) -> str:
     for name in usual:
         if name in candidates:
             return name
     if len(candidates) == 1:
         return candidates[0]
     found = ", ".join(f"{field.name}: {field.type}" for field in schema)
-    expected, todo = f"{LAYOUT} ({' or '.join(usual)})", REMEDIES[what]
+    expected, todo = f"{layout}; of several, one named {' or '.join(usual)}", REMEDIES[what]
+    if layout == LAYOUT and what == "images":
+        todo += "; for paths, give a CSV of path,label"
     raise layout_error(str(path), f"has no clear column of {what}", expected, found, todo)
 
 

@@ -11,7 +11,7 @@ from tasks.core.data.tensors import normalize
 from tasks.core.model.inference import prediction_rows
 from tasks.core.reports import label_next
 from tasks.core.runs.columns import schemas
-from tests.docs import workspace_tree
+from tests.docs.generated import workspace_tree
 
 ROWS = {
     "split": '"train", "val" or "test"',

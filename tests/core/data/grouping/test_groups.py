@@ -278,3 +278,23 @@ def test_groups_that_share_an_image_are_joined_and_named(
     rows = rows_of(tensors).set_index("path")
     assert rows.loc["a/p004_03.png", "group"] == "p002"
     assert sum(tensors.groups) == 19
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"<html>404 Not Found</html>", id="page"),
+        pytest.param(encoded(noise(1, 8, 8))[:60], id="cut"),
+    ],
+)
+def test_groups_that_share_a_broken_file_are_not_joined(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    """As a server's error page under the name of an image of each patient, which left one group."""
+    root = patient_folder(tmp_path / "scans")
+    for patient in range(0, 20, 2):
+        put(root / "a" / f"p{patient:03}_77.png", content)
+    with caplog.at_level(logging.WARNING, "plumbline"):
+        tensors = tensors_of(root, workspace, group_by=r"(p\d+)_", max_quarantine=0.2)
+    assert "share an image" not in caplog.text
+    assert (sum(tensors.groups), tensors.quarantined) == (20, 10)
