@@ -10,7 +10,7 @@ from tasks.core.data.audit import descriptors
 from tasks.core.data.audit.descriptors import Floats
 
 FENCE = 3.0  # interquartile ranges beyond the quartiles: "far out" (Tukey, 1977)
-EMPTY = 2.0  # grey levels; a smaller standard deviation of the luma is noise
+EMPTY = 2.0  # grey levels; a smaller standard deviation of every channel is noise
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,13 @@ class Brightness:
     Args:
         mean: float32 (N,), 0..255; mean of the luma.
         deviation: float32 (N,); standard deviation of the luma.
+        of_channel: float32 (N,); that of the channel with the largest, where that of the luma is
+            below `EMPTY`: red on green may have one luma. Elsewhere the same as `deviation`.
     """
 
     mean: Floats
     deviation: Floats
+    of_channel: Floats
 
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> "Brightness":
@@ -36,18 +39,22 @@ class Brightness:
         mean = pixels.mean(1)
         rest = pixels - mean[:, None]
         squares = np.einsum("np,np->n", rest, rest)
-        return cls(mean, np.sqrt(squares / np.float32(pixels.shape[1])))
+        deviation = np.sqrt(squares / np.float32(pixels.shape[1]))
+        of_channel, is_flat = deviation.copy(), deviation < EMPTY
+        flat = images[is_flat]
+        of_channel[is_flat] = flat.reshape(len(flat), pixels.shape[1], -1).std(1).max(1) if len(flat) else 0
+        return cls(mean, deviation, of_channel)
 
     @classmethod
     def join(cls, parts: Sequence["Brightness"]) -> "Brightness":
         """The measurements of several groups of images as one."""
-        means, deviations = [part.mean for part in parts], [part.deviation for part in parts]
-        return cls(np.concatenate(means), np.concatenate(deviations))
+        columns = zip(*((part.mean, part.deviation, part.of_channel) for part in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
 
     @property
     def empty(self) -> NDArray[np.bool_]:
         """Which images have a single colour, apart from noise: bool (N,)."""
-        return self.deviation < EMPTY
+        return self.of_channel < EMPTY
 
     @property
     def unusual(self) -> NDArray[np.bool_]:

@@ -206,6 +206,14 @@ def test_brightness_is_the_luma_of_bt_601() -> None:
     assert Brightness.of(images).mean == pytest.approx([76.245, 149.685, 29.07], abs=1e-3)
 
 
+def test_red_on_green_of_one_luma_is_not_empty() -> None:
+    images = np.tile(np.array([153, 78, 0], np.uint8), (3, 8, 8, 1))
+    images[1, :, 4:] = (0, 156, 0)  # 0.299 * 153 = 0.587 * 78
+    images[2, :, 4:] += 1
+    assert Brightness.of(images).deviation == pytest.approx([0, 0, 0.5], abs=0.1)
+    assert Brightness.of(images).empty.tolist() == [True, False, True]
+
+
 def test_audit_uneven_classes_are_a_finding(tmp_path: Path, workspace: Workspace) -> None:
     images_by_path = {
         path: image

@@ -1,11 +1,13 @@
 """Signs of groups in file names, folders and times; and names that are no sign."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from tasks.core.data.grouping import likely_groups
 from tasks.core.data.grouping.likely_groups import LikelyGroups
+from tasks.core.data.grouping.pattern import pattern_groups
 
 
 def signs(name: Callable[[int], str], images: int = 200) -> LikelyGroups | None:
@@ -24,6 +26,7 @@ def signs(name: Callable[[int], str], images: int = 200) -> LikelyGroups | None:
         pytest.param(
             lambda n: f"{'abcdefghijklmnop'[n // 16]}x_{n % 16}.png", r"([^/]+)_\d+\.\w+$", id="words"
         ),
+        pytest.param(lambda n: f"item{n // 5} ({n % 5 + 1}).jpg", r"(item\d+)\ \(\d+", id="renamed"),
         pytest.param(lambda n: f"img{n // 4}_rot{90 * (n % 4)}.png", r"(img\d+)_rot\d+", id="augmented"),
     ],
 )
@@ -39,6 +42,8 @@ def test_by_name_finds_series_and_the_regular_expression_for_them(
         pytest.param(lambda n: f"IMG_{n:04}.jpg", id="camera"),
         pytest.param(lambda n: f"{('IMG', 'DSC', 'PXL', 'DJI')[n % 4]}_{n:04}.jpg", id="cameras"),
         pytest.param(lambda n: f"{'ab'[n % 2]}_{n}.jpg", id="class"),
+        pytest.param(lambda n: f"IMG-202401{n // 8 + 1:02}-WA{n % 8:04}.jpg", id="chat"),
+        pytest.param(lambda n: f"scan ({n}).png", id="renamed"),
         pytest.param(lambda n: f"n0208562{n % 2}_{n}.jpg", id="class number"),
         pytest.param(lambda n: f"{n}.png", id="number"),
         pytest.param(lambda n: f"PXL_20240101_{120000 + n}.jpg", id="time"),
@@ -48,6 +53,17 @@ def test_by_name_finds_series_and_the_regular_expression_for_them(
 )
 def test_by_name_takes_no_camera_class_or_time_for_a_group(name: Callable[[int], str]) -> None:
     assert signs(name) is None
+
+
+@pytest.mark.parametrize("name", ["IMG_{}_jpg.rf.{}.jpg", "a_original_IMG_{}.jpg_{}.jpg"])
+def test_by_version_finds_what_augmentation_has_made_of_one_picture(name: str) -> None:
+    classes = ["ab"[number % 2] for number in range(80)]
+    paths = [f"{label}/{name.format(n // 4, f'{n:032x}')}" for n, label in enumerate(classes)]
+    found = likely_groups.by_version(paths, classes)
+    assert len(set(found.groups)) == 20
+    assert pattern_groups(paths, re.compile(found.option)) == found.groups
+    single = [path.replace("_", f"{n}_", 1) for n, path in enumerate(paths)]
+    assert likely_groups.by_version(single, classes) is None
 
 
 def test_by_folder_finds_folders_below_the_class() -> None:

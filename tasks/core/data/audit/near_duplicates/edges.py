@@ -14,7 +14,7 @@ from tasks.core.data.audit.near_duplicates import neighbours, registration
 from tasks.core.data.audit.near_duplicates.perturbations import Perturbations
 
 BLOCK = 1024  # pairs whose pixels are in memory at a time
-DETAIL = 96  # pixels a side at which details are compared, or the size of the tensors, if that is smaller
+DETAIL = 96  # pixels a side at which details are compared, or the size that most images came in, if smaller
 # Pixels of 32x32 that an image's edges are worth; photos of CIFAR-10 and flowers have 100 to 560, one light
 # in the night 10 to 39.
 SPREAD = 80
@@ -98,9 +98,10 @@ def denied(
 
     Args:
         image_set, coordinates, candidates, pairs: As in `correlation`.
-        sample: Some images, whose recompressed copies tell what is left of details.
+        sample: Some images at the size that most came in, whose recompressed copies tell what is left of
+            details.
     """
-    side = min(DETAIL, *image_set.splits[0].images.shape[1:3])
+    side = min(DETAIL, sample.height, sample.width)  # enlarged images have no more details than before
     if side < 1.5 * descriptors.SIDE or not len(pairs[0]):
         return np.zeros(len(pairs[0]), bool)
     edges = correlation(image_set, coordinates, candidates, pairs, side, CELLS)
