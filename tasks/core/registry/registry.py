@@ -236,7 +236,7 @@ def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *,
         why: The reason, for the registry log.
 
     Raises:
-        RegistryError: The name cannot be an alias, or the version does not exist.
+        RegistryError: The name cannot be an alias, or the version or the alias to remove does not exist.
     """
     if not ALIAS.fullmatch(name) or layout.VERSION.fullmatch(name) or name in (CHAMPION, PREVIOUS):
         raise RegistryError(
@@ -249,6 +249,11 @@ def alias(dataset: str, name: str, version: str | None, workspace: Workspace, *,
         )
     with layout.locked_folder(dataset, workspace) as directory:
         new = layout.aliases(directory)
+        if version is None and name not in new:
+            others = ", ".join(sorted(new)) or "none"
+            raise RegistryError(
+                f"{dataset} has no alias {name}", expected=f"one of {others}", done="nothing was changed"
+            )
         before = new.pop(name, "")
         if version is not None:
             new[name] = resolve(dataset, version, workspace).version

@@ -155,6 +155,8 @@ def test_alias_is_set_removed_and_checked(fake) -> None:
     assert registry.resolve("animals", "kiosk", fake.workspace).version == "v0001"
     registry.alias("animals", "kiosk", None, fake.workspace, who="ann", why="closed")
     assert registry.aliases("animals", fake.workspace) == {}
+    with pytest.raises(RegistryError, match="animals has no alias kiosk"):
+        registry.alias("animals", "kiosk", None, fake.workspace, who="ann", why="twice")
     for name in ("champion", "previous", "v0001", "Kiosk", "a b", ""):
         with pytest.raises(RegistryError, match="cannot be an alias"):
             registry.alias("animals", name, "v0001", fake.workspace, who="ann", why="?")
