@@ -90,9 +90,16 @@ class Plumbline:
         runs = self.query_server("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
         return [run["state_name"] for run in runs if run["state_name"] != "Scheduled"]
 
+    def latest_flow_run(self) -> dict[str, Any]:
+        """Returns the flow run that started last; those of schedules, which other tests deploy, have not."""
+        started = {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}}
+        wanted = {"sort": "START_TIME_DESC", "limit": 1, "flow_runs": started}
+        (latest,) = self.query_server("/flow_runs/filter", wanted)
+        return dict(latest)
+
     def task_run_states(self) -> list[str]:
         """Returns the state names of the latest flow run's tasks."""
-        (latest,) = self.query_server("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+        latest = self.latest_flow_run()
         runs = self.query_server("/task_runs/filter", {"flow_runs": {"id": {"any_": [latest["id"]]}}})
         return [run["state_name"] for run in runs]
 

@@ -36,7 +36,7 @@ def test_sigterm_of_a_cancelled_run_makes_it_cancelled_and_never_crashed(plumbli
     run = plumbline.start_training(*LONG)
     assert run.stdout is not None
     next(line for line in run.stdout if "epoch" in line)
-    (running,) = plumbline.query_server("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    running = plumbline.latest_flow_run()
     cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     plumbline.query_server(f"/flow_runs/{running['id']}/set_state", cancelling)
     run.send_signal(signal.SIGTERM)
