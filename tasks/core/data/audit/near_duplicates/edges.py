@@ -79,8 +79,16 @@ def tell(
         images: int64 (n,), places in `candidates`.
         radius: How far apart copies may lie.
     """
-    if not len(images):
-        return np.zeros(0, bool)
+    starts = range(0, len(images), BLOCK)
+    blocks = [
+        _tell(image_set, coordinates, candidates, images[start : start + BLOCK], radius) for start in starts
+    ]
+    return np.concatenate([np.zeros(0, bool), *blocks])
+
+
+def _tell(
+    image_set: ImageSet, coordinates: Descriptors, candidates: Numbers, images: Numbers, radius: float
+) -> NDArray[np.bool_]:
     others = neighbours.nearest(coordinates, images, beyond=radius)
     edges = correlation(image_set, coordinates, candidates, (images, others))
     smooth = _smoothed(image_set, candidates[images], descriptors.SIDE)
@@ -120,8 +128,12 @@ def _kept_by_copies(sample: ImageSubset, side: int) -> float:
 
 
 def _smoothed(image_set: ImageSet, numbers: Numbers, side: int) -> Floats:
-    blocks = [
-        registration.smoothed(image_set.reduced(numbers[start : start + BLOCK], side, side))
-        for start in range(0, len(numbers), BLOCK)
-    ]
-    return np.concatenate(blocks)
+    """The images of these numbers, at least one, float32 (N, h, w)."""
+    smooth: Floats | None = None
+    for start in range(0, len(numbers), BLOCK):
+        images = registration.smoothed(image_set.reduced(numbers[start : start + BLOCK], side, side))
+        if smooth is None:  # filled in place: parts that are joined take twice the memory
+            smooth = np.empty((len(numbers), *images.shape[1:]), np.float32)
+        smooth[start : start + BLOCK] = images
+    assert smooth is not None  # noqa: S101 - the callers have images
+    return smooth
