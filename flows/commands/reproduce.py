@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.core.errors import UsageError
 from tasks.core.operations import code_checkout, python_environment
-from tasks.core.operations.command_line import SCRIPT, options
+from tasks.core.operations.command_line import options
 from tasks.core.runs import explain
 from tasks.core.runs.reproduce import judge, lend_downloads, parameters, recorded_environment
 from tasks.core.stage import code_hash
@@ -19,6 +19,7 @@ from tasks.core.storage.workspaces import open_existing
 from tasks.core.workspace import Workspace
 from tasks.display import console
 
+SCRIPT = "flows/train_flow.py"
 SHOWN = 5  # differences of packages that are printed
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 from prefect.states import Cancelled, Completed
@@ -33,6 +33,7 @@ from tasks.display.mlflow_log import log_to_mlflow
 from tasks.display.summary import log_summary, unchanged_summary
 from tasks.orchestration.run import Run
 
+ENDED = (StateType.COMPLETED, StateType.CANCELLED, StateType.FAILED)  # of tasks that a stop does not change
 JUDGING = ("accuracy", "no model", "verdict")  # lines of the summary that judge the model
 
 
@@ -158,10 +159,12 @@ def cancel_tasks() -> None:
 
 def _cancel_tasks(client: SyncPrefectClient, flow_run: UUID) -> None:
     this_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[flow_run]))
-    for task_run in client.read_task_runs(flow_run_filter=this_run):
-        if task_run.state is None or task_run.state.is_crashed() or not task_run.state.is_final():
-            stopped: State[None] = Cancelled(message="Its run was stopped.")
-            client.set_task_run_state(task_run.id, stopped, force=True)
+    # An answer has 200 tasks at most, and a sweep may have ended more: only the others are asked for.
+    ended = filters.TaskRunFilterStateType(any_=[kind for kind in StateType if kind not in ENDED])
+    not_ended = filters.TaskRunFilter(state=filters.TaskRunFilterState(type=ended))
+    for task_run in client.read_task_runs(flow_run_filter=this_run, task_run_filter=not_ended):
+        stopped: State[None] = Cancelled(message="Its run was stopped.")
+        client.set_task_run_state(task_run.id, stopped, force=True)
 
 
 def _row(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:

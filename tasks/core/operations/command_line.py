@@ -17,7 +17,6 @@ from tasks.core.workspace import is_address
 
 # The type names in --help are short, so that the column of help texts is wide.
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: ""}
-SCRIPT = "flows/train_flow.py"
 TRI_STATE = ("augment",)  # flags whose default the recipe decides: they have a --no- form
 
 

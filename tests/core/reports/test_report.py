@@ -140,8 +140,12 @@ def test_report_shows_exports_label_issues_and_stage_states(fake) -> None:
 
 def test_cost_of_an_evaluation_has_that_of_its_predictions(fake) -> None:
     given = inputs(fake)
+    predictions = fake.workspace.root / given.evaluation.predictions
+    manifest, cost = manifests.read(predictions), {"wall_seconds": 7, "cpu_seconds": 9, "peak_memory_mb": 1e6}
+    (predictions / manifests.MANIFEST).unlink()
+    manifests.write(predictions, manifest["ingredients"], manifest["facts"], cost)
     evaluated = given.evaluation.manifest["cost"]
-    predicted = manifests.read(fake.workspace.root / given.evaluation.predictions)["cost"]
+    predicted = manifests.read(predictions)["cost"]
     shown = {row["name"]: row["cost"] for row in content.stages(given)}["evaluate"]
     assert shown["cpu_seconds"] == pytest.approx(evaluated["cpu_seconds"] + predicted["cpu_seconds"])
     assert shown["wall_seconds"] >= max(evaluated["wall_seconds"], predicted["wall_seconds"])

@@ -200,9 +200,11 @@ def _near(
     if edges.tell(*shown, np.arange(min(SOME, len(candidates))), reach).mean() >= 0.5:
         is_near = mutual.nearest(a, b)
         process_memory.give_back()  # 30 MB of the search, before the edges take as much
-        for is_linked in (False, True):
-            chosen = ~is_near & mutual.connected(a, b, matches, len(candidates)) if is_linked else is_near
-            compared = np.flatnonzero(chosen & ~matches)[:MOST_COMPARED]
+        for choose in (
+            lambda: is_near,
+            lambda: ~is_near & mutual.connected(a, b, matches, len(candidates)),
+        ):
+            compared = np.flatnonzero(choose() & ~matches)[:MOST_COMPARED]
             same = edges.correlation(*shown, (a[compared], b[compared])) >= registration.SAME
             matches[_told_by_edges(*shown, (a, b), compared[same], reach)] = True
     found = np.flatnonzero(matches)

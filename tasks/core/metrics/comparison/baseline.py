@@ -65,14 +65,14 @@ def _accuracy_gain(
     Without groups it is the wider of Tango's interval and the one of the exact test, so that it excludes 0
     only if McNemar's exact test agrees: 3 images won and none lost prove nothing (p = 0.25).
     """
-    outcome = paired.compare_outcomes(correct, by_majority, groups)
     if groups is not None:
+        outcome = paired.compare_outcomes(correct, by_majority, groups)
         return Estimate(outcome.difference, outcome.low, outcome.high, "paired")
-    won, lost, images = outcome.challenger, outcome.champion, len(correct)
+    won, lost, images = int((correct & ~by_majority).sum()), int((by_majority & ~correct).sum()), len(correct)
     tango = equivalence.compare(won, lost, images, margin=1.0)
     ends = intervals.clopper_pearson(np.asarray(won), np.asarray(won + lost)) if won + lost else (0.5, 0.5)
     low, high = ((2 * float(end) - 1) * (won + lost) / images for end in ends)
-    return Estimate(outcome.difference, min(low, tango.low), max(high, tango.high), "paired")
+    return Estimate(tango.difference, min(low, tango.low), max(high, tango.high), "paired")
 
 
 def compare(

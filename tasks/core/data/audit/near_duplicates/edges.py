@@ -112,7 +112,13 @@ def denied(
     side = min(DETAIL, sample.height, sample.width)  # enlarged images have no more details than before
     if side < 1.5 * descriptors.SIDE or not len(pairs[0]):
         return np.zeros(len(pairs[0]), bool)
-    edges = correlation(image_set, coordinates, candidates, pairs, side, CELLS)
+    # A block of pairs at a time: all images of 20,000 pairs would take up to 1.4 GB at this size.
+    blocks = [
+        tuple(part[start : start + BLOCK] for part in pairs) for start in range(0, len(pairs[0]), BLOCK)
+    ]
+    edges = np.concatenate(
+        [correlation(image_set, coordinates, candidates, (a, b), side, CELLS) for a, b in blocks]
+    )
     return np.asarray((edges >= REGISTERED) & (edges < min(SAME, _kept_by_copies(sample, side))))
 
 

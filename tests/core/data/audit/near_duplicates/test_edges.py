@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from tasks.core.config import NormalizeSettings, SourceSettings
 from tasks.core.data.audit import audit
@@ -60,6 +61,16 @@ def test_edges_are_compared_where_most_images_have_a_copy(tmp_path: Path, worksp
         images[f"{('val', 'test')[number // 2 % 2]}/{name}/{number:02d}"] = np.asarray(inner)
     pairs = found(images, tmp_path / "augmented", workspace)
     assert len({pair for pair in pairs if Path(pair[1]).name == Path(pair[2]).name}) >= 30
+
+
+def test_edges_of_digits_tell_nothing(tmp_path: Path, workspace: Workspace) -> None:
+    """146 pairs of different digits have the same edges once one is laid on the other."""
+    digits = load_digits()
+    images = {
+        f"{label}/{number:03d}": np.asarray(Image.fromarray(np.uint8(image * 15.9)).resize((32, 32)))
+        for number, (image, label) in enumerate(zip(digits.images[:300], digits.target, strict=False))
+    }
+    assert found(images, tmp_path / "digits", workspace) == set()
 
 
 @pytest.mark.parametrize("covered", [0, 14])
