@@ -1,7 +1,9 @@
 """Fixtures of all tests. Prefect gets a home of its own here, before any test imports it."""
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 START_TIMEOUT = 180  # seconds; a first start migrates the database, on a loaded machine
 HOME = Path(tempfile.mkdtemp(prefix="plumbline-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ["PREFECT_HOME"] = str(HOME / "prefect")
 os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(HOME / "prefect" / "storage")
 os.environ.pop("PREFECT_API_URL", None)

@@ -10,7 +10,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -24,6 +23,11 @@ START = (
     "environment.prepare_command()\n"  # as a command does: it hides Prefect's lines
     "message = prefect_server.start()\n"
     "print(json.dumps([message, os.environ.get('PREFECT_API_URL', '')]), flush=True)\n"
+)
+MAKE = (
+    "import pathlib, sys\n"
+    "from tasks.core.operations.prefect_server import server_process\n"
+    "server_process.make_database(pathlib.Path(sys.argv[1]))\n"
 )
 STAY = "prefect_server.wait_until_ready()\nprint('up', flush=True)\nsys.stdin.read()\n"
 
@@ -147,19 +151,63 @@ def test_server_that_cannot_use_its_database_says_why(tmp_path: Path) -> None:
     assert "site-packages" not in done.stderr  # no frames of the server's traceback
 
 
-@pytest.mark.stress  # three starts of a server
-def test_database_that_a_first_start_left_unfinished_is_set_aside(tmp_path: Path) -> None:
-    # As after a full disk: a migration's first table is there, and alembic's note of it is not.
-    with sqlite3.connect(tmp_path / "prefect.db") as database:
-        database.execute("CREATE TABLE flow (id TEXT)")
-    started = [sys.executable, "-c", START + STAY]
-    run = partial(subprocess.run, started, input="", capture_output=True, text=True, cwd=ROOT, check=False)
-    refused = run(env=environment(tmp_path))
-    assert "did not start" in refused.stderr  # nobody's first start: a person's database stays
-    assert not list(tmp_path.glob("prefect.db.unfinished-*"))
-    (tmp_path / ".plumbline-first-start").touch()
-    begun = run(env=environment(tmp_path)).stdout
-    assert "set aside as" in begun
-    assert begun.splitlines()[-1] == "up"
-    assert len(list(tmp_path.glob("prefect.db.unfinished-*"))) == 1
-    assert not (tmp_path / ".plumbline-first-start").exists()
+@pytest.mark.slow
+def test_new_database_is_the_one_that_prefect_makes(tmp_path: Path, server: dict[str, str]) -> None:
+    path = tmp_path / "home" / "prefect.db"
+    subprocess.run(
+        [sys.executable, "-c", MAKE, str(path)], env=environment(path.parent), cwd=ROOT, check=True
+    )
+    assert {file.name for file in path.parent.iterdir()} == {"prefect.db", ".plumbline-first-start.lock"}
+    by_prefect = tables(Path(server["PREFECT_HOME"]) / "prefect.db")
+    assert len(by_prefect) > 100
+    assert tables(path) == by_prefect
+    assert rows(path, "alembic_version") == rows(
+        Path(server["PREFECT_HOME"]) / "prefect.db", "alembic_version"
+    )
+    assert rows(path, "pragma_journal_mode") == [("wal",)]
+
+
+def tables(path: Path) -> dict[tuple[str, str], list[str]]:
+    """The definition of each table and index, as sorted lines: the order of foreign keys is one of a set."""
+    with sqlite3.connect(path) as database:
+        found = database.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return {
+        (kind, name): sorted(re.split(r",\s*\n\s*", (text or "").removesuffix("\n)")))
+        for kind, name, text in found
+    }
+
+
+def rows(path: Path, table: str) -> list[tuple[object, ...]]:
+    """All rows of a table."""
+    with sqlite3.connect(path) as database:
+        return database.execute(f"SELECT * FROM {table}").fetchall()
+
+
+@pytest.mark.slow
+def test_killed_first_start_leaves_no_database_and_the_next_one_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "prefect.db"
+    making = subprocess.Popen([sys.executable, "-c", MAKE, str(path)], env=environment(tmp_path), cwd=ROOT)
+    unfinished = tmp_path / "prefect.db.unfinished"
+    while not (unfinished.exists() and unfinished.stat().st_size):
+        assert making.poll() is None
+        time.sleep(0.01)
+    making.kill()
+    making.wait()
+    assert unfinished.exists()
+    assert not path.exists()
+    command = [sys.executable, "-c", START + STAY]
+    done = subprocess.run(
+        command, env=environment(tmp_path), input="", capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "this first time" in done.stdout
+    assert done.stdout.splitlines()[-1] == "up"
+    assert path.exists()
+    assert not list(tmp_path.glob("*.unfinished*"))
+
+
+@pytest.mark.slow
+def test_database_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "prefect.db"
+    path.write_bytes(b"a person's")
+    subprocess.run([sys.executable, "-c", MAKE, str(path)], env=environment(tmp_path), cwd=ROOT, check=True)
+    assert path.read_bytes() == b"a person's"

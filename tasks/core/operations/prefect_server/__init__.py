@@ -1,4 +1,4 @@
-"""The Prefect server of a command: which one, a temporary one, and the first start that makes a database.
+"""The Prefect server of a command: which one, a temporary one, and its process, which makes a new database.
 
 Start at `temporary.py`. Modules here may import what `tasks.core.operations` may.
 """

@@ -23,14 +23,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from tasks.core.addresses import without_secrets
 from tasks.core.errors import ServerError
 from tasks.core.operations.prefect_server import check
-from tasks.core.operations.prefect_server.first_start import FirstStart
 
 ADDRESS = "PREFECT_API_URL"
+DATABASE = "prefect.db"
 START_TIMEOUT = 180.0  # seconds; a first start migrates the database, which is slow on a loaded machine
 NEEDED = 20 << 20  # bytes of Prefect's database after its first migration, and its journal
 SETTINGS = {
@@ -44,11 +43,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 # No types of blocks for the dashboard: 0.2 CPU-seconds, on a new database 1.0. A server that stays registers
 # them when it starts, and a flow that saves a block registers its type.
 DEFAULTS = {"PREFECT_API_BLOCKS_REGISTER_ON_START": "0"}
-# `python -m uvicorn`, without garbage collections while it imports: 0.8 of 3.4 CPU-seconds.
-SERVER = """import gc; gc.disable()
-import uvicorn, prefect.server.api.server
-gc.freeze(); gc.enable()
-uvicorn.main()"""
+SERVER = Path(__file__).with_name("server_process.py")
 
 
 @dataclass
@@ -58,16 +53,13 @@ class TemporaryServer:
     Args:
         process: uvicorn with Prefect's application.
         log: Its output.
-        first_start: Guards the database while it is made; ended when the server answers.
     """
 
     process: subprocess.Popen[bytes]
     log: IO[bytes]
-    first_start: FirstStart
 
     def stop(self) -> None:
         """Terminate the server; kill it after 10 seconds."""
-        self.first_start.release()
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -96,10 +88,9 @@ def start() -> str:
     if _answers(default := _default_address(), 0.5):
         os.environ[ADDRESS] = default
         return f"shown in the dashboard at {default.removesuffix('/api')}"
-    first_start = FirstStart.begin(_home())
-    _temporary = _start(first_start, _free_port())
+    wait = "5 s" if (_home() / DATABASE).exists() else "7 s, this first time"
+    _temporary = _start(_free_port())
     atexit.register(stop)
-    wait = "5 s" if first_start.database.exists() else "10 s, this first time"
     return f"starting a temporary Prefect server (some {wait}; `make dashboard` keeps one running)"
 
 
@@ -118,9 +109,6 @@ def stop() -> None:
 def wait_until_ready(*meanwhile: Callable[[], object]) -> None:
     """Wait until the server that `start` started answers; return immediately if it started none.
 
-    A server that ends because an earlier first start left its database unfinished is started once more,
-    with a new database; the old one is kept beside it.
-
     Args:
         meanwhile: Are called in turn as long as the server does not answer: its start leaves one of two
             cores idle.
@@ -128,29 +116,13 @@ def wait_until_ready(*meanwhile: Callable[[], object]) -> None:
     Raises:
         ServerError: It ended, or did not answer within `START_TIMEOUT` seconds.
     """
-    global _temporary
     if _temporary is None:
         return
     for work in meanwhile:
         if not _answers(os.environ[ADDRESS], 1):
             work()
     if not _ready(_temporary):
-        if not (_temporary.first_start.unfinished and _ended_by_database(_temporary)) or _full_disk():
-            raise _failure(_temporary)
-        aside = _temporary.first_start.set_aside()
-        print(f"Prefect's database was unfinished: set aside as {aside}; a new one is made", flush=True)
-        _temporary.first_start.unfinished = False
-        # On the same port: Prefect has read the address when it was imported.
-        _temporary = _start(_temporary.first_start, urlsplit(os.environ[ADDRESS]).port or 0)
-        if not _ready(_temporary):
-            raise _failure(_temporary)
-    _temporary.first_start.end()
-
-
-def _ended_by_database(temporary: TemporaryServer) -> bool:
-    """Whether the server ended with an error of its database, and not of its installation or its port."""
-    temporary.log.seek(0)
-    return temporary.process.poll() is not None and b"sqlite3." in temporary.log.read()
+        raise _failure(_temporary)
 
 
 def _ready(temporary: TemporaryServer) -> bool:
@@ -168,10 +140,11 @@ def _default_address() -> str:
     return f"http://127.0.0.1:{os.environ.get('PREFECT_SERVER_API_PORT') or 4200}/api"
 
 
-def _start(first_start: FirstStart, port: int) -> TemporaryServer:
+def _start(port: int) -> TemporaryServer:
     os.environ[ADDRESS] = f"http://127.0.0.1:{port}/api"
     log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
-    command = [sys.executable, "-c", SERVER, "--factory", "prefect.server.api.server:create_app"]
+    # -P: modules of the script's folder are not to be found by their bare names
+    command = [sys.executable, "-P", str(SERVER), "--factory", "prefect.server.api.server:create_app"]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"],
         env=DEFAULTS | os.environ | SETTINGS,
@@ -181,7 +154,7 @@ def _start(first_start: FirstStart, port: int) -> TemporaryServer:
         preexec_fn=die_with_parent,
         start_new_session=True,  # Ctrl-C must not reach it before this process has sent its last states
     )
-    return TemporaryServer(process, log, first_start)
+    return TemporaryServer(process, log)
 
 
 def die_with_parent() -> None:
