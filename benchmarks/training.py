@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -159,14 +160,11 @@ def linked(directory: Path, workspace: Workspace) -> TensorCache:
     manifest: dict[str, Any] = manifests.read(directory)
     (workspace.root / "tensors").mkdir(parents=True)
     (workspace.root / "tensors" / directory.name).symlink_to(directory.resolve())
-    facts = manifest["facts"]
-    return TensorCache(
-        path=f"tensors/{directory.name}",
-        digest=manifest["digest"],
-        classes=tuple(facts["classes"]),
-        shape=tuple(facts["shape"]),
-        **{name: facts[name] for name in ("dataset", "train", "val", "test", "quarantined")},
-    )
+    facts = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in manifest["facts"].items()
+    }
+    known = {field.name: facts[field.name] for field in fields(TensorCache) if field.name in facts}
+    return TensorCache(path=f"tensors/{directory.name}", digest=manifest["digest"], **known)
 
 
 def table(runs: dict[str, list[dict[str, float]]]) -> None:

@@ -167,7 +167,7 @@ def _check_cost_classes(path: Path, place: str, found: Sequence[str], classes: S
             f"the {place} of {path} does not have the classes of the images",
             expected=_listed(classes),
             found="; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names),
-            done="nothing was trained",
+            done="nothing was trained or evaluated",
         )
 
 
@@ -181,7 +181,7 @@ def _cost(path: Path, true: str, predicted: str, text: str) -> float:
             f"{path} has no cost of predicting {predicted} for an image of {true}",
             expected="a number of at least 0",
             found=repr(text),
-            done="nothing was trained",
+            done="nothing was trained or evaluated",
         )
     return value
 
@@ -192,7 +192,7 @@ def _check_class(option: str, name: str, classes: Sequence[str]) -> None:
             f"{option} names a class that the images do not have",
             expected=f"one of {_listed(classes)}",
             found=name,
-            done="nothing was trained",
+            done="nothing was trained or evaluated",
         )
 
 

@@ -81,7 +81,7 @@ def check_columns(names: Sequence[str], tensors: TensorCache) -> None:
             if columns
             else "a further column of a CSV or of parquet files; these data have none",
             found=", ".join(unknown),
-            done="nothing was trained",
+            done="nothing was trained or evaluated",
             todo="name one of these; columns with one value, or almost as many as images, are not kept",
         )
 
