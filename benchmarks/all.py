@@ -1,4 +1,4 @@
-"""The quick form of the benchmarks in one go: one JSON file and one page, in less than ten minutes.
+"""The quick form of the benchmarks in one go: one JSON file and one page, in some ten minutes.
 
     python benchmarks/all.py                                    # writes benchmarks/out/bench.json and .md
     python benchmarks/all.py --only start evaluation --rounds 5
