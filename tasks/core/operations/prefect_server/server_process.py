@@ -58,7 +58,7 @@ def migrate(path: Path) -> None:
     database, config = provide_database_interface(), alembic_config()
     script = ScriptDirectory.from_config(config)
     script.version_locations = [str(database.orm.versions_dir)]
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    engine = sqlalchemy.create_engine(sqlalchemy.URL.create("sqlite", database=str(path)))
     sqlalchemy.event.listen(engine, "connect", _set_up)
     sqlalchemy.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
