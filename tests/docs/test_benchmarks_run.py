@@ -12,7 +12,7 @@ from benchmarks import quick
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.stress  # 5 minutes
+@pytest.mark.stress  # more than 5 minutes
 def test_make_bench_measures_every_topic(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "benchmarks" / "all.py", "--rounds", "1", "--out", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
