@@ -203,6 +203,8 @@ def test_killed_first_start_leaves_no_database_and_the_next_one_makes_it(tmp_pat
     assert done.stdout.splitlines()[-1] == "up"
     assert path.exists()
     assert not list(tmp_path.glob("*.unfinished*"))
+    # Where this file says that types of blocks are registered, a server that stays does not register them.
+    assert not (tmp_path / "memo_store.toml").exists()
 
 
 @pytest.mark.slow

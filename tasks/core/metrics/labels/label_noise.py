@@ -130,13 +130,13 @@ def _even_noise(labels: NDArray[np.integer], probabilities: NDArray[np.floating]
     from scipy.optimize import minimize  # imported here: scipy takes 0.5 s
 
     classes, logarithms = probabilities.shape[1], _logarithms(probabilities)
-    of_largest = logarithms - logarithms.max(axis=1, keepdims=True)
+    of_largest = logarithms - blocks.row_maxima(logarithms)
     shares, images = np.empty_like(of_largest), np.arange(len(labels))
 
     def loss(logarithms_of: NDArray[np.float64]) -> float:
         noise, temperature = np.exp(logarithms_of.clip(*LIMITS))
         np.exp(np.divide(of_largest, temperature, out=shares), out=shares)
-        right = shares[images, labels] / shares.sum(axis=1)
+        right = shares[images, labels] / blocks.row_sums(shares)[:, 0]
         given = (1 - noise) * right + noise * (1 - right) / max(classes - 1, 1)
         return float(-np.log(given.clip(1e-300)).mean())
 
@@ -166,7 +166,7 @@ def _maximize(
     shares = np.empty_like(scaled)  # arrays of some megabytes: to write into one is faster than to make one
     for _ in range(ITERATIONS):
         np.multiply(rates[labels], scaled, out=shares)
-        shares /= shares.sum(axis=1, keepdims=True).clip(1e-300)
+        shares /= blocks.row_sums(shares).clip(1e-300)
         drawn = pseudo_count * start.rates
         drawn[present] += np.add.reduceat(shares, firsts, axis=0)
         rates = drawn / drawn.sum(axis=0)
@@ -179,8 +179,8 @@ def _logarithms(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _scaled(logarithms: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
     """Probabilities at a temperature, floats (N, C) of the type of the logarithms."""
-    values = logarithms - logarithms.max(axis=1, keepdims=True)
+    values = logarithms - blocks.row_maxima(logarithms)
     values /= logarithms.dtype.type(temperature)
     np.exp(values, out=values)
-    values /= values.sum(axis=1, keepdims=True)
+    values /= blocks.row_sums(values)
     return values

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.metrics import blocks
 from tasks.core.metrics.intervals import Floats
 
 PENALTY = 10.0  # on the squares of what differs from no correction: with few images there is hardly any
@@ -48,8 +49,8 @@ def fit(labels: NDArray[np.integer], logarithms: Floats) -> Map:
 
 def _normalized(scores: Floats) -> Floats:
     """Logarithms of the probabilities that have these scores."""
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+    scores = scores - blocks.row_maxima(scores)
+    return np.asarray(scores - np.log(blocks.row_sums(np.exp(scores))))
 
 
 def _with_constant(logarithms: Floats) -> Floats:

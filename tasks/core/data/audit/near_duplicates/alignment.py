@@ -1,74 +1,93 @@
 """Pixel correlation of two images after one is mirrored or shifted to fit the other."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.data.audit.descriptors import Floats, luma
 
 MAX_OFFSET = 3  # pixels in each direction that an image of at most 32 pixels a side is shifted by
-BLOCK = 512  # pairs at a time
+BLOCK = 512  # pairs at a time; what is computed of them stays in the CPU's cache
 OFFSETS = np.arange(-MAX_OFFSET, MAX_OFFSET + 1)
 EMPTY = 1.0  # sum of squared grey levels; below it an image has no contrast to compare
+Numbers = NDArray[np.int64]
 
 
-def pixel_correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
+def pixel_correlation(images: Floats, one: Numbers, other: Numbers) -> NDArray[np.float64]:
     """The correlation of the pixels of image pairs at their best alignment.
 
     The second image of each pair is mirrored or not, and shifted, such that the luma of the two correlates
     best. Brightness and contrast have no effect: each channel's mean over the overlap is subtracted.
 
     Args:
-        one, other: float32 (P, h, w, C).
+        images: float32 (N, h, w, C), at least one.
+        one, other: int64 (P,), 0..N-1; the images of each pair.
 
     Returns:
         float64 (P,), -1..1; 0 for an image without contrast.
     """
-    correlations = np.zeros(len(one))
+    correlations, places, lumas = np.zeros(len(one)), np.zeros(len(one), np.int64), _Lumas.of(images)
     for start in range(0, len(one), BLOCK):
         block = slice(start, start + BLOCK)
-        correlations[block] = _block_correlation(one[block], other[block])
+        places[block] = lumas.best(one[block], other[block])
+    for place in np.unique(places).tolist():
+        pairs = np.flatnonzero(places == place)
+        ours, theirs = _overlap(place, *images.shape[1:3])
+        for start in range(0, len(pairs), BLOCK):
+            block = pairs[start : start + BLOCK]
+            correlations[block] = correlation_in_place(
+                images[:, *ours][one[block]], images[:, *theirs][other[block]]
+            )
     return correlations
 
 
-def _block_correlation(one: Floats, other: Floats) -> NDArray[np.float64]:
-    offsets = _best_offsets(luma(one), luma(other))
-    correlations = np.zeros(len(one))
-    for offset in np.unique(offsets, axis=0):
-        is_pair = (offsets == offset).all(1)
-        oriented = other[is_pair][:, :, ::-1] if offset[0] else other[is_pair]
-        correlations[is_pair] = correlation_in_place(
-            *_overlap(one[is_pair], oriented, int(offset[1]), int(offset[2]))
-        )
-    return correlations
+@dataclass(frozen=True)
+class _Lumas:
+    """What the best alignment of two images follows from, calculated once for each image.
 
-
-def _best_offsets(one: Floats, other: Floats) -> NDArray[np.int64]:
-    """Whether to mirror the other image, and how far to shift it down and across: int64 (P, 3).
-
-    By the correlation over the overlap: fast normalised cross-correlation (Lewis, 1995), whose sums of
-    one image over the overlap are those of all its pixels less what lies outside.
+    Args:
+        spectra: complex64 (2, N, h + MAX_OFFSET, w'); of each image, and of the mirrored one.
+        sums: float32 (N, offsets, offsets); the sum of what an offset down and across leaves of an image,
+            divided by the root of the number of its pixels.
+        scales: The same shape; the root of its sum of squares about the mean.
+        size: Height and width of the images.
     """
-    one, other = (images - _mean(images) for images in (one, other))
-    height, width = (side - np.abs(OFFSETS) for side in one.shape[1:])
-    count = height[:, None] * width
-    sum_a, squares_a = (_sums(_sums(values, OFFSETS, 1), OFFSETS, 2) for values in (one, np.square(one)))
-    scale_a = squares_a - np.square(sum_a) / count
-    bands_b = [_sums(values, -OFFSETS, 1) for values in (other, np.square(other))]
-    scores, spectrum = [], _spectrum(one)
-    for step in (1, -1):  # as it is, and mirrored
-        sum_b, squares_b = (_sums(bands[:, :, ::step], -OFFSETS, 2) for bands in bands_b)
-        scale_b = squares_b - np.square(sum_b) / count
-        product = _products(spectrum, _spectrum(other[:, :, ::step]), one) - sum_a * sum_b / count
-        scale = np.sqrt(np.maximum(scale_a, 0) * np.maximum(scale_b, 0))
-        scores.append(np.divide(product, scale, out=np.zeros_like(product), where=scale > EMPTY))
-    places = np.stack(scores, axis=1)
-    best = places.reshape(len(one), -1).argmax(1)
-    mirrored, down, across = np.unravel_index(best, places.shape[1:])
-    return np.stack([mirrored, down - MAX_OFFSET, across - MAX_OFFSET], axis=1)
+
+    spectra: NDArray[np.complexfloating]
+    sums: Floats
+    scales: Floats
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, images: Floats) -> "_Lumas":
+        grey = luma(images)
+        grey = grey - _mean(grey)
+        height, width = (side - np.abs(OFFSETS) for side in grey.shape[1:])
+        sums, squares = (_sums(_sums(values, 1), 2) for values in (grey, np.square(grey)))
+        sums /= np.sqrt(height[:, None] * width).astype(np.float32)
+        scales = np.sqrt(np.maximum(squares - np.square(sums), 0))
+        spectra = np.stack([_spectrum(grey), _spectrum(grey[:, :, ::-1])])
+        return cls(spectra, sums, scales, grey.shape[1:])
+
+    def best(self, one: Numbers, other: Numbers) -> Numbers:
+        """The best alignment of each pair, as `_overlap` counts them: int64 (P,).
+
+        By the correlation over the overlap: fast normalised cross-correlation (Lewis, 1995), whose sums of
+        one image over the overlap are those of all its pixels less what lies outside.
+        """
+        scores, ours = [], self.spectra[0][one]
+        for theirs, step in zip(self.spectra, (-1, 1), strict=True):  # as it is, and mirrored
+            sums, scales = (
+                values[one] * values[:, ::-1, ::step][other] for values in (self.sums, self.scales)
+            )
+            product = _products(ours, theirs[other], self.size) - sums
+            scores.append(np.divide(product, scales, out=np.zeros_like(product), where=scales > EMPTY))
+        return np.asarray(np.stack(scores, axis=1).reshape(len(one), -1).argmax(1))
 
 
-def _sums(values: Floats, offsets: NDArray[np.int64], axis: int) -> Floats:
-    """Sums of values (P, h, w) over the rows, or the columns, that overlap at each offset.
+def _sums(values: Floats, axis: int) -> Floats:
+    """Sums of values (N, h, w) over the rows, or the columns, that are left at each offset.
 
     An offset leaves out as many of the first ones; a negative one leaves out the last.
 
@@ -76,7 +95,7 @@ def _sums(values: Floats, offsets: NDArray[np.int64], axis: int) -> Floats:
         float32, with the offsets in place of the axis.
     """
     total, every = values.sum(axis), (slice(None),) * axis
-    left_out = [slice(offset) if offset >= 0 else slice(offset, None) for offset in offsets.tolist()]
+    left_out = [slice(offset) if offset >= 0 else slice(offset, None) for offset in OFFSETS.tolist()]
     return np.stack([total - values[(*every, part)].sum(axis) for part in left_out], axis)
 
 
@@ -91,24 +110,32 @@ def _spectrum(images: Floats) -> NDArray[np.complexfloating]:
 
 
 def _products(
-    one: NDArray[np.complexfloating], other: NDArray[np.complexfloating], images: Floats
-) -> NDArray[np.floating]:
+    one: NDArray[np.complexfloating], other: NDArray[np.complexfloating], size: tuple[int, int]
+) -> Floats:
     """Sums of products over the overlap, for every offset of `other`: (P, 2 MAX_OFFSET + 1, the same)."""
     from scipy import fft
 
-    size = [side + MAX_OFFSET for side in images.shape[1:]]
-    sums = fft.irfft2(one * other.conj(), size)
+    sums: Floats = fft.irfft2(one * other.conj(), [side + MAX_OFFSET for side in size])
     return sums[:, OFFSETS[:, None], OFFSETS]
 
 
-def _overlap(one: Floats, other: Floats, down: int, across: int) -> tuple[Floats, Floats]:
-    """The parts of both images that overlap when `other` is shifted down and across."""
-    (top_a, top_b), (left_a, left_b) = ((max(0, offset), max(0, -offset)) for offset in (down, across))
-    height, width = one.shape[1] - abs(down), one.shape[2] - abs(across)
-    return (
-        one[:, top_a : top_a + height, left_a : left_a + width],
-        other[:, top_b : top_b + height, left_b : left_b + width],
+def _overlap(place: int, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of both images that overlap at an alignment.
+
+    Args:
+        place: Its number, in the order of mirrored, down, across.
+        height, width: Of the images.
+    """
+    mirrored, *offsets = np.unravel_index(place, (2, len(OFFSETS), len(OFFSETS)))
+    (top_a, top_b), (left_a, left_b) = (
+        (max(0, shift), max(0, -shift)) for shift in (int(offset) - MAX_OFFSET for offset in offsets)
     )
+    rows, columns = height - top_a - top_b, width - left_a - left_b
+    last = width - 1 - left_b
+    across = slice(last, last - columns if last >= columns else None, -1)
+    theirs = across if mirrored else slice(left_b, left_b + columns)
+    ours = slice(top_a, top_a + rows), slice(left_a, left_a + columns)
+    return ours, (slice(top_b, top_b + rows), theirs)
 
 
 def correlation_in_place(a: Floats, b: Floats) -> NDArray[np.float64]:

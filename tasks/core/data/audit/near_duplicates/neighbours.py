@@ -16,7 +16,7 @@ from tasks.core.data.audit.near_duplicates.cells import FEWEST, Cells
 from tasks.core.progress import Progress, ignore_progress
 
 ROWS, COLUMNS = 256, 2048  # a block of 2 MB stays in the CPU cache
-FEW_ROWS = 32  # that are compared with all columns at once
+FEW = 512  # rows and columns of a block of which only the nearest counts: two thirds of 32 and all
 MAX_PAIRS = 100_000  # if there are more, the closest are kept
 
 
@@ -79,16 +79,23 @@ def nearest(coordinates: Descriptors, images: NDArray[np.int64], beyond: float =
     If none is that far, it is any image.
     """
     left, right = _with_norms(coordinates)
-    found = np.empty(len(images), np.int64)
-    for start in range(0, len(images), FEW_ROWS):
-        some = images[start : start + FEW_ROWS]
-        closeness = left[some] @ right.T
-        mirrored = coordinates.odd[some] @ coordinates.odd.T
-        closeness += np.abs(mirrored, out=mirrored)
-        closeness[np.arange(len(some)), some] = -np.inf
-        if beyond >= 0:
-            closeness[closeness >= -(beyond**2) / 2] = -np.inf
-        found[start : start + FEW_ROWS] = closeness.argmax(axis=1)
+    found = np.zeros(len(images), np.int64)
+    for start in range(0, len(images), FEW):
+        some = images[start : start + FEW]
+        best = np.full(len(some), -np.inf, np.float32)
+        for first in range(0, len(left), FEW):
+            block = slice(first, first + FEW)
+            closeness = left[some] @ right[block].T
+            mirrored = coordinates.odd[some] @ coordinates.odd[block].T
+            closeness += np.abs(mirrored, out=mirrored)
+            closeness[some[:, None] == np.arange(first, first + closeness.shape[1])] = -np.inf
+            if beyond >= 0:
+                np.copyto(closeness, -np.inf, where=closeness >= -(beyond**2) / 2)
+            column = closeness.argmax(axis=1)
+            value = closeness[np.arange(len(some)), column]
+            closer = value > best
+            best[closer] = value[closer]
+            found[start + np.flatnonzero(closer)] = first + column[closer]
     return found
 
 
@@ -149,11 +156,14 @@ def _close_in_cell(
     closeness = left[visitors] @ right[residents].T
     mirrored = odd[visitors] @ odd[residents].T
     closeness += np.abs(mirrored, out=mirrored)
-    rows, columns = np.nonzero(closeness >= -(radius**2) / 2)
+    hits = np.flatnonzero(closeness >= -(radius**2) / 2)  # places in two dimensions take twice as long
+    rows, columns = np.divmod(hits, closeness.shape[1])
     a, b = visitors[rows], residents[columns]
-    once = (a < b) | ((a > b) & ~(cells.probed[b] == cells.home[a][:, None]).any(axis=1))
-    a, b, rows, columns = a[once], b[once], rows[once], columns[once]
-    distance = np.sqrt(np.maximum(-2 * closeness[rows, columns], 0))
+    once = a < b
+    later = np.flatnonzero(a > b)
+    once[later] = ~(cells.probed[b[later]] == cells.home[a[later]][:, None]).any(axis=1)
+    a, b = a[once], b[once]
+    distance = np.sqrt(np.maximum(-2 * closeness.ravel()[hits[once]], 0))
     return ClosePairs(np.minimum(a, b), np.maximum(a, b), distance)
 
 

@@ -18,6 +18,9 @@ BLOCK = 128  # pairs at a time; their pixels stay in the CPU's cache
 # is worth its cost: of copies, under 1 % lie below, of other close pairs half and then 9 of 10.
 STEPS = (5, 3, 4)
 HOPEFUL = (0.58, 0.68)
+# Of pairs of CIFAR-10 that reach full size, 1 of 3,293 copies lies below the first before any step there, and 3 of 10
+# of the pairs; 2 of 2,800 that lie above the second end below `SAME`. Neither take the steps.
+DECIDED = (0.7, 0.95)
 SMALLEST = 8  # pixels a side of the smallest size
 MOST = 0.35  # largest change of each parameter, as a share of a side
 SMOOTH = 0.8  # pixels; the noise of JPEG lies below it
@@ -78,21 +81,31 @@ def spread(smooth: Floats) -> NDArray[np.float64]:
 
 
 def _block_correlation(a: Floats, b: Floats, cells: int) -> NDArray[np.float64]:
-    sizes = [(a, b)]
-    while len(sizes) < len(STEPS) and min(sizes[0][0].shape[1:]) >= 2 * SMALLEST:
-        sizes.insert(0, (_half(sizes[0][0]), _half(sizes[0][1])))
+    sizes = _sizes(a, b)
     scores, motion, left = np.zeros(len(a)), np.zeros((len(a), 6), np.float32), np.arange(len(a))
-    for number in range(len(STEPS) - len(sizes), len(STEPS)):
+    for number, sides in enumerate(sizes, len(STEPS) - len(sizes)):
+        ours, theirs = (side[left] for side in sides)
+        last = number == len(STEPS) - 1
+        if last and cells == 1:
+            scores[left] = _of_gradients(ours, theirs, motion, eroded=True, cells=1)
+            undecided = (scores[left] >= DECIDED[0]) & (scores[left] < DECIDED[1])
+            left, motion, ours, theirs = (part[undecided] for part in (left, motion, ours, theirs))
         if not len(left):
             break
-        ours, theirs = (side[left] for side in sizes[number - len(STEPS)])
-        last = number == len(STEPS) - 1
         motion = _register(ours, theirs, motion, STEPS[number], mean=not last)
         scores[left] = _of_gradients(ours, theirs, motion, eroded=last, cells=cells if last else 1)
         if not last:
             hopeful = scores[left] >= HOPEFUL[number]
             left, motion = left[hopeful], motion[hopeful]
     return scores
+
+
+def _sizes(a: Floats, b: Floats) -> list[tuple[Floats, Floats]]:
+    """Both images at a quarter of their size, at half, and as they are; those of at least `SMALLEST`."""
+    sizes = [(a, b)]
+    while len(sizes) < len(STEPS) and min(sizes[0][0].shape[1:]) >= 2 * SMALLEST:
+        sizes.insert(0, (_half(sizes[0][0]), _half(sizes[0][1])))
+    return sizes
 
 
 def _of_gradients(a: Floats, b: Floats, motion: Floats, *, eroded: bool, cells: int) -> NDArray[np.float64]:

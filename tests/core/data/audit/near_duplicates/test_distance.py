@@ -1,4 +1,4 @@
-"""Descriptors, the learned distance, the search for close pairs and the alignment of their pixels."""
+"""Descriptors, the learned distance, and the search for close pairs."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -85,7 +85,9 @@ def test_learned_radius_contains_copies_of_unseen_images(perturbation: str, chan
     )
     assert np.mean(to_copies <= learned.radius) >= 0.95
     assert np.mean(to_others <= learned.radius) <= 0.02
-    assert alignment.pixel_correlation(images.astype(np.float32), copies.astype(np.float32)).min() > 0.9
+    pairs = np.arange(600).reshape(2, 300)
+    both = np.concatenate([images, copies]).astype(np.float32)
+    assert alignment.pixel_correlation(both, *pairs).min() > 0.9
 
 
 @pytest.mark.slow
@@ -102,9 +104,7 @@ def test_pixel_tolerance_of_drawings_is_smaller_than_of_photos() -> None:
     assert learned.pixel_tolerance < 0.003 < learned_from_scenes(3).pixel_tolerance
     pairs = neighbours.within(learned.project(descriptors.describe(digits)), learned.radius)
     assert len(pairs.a) > 500
-    difference = 1 - alignment.pixel_correlation(
-        descriptors.reduced(digits[pairs.a]), descriptors.reduced(digits[pairs.b])
-    )
+    difference = 1 - alignment.pixel_correlation(descriptors.reduced(digits), pairs.a, pairs.b)
     allowed = duplicates.allowance(learned, pairs.distance / learned.radius)
     assert np.sum(difference <= allowed) <= 2
     assert np.sum(difference <= 0.1 * (1 - pairs.distance / learned.radius / 2)) > 500
@@ -163,35 +163,6 @@ def test_within_too_many_pairs_keeps_the_closest(monkeypatch: pytest.MonkeyPatch
     closest = neighbours.within(coordinates, 100.0, most=50)
     np.testing.assert_array_equal(closest.a, all_pairs.a[:50])
     np.testing.assert_array_equal(closest.b, all_pairs.b[:50])
-
-
-def test_correlation_shifted_and_mirrored_copies_are_aligned() -> None:
-    images = scenes(20).astype(np.float32)
-    for down, across in [(0, 0), (2, -3), (-3, 1)]:
-        copies = np.stack([moved(image, down, across)[:, ::-1] for image in images]) * 0.7 + 12
-        np.testing.assert_allclose(alignment.pixel_correlation(images, copies), 1, atol=1e-4)
-
-
-def test_correlation_of_different_images_equals_numpys_at_the_best_offset() -> None:
-    one, other = scenes(2, seed=5, channels=1).astype(np.float32)[..., 0]
-    offsets = range(-alignment.MAX_OFFSET, alignment.MAX_OFFSET + 1)
-    expected = max(
-        np.corrcoef(
-            one[max(0, y) : 32 + min(0, y), max(0, x) : 32 + min(0, x)].ravel(),
-            oriented[max(0, -y) : 32 + min(0, -y), max(0, -x) : 32 + min(0, -x)].ravel(),
-        )[0, 1]
-        for oriented in (other, other[:, ::-1])
-        for y in offsets
-        for x in offsets
-    )
-    (correlation,) = alignment.pixel_correlation(one[None, :, :, None], other[None, :, :, None])
-    assert correlation == pytest.approx(expected, abs=1e-4)
-
-
-def test_correlation_of_an_empty_image_is_zero() -> None:
-    empty, image = np.full((1, 32, 32, 3), 77, np.float32), scenes(1).astype(np.float32)
-    assert alignment.pixel_correlation(empty, image) == [0]
-    assert alignment.pixel_correlation(empty, empty) == [0]
 
 
 @pytest.mark.stress  # tracemalloc makes it slow: 27 s
