@@ -1,4 +1,4 @@
-"""Rows of a large array, a block at a time that stays in the CPU's cache, and sums and maxima of short rows."""
+"""Rows of a large array, a block at a time that stays in the CPU's cache, and sums over short rows."""
 
 from collections.abc import Iterator
 

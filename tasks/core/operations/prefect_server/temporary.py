@@ -41,8 +41,8 @@ SETTINGS = {
 RAISED = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): .*", re.MULTILINE)  # the last line of a traceback
 PR_SET_PDEATHSIG = 1  # prctl(2)
 # No types of blocks for the dashboard: 0.2 CPU-seconds, on a new database 1.0. A server that stays registers
-# them when it starts, and a flow that saves a block registers its type. Without the second, Prefect notes that
-# they were registered, so that a server that stays does not; and it loads all installed collections: 0.3.
+# them when it starts, and a flow that saves a block registers its type. Without the second, Prefect loads all
+# installed collections, 0.3, and notes that the types are registered: a server that stays would have none.
 DEFAULTS = {"PREFECT_API_BLOCKS_REGISTER_ON_START": "0", "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0"}
 SERVER = Path(__file__).with_name("server_process.py")
 

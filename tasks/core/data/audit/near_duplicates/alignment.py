@@ -28,9 +28,8 @@ def pixel_correlation(images: Floats, one: Numbers, other: Numbers) -> NDArray[n
         float64 (P,), -1..1; 0 for an image without contrast.
     """
     correlations, places, lumas = np.zeros(len(one)), np.zeros(len(one), np.int64), _Lumas.of(images)
-    for start in range(0, len(one), BLOCK):
-        block = slice(start, start + BLOCK)
-        places[block] = lumas.best(one[block], other[block])
+    for part in (slice(start, start + BLOCK) for start in range(0, len(one), BLOCK)):
+        places[part] = lumas.best(one[part], other[part])
     for place in np.unique(places).tolist():
         pairs = np.flatnonzero(places == place)
         ours, theirs = _overlap(place, *images.shape[1:3])
