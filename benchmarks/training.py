@@ -131,13 +131,14 @@ def measured(cache: str, name: str, seed: int, precision: Precision) -> dict[str
 
 def one(directory: Path, settings: TrainSettings) -> dict[str, float]:
     """Train a recipe and predict the test images, in a workspace that is thrown away."""
-    import keras  # noqa: F401 - imports are counted apart
     import numpy as np
 
     from tasks.core.data.tensors.cache import open_split
+    from tasks.core.model.devices.early_import import import_tensorflow
     from tasks.core.model.inference import predictor
     from tasks.core.model.training import train
 
+    import_tensorflow()  # imports are counted apart
     imports, wall = time.process_time(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cache = linked(directory, Workspace.open(folder))

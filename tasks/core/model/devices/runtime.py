@@ -76,8 +76,8 @@ def _import_keras() -> None:
 def _let_threads_sleep() -> None:
     """Have TensorFlow's threads sleep when they have nothing to do, as long as it has calculated nothing.
 
-    Otherwise each looks for work for a while, and takes the CPU from those that have some: a training of
-    `flash` takes 11.4 instead of 8.8 CPU-seconds on two cores, and a third longer, to the same bytes.
+    Otherwise each looks for work for a while first. Trainings take 4 % fewer CPU-seconds on two cores, and as
+    long as before, to the same bytes (docs/experiments.md).
     """
     from tensorflow.compat import v1
 
