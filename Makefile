@@ -68,7 +68,9 @@ decoder: $(VENV)/installed ## Build the optional decoder of small JPEGs (needs c
 dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminals: see its first lines
 	@echo "dashboard: http://127.0.0.1:4200"
 	@echo "to have runs appear there: export PREFECT_API_URL=http://127.0.0.1:4200/api"
-	PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 $(BIN)/prefect server start
+	@# Types of blocks are registered even where a temporary server of an earlier version noted that they are.
+	PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION=0 \
+		PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 $(BIN)/prefect server start
 
 bench: $(VENV)/installed-dev ## The quick form of the benchmarks: a JSON and a page in benchmarks/out
 	$(BIN)/python benchmarks/all.py $(ARGS)
