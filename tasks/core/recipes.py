@@ -146,7 +146,7 @@ GOOD = replace(
     small_image_share=0.4,
 )
 BETTER = replace(
-    # 90.3 % test for 902.2 CPU-seconds, 3.3 times the textbook script's cost. Half of the images with a
+    # 90.3 % test for 953.2 CPU-seconds, 3.0 times the textbook script's cost. Half of the images with a
     # loss below the mean are left out of each pass, so that 13.5 epochs' steps see the others about 20 times.
     GOOD,
     name=RecipeName.better,
