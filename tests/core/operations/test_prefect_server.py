@@ -73,7 +73,7 @@ def healthy_port() -> Iterator[int]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Health)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server.server_port
     server.shutdown()
     server.server_close()

@@ -40,7 +40,7 @@ class Webhook:
                 self.end_headers()
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def block(self) -> dict[str, Any]:
         """Returns the values of Prefect's block for it."""

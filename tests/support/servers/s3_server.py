@@ -58,7 +58,7 @@ class Bucket:
             "127.0.0.1", 0, self._serve, threaded=True, request_handler=werkzeug_app.MotoRequestHandler
         )
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.client = boto3.client("s3", endpoint_url=self.endpoint, **_credentials())
         self.reset()
 
