@@ -65,10 +65,10 @@ decoder: $(VENV)/installed ## Build the optional decoder of small JPEGs (needs c
 	mv $(DECODER).new $(DECODER)$$($(BIN)/python -c $(SUFFIX))
 	$(BIN)/python -c 'from tasks.core.data.block_decoder import library; exit(print("built") if library.load() else "not built")'
 
+# Types of blocks are registered even where a temporary server of an earlier version noted that they are.
 dashboard: $(VENV)/installed ## Start the Prefect server; runs of other terminals: see its first lines
 	@echo "dashboard: http://127.0.0.1:4200"
 	@echo "to have runs appear there: export PREFECT_API_URL=http://127.0.0.1:4200/api"
-	@# Types of blocks are registered even where a temporary server of an earlier version noted that they are.
 	PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION=0 \
 		PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 $(BIN)/prefect server start
 

@@ -3,7 +3,6 @@
 What this look refuses is answered within a second, and before a server starts.
 """
 
-import gc
 import importlib
 import json
 import sys
@@ -68,7 +67,6 @@ def run(name: str, parameters: dict[str, Any]) -> None:
         environment.open_command(name)
         module = importlib.import_module(f"flows.{name}_flow")
     module.main(**parameters)
-    gc.freeze()  # at its end, the interpreter would look at all objects twice: 0.1 CPU-seconds
 
 
 def _repeats_the_last_run(parameters: dict[str, Any]) -> bool:

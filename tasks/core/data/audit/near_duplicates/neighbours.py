@@ -16,7 +16,9 @@ from tasks.core.data.audit.near_duplicates.cells import FEWEST, Cells
 from tasks.core.progress import Progress, ignore_progress
 
 ROWS, COLUMNS = 256, 2048  # a block of 2 MB stays in the CPU cache
-FEW = 512  # rows and columns of a block of which only the nearest counts: two thirds of 32 and all
+# Rows and columns of a block where only the nearest image counts. 2,000 of 60,000 images take 0.37
+# CPU-seconds; 32 rows with all columns at once take 0.42.
+NEAREST_BLOCK = 512
 MAX_PAIRS = 100_000  # if there are more, the closest are kept
 
 
@@ -80,11 +82,11 @@ def nearest(coordinates: Descriptors, images: NDArray[np.int64], beyond: float =
     """
     left, right = _with_norms(coordinates)
     found = np.zeros(len(images), np.int64)
-    for start in range(0, len(images), FEW):
-        some = images[start : start + FEW]
+    for start in range(0, len(images), NEAREST_BLOCK):
+        some = images[start : start + NEAREST_BLOCK]
         best = np.full(len(some), -np.inf, np.float32)
-        for first in range(0, len(left), FEW):
-            block = slice(first, first + FEW)
+        for first in range(0, len(left), NEAREST_BLOCK):
+            block = slice(first, first + NEAREST_BLOCK)
             closeness = left[some] @ right[block].T
             mirrored = coordinates.odd[some] @ coordinates.odd[block].T
             closeness += np.abs(mirrored, out=mirrored)

@@ -20,6 +20,7 @@ STEPS = (5, 3, 4)
 HOPEFUL = (0.58, 0.68)
 # Neither pairs below the first nor those above the second take the steps at full size. Of those of CIFAR-10
 # that reach it, 3 of 10 lie below, 1 of 3,293 copies among them; of 2,800 above, 2 would end below `SAME`.
+# What callers compare with, `SAME` and `ALIKE`, lies between the two.
 DECIDED = (0.7, 0.95)
 SMALLEST = 8  # pixels a side of the smallest size
 MOST = 0.35  # largest change of each parameter, as a share of a side

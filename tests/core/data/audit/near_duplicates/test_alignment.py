@@ -41,8 +41,11 @@ def test_correlation_shifted_and_mirrored_copies_are_aligned() -> None:
         np.testing.assert_allclose(correlations(images, copies), 1, atol=1e-4)
 
 
-def test_correlation_of_different_images_equals_numpys_at_the_best_offset() -> None:
+@pytest.mark.parametrize("slope", [0, 9])
+def test_correlation_of_different_images_equals_numpys_at_the_best_offset(slope: int) -> None:
+    """With a slope across, what lies outside of an overlap has another mean than the rest."""
     one, other = scenes(2, seed=5, channels=1).astype(np.float32)[..., 0]
+    one, other = one + slope * np.maximum(np.arange(32) - 26, 0) ** 2, other - slope * np.arange(32)
     offsets = range(-alignment.MAX_OFFSET, alignment.MAX_OFFSET + 1)
     expected = max(
         np.corrcoef(
