@@ -19,10 +19,16 @@ from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort, CancelledRun, ObjectNotFound
 from prefect.logging.handlers import set_api_log_sink
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 
 from tasks.core.addresses import without_secrets
 from tasks.core.errors import PlumblineError, ServerError
+from tasks.core.operations import prefect_server
 from tasks.display.console import log
 
 P = ParamSpec("P")
@@ -84,14 +90,18 @@ def completed(outcome: R) -> R:
 def surviving() -> Iterator[None]:
     """Call a flow in the block: a server that is lost at its end changes nothing but a line of the console.
 
-    A run that the user stopped ends the process with the exit code of the signal.
+    A run that the user stopped ends the process with the exit code of the signal. With a temporary server the
+    flow sends no heartbeats: nobody waits for them there, and a flow waits up to a second at its end for
+    Prefect's thread that sends them.
 
     Raises:
         ServerError: The server was lost before the work was done.
         Exception: What ended the work, if the server was lost too.
     """
+    silent = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if prefect_server.is_temporary() else {}
     try:
-        yield
+        with temporary_settings(silent):
+            yield
     except CancelledRun:
         sys.exit(128 + signal.SIGINT)
     except Abort:

@@ -29,6 +29,14 @@ MAKE = (
     "from tasks.core.operations.prefect_server import server_process\n"
     "server_process.make_database(pathlib.Path(sys.argv[1]))\n"
 )
+FLOW = (
+    "from prefect import flow\n"
+    "from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY as FREQUENCY\n"
+    "from tasks.display import server_link\n"
+    "prefect_server.wait_until_ready()\n"
+    "with server_link.surviving():\n"
+    "    flow(lambda: print(FREQUENCY.value()), name='none')()\n"
+)
 STAY = "prefect_server.wait_until_ready()\nprint('up', flush=True)\nsys.stdin.read()\n"
 
 
@@ -127,6 +135,66 @@ def test_temporary_server_ends_when_its_command_is_killed(
     process.send_signal(stop_signal)
     process.wait(30)
     assert not still_answers(address)
+
+
+@pytest.mark.slow
+def test_a_flow_sends_heartbeats_to_a_server_that_stays_alone(
+    tmp_path_factory: pytest.TempPathFactory, server: dict[str, str]
+) -> None:
+    home = tmp_path_factory.getbasetemp() / "temporary-server"
+
+    def frequency(**settings: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", START + FLOW],
+            env=environment(home, **settings),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[-1]
+
+    assert frequency() == "None"
+    with sqlite3.connect(home / "prefect.db") as database:
+        events = [event for (event,) in database.execute("SELECT event FROM events")]
+    assert "prefect.flow-run.Completed" in events
+    assert "prefect.flow-run.heartbeat" not in events
+    assert int(frequency(PREFECT_API_URL=server["PREFECT_API_URL"])) > 0
+
+
+@pytest.mark.slow  # it imports the server's code
+def test_the_routes_are_built_once_the_server_answers(tmp_path: Path) -> None:
+    asked = []
+
+    class Routes(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Routes, bind_and_activate=False)
+    server.server_bind()  # it does not listen yet: connections are refused
+    code = (
+        "import sys\n"
+        "from tasks.core.operations.prefect_server import server_process\n"
+        "print('asks', flush=True)\n"
+        "server_process.build_routes(int(sys.argv[1]))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(server.server_port)],
+        env=environment(tmp_path),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"asks\n"
+        time.sleep(0.2)
+        server.server_activate()
+        server.handle_request()
+        assert process.wait(30) == 0
+    server.server_close()
+    assert asked == ["/api/admin/version"]
 
 
 def still_answers(address: str) -> bool:

@@ -6,9 +6,10 @@ Start at `temporary.py`. Modules here may import what `tasks.core.operations` ma
 from tasks.core.operations.prefect_server.temporary import (
     START_TIMEOUT,
     die_with_parent,
+    is_temporary,
     server_address,
     start,
     wait_until_ready,
 )
 
-__all__ = ["START_TIMEOUT", "die_with_parent", "server_address", "start", "wait_until_ready"]
+__all__ = ["START_TIMEOUT", "die_with_parent", "is_temporary", "server_address", "start", "wait_until_ready"]

@@ -43,7 +43,12 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 # No types of blocks for the dashboard: 0.2 CPU-seconds, on a new database 1.0. A server that stays registers
 # them when it starts, and a flow that saves a block registers its type. Without the second, Prefect loads all
 # installed collections, 0.3, and notes that the types are registered: a server that stays would have none.
-DEFAULTS = {"PREFECT_API_BLOCKS_REGISTER_ON_START": "0", "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0"}
+DEFAULTS = {
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",
+    # A library of Prefect's services, py-key-value, checks the types of its own calls: 0.2 CPU-seconds.
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "1",
+}
 SERVER = Path(__file__).with_name("server_process.py")
 
 
@@ -99,6 +104,11 @@ def server_address() -> str:
     """Return the address of the server that a command would use without starting one; empty if none."""
     configured = os.environ.get(ADDRESS) or _profile_address()
     return configured or (_default_address() if _answers(_default_address(), 0.5) else "")
+
+
+def is_temporary() -> bool:
+    """Whether this process has started a temporary server."""
+    return _temporary is not None
 
 
 def stop() -> None:
