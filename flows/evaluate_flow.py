@@ -29,7 +29,7 @@ from tasks.core.model.devices import early_import
 from tasks.core.operations import prefect_server
 from tasks.core.registry import last_published
 from tasks.core.storage.workspaces import open_workspace
-from tasks.display import console
+from tasks.display import console, server_link
 from tasks.download import download
 from tasks.evaluate_version import (
     check_request,
@@ -79,7 +79,7 @@ def evaluate_flow(settings: EvaluateSettings) -> dict[str, Any]:
         inputs = report_inputs(version, images, evaluation, run.parameters)
         return finish_evaluation.finish(run, raw, inputs, run.execute(evaluation_report, inputs))
 
-    return damaged_outputs.built_again(body)
+    return server_link.completed(damaged_outputs.built_again(body))
 
 
 def what_is_scored(settings: EvaluateSettings) -> tuple[SourceSettings, LabelledSettings]:
@@ -99,4 +99,5 @@ def main(**parameters: Any) -> None:
         if settings.images.corrections:
             corrections_file.read(settings.images.corrections)
         prefect_server.wait_until_ready(early_import.import_tensorflow)
-        evaluate_flow(**parameters)
+        with server_link.surviving():
+            evaluate_flow(**parameters)

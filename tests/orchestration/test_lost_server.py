@@ -1,6 +1,7 @@
 """A Prefect server that is not there, is none, or is lost: one message, and no work is lost."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -111,39 +112,56 @@ def test_a_training_ends_as_undisturbed_after_its_server_is_killed(
 ) -> None:
     undisturbed = tmp_path / "undisturbed"
     plumbline.run("flows/train_flow.py", "--epochs", "12", "--workspace", undisturbed)
-    (port,) = free_ports(1)
-    address = f"http://127.0.0.1:{port}/api"
-    with subprocess.Popen(
-        [*SERVER, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"],
-        env=plumbline.environment | {"PREFECT_HOME": str(tmp_path / "home")},
-    ) as server:
-        wait_until_healthy(address)
-        run = subprocess.Popen(
-            [
-                sys.executable,
-                ROOT / "flows/train_flow.py",
-                "--epochs",
-                "12",
-                "--workspace",
-                plumbline.workspace,
-            ],
-            env=plumbline.environment | {"PREFECT_API_URL": address},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert run.stdout is not None
-        next(line for line in run.stdout if "epoch" in line)
-        server.send_signal(signal.SIGKILL)
-    output, errors = run.communicate(timeout=300)
-    assert run.returncode == 0, output + errors
-    assert output.count(f"the Prefect server at {address} is lost") == 1
+    command = ("flows/train_flow.py", "--epochs", "12", "--workspace", plumbline.workspace)
+    code, output, errors = run_while_the_server_is_killed(plumbline, tmp_path, command, "epoch")
+    assert code == 0, output + errors
+    assert len(re.findall(r"the Prefect server at \S+ is lost", output)) == 1
     assert "the run is complete; its last state is missing in the dashboard" in output
     assert len(errors.splitlines()) <= 2
     made = [*undisturbed.glob("training/*/weights.npz"), *undisturbed.glob("models/*/v0001/profile/*")]
     assert len(made) == 3
     for path in made:
         assert (plumbline.workspace / path.relative_to(undisturbed)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.stress
+def test_an_evaluation_ends_well_after_its_server_is_killed(plumbline: Plumbline, tmp_path: Path) -> None:
+    place = ("--dataset", "digits", "--workspace", plumbline.workspace)
+    plumbline.run("flows/train_flow.py", "--epochs", "2", *place)
+    command = ("flows/evaluate_flow.py", "digits", *place)
+    code, output, errors = run_while_the_server_is_killed(plumbline, tmp_path, command, "download")
+    assert code == 0, output + errors
+    assert "the run is complete; its last state is missing in the dashboard" in output
+    assert len(errors.splitlines()) <= 2
+
+
+def run_while_the_server_is_killed(
+    plumbline: Plumbline, folder: Path, command: tuple[str | Path, ...], line: str
+) -> tuple[int, str, str]:
+    """Run a command with a server of its own, which is killed when a line of the output has `line`.
+
+    Returns:
+        The command's exit code, output and errors.
+    """
+    (port,) = free_ports(1)
+    address = f"http://127.0.0.1:{port}/api"
+    with subprocess.Popen(
+        [*SERVER, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"],
+        env=plumbline.environment | {"PREFECT_HOME": str(folder / "home")},
+    ) as server:
+        wait_until_healthy(address)
+        run = subprocess.Popen(
+            [sys.executable, ROOT / command[0], *command[1:]],
+            env=plumbline.environment | {"PREFECT_API_URL": address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert run.stdout is not None
+        next(printed for printed in run.stdout if line in printed)
+        server.send_signal(signal.SIGKILL)
+    output, errors = run.communicate(timeout=300)
+    return run.returncode, output, errors
 
 
 def wait_until_healthy(address: str) -> None:
