@@ -5,11 +5,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 
 from tasks.core.errors import DataError
 
 WHOLE = re.compile(r"[0-9]+")
-NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]+)?")
+NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[-+]?[0-9]{1,3})?")
 MISSING = frozenset({"nan", "null", "n/a", "#n/a", "<na>"})  # not "none": it may be the class without a find
 SEPARATORS = re.compile(r"[\s_-]+")
 _any: ContextVar[bool] = ContextVar("any_classes", default=False)
@@ -45,17 +46,19 @@ def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
 
     >>> alike(["Cat", "cat ", "dog", "1", "1.0", "-1"])
     [('1', '1.0'), ('Cat', 'cat ')]
+    >>> alike(["9007199254740992", "9007199254740993"])
+    []
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[str | Decimal, list[str]] = {}
     for name in sorted(names):
         groups.setdefault(_without_form(name), []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def _without_form(name: str) -> str:
+def _without_form(name: str) -> str | Decimal:
     text = unicodedata.normalize("NFKC", name).casefold().strip()
     if NUMBER.fullmatch(text):
-        return str(float(text))
+        return Decimal(text)  # a float has no more than 16 digits
     return SEPARATORS.sub(" ", text).strip()
 
 

@@ -1,5 +1,6 @@
 """Names with sizes, as an archive or a remote listing has them, that can be walked like folders on a disk."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import NamedTuple, Protocol, Union
 from tasks.core.data import file_types
 from tasks.core.errors import DataError
 
+# A link has no target; `os.DirEntry` answers for ENOENT itself, and raises the others.
+NO_TARGET = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 Node = dict[str, Union["Node", int]]  # a folder's entries by name; a file is its size in bytes
 
 
@@ -32,6 +35,25 @@ class Entry(Protocol):
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Its size and times."""
+
+
+def is_dir(entry: Entry) -> bool:
+    """Whether it is a folder, or a link to one; a link that leads nowhere or in a circle is none."""
+    return _has_kind(entry.is_dir)
+
+
+def is_file(entry: Entry) -> bool:
+    """Whether it is a file, or a link to one; a link that leads nowhere or in a circle is none."""
+    return _has_kind(entry.is_file)
+
+
+def _has_kind(look: Callable[[], bool]) -> bool:
+    try:
+        return look()
+    except OSError as error:
+        if error.errno in NO_TARGET:
+            return False
+        raise
 
 
 Scandir = Callable[[Path], AbstractContextManager[Iterator[Entry]]]

@@ -215,7 +215,7 @@ def _matching(pattern: str, on_unused: OnUnused) -> Iterator[InputFile]:
     for path in paths:
         if path.is_dir() and not pattern.endswith("**"):
             yield from _files_below(str(path), on_unused)
-        elif path.is_file():
+        elif not path.is_dir():
             yield from _if_used(str(path), path.name, on_unused)
 
 

@@ -100,7 +100,7 @@ def _chosen(
     """The format of a folder's dataset, its files, and `Copies.unused`. Parquet files come before images."""
     if not entries:
         raise UsageError(f"There is nothing at {address}", expected=EXPECTED)
-    tables = [entry for entry in entries if entry.name.endswith(PARQUET)]
+    tables = [entry for entry in entries if entry.name.lower().endswith(PARQUET)]
     if tables:
         _tree(address, tables)
         return "parquet", tables, None

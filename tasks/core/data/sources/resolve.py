@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from tasks.core.addresses import is_readable
 from tasks.core.config import SourceSettings
 from tasks.core.data import file_types, split_names
+from tasks.core.data.files.name_tree import is_dir, is_file
 from tasks.core.data.grouping import option
 from tasks.core.data.readers.factory import FILE_FORMATS, SUFFIXES
 from tasks.core.data.sources import dataset_names
@@ -111,14 +112,14 @@ def _folders(root: Path) -> list[Path]:
         return [
             Path(entry.path)
             for entry in entries
-            if entry.is_dir() and not file_types.reason_of_folder(entry.name, entry.path)
+            if is_dir(entry) and not file_types.reason_of_folder(entry.name, entry.path)
         ]
 
 
 def _has_suffix(folder: Path, suffixes: Set[str]) -> bool:
     """Whether a folder has a file with one of the suffixes; stops at the first."""
     with os.scandir(folder) as entries:
-        return any(Path(entry.name).suffix.lower() in suffixes and entry.is_file() for entry in entries)
+        return any(Path(entry.name).suffix.lower() in suffixes and is_file(entry) for entry in entries)
 
 
 def name_of(source: Path | str) -> str:

@@ -188,7 +188,7 @@ def _checked_class_counts(
     counts = _class_counts(reader, index, splits)
     what = "groups" if index.group is not None else "images"
     _refuse_single_class(dataset, reader.classes, counts["train"], what)
-    if not index.split.any():
+    if not (index.split == "test").any():
         _warn_of_small_classes(reader.classes, counts, what)
     return counts
 

@@ -1,6 +1,6 @@
 """A floor for small classes: one val and one test image for each class of `MIN_IMAGES` images or more.
 
-It is for splits that the source does not have itself: val and test, or val alone. Of the train images of a
+It is for splits that the source does not have itself: val, test or both. Of the train images of a
 class without a test image, the one with the smallest rank becomes test. In a class without a val image, the
 one with the largest rank becomes val. The rank is the fraction that decides about test (`splits`). Classes
 that have both stay as they are.

@@ -154,4 +154,4 @@ def _split_of_groups(
 def _floored(source_splits: frozenset[str], val_fraction: float) -> tuple[int, ...]:
     """The splits that each class has an image of: those that the source does not have itself."""
     val = (split_floor.VAL,) if val_fraction and "val" not in source_splits else ()
-    return val if any(source_splits) else (*val, split_floor.TEST)
+    return val if "test" in source_splits else (*val, split_floor.TEST)

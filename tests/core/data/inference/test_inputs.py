@@ -100,6 +100,16 @@ def test_list_inputs_glob_matches_files_and_folders(tmp_path: Path) -> None:
         names(tmp_path, tmp_path / "*.bmp")
 
 
+def test_list_inputs_glob_names_what_is_no_regular_file(tmp_path: Path) -> None:
+    photos(tmp_path, {"a": 1})
+    for name, target in {"gone.png": "nowhere.png", "circle.png": "circle.png"}.items():
+        (tmp_path / "a" / name).symlink_to(target)
+    unused: list[str] = []
+    listed = list(inputs.list_inputs([f"{tmp_path}/a/*.png"], lambda path, _: unused.append(path)))
+    assert [Path(file.path).name for file in listed] == ["000.png"]
+    assert [Path(path).name for path in unused] == ["circle.png", "gone.png"]
+
+
 def test_list_inputs_parquet_file_is_split_into_chunks(tmp_path: Path) -> None:
     content = encoded(noise(1, 4, 4))
     count = 2 * ROWS + 5

@@ -5,6 +5,7 @@ import pytest
 
 from tasks.core.data.block_decoder import library
 from tasks.core.data.readers.image_folder import folders
+from tasks.core.data.sources import resolve
 from tasks.core.errors import DataError
 from tests.support.sample_files import encoded, noise, photos, put
 
@@ -142,6 +143,20 @@ def test_scan_links_without_a_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     reason = "not a regular file: a broken link, a link to a folder, or a device"
     assert unused(tmp_path) == {"a/again": reason, "a/gone.png": reason}
+
+
+@pytest.mark.parametrize("top", ["", "train/"])
+def test_scan_links_that_lead_nowhere_or_in_a_circle_are_named(tmp_path: Path, top: str) -> None:
+    """`os.DirEntry.is_file` raises for a link to itself, below a file, and of too long a name."""
+    photos(tmp_path, {f"{top}a": 1, f"{top}b": 1})
+    targets = {"circle.png": "circle.png", "below.png": "000.png/x", "long.png": "x" * 300}
+    for folder in (tmp_path, tmp_path / top / "a"):
+        for name, target in targets.items():
+            (folder / name).symlink_to(target)
+    assert resolve.detect_format(tmp_path) == "folder"
+    folders.check_layout(tmp_path)
+    assert set(unused(tmp_path)) == {f"{folder}{name}" for folder in ("", f"{top}a/") for name in targets}
+    assert len(scanned(tmp_path)) == 2
 
 
 def test_scan_other_file_with_a_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:

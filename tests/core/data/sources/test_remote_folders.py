@@ -240,3 +240,11 @@ def test_copy_that_cannot_be_written_is_no_network_error(remote_pets: str, works
             acquire(remote_pets, workspace)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_parquet_suffix_in_capitals_at_an_address_is_read(
+    tmp_path: Path, memory: fsspec.AbstractFileSystem, workspace: Workspace
+) -> None:
+    for name in ("train-0.parquet", "train-1.PARQUET"):
+        memory.put(str(parquet(tmp_path / name, [0, 1] * 5)), f"/tables/{name}")
+    assert acquire("memory://tables", workspace).images == 20

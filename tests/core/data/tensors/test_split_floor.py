@@ -136,6 +136,19 @@ def test_split_floor_source_without_val_gets_one_val_image_a_class() -> None:
     assert all((name == "test") == path.startswith("test") for path, name in places.items())
 
 
+@pytest.mark.parametrize("source_split", ["train", "val"])
+def test_split_floor_source_without_test_gets_one_test_image_a_class(source_split: str) -> None:
+    """As most datasets of the hub: `train` alone, or `train` and `validation`."""
+    contents = [n for n in range(100) if split_of(image_id(n), 0.1) == "train"][:9]
+    of_train = [ImageRef(image_id(n), f"train/{n}", "train", 0) for n in contents]
+    of_other = [ImageRef(image_id(n), f"{source_split}/{n}", source_split, 0) for n in range(100, 103)]
+    rows = [*of_train, *of_other]
+    splits = Splits.of(ImageIndex.of(rows), 0.1)
+    places = {rows[number].path: name for name, numbers in splits.numbers.items() for number in numbers}
+    assert set(places.values()) == {"train", "val", "test"}
+    assert all(name == "val" for path, name in places.items() if path.startswith("val"))
+
+
 def test_split_floor_images_without_a_label_stay() -> None:
     contents = [n for n in range(100) if split_of(image_id(n), 0.1) == "train"][:9]
     assert set(assigned({UNLABELLED: contents}).values()) == {"train"}

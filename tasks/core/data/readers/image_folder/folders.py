@@ -12,6 +12,7 @@ from tasks.core.data import file_types
 from tasks.core.data.block_decoder.plain_folders import PlainFolder, PlainFolders
 from tasks.core.data.files import file_stats, quarantine_table
 from tasks.core.data.files.class_names import check_classes, layout_error
+from tasks.core.data.files.name_tree import is_dir, is_file
 from tasks.core.data.readers.image_folder.split_folders import LAYOUTS, TopFolder, find_splits
 from tasks.core.data.split_names import split_of
 from tasks.core.errors import DataError
@@ -123,7 +124,7 @@ def _has_images(folder: Path, walk: Walk) -> bool:
     if walk.plain(folder):
         return True
     with walk.scandir(folder) as entries:
-        return any(entry.is_file() and not _found(entry, "", walk)[2] for entry in entries)
+        return any(is_file(entry) and not _found(entry, "", walk)[2] for entry in entries)
 
 
 def _refuse_without_classes(root: Path, top: list[TopFolder], walk: Walk) -> None:
@@ -213,7 +214,7 @@ def _folders(folder: Path, walk: Walk) -> list[str]:
     if walk.plain(folder):
         return []
     with walk.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not _why_not_searched(entry))
+        return sorted(entry.name for entry in entries if is_dir(entry) and not _why_not_searched(entry))
 
 
 def _files(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFile]:
@@ -232,7 +233,7 @@ def _outside_classes(folder: Path, prefix: str, walk: Walk) -> Iterator[FoundFil
     """What lies beside class folders; nothing of it is used."""
     with walk.scandir(folder) as entries:
         for entry in entries:
-            if not entry.is_dir():
+            if not is_dir(entry):
                 path, status, reason = _found(entry, prefix, walk)
                 yield path, status, reason or file_types.NO_CLASS.reason
             elif reason := _why_not_searched(entry):
@@ -249,7 +250,7 @@ def _not_searched(entry: "Entry", prefix: str, reason: str) -> FoundFile:
 
 def _found(entry: "Entry", prefix: str, walk: Walk) -> FoundFile:
     path = prefix + entry.name
-    if not entry.is_file():
+    if not is_file(entry):
         return _text(path), entry.stat(follow_symlinks=False), file_types.NO_FILE.reason
     reason = file_types.reason_of(entry.name, lambda: walk.read_head(entry.path))
     return _text(path) if reason else path, entry.stat(), reason

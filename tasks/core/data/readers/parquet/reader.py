@@ -1,10 +1,12 @@
 """Reads parquet files of images in bounded memory; splits are taken from the file names."""
 
 import hashlib
+import logging
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,9 @@ from tasks.core.data.readers.parquet.labels import NO_BYTES
 from tasks.core.data.readers.parquet.schema import LAYOUT
 from tasks.core.storage import hashing
 
+PART = re.compile(r"(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?\.parquet", re.IGNORECASE)  # as the hub names them
+log = logging.getLogger("plumbline.data")
+
 
 def scan(root: Path) -> pa.Table:
     """The parquet files below `root` (or `root` itself) with their splits, as a `file_stats.stats_table`.
@@ -40,8 +45,34 @@ def scan(root: Path) -> pa.Table:
         )
     if not splits:
         raise layout_error(str(root), "has no parquet file", LAYOUT, "none")
-    stats = (file_stats.file_stat(name, split, "", (root / name).stat()) for name, split in splits.items())
+    _warn_of_missing_parts(root, splits)
+    stats = (file_stats.file_stat(name, split, "", _status(root / name)) for name, split in splits.items())
     return file_stats.stats_table(root, stats)
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        expected, todo = "a file, or a link to one", "copy it again from where it is intact, or leave it out"
+        found = f"{'a broken link: ' if path.is_symlink() else ''}{error.strerror}"
+        raise layout_error(str(path), "cannot be read", expected, found, todo) from error
+
+
+def _warn_of_missing_parts(root: Path, names: Iterable[str]) -> None:
+    """Say which parts are not there of files that count them, such as `train-00001-of-00003.parquet`."""
+    parts: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for match in filter(None, map(PART.fullmatch, names)):
+        parts[match[1], match[3]].add(int(match[2]))
+    for (start, total), found in parts.items():
+        first, count = int(int(total) in found and 0 not in found), int(total)
+        missing = count - sum(first <= number < first + count for number in found)
+        if missing:
+            example = next(number for number in range(first, first + count) if number not in found)
+            log.warning(
+                "%s: %d of %d parts of %s are missing, such as number %d: their images are not used",
+                *(root, missing, count, start, example),
+            )
 
 
 def _names(root: Path) -> Iterator[str]:
@@ -49,7 +80,7 @@ def _names(root: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not file_types.reason_of_folder(name, f"{parent}/{name}")]
         for name in names:
-            if name.endswith(".parquet") and not name.startswith("."):
+            if name.lower().endswith(".parquet") and not name.startswith("."):
                 yield Path(parent, name).relative_to(root).as_posix()
 
 
