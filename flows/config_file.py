@@ -52,7 +52,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     expected = "a .toml, .yaml or .yml file of options (`plumbline config show` prints one)"
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        text = path.expanduser().read_text(encoding="utf-8-sig")  # editors of Windows write a byte-order mark
         values = _parsed(text, path.suffix.lower())
     # ValueError: neither UTF-8, TOML nor YAML. RuntimeError: an unknown user after "~", or lists too deep.
     except (OSError, ValueError, RuntimeError) as error:
@@ -70,9 +70,18 @@ def _parsed(text: str, suffix: str) -> Any:
     import yaml  # it comes with Prefect
 
     try:
+        _refuse_repeated_keys(yaml.compose(text, yaml.SafeLoader))
         return yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def _refuse_repeated_keys(node: Any) -> None:
+    """TOML refuses them itself. YAML's loader takes the last one without a word."""
+    keys = [str(key.value) for key, _ in node.value] if getattr(node, "id", "") == "mapping" else []
+    repeated = sorted({key for key in keys if keys.count(key) > 1})
+    if repeated:
+        raise ValueError(f"more than once: {', '.join(repeated)}")
 
 
 def checked(values: Mapping[str, Any], command: str, path: Path) -> dict[str, Any]:
@@ -87,6 +96,9 @@ def checked(values: Mapping[str, Any], command: str, path: Path) -> dict[str, An
         name = key.replace("-", "_")
         if name not in known:
             raise _unknown(key, list(known), command, path)
+        if name in checked_values:
+            found = f"{name.replace('_', '-')} and {name}"
+            raise UsageError(f"{OPTION} {path} has an option twice", expected="each one once", found=found)
         if value is not None:
             _check_kind(known[name], value, path)
             checked_values[name] = value

@@ -169,6 +169,29 @@ def test_wrong_files_are_refused_with_a_way_out(tmp_path: Path, text: str, messa
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        pytest.param("run.yaml", "epochs: 1\nseed: 1\nepochs: 2\n", "more than once: epochs", id="YAML"),
+        pytest.param(
+            "run.toml", "image-size = 16\nimage_size = 32\n", "image-size and image_size", id="dash"
+        ),
+    ],
+)
+def test_config_with_an_option_twice_is_refused(tmp_path: Path, name: str, text: str, found: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    done = plumbline("train", "--config", name, "--dry-run", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"found     {found}" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "text"), [("run.toml", "seed = 3"), ("run.yaml", "seed: 3")])
+def test_config_of_a_windows_editor_is_read(tmp_path: Path, name: str, text: str) -> None:
+    """It begins with a byte-order mark."""
+    (tmp_path / name).write_text(text + "\r\n", encoding="utf-8-sig", newline="")
+    assert config_file.expanded("train", ["--config", str(tmp_path / name)]) == ["--seed", "3"]
+
+
 @pytest.mark.parametrize("path", ["", "~nobody-of-that-name/run.toml", "gone.toml"])
 def test_config_that_names_no_file_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
