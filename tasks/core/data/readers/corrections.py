@@ -36,6 +36,7 @@ from tasks.core.stage.handles import RawDataset
 from tasks.core.stage.stages import DOWNLOAD
 from tasks.core.workspace import Workspace
 
+UNNAMED = UNLABELLED - 1  # of an image without a correction
 log = logging.getLogger("plumbline.data")
 
 
@@ -50,23 +51,37 @@ def overlay(rows: ImageIndex, classes: Sequence[str], corrections: Sequence[Corr
         corrections: The corrections.
 
     Raises:
-        DataError: A correction names an image that does not exist, or a class that the dataset does not have.
+        DataError: A correction names an image that does not exist, or a class that the dataset does not have;
+            or two give an image different classes.
     """
-    by_path = [correction for correction in corrections if not correction.image_id]
-    by_id = [correction for correction in corrections if correction.image_id]
-    missing, label = [], rows.label.copy()
-    # Ids override paths, so they are applied last.
-    for group, column, field in ((by_path, rows.path, "path"), (by_id, rows.image_id, "image_id")):
-        keys = [getattr(correction, field) for correction in group]
-        indices = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
-        missing += sorted(set(keys) - {keys[index] for index in np.unique(indices).tolist() if index >= 0})
-        labels = [
-            classes.index(correction.class_name) if correction.class_name in classes else UNLABELLED
-            for correction in group
-        ]
-        label[indices >= 0] = np.array(labels, np.int32)[indices[indices >= 0]]
-    _check_known(missing, classes, corrections)
-    return replace(rows, label=label)
+    by_path, not_there = _given_labels(rows.path, "path", classes, corrections)
+    by_id, no_ids = _given_labels(rows.image_id, "image_id", classes, corrections)
+    _check_known([*not_there, *no_ids], classes, corrections)
+    is_twice = (by_path != UNNAMED) & (by_id != UNNAMED) & (by_path != by_id)
+    if is_twice.any():
+        raise DataError(
+            "the corrections name an image twice, by its path and by its id",
+            expected="one row per image",
+            found=", ".join(rows.path.take(np.flatnonzero(is_twice)[:SHOWN]).to_pylist()),
+            done="nothing was written",
+        )
+    given = np.where(by_id == UNNAMED, by_path, by_id)
+    return replace(rows, label=np.where(given == UNNAMED, rows.label, given))
+
+
+def _given_labels(
+    column: pa.ChunkedArray, field: str, classes: Sequence[str], corrections: Sequence[Correction]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """The label that corrections by `field` give each image, else UNNAMED; and what they name in vain."""
+    group = [correction for correction in corrections if bool(correction.image_id) == (field == "image_id")]
+    keys = [getattr(correction, field) for correction in group]
+    labels = [
+        classes.index(correction.class_name) if correction.class_name in classes else UNLABELLED
+        for correction in group
+    ]
+    indices = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
+    missing = sorted(set(keys) - {keys[index] for index in np.unique(indices).tolist() if index >= 0})
+    return np.array([*labels, UNNAMED], np.int32)[indices], missing  # -1 is the last one
 
 
 def apply_corrections(

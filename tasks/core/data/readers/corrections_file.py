@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[Correction, ...]:
     numbered, columns = _lines(path)
     rows = list(numbered.values())
     class_column = next((name for name in CLASS_COLUMNS if name in columns), "")
-    if rows and not ((class_column or DECISION in columns) and {*columns} & {*IMAGE_COLUMNS}):
+    if columns and not ((class_column or DECISION in columns) and {*columns} & {*IMAGE_COLUMNS}):
         raise UsageError(
             f"the corrections {path} have other columns",
             expected="class_name, and image_id or path",

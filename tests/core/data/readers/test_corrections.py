@@ -60,6 +60,16 @@ def test_overlay_unknown_image_or_class_is_refused(correction: Correction, words
     assert words in caught.value.parts["found"]
 
 
+@pytest.mark.parametrize("by_path", ["cat", ""], ids=["other class", "left out"])
+def test_overlay_image_that_its_path_and_its_id_give_two_classes_is_refused(by_path: str) -> None:
+    by_id = Correction("aa", "", "dog")
+    with pytest.raises(DataError, match="name an image twice") as caught:
+        corrections.overlay(ROWS, CLASSES, [by_id, Correction("", "cat/1.png", by_path)])
+    assert caught.value.parts["found"] == "cat/1.png"
+    same = corrections.overlay(ROWS, CLASSES, [by_id, Correction("", "cat/1.png", "dog")])
+    assert same.label.tolist() == [1, 0, 1]
+
+
 def test_absolute_paths_and_paths_of_windows_are_those_of_the_listing(tmp_path: Path, workspace) -> None:
     root = photos(tmp_path / "animals", {"cat": 6, "dog": 6})
     (tmp_path / "link").symlink_to(root)

@@ -54,6 +54,7 @@ def test_read_file_without_rows_is_empty(tmp_path: Path) -> None:
     [
         ("id,class\naa,dog\n", "other columns"),
         ("label\ndog\n", "other columns"),
+        pytest.param("cat/1.png,dog\n", "other columns", id="no header"),
         ("id,label\naa,dog\naa,cat\n", "name an image twice"),
         ("id,label,decision\naa,dog,left out\n", "give a class to an image that is left out"),
     ],
