@@ -20,14 +20,13 @@ from tasks.core.operations import run_lock
 from tasks.core.registry import layout, registry
 from tasks.core.runs import tables
 from tasks.core.stage import publish
-from tasks.core.stage.stages import PARTS, STAGES
+from tasks.core.stage.stages import CHECKPOINTS, PARTS, STAGES
 from tasks.core.storage import atomic, lock, manifests, mirror
 from tasks.core.workspace import Workspace
 
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 AGE = re.compile(r"(\d+)([hdw])")
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-CHECKPOINTS = ".checkpoints"
 OTHERS = ("models", "metrics", "downloads", "features", "results")  # shown, never touched
 
 

@@ -31,6 +31,7 @@ from tasks.core.stage.handles import (
 from tasks.core.stage.saliency import Saliency
 from tasks.core.stage.stage import Stage
 
+CHECKPOINTS = ".checkpoints"  # of the folder of a training that has not ended, after its digest
 KERAS = ("tensorflow", "keras", "numpy")
 
 DOWNLOAD = Stage("download", RawDataset, "raw", role="raw")

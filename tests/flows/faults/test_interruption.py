@@ -28,6 +28,8 @@ def test_train_after_ctrl_c_is_cancelled_and_the_next_run_resumes(plumbline: Plu
     assert plumbline.flow_run_states()[0] == "Cancelled"
     assert set(plumbline.task_run_states()) == {"Completed", "Cancelled"}
     assert not (plumbline.workspace / "models").exists()
+    doctor = plumbline.run("flows/__main__.py", "doctor", "--fix", "--workspace", plumbline.workspace)
+    assert "ok    outputs" in doctor.stdout  # the checkpoint is none that a killed process left half-written
     assert "resumed at epoch" in plumbline.ok(*LONG)
 
 

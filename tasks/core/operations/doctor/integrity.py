@@ -13,7 +13,7 @@ from tasks.core.model.features.kind import FOLDER as FEATURES
 from tasks.core.operations.doctor.finding import DOCTOR_FIX, RESTORE, Finding, command
 from tasks.core.progress import Progress
 from tasks.core.stage import publish
-from tasks.core.stage.stages import DOWNLOAD, PARTS, STAGES
+from tasks.core.stage.stages import CHECKPOINTS, DOWNLOAD, PARTS, STAGES
 from tasks.core.storage import atomic, checksum_list, hashing, lock, manifests
 from tasks.core.workspace import Workspace
 
@@ -76,11 +76,12 @@ def _unfinished(workspace: Workspace) -> Iterator[Path]:
     folders = sorted({workspace.root / stage.folder for stage in (*STAGES, *PARTS) if stage.folder})
     for folder in (*folders, *_folders(workspace.models)):
         pattern = "v[0-9]*" if folder.parent == workspace.models else "[0-9a-f]*"
-        yield from (path for path in folder.glob(pattern) if path.is_dir() and not _has_manifest(path))
+        yield from (path for path in folder.glob(pattern) if path.is_dir() and not _needs_no_manifest(path))
 
 
-def _has_manifest(directory: Path) -> bool:
-    return (directory / manifests.MANIFEST).exists()
+def _needs_no_manifest(directory: Path) -> bool:
+    """Whether it has one, or is what a stopped training resumes from."""
+    return directory.suffix == CHECKPOINTS or (directory / manifests.MANIFEST).exists()
 
 
 def _unlisted(directory: Path) -> str:
