@@ -24,19 +24,19 @@ class UnusedFiles:
     """Collects files that are no images.
 
     Args:
-        rows: Path or address, and reason, of each.
+        reasons: Of each, by path or address.
     """
 
-    rows: list[tuple[str, str]] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str, reason: str) -> None:
-        """Add a file; serves as `inputs.OnUnused`."""
-        self.rows.append((path, reason))
+        """Add a file, which inputs may name more than once; serves as `inputs.OnUnused`."""
+        self.reasons[path] = reason
 
     def write(self, out: Path) -> None:
         """Write the table into a folder, or remove it if there are no such files, and log their types."""
         path = out / NAME
-        if not self.rows:
+        if not self.reasons:
             path.unlink(missing_ok=True)
             return
         with (
@@ -45,7 +45,7 @@ class UnusedFiles:
         ):
             writer = csv.writer(file)
             writer.writerow(["path", "reason"])
-            writer.writerows([*map(markup.cell, row)] for row in self.rows)
-        reasons = [reason for _, reason in self.rows]
+            writer.writerows([*map(markup.cell, row)] for row in self.reasons.items())
+        reasons = [*self.reasons.values()]
         level = logging.INFO if set(reasons) <= file_types.SYSTEM_REASONS else logging.WARNING
         log.log(level, "not images: %s; %s names each", quarantine_table.counts(reasons), path)

@@ -3,10 +3,13 @@
 import csv
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 
+from tasks.core.data.inference import inputs
 from tasks.core.data.inference.unused_files import NAME, UnusedFiles
+from tests.support.sample_files import encoded, noise, put
 
 
 def test_unused_files_are_a_table_that_the_next_listing_replaces(
@@ -35,3 +38,13 @@ def test_unused_system_files_are_no_warning(tmp_path: Path, caplog: pytest.LogCa
     unused.add("/photos/.DS_Store", "a system file of macOS: not an image")
     unused.write(tmp_path)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_unused_file_of_several_inputs_is_one_row(tmp_path: Path) -> None:
+    put(tmp_path / "new" / "a.png", encoded(noise(1)))
+    put(tmp_path / "new" / "notes.txt", b"a text")
+    unused = UnusedFiles()
+    listed = inputs.list_inputs([f"{tmp_path}/new", f"{tmp_path}/new/*", f"{tmp_path}/*"], unused.add)
+    assert {file.path for file in listed} == {f"{tmp_path}/new/a.png"}
+    unused.write(tmp_path)
+    assert len(pd.read_csv(tmp_path / NAME)) == 1
