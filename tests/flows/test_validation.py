@@ -1,5 +1,8 @@
 """What a run refuses before anything starts."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from flows.validation import validate
 from tasks.core.errors import UsageError
 from tasks.orchestration.settings import TrainRunSettings
+from tests.support.run_cli import ROOT
 from tests.support.sample_files import files_below, photos, put
 
 
@@ -28,3 +32,15 @@ def test_workspace_that_is_a_file_or_lies_below_one_is_refused(tmp_path: Path, b
     with pytest.raises(UsageError, match="there is no workspace") as error:
         validate(TrainRunSettings.of({"dataset": str(folder), "workspace": file / below}))
     assert error.value.parts["found"] == f"{file} is a file"
+
+
+def test_workspace_that_the_system_refuses_to_look_at_ends_in_a_message(tmp_path: Path) -> None:
+    """The first look, whether there are runs, comes before the one that explains such refusals."""
+    command = [sys.executable, str(ROOT / "flows" / "__main__.py"), "train", "--workspace", "x" * 300]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "error: a name is too long for the file system" in done.stderr
+    assert "Traceback" not in done.stderr

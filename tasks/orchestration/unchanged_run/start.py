@@ -27,7 +27,7 @@ def _has_runs(parameters: Mapping[str, Any]) -> bool:
     """Whether a run can be repeated at all; without one, imports of 0.2 s need not precede the server's."""
     try:
         return (Workspace.open(parameters["workspace"]).metrics / "runs").is_dir()
-    except UsageError:  # the flow says so
+    except (UsageError, OSError):  # the flow says so
         return False
 
 
