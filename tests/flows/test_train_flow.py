@@ -134,6 +134,23 @@ def test_train_reports_leaks_and_drops_them_with_drop_leaks(plumbline: Plumbline
     assert "without those that leak" in report.read_text()
 
 
+def test_train_after_a_class_was_renamed_compares_on_the_others_and_ends(
+    plumbline: Plumbline, photos: Path
+) -> None:
+    """The champion still predicts the old name, which none of the new classes has."""
+    for number in range(60):
+        grey = np.full((16, 16, 3), 40 + number, np.uint8)
+        (photos / "plain").mkdir(exist_ok=True)
+        Image.fromarray(grey).save(photos / "plain" / f"{number:03}.png")
+    train = ("--dataset", photos, *QUICK)
+    plumbline.ok(*train)
+    (photos / "plain").rename(photos / "even")
+    assert "the challenger no longer knows plain" in plumbline.ok(*train)
+    report = plumbline.workspace / plumbline.runs()["report"].iloc[-1]
+    review = report.with_name("review.html")
+    assert '"an earlier champion", "plain"' in review.read_text(encoding="utf-8")
+
+
 def test_train_quarantines_broken_files_up_to_the_limit(plumbline: Plumbline, photos: Path) -> None:
     content = (photos / "across" / "000.png").read_bytes()
     (photos / "across" / "broken.jpg").write_bytes(content[: len(content) // 2])

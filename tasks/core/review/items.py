@@ -23,6 +23,7 @@ from tasks.core.data.tensors.splits import fraction
 from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.evaluation.label_issues import read_label_issues
+from tasks.core.review.models import classes_of
 from tasks.core.stage.handles import Audit, Evaluation, LabelIssues, TensorCache
 
 MOST = 200  # images of a review, if no other number is given
@@ -239,7 +240,7 @@ def _controls(images: _Images, listed: Sequence[Item], is_decided: Callable[[Ite
 
 
 def _with_predictions(items: Sequence[Item], inputs: ReviewInputs) -> list[Item]:
-    classes = inputs.tensors.classes
+    classes = {name: classes_of(each, inputs.tensors) for name, each in inputs.models.items()}
     probabilities = {
         (model, split): evaluate.scored_of(evaluation, inputs.tensors, split).probabilities
         for model, evaluation in inputs.models.items()
@@ -249,6 +250,6 @@ def _with_predictions(items: Sequence[Item], inputs: ReviewInputs) -> list[Item]
     def predictions(item: Item) -> Iterator[Prediction]:
         for model in inputs.models if item.split in evaluate.SPLITS else ():
             row = probabilities[model, item.split][item.row]
-            yield Prediction(model, classes[int(row.argmax())], float(row.max()))
+            yield Prediction(model, classes[model][int(row.argmax())], float(row.max()))
 
     return [replace(item, predictions=item.predictions or tuple(predictions(item))) for item in items]

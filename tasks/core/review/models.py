@@ -8,6 +8,7 @@ from tasks.core.runs import tables
 from tasks.core.stage import publish
 from tasks.core.stage.handles import Evaluation, LabelIssues, TensorCache
 from tasks.core.stage.stages import EVALUATE, LABEL_ISSUES
+from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
 MODELS = 8  # the newest ones, with the champions that they were compared with
@@ -46,6 +47,12 @@ def models_of(runs: Sequence[Run], tensors: TensorCache, workspace: Workspace) -
         if len(models) >= MODELS:
             break
     return models
+
+
+def classes_of(evaluation: Evaluation, tensors: TensorCache) -> tuple[str, ...]:
+    """Names of the columns of a model's probabilities; an earlier champion may know classes of its own."""
+    predictions = manifests.read(Workspace.active().root / evaluation.predictions)
+    return (*tensors.classes, *predictions["facts"].get("other_classes", ()))
 
 
 def label_issues_of(runs: Sequence[Run], workspace: Workspace) -> list[LabelIssues]:
