@@ -190,7 +190,7 @@ def as_row(row: Mapping[str, str]) -> Row:
     """A row of any file of corrections, with the columns of `COLUMNS`; see `CLASS_COLUMNS` there."""
     class_column = next((name for name in corrections_file.CLASS_COLUMNS if name in row), "")
     given = row.get("class_name") or "" if class_column == "corrected_class_name" else ""
-    corrected = (row.get(class_column) or "").strip()
+    corrected = corrections_file.text_of(row, class_column)
     image_id = next((row[name] for name in corrections_file.ID_COLUMNS if row.get(name)), "")
     known = {"class_name": given, "corrected_class_name": corrected, "image_id": image_id.strip()}
     others = {

@@ -45,6 +45,13 @@ def test_a_decision_replaces_the_one_before_and_can_be_forgotten(tmp_path: Path)
     assert files.rows() == []
 
 
+def test_a_class_with_blanks_around_it_stays_when_the_file_is_continued(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path / "corrections.csv")
+    files.decide(ITEM, LabelDecision.corrected, " dog ", "ann")
+    DecisionFiles(files.path).decide(OTHER, LabelDecision.kept, "", "ann")
+    assert corrections_file.read(files.path) == (Correction("aa", "", " dog "),)
+
+
 def test_images_with_a_decision_are_decided_and_rows_of_a_form_are_not(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
     path.write_text("image_id,path,class_name,suggested_class_name,corrected_class_name\naa,a,cat,dog,\n")

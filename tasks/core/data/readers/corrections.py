@@ -75,13 +75,16 @@ def _given_labels(
     """The label that corrections by `field` give each image, else UNNAMED; and what they name in vain."""
     group = [correction for correction in corrections if bool(correction.image_id) == (field == "image_id")]
     keys = [getattr(correction, field) for correction in group]
-    labels = [
-        classes.index(correction.class_name) if correction.class_name in classes else UNLABELLED
-        for correction in group
-    ]
+    names = [_known_name(correction.class_name, classes) for correction in group]
+    labels = [classes.index(name) if name in classes else UNLABELLED for name in names]
     indices = np.asarray(pc.fill_null(pc.index_in(column, pa.array(keys, pa.string())), -1))
     missing = sorted(set(keys) - {keys[index] for index in np.unique(indices).tolist() if index >= 0})
     return np.array([*labels, UNNAMED], np.int32)[indices], missing  # -1 is the last one
+
+
+def _known_name(name: str, classes: Sequence[str]) -> str:
+    """A class, which may have blanks around it; blanks of the file's own don't count."""
+    return name if name in classes else name.strip()
 
 
 def apply_corrections(
@@ -143,6 +146,7 @@ def _listed_path(given: str, root: Path, listed: Set[str]) -> str:
     """The listed path that a path means, which may be absolute or of Windows; if there is none, itself."""
     if given in listed:
         return given
+    given = given.strip()
     path = Path(given.replace("\\", "/"))
     real = path.parent.resolve() / path.name  # the image itself may be a link to somewhere else
     for found, folder in ((path, root), (real, root.resolve())):
@@ -201,7 +205,7 @@ class RelabelledReader(WrappedReader):
 
 
 def _check_known(missing: Sequence[str], classes: Sequence[str], corrections: Sequence[Correction]) -> None:
-    unknown = sorted({correction.class_name for correction in corrections} - {"", *classes})
+    unknown = sorted({_known_name(each.class_name, classes) for each in corrections} - {"", *classes})
     if missing or unknown:
         outside = any(Path(name).is_absolute() or "\\" in name for name in missing)
         what = shares.said(len(missing), "image that does not exist", "images that do not exist")

@@ -9,7 +9,7 @@ of label issues becomes a file of corrections when its empty classes are filled 
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ DECISIONS = {"", "corrected", "kept", LEFT_OUT}
 class Correction:
     """One row: the image by its id or its path (the other is empty), and the correct class.
 
-    An empty class means that the image is left out.
+    An empty class means that the image is left out. Path and class are as they stand in the file: blanks
+    around them count only if the dataset has a path or a class with them.
     """
 
     image_id: str
@@ -108,7 +109,13 @@ def write(path: Path, corrections: Sequence[Correction]) -> int:
 
 
 def _class(row: dict[str, str], class_column: str) -> str:
-    return (row.get(class_column) or "").strip()
+    return text_of(row, class_column)
+
+
+def text_of(row: Mapping[str, str], column: str) -> str:
+    """A cell with the blanks around it, which a folder's name may have, too; empty if it has only blanks."""
+    text = row.get(column) or ""
+    return text if text.strip() else ""
 
 
 def _decision(row: dict[str, str]) -> str:
@@ -141,7 +148,7 @@ def _refuse_odd(row: dict[str, str], class_column: str, where: str) -> None:
 def _image(row: dict[str, str]) -> tuple[str, str]:
     """Id and path of a row; the path is empty where there is an id."""
     image_id = next((row[name].strip() for name in ID_COLUMNS if row.get(name)), "")
-    return image_id, "" if image_id else (row.get("path") or "").strip()
+    return image_id, "" if image_id else text_of(row, "path")
 
 
 def _refuse_contradiction(rows: Sequence[dict[str, str]], class_column: str, path: Path) -> None:

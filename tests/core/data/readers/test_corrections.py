@@ -37,7 +37,7 @@ def write_csv(tmp_path: Path, text: str) -> Path:
 def test_read_accepts_ids_and_paths_and_skips_rows_without_label(tmp_path: Path) -> None:
     path = write_csv(tmp_path, "id,path,given,label\naa,cat/1.png,cat,dog\n,cat/2.png,cat, dog \nbb,,cat,\n")
     read = corrections_file.read(path)
-    assert read == (Correction("aa", "", "dog"), Correction("", "cat/2.png", "dog"))
+    assert read == (Correction("aa", "", "dog"), Correction("", "cat/2.png", " dog "))
     assert corrections.overlay(ROWS, CLASSES, read).label.tolist() == [1, 1, 1]
     assert ROWS.label.tolist() == [0, 0, 1]
 
@@ -68,6 +68,24 @@ def test_overlay_image_that_its_path_and_its_id_give_two_classes_is_refused(by_p
     assert caught.value.parts["found"] == "cat/1.png"
     same = corrections.overlay(ROWS, CLASSES, [by_id, Correction("", "cat/1.png", "dog")])
     assert same.label.tolist() == [1, 0, 1]
+
+
+def test_classes_and_paths_with_blanks_around_them_are_found(tmp_path: Path, workspace: Workspace) -> None:
+    """Those of the dataset count before blanks are taken off: "dog" and "dog " are two classes."""
+    root = photos(tmp_path / "animals", {" cat": 6, "dog": 6, "dog ": 6})
+    rows = {" cat/000.png": "dog ", "dog /001.png": "dog", " dog/002.png ": " cat", "dog/003.png": "  dog "}
+    path = write_csv(tmp_path, "path,label\n" + "".join(f"{name},{label}\n" for name, label in rows.items()))
+    raw = acquire.acquire(SourceSettings(str(root), corrections=path), workspace)
+    reader = factory.open_raw(raw)
+    index = reader.index()
+    labels = dict(zip(index.path.to_pylist(), index.label.tolist(), strict=True))
+    corrected = {name: reader.classes[labels[name]] for name in (*rows, "dog/002.png") if name in labels}
+    assert corrected == {
+        " cat/000.png": "dog ",
+        "dog /001.png": "dog",
+        "dog/002.png": " cat",
+        "dog/003.png": "dog",
+    }
 
 
 def test_absolute_paths_and_paths_of_windows_are_those_of_the_listing(tmp_path: Path, workspace) -> None:
