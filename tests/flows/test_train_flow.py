@@ -149,6 +149,8 @@ def test_train_after_a_class_was_renamed_compares_on_the_others_and_ends(
     report = plumbline.workspace / plumbline.runs()["report"].iloc[-1]
     review = report.with_name("review.html")
     assert '"an earlier champion", "plain"' in review.read_text(encoding="utf-8")
+    costs = plumbline.ok(*train, "--positive", "even", "--cost", "fn=10,fp=1")
+    assert "the challenger no longer knows plain" in costs
 
 
 def test_train_quarantines_broken_files_up_to_the_limit(plumbline: Plumbline, photos: Path) -> None:

@@ -195,9 +195,14 @@ def _asked(
 def _mean_cost(
     labels: NDArray[np.integer], predicted: NDArray[np.integer], request: DecisionRequest
 ) -> dict[str, float]:
-    """The mean cost of all decisions with its interval; nothing without costs."""
+    """The mean cost of all decisions with its interval; nothing without costs.
+
+    It is unknown where a class is predicted that only an earlier champion knows, since it has no cost.
+    """
     if not request.costs:
         return {}
+    if predicted.max(initial=-1) >= len(request.costs):
+        return dict.fromkeys(("mean_cost", "mean_cost_low", "mean_cost_high"), float("nan"))
     costs = operating_point.costs_of(labels, predicted, request.costs)
     low, high = intervals.of_mean(costs, 0.0, float(np.max(request.costs)))
     return {"mean_cost": float(costs.mean()), "mean_cost_low": low, "mean_cost_high": high}
