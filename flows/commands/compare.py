@@ -41,11 +41,11 @@ def compare(
     runs = select(runs_compare.runs(opened, dataset), where or [], sort, last)
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)
-        console.console.print(f"{plot}: accuracy against cost of {len(runs)} runs")
+        console.console.print(f"{plot}: accuracy against cost of {len(runs):,} runs")
     table = runs_compare.columns(runs, columns)
     if out is not None:
         write(table, out)
-        console.console.print(f"{out}: {len(runs)} runs")
+        console.console.print(f"{out}: {len(runs):,} runs")
     elif plot is None:
         console.table(as_text(table), _none_found(opened))
 

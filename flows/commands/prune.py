@@ -45,7 +45,7 @@ def rows(found: Plan) -> list[dict[str, str]]:
 def sentence(found: Plan) -> str:
     """What was removed or could be, in one sentence."""
     if found.removed or found.busy:
-        busy = f"; {len(found.busy)} stay, since a process is using them" if found.busy else ""
+        busy = f"; {len(found.busy):,} stay, since a process is using them" if found.busy else ""
         return f"removed {_amount(found.removed)}{busy}"
     if found.unneeded:
         return f"nothing needs {_amount(found.unneeded)}; --yes removes them"
@@ -55,7 +55,7 @@ def sentence(found: Plan) -> str:
 def _amount(outputs: tuple[Output, ...] | list[Output]) -> str:
     if not outputs:
         return ""
-    return f"{len(outputs)} outputs, {_megabytes(sum(output.size for output in outputs))}"
+    return f"{len(outputs):,} outputs, {_megabytes(sum(output.size for output in outputs))}"
 
 
 def _megabytes(size: int) -> str:
