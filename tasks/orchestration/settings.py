@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -192,6 +192,21 @@ class SweepSettings(RunSettings):
 
     runner: SweepRunnerSettings = field(default_factory=SweepRunnerSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+
+
+def unused_options(train: TrainSettings) -> list[str]:
+    """The options that were given although the recipe makes no use of them.
+
+    >>> unused_options(TrainSettings(RecipeName.probe, epochs=3, budget=1)), unused_options(TrainSettings())
+    (['--budget', '--epochs'], [])
+    """
+    unused = set() if train.recipe is RecipeName.auto else {"budget"}
+    if train.recipe is RecipeName.probe:  # a linear classifier, which is fitted without steps
+        unused |= {"epochs", "batch_size", "learning_rate", "augment", "patience"}
+    if not recipes.may_be_pretrained(train.recipe):
+        unused |= {"backbone", "weights"}
+    given = (each.name for each in fields(train) if getattr(train, each.name) != each.default)
+    return [f"--{name.replace('_', '-')}" for name in given if name in unused]
 
 
 def shown_name(parameters: Mapping[str, Any]) -> str:

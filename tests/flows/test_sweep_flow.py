@@ -88,3 +88,11 @@ def test_random_search_says_that_it_has_fewer_combinations_than_were_asked_for(p
     varied = ("--vary", "augment=true,false", "--dry-run", "--random")
     assert "--random 5: only 2 combinations exist, and each is tried" in run_sweep_of(plumbline, *varied, "5")
     assert "exist" not in run_sweep_of(plumbline, *varied, "1")
+
+
+def test_sweep_says_which_options_have_no_effect(plumbline: Plumbline) -> None:
+    varied = ("--recipe", "probe", "--vary", "epochs=1,2", "--dry-run")
+    output = run_sweep_of(plumbline, *varied, "--epochs", "3", "--budget", "2")
+    assert "--vary replaces --epochs 3" in output
+    assert "no trial makes use of --budget, --epochs" in output
+    assert "--vary replaces" not in run_sweep_of(plumbline, *varied)

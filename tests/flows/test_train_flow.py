@@ -117,6 +117,12 @@ def test_train_with_bad_usage_prints_one_error(
     assert plumbline.files() == {}
 
 
+def test_train_says_which_options_the_recipe_makes_no_use_of(plumbline: Plumbline) -> None:
+    of_flash = plumbline.ok("--recipe", "flash", "--backbone", "convnext-tiny", "--budget", "2", "--dry-run")
+    assert "--recipe flash makes no use of --backbone, --budget" in of_flash
+    assert "makes no use" not in plumbline.ok("--recipe", "flash", "--epochs", "2", "--dry-run")
+
+
 def test_train_reports_leaks_and_drops_them_with_drop_leaks(plumbline: Plumbline, photos: Path) -> None:
     """Two test images have a copy in train. The folder has a folder per split, with the classes in each."""
     for kind in ("across", "down"):

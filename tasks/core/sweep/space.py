@@ -143,6 +143,18 @@ def plan(base: TrainSettings, vary: Sequence[str], seeds: int = 1, draws: int | 
     ]
 
 
+def replaced(base: TrainSettings, plan: Sequence[Trial]) -> list[str]:
+    """The options whose value no trial has, since the sweep varies them.
+
+    Args:
+        base: The parameters that were given.
+        plan: The trials.
+    """
+    defaults = TrainSettings()
+    given = [name for name in plan[0].varied if getattr(base, name) != getattr(defaults, name)]
+    return [f"--{name.replace('_', '-')} {_text(getattr(base, name))}" for name in given]
+
+
 def shortage(plan: Sequence[Trial], draws: int | None) -> str:
     """That a random search has fewer configurations than were asked for, as text; empty if it has all.
 
