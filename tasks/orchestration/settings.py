@@ -56,8 +56,8 @@ class TrainControl(RunControl):
     Args:
         time_limit: Minutes after which the training stops and keeps its checkpoint; the next run
             resumes there. Default: none.
-        overfit_batch: Only check that the recipe overfits one batch of at most 64 training images;
-            takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
+        overfit_batch: Only check that the recipe, one from scratch, overfits one batch of at most 64 training
+            images; takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
         mlflow: Also log the run to this MLflow server, such as http://127.0.0.1:5000: parameters, metrics,
             model and report. A problem there is a warning. Default: none.
     """
