@@ -39,10 +39,10 @@ def compare(
     if last is not None and last < 1:
         raise UsageError("--last is out of range", expected="1 or more", found=str(last))
     runs = select(runs_compare.runs(opened, dataset), where or [], sort, last)
+    table = runs_compare.columns(runs, columns)  # refuses a column that is not there before a file is written
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)
         console.console.print(f"{plot}: accuracy against cost of {len(runs):,} runs")
-    table = runs_compare.columns(runs, columns)
     if out is not None:
         write(table, out)
         console.console.print(f"{out}: {len(runs):,} runs")
