@@ -27,6 +27,7 @@ from tasks.core.operations import run_lock
 from tasks.core.operations.run_lock import RunOwner
 from tasks.core.registry.source_identity import check_source_identity
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.runs import unfinished
 from tasks.core.stage.handles import (
     Audit,
     CrossValidation,
@@ -213,7 +214,7 @@ def promote_against_champion(
         )
         if not decided.champion_changed:
             break
-    return decided
+    return unfinished.resumed_decision(decided, tensors.dataset, run.workspace)
 
 
 def overfit_check(run: Run, settings: TrainRunSettings) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 python flows/sweep_flow.py --help
 """
 
+import logging
 import shlex
 import sys
 import time
@@ -44,10 +45,12 @@ from tasks.embed import embed
 from tasks.feature_audit import feature_audit
 from tasks.orchestration import trials
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import SweepSettings, shown_name
+from tasks.orchestration.settings import SweepSettings, shown_name, unused_options
 from tasks.parameters.flow_parameters import with_parameters
 from tasks.train import train
 from tasks.trial import trial
+
+log = logging.getLogger("plumbline.sweep")
 
 SWEEP_PARAMETERS = ("vary", "random", "seeds")  # a training's own run does not have them
 
@@ -64,6 +67,7 @@ def sweep_flow(settings: SweepSettings) -> dict[str, Any] | State[None]:
     plan = plan_trials(settings)
     if settings.control.dry_run:
         return {"trials": trial_rows(plan)}
+    _log_odd(settings, plan)
     given = settings.parameters()
     command_line = shlex.join(["plumbline", "sweep", *options(given)])
     own = {name: value for name, value in given.items() if name not in SWEEP_PARAMETERS}
@@ -115,6 +119,17 @@ def plan_trials(settings: SweepSettings) -> list[Trial]:
     return space.plan(without_auto(settings.train), search.vary, search.seeds, search.random)
 
 
+def _log_odd(settings: SweepSettings, plan: list[Trial]) -> None:
+    """Say which options have no effect, and whether combinations are fewer than were asked for."""
+    if replaced := space.replaced(settings.train, plan):
+        log.warning("--vary replaces %s", ", ".join(replaced))
+    of_trials = [unused_options(planned.settings) for planned in plan]
+    if unused := [option for option in of_trials[0] if all(option in others for others in of_trials)]:
+        log.warning("no trial makes use of %s", ", ".join(unused))
+    if text := space.shortage(plan, settings.search.random):
+        log.warning(text)
+
+
 def trial_rows(plan: list[Trial]) -> list[dict[str, str]]:
     """The trials, one row each."""
     return [
@@ -133,6 +148,7 @@ def main(**parameters: Any) -> None:
         settings = SweepSettings.of(parameters)
         plan = plan_trials(settings)
         if settings.control.dry_run:
+            _log_odd(settings, plan)
             console.table(trial_rows(plan))
             return
         prefect_server.wait_until_ready()

@@ -3,6 +3,7 @@
 python flows/train_flow.py --help
 """
 
+import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +35,10 @@ from tasks.display import console, server_link
 from tasks.orchestration import follower
 from tasks.orchestration.dry_run import DryRun
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import TrainRunSettings, shown_name
+from tasks.orchestration.settings import TrainRunSettings, shown_name, unused_options
 from tasks.parameters.flow_parameters import with_parameters
+
+log = logging.getLogger("plumbline.train")
 
 
 def run_name() -> str:
@@ -51,11 +54,18 @@ def train_flow(settings: TrainRunSettings) -> dict[str, Any] | State[None]:
     validate(settings)
     if settings.control.dry_run:
         return {"dry_run": dry_run_rows(settings)}
+    log_unused(settings)
     if tf_config.is_worker():
         return train_as_worker(settings)
     run = Run(open_workspace(settings.control.workspace), settings.parameters())
     body = overfit_check if settings.control.overfit_batch else train_pipeline
     return exclusive_run(run, settings, lambda: body(run, settings))
+
+
+def log_unused(settings: TrainRunSettings) -> None:
+    """Say which options the recipe makes no use of."""
+    if options := unused_options(settings.train):
+        log.warning("--recipe %s makes no use of %s", settings.train.recipe, ", ".join(options))
 
 
 def dry_run_rows(settings: TrainRunSettings) -> list[dict[str, str]]:
@@ -96,6 +106,7 @@ def main(**parameters: Any) -> None:
         settings = TrainRunSettings.of(parameters)
         validate(settings)
         if settings.control.dry_run:
+            log_unused(settings)
             console.table(dry_run_rows(settings))
         elif tf_config.is_worker():
             train_as_worker(settings)

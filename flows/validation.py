@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tasks.core import recipes
 from tasks.core.data.readers import corrections_file
 from tasks.core.data.sources import first_images, resolve
 from tasks.core.errors import UsageError
@@ -12,7 +13,7 @@ from tasks.core.model.export import export as export_stage
 from tasks.core.model.training import cross_predict as cross_predict_stage
 from tasks.core.storage.workspaces import refuse_file
 from tasks.core.workspace import Workspace
-from tasks.orchestration.settings import RunSettings
+from tasks.orchestration.settings import RunSettings, TrainControl
 
 
 def validate(settings: RunSettings) -> None:
@@ -35,12 +36,26 @@ def validate(settings: RunSettings) -> None:
         _look_at_images(settings)
     decision.check_cost_file(settings.decision)
     export_stage.check_formats(settings.publish.exports, settings.publish.export_input)
+    _check_overfit(settings)
     catalog.check(settings.embed, settings.train.recipe)
     if settings.train.weights:
         weights.keep(settings.train.weights, catalog.find(settings.train.backbone))
     cross_predict_stage.check_folds(settings.folds)
     if settings.cross_validate:
         tf_config.refuse_cluster("--cross-validate")
+
+
+def _check_overfit(settings: RunSettings) -> None:
+    """The check trains a network on the tensors; a pretrained one takes features of the photos themselves."""
+    control, recipe = settings.control, settings.train.recipe
+    if isinstance(control, TrainControl) and control.overfit_batch and recipes.is_pretrained(recipe):
+        raise UsageError(
+            "--overfit-batch is for recipes from scratch",
+            expected="--recipe with fast, flash, good, better, best or textbook",
+            found=f"--recipe {recipe}, which starts from a pretrained network",
+            done="nothing was started",
+            todo="leave out --overfit-batch: such a recipe takes little time; or name another --recipe",
+        )
 
 
 def _check_workspace(settings: RunSettings) -> None:

@@ -38,6 +38,13 @@ os.environ["PREFECT_SERVER_API_PORT"] = "1"  # a dashboard of this machine must 
 environment.prepare()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out the stress tests unless `-m` names them; a default in addopts gives way to any `-m`."""
+    asked = config.option.markexpr
+    if "stress" not in asked:
+        config.option.markexpr = f"({asked}) and not stress" if asked else "not stress"
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the files in which all tests are slow, or stress tests, if none of these is selected.
 

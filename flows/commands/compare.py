@@ -39,13 +39,13 @@ def compare(
     if last is not None and last < 1:
         raise UsageError("--last is out of range", expected="1 or more", found=str(last))
     runs = select(runs_compare.runs(opened, dataset), where or [], sort, last)
+    table = runs_compare.columns(runs, columns)  # refuses a column that is not there before a file is written
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)
-        console.console.print(f"{plot}: accuracy against cost of {len(runs)} runs")
-    table = runs_compare.columns(runs, columns)
+        console.console.print(f"{plot}: accuracy against cost of {len(runs):,} runs")
     if out is not None:
         write(table, out)
-        console.console.print(f"{out}: {len(runs)} runs")
+        console.console.print(f"{out}: {len(runs):,} runs")
     elif plot is None:
         console.table(as_text(table), _none_found(opened))
 

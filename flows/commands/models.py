@@ -28,7 +28,11 @@ def list_(dataset: str | None = None, workspace: Path | None = None) -> None:
     others = registry.datasets(opened)
     none_yet = "no published models yet: `plumbline train` publishes the first one"
     empty = f"{dataset} has no published model; these have: {', '.join(others)}" if others else none_yet
-    console.table(listing.version_rows(opened, dataset), empty)
+    rows = listing.version_rows(opened, dataset)
+    damages = {f"{row['dataset']} {row['version']}": row.pop(listing.DAMAGE, "") for row in rows}
+    console.table(rows, empty)
+    if damaged := {name: damage for name, damage in damages.items() if damage}:
+        console.facts("damaged; `plumbline doctor` says what to do:", damaged)
 
 
 def show(dataset: str, version: str = registry.CHAMPION, workspace: Path | None = None) -> None:

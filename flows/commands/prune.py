@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tasks.core import shares
 from tasks.core.runs import prune as pruning
 from tasks.core.runs.prune import Output, Plan
 from tasks.core.storage.workspaces import open_existing
@@ -45,17 +46,18 @@ def rows(found: Plan) -> list[dict[str, str]]:
 def sentence(found: Plan) -> str:
     """What was removed or could be, in one sentence."""
     if found.removed or found.busy:
-        busy = f"; {len(found.busy)} stay, since a process is using them" if found.busy else ""
-        return f"removed {_amount(found.removed)}{busy}"
+        busy = f"; {len(found.busy):,} stay, since a process is using them" if found.busy else ""
+        return f"removed {_amount(found.removed) or 'nothing'}{busy}"
     if found.unneeded:
-        return f"nothing needs {_amount(found.unneeded)}; --yes removes them"
+        return f"nothing needs {_amount(found.unneeded)}; --yes removes that"
     return "nothing to remove"
 
 
 def _amount(outputs: tuple[Output, ...] | list[Output]) -> str:
     if not outputs:
         return ""
-    return f"{len(outputs)} outputs, {_megabytes(sum(output.size for output in outputs))}"
+    size = _megabytes(sum(output.size for output in outputs))
+    return f"{shares.said(len(outputs), 'output', 'outputs')}, {size}"
 
 
 def _megabytes(size: int) -> str:

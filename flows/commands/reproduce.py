@@ -13,7 +13,14 @@ from tasks.core.errors import UsageError
 from tasks.core.operations import code_checkout, python_environment
 from tasks.core.operations.command_line import options
 from tasks.core.runs import explain
-from tasks.core.runs.reproduce import judge, lend_downloads, parameters, recorded_environment
+from tasks.core.runs.reproduce import (
+    check_images,
+    folder_of_paths,
+    judge,
+    lend_downloads,
+    parameters,
+    recorded_environment,
+)
 from tasks.core.stage import code_hash
 from tasks.core.storage.workspaces import open_existing
 from tasks.core.workspace import Workspace
@@ -60,11 +67,12 @@ def reproduce(
         raise UsageError("margin must be above 0 and at most 100", found=f"{margin:g}")
     opened = open_existing(workspace)
     past = explain.run_of(run, opened)
+    check_images(past, called_in := folder_of_paths(past))
     with tempfile.TemporaryDirectory(prefix="plumbline-reproduce-") as folder:
         scratch = Workspace(Path(folder) / "workspace")
         code = bring_back(past, Path(folder)) if checkout else Code()
         lend_downloads(opened, scratch)
-        if exit_code := repeat(code, parameters(past), scratch):
+        if exit_code := repeat(code, parameters(past), scratch, called_in):
             sys.exit(exit_code)
         result = judge(past, opened, scratch, margin / 100)
     removed = "the scratch workspace, with the model and the report that are named above"
@@ -106,9 +114,11 @@ def bring_back(run: Mapping[str, Any], folder: Path) -> Code:
     return Code(root, made, variables | {"PREFECT_HOME": str(folder / "prefect")})
 
 
-def repeat(code: Code, arguments: Mapping[str, Any], scratch: Workspace) -> int:
-    """Repeat a run in a scratch workspace; returns the exit code."""
+def repeat(code: Code, arguments: Mapping[str, Any], scratch: Workspace, folder: Path) -> int:
+    """Repeat a run in a scratch workspace, as if called in a folder; returns the exit code."""
     command = [str(code.python), str(code.root / SCRIPT), *options(arguments)]
     environment = {**os.environ, **code.environment}
-    done = subprocess.run([*command, "--workspace", str(scratch.root)], env=environment, check=False)
+    done = subprocess.run(
+        [*command, "--workspace", str(scratch.root)], cwd=folder, env=environment, check=False
+    )
     return done.returncode

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -56,8 +56,8 @@ class TrainControl(RunControl):
     Args:
         time_limit: Minutes after which the training stops and keeps its checkpoint; the next run
             resumes there. Default: none.
-        overfit_batch: Only check that the recipe overfits one batch of at most 64 training images;
-            takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
+        overfit_batch: Only check that the recipe, one from scratch, overfits one batch of at most 64 training
+            images; takes seconds, publishes nothing, and ends with pass (exit code 0) or fail (1).
         mlflow: Also log the run to this MLflow server, such as http://127.0.0.1:5000: parameters, metrics,
             model and report. A problem there is a warning. Default: none.
     """
@@ -192,6 +192,21 @@ class SweepSettings(RunSettings):
 
     runner: SweepRunnerSettings = field(default_factory=SweepRunnerSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+
+
+def unused_options(train: TrainSettings) -> list[str]:
+    """The options that were given although the recipe makes no use of them.
+
+    >>> unused_options(TrainSettings(RecipeName.probe, epochs=3, budget=1)), unused_options(TrainSettings())
+    (['--budget', '--epochs'], [])
+    """
+    unused = set() if train.recipe is RecipeName.auto else {"budget"}
+    if train.recipe is RecipeName.probe:  # a linear classifier, which is fitted without steps
+        unused |= {"epochs", "batch_size", "learning_rate", "augment", "patience"}
+    if not recipes.may_be_pretrained(train.recipe):
+        unused |= {"backbone", "weights"}
+    given = (each.name for each in fields(train) if getattr(train, each.name) != each.default)
+    return [f"--{name.replace('_', '-')}" for name in given if name in unused]
 
 
 def shown_name(parameters: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ class InputSettings(Checked):
             https://).
         out: The folder of parquet files, new or with earlier predictions. Each batch is a folder in it.
         label_next: How many images to name that are worth a label next: the model is unsure about them,
-            and they are unlike each other. They get a table and a contact sheet in the batch. At most 1000.
+            and they are unlike each other. They get a table and a contact sheet in the batch. At most 1,000.
         embeddings: Write the embedding of each image that is predicted now to this folder of parquet files,
             too (path, row, embedding, model).
     """
@@ -46,7 +46,7 @@ class InputSettings(Checked):
 
     images: tuple[str, ...]
     out: Path = Path("predictions")
-    label_next: int = 0
+    label_next: int = limited(0, 0, 1000)
     embeddings: Path | None = None
 
 

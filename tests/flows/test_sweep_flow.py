@@ -21,7 +21,12 @@ def plumbline(warm_plumbline: Plumbline) -> Plumbline:
 
 def run_sweep(plumbline: Plumbline, *arguments: object) -> str:
     """Run the sweep, which must succeed. Returns what it printed."""
-    done = plumbline.run("flows/sweep_flow.py", *SWEEP, *arguments, "--workspace", plumbline.workspace)
+    return run_sweep_of(plumbline, *SWEEP, *arguments)
+
+
+def run_sweep_of(plumbline: Plumbline, *arguments: object) -> str:
+    """Run a sweep, which must succeed. Returns what it printed."""
+    done = plumbline.run("flows/sweep_flow.py", *arguments, "--workspace", plumbline.workspace)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -77,3 +82,17 @@ def trials(plumbline: Plumbline) -> pd.DataFrame:
     """Returns the table of trials, one row per trial."""
     table = pd.read_parquet(plumbline.workspace / "metrics" / "trials")
     return table.sort_values(["run_id", "trial"], ignore_index=True)
+
+
+def test_random_search_says_that_it_has_fewer_combinations_than_were_asked_for(plumbline: Plumbline) -> None:
+    varied = ("--vary", "augment=true,false", "--dry-run", "--random")
+    assert "--random 5: only 2 combinations exist, and each is tried" in run_sweep_of(plumbline, *varied, "5")
+    assert "exist" not in run_sweep_of(plumbline, *varied, "1")
+
+
+def test_sweep_says_which_options_have_no_effect(plumbline: Plumbline) -> None:
+    varied = ("--recipe", "probe", "--vary", "epochs=1,2", "--dry-run")
+    output = run_sweep_of(plumbline, *varied, "--epochs", "3", "--budget", "2")
+    assert "--vary replaces --epochs 3" in output
+    assert "no trial makes use of --budget, --epochs" in output
+    assert "--vary replaces" not in run_sweep_of(plumbline, *varied)

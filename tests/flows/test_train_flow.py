@@ -100,11 +100,12 @@ def test_overfit_batch_fails_and_publishes_nothing(plumbline: Plumbline, photos:
         (["--recipe", "magic"], 2, ["magic", "fast"]),
         (["--epochs", "0"], 2, ["epochs", "above 0"]),
         (["--dry-run", "--overfit-batch"], 2, ["exclude each other"]),
+        (["--recipe", "probe", "--overfit-batch"], 2, ["recipes from scratch", "leave out --overfit-batch"]),
         (["--image-size", "4"], 2, ["image_size", "8..512"]),
         (["--dataset", "./nowhere"], 2, ["nowhere"]),
         (["--archive", "absent.tar.gz", "--dataset", "cifar10"], 1, ["absent.tar.gz"]),
     ],
-    ids=["dataset", "recipe", "epochs", "modes", "size", "folder", "archive"],
+    ids=["dataset", "recipe", "epochs", "modes", "overfit", "size", "folder", "archive"],
 )
 def test_train_with_bad_usage_prints_one_error(
     plumbline: Plumbline, arguments: list[str], code: int, expected: list[str]
@@ -115,6 +116,12 @@ def test_train_with_bad_usage_prints_one_error(
     for word in expected:
         assert word in done.stderr
     assert plumbline.files() == {}
+
+
+def test_train_says_which_options_the_recipe_makes_no_use_of(plumbline: Plumbline) -> None:
+    of_flash = plumbline.ok("--recipe", "flash", "--backbone", "convnext-tiny", "--budget", "2", "--dry-run")
+    assert "--recipe flash makes no use of --backbone, --budget" in of_flash
+    assert "makes no use" not in plumbline.ok("--recipe", "flash", "--epochs", "2", "--dry-run")
 
 
 def test_train_reports_leaks_and_drops_them_with_drop_leaks(plumbline: Plumbline, photos: Path) -> None:

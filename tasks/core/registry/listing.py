@@ -14,11 +14,13 @@ from tasks.core.stage.handles import ModelVersion
 from tasks.core.storage import manifests
 from tasks.core.workspace import Workspace
 
+DAMAGE = "damage"  # what is damaged, in the row of a damaged version
+
 
 def version_rows(workspace: Workspace, dataset: str | None = None) -> list[dict[str, str]]:
     """One row per version, sorted by dataset and number.
 
-    The row of a damaged version describes the damage in place of its figures.
+    The row of a damaged version says so in place of its figures, and has the damage under `DAMAGE`.
 
     Args:
         workspace: The workspace with the registry.
@@ -122,10 +124,10 @@ def _figures(directory: Path) -> dict[str, str]:
     try:
         manifest = manifests.read(directory)
     except FormatError as error:
-        return {"published": "", "test accuracy": f"damaged: {error.summary}"}
+        return {"published": "", "test accuracy": "damaged", DAMAGE: error.summary}
     problem = "" if publish.is_manifest_only(directory) else manifests.find_damage(directory)
     if problem:
-        return {"published": _minute(manifest), "test accuracy": f"damaged: {problem}"}
+        return {"published": _minute(manifest), "test accuracy": "damaged", DAMAGE: problem}
     facts = manifest["facts"]
     return {
         "published": _minute(manifest),

@@ -85,7 +85,7 @@ def intact_entries(path: Path) -> tuple[list[dict[str, Any]], str]:
     content = path.read_bytes() if path.exists() else b""
     if end and hashlib.sha256(content[: end["bytes"]]).hexdigest() != end["sha256_of_bytes"]:
         lost = len(content) < end["bytes"]
-        problem = f"it has {len(content)} of {end['bytes']} bytes" if lost else "it has other bytes"
+        problem = f"it has {len(content):,} of {end['bytes']:,} bytes" if lost else "it has other bytes"
     entries = []
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
         entry = _entry(line)

@@ -4,18 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tasks.core.config import NON_OUTPUT_PARAMETERS
-from tasks.core.errors import FormatError
+from tasks.core.data.sources.catalog import DATASETS
+from tasks.core.errors import FormatError, UsageError
 from tasks.core.metrics.comparison import equivalence
 from tasks.core.metrics.comparison.equivalence import Answer, Equivalence
 from tasks.core.runs import explain, tables
 from tasks.core.storage import manifests
-from tasks.core.workspace import Workspace
+from tasks.core.workspace import Workspace, expanded, is_address
 
 MARGIN = 0.01  # of accuracy: a smaller difference counts as noise
 # Columns of `runs` that name the machine. They are no ingredients: the same digests may give other bytes.
@@ -72,6 +74,42 @@ def parameters(run: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = json.loads(run["parameters"])
     return {name: value for name, value in given.items() if name not in NON_OUTPUT_PARAMETERS}
+
+
+def folder_of_paths(run: Mapping[str, Any]) -> Path:
+    """The folder at which the relative paths of a run start.
+
+    It is the present folder if the run recorded none, as older runs do, or if that folder is gone.
+
+    Args:
+        run: The run's row of the runs table.
+    """
+    recorded = run.get("folder")
+    return Path(recorded) if isinstance(recorded, str) and Path(recorded).is_dir() else Path.cwd()
+
+
+def check_images(run: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to repeat a run whose images are at a path where nothing is any more.
+
+    Args:
+        run: The run's row of the runs table.
+        folder: Where its relative paths start.
+
+    Raises:
+        UsageError: The images are not there.
+    """
+    dataset = parameters(run).get("dataset", "digits")
+    if dataset in DATASETS or is_address(dataset) or (folder / expanded(dataset)).exists():
+        return
+    is_known = Path(dataset).is_absolute() or str(folder) == run.get("folder")
+    called = "call it in the folder in which the run was called: its path starts there"
+    raise UsageError(
+        f"the images of run {run['run_id']} are not there",
+        expected=f"{dataset}, which the run was given",
+        found=f"nothing at {folder / expanded(dataset)}",
+        done="nothing was started",
+        todo="move the images back, or lay a link to them there" if is_known else called,
+    )
 
 
 def lend_downloads(workspace: Workspace, scratch: Workspace) -> None:

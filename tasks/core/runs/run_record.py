@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tasks.core.addresses import without_secrets
+from tasks.core.markup import is_utf8
 from tasks.core.progress import duration
 from tasks.core.workspace import Workspace
 
@@ -46,6 +48,7 @@ class RunRecord:
         run_id: Start time and four random hexadecimal digits, such as "20261126-093000-1a2b".
         records: The stages so far, by name, in the order in which they ran.
         source_root: Where the images are, as `RawDataset.root`; empty before the download stage.
+        folder: The folder in which the run was called.
     """
 
     def __init__(self, workspace: Workspace, parameters: Mapping[str, Any]) -> None:
@@ -56,6 +59,7 @@ class RunRecord:
         self.run_id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.records: dict[str, StageRecord] = {}
         self.source_root = ""
+        self.folder = str(Path.cwd())
 
     def stages(self) -> dict[str, dict[str, Any]]:
         """Return, by stage, its digest, state, seconds in this run, cost when it was built, and reasons."""
@@ -88,6 +92,7 @@ class RunRecord:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
             "stages": self.stages(),
             "flow_run_id": flow_run_id,
+            "folder": self.folder if is_utf8(self.folder) else None,
         }
 
     def reused(self) -> str:

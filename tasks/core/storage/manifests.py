@@ -136,7 +136,7 @@ def find_damage(directory: Path, *, thorough: bool = False) -> str:
             return f"{path} is missing"
         status = path.stat()
         if status.st_size != entry["bytes"]:
-            return f"{path} has {status.st_size} bytes instead of {entry['bytes']}"
+            return f"{path} has {status.st_size:,} bytes instead of {entry['bytes']:,}"
         trusted = (
             status.st_mtime_ns == entry["mtime_ns"] and status.st_size > ALWAYS_HASHED_BYTES and not thorough
         )

@@ -39,6 +39,7 @@ def open_existing(path: str | Path | None = None) -> Workspace:
             expected="the folder of a workspace, which a run has made",
             found="no such folder",
             done="nothing was created",
+            todo=f"name another one with --workspace or {VARIABLE}; `plumbline train` makes a new one",
         )
     return workspace
 

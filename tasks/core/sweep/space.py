@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.config import RecipeName, TrainSettings
 from tasks.core.errors import UsageError
 
@@ -140,6 +141,32 @@ def plan(base: TrainSettings, vary: Sequence[str], seeds: int = 1, draws: int | 
             enumerate(values for values in configurations for _ in range(seeds)), start=1
         )
     ]
+
+
+def replaced(base: TrainSettings, plan: Sequence[Trial]) -> list[str]:
+    """The options whose value no trial has, since the sweep varies them.
+
+    Args:
+        base: The parameters that were given.
+        plan: The trials.
+    """
+    defaults = TrainSettings()
+    given = [name for name in plan[0].varied if getattr(base, name) != getattr(defaults, name)]
+    return [f"--{name.replace('_', '-')} {_text(getattr(base, name))}" for name in given]
+
+
+def shortage(plan: Sequence[Trial], draws: int | None) -> str:
+    """That a random search has fewer configurations than were asked for, as text; empty if it has all.
+
+    Args:
+        plan: The trials.
+        draws: The number that was asked for; None for a grid search.
+    """
+    found = plan[-1].configuration
+    if not draws or found == draws:
+        return ""
+    said = shares.said(found, "combination exists, and it is", "combinations exist, and each is")
+    return f"--random {draws:,}: only {said} tried"
 
 
 def parameters(settings: TrainSettings) -> dict[str, Any]:

@@ -273,3 +273,14 @@ def test_report_counts_groups(fake) -> None:
     text = html(grouped, compared)
     assert "400 images of 40 groups, 7 classes" in text
     assert "the exact test that flips whole groups: p" in text
+
+
+def test_counts_from_a_thousand_on_have_separators(fake) -> None:
+    many = fake.with_fields(classes=("no", "yes"), images=8000)
+    first = inputs(many, "one", 0.3)
+    second = inputs(many, "two", 4.0, champion=first.evaluation)
+    for text in (html(many, first), html(many, second)):
+        shown = re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(style|svg|pre)\b.*?</\1>", " ", text))
+        without_dates = re.sub(r"\d{4}-\d\d-\d\d", "", shown)
+        assert re.findall(r"(?<![\w.,/-])\d{4,}(?![\w./-])", without_dates) == []
+        assert "8,000" in shown

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from flows.commands import prune as command
 from tasks.core.config import IfRunning, PromotePolicy
 from tasks.core.errors import UsageError
 from tasks.core.operations import run_lock
@@ -141,3 +142,12 @@ def test_prune_at_an_address_removes_objects_that_can_be_made_again(
     assert {name for name in before if "metrics/" in name} <= set(bucket.objects())
     assert fake.trained("r1").directory == old
     assert [name for name in bucket.objects() if f"training/{old.name}/manifest.json" in name]
+
+
+def test_prune_command_says_how_many_outputs_nothing_needs(fake: FakeOutputs, capsys) -> None:
+    record(fake, "old", 100)
+    record(fake, "new", 50)
+    command.prune(keep=1, workspace=fake.workspace.root)
+    shown = capsys.readouterr().out
+    assert "nothing needs 1 output, " in shown
+    assert "1 outputs" not in shown

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.core.errors import FormatError
+from tasks.core.errors import FormatError, UsageError
 from tasks.core.runs import record, reproduce, tables
 from tasks.core.runs.reproduce import Reproducibility
 from tasks.core.workspace import Workspace
@@ -99,3 +99,12 @@ def test_same_probabilities_compares_to_the_last_bit() -> None:
     second = pd.DataFrame({"probabilities": [np.nextafter(values, np.float32(1))]})
     assert reproduce._same_probabilities(first, first.copy())
     assert not reproduce._same_probabilities(first, second)
+
+
+def test_a_run_without_a_folder_is_to_be_repeated_where_it_was_called(tmp_path) -> None:
+    """Rows of older runs have no folder: NaN if any row of the table has one."""
+    run = {"run_id": "r1", "parameters": '{"dataset": "photos"}', "folder": float("nan")}
+    with pytest.raises(UsageError, match="call it in the folder in which the run was called"):
+        reproduce.check_images(run, tmp_path)
+    (tmp_path / "photos").mkdir()
+    reproduce.check_images(run, tmp_path)

@@ -45,6 +45,12 @@ def test_compare_with_plot_writes_an_image(runs: Workspace, tmp_path: Path) -> N
         assert image.size[0] > 600
 
 
+def test_compare_with_a_mistyped_column_writes_no_plot(runs: Workspace, tmp_path: Path) -> None:
+    plot = tmp_path / "cost.png"
+    assert "no column" in refused(runs, "compare", "--plot", str(plot), "--columns", "verison")
+    assert not plot.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -63,7 +63,13 @@ def test_models_list_has_a_row_per_version_and_marks_damage(fake: FakeOutputs) -
     assert "champion" in lines[2]
     assert f"{fake.evaluation('two', 2.0).accuracy * 100:.2f} %" in lines[2]
     (fake.workspace.models / "animals" / "v0003" / "model.keras").write_text("something else")
-    assert "damaged" in ok(fake.workspace, "models", "list", "animals").splitlines()[3]
+    (fake.workspace.models / "animals" / "v0001" / "manifest.json").write_text("{")
+    table, problems = ok(fake.workspace, "models", "list", "animals").split("damaged; ")
+    assert [line.split()[-1] for line in table.splitlines()[1::2]] == ["damaged", "damaged"]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 100
+    assert "animals v0001  " in problems
+    assert "manifest.json is not a finished output" in problems
+    assert "model.keras has 14 bytes instead of" in problems
     assert "birds has no published model; these have: animals" in ok(
         fake.workspace, "models", "list", "birds"
     )

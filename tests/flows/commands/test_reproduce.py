@@ -1,6 +1,7 @@
 """`plumbline reproduce` as a user runs it, after real runs."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,19 @@ def test_reproduce_of_a_new_run_is_identical_and_a_changed_image_is_named(
     assert again.returncode in (3, 4), again.stdout + again.stderr
     assert "differs  download: 1 file edited" in again.stdout
     assert "identical" not in again.stdout
+
+
+def test_reproduce_finds_a_relative_path_from_another_folder(plumbline: Plumbline, photos: Path) -> None:
+    plumbline.ok("--dataset", photos.name, "--epochs", "1")
+    (elsewhere := photos.parent / "elsewhere").mkdir()
+    of_another_folder = replace(plumbline, workspace=elsewhere / "workspace")
+    command = ("flows/__main__.py", "reproduce", "last", "--workspace", plumbline.workspace)
+    done = of_another_folder.run(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ": identical" in done.stdout
+
+    photos.rename(photos.with_name("moved"))
+    gone = of_another_folder.run(*command)
+    assert gone.returncode == 2, gone.stdout + gone.stderr
+    assert f"nothing at {photos}" in gone.stderr
+    assert "move the images back" in gone.stderr

@@ -123,3 +123,18 @@ def has_checkpoint(plumbline: Plumbline) -> bool:
 def state(plumbline: Plumbline, run: str) -> str:
     """Returns the name of a flow run's state."""
     return str(plumbline.query_server(f"/flow_runs/{run}")["state_name"])
+
+
+def test_promotion_of_a_run_that_ended_before_its_row_is_in_the_next_row(warm_plumbline: Plumbline) -> None:
+    """The run cannot write its row: a file is where the row's folder belongs."""
+    obstacle = warm_plumbline.workspace / "metrics" / "runs" / "dataset=digits"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()
+    assert warm_plumbline.train("--epochs", "1").returncode != 0
+    assert (warm_plumbline.workspace / "models" / "digits" / "v0001").is_dir()
+    obstacle.unlink()
+    warm_plumbline.ok("--epochs", "1")
+    warm_plumbline.ok("--epochs", "1", "--refresh", "evaluate")
+    rows = warm_plumbline.runs()[["version", "promoted", "verdict"]].to_numpy().tolist()
+    assert rows[0] == ["v0001", True, "the first champion of digits"]
+    assert rows[1][:2] == ["v0001", False]

@@ -143,13 +143,13 @@ class _AddressSearch:
     def _failure(self) -> DataError | NetworkError:
         file = self.partial.file
         parts = {
-            "expected": (f"{file.bytes} bytes with " if file.bytes else "") + str(file.checksum),
+            "expected": (f"{file.bytes:,} bytes with " if file.bytes else "") + str(file.checksum),
             "found": "; ".join(f"{url}: {why}" for url, why in self.problems.items()),
             "todo": f"get the file from another source and pass it with {self.by_hand}",
         }
         if self.unusable < set(file.urls):
             parts |= {
-                "done": f"{self.partial.size} bytes are kept; the next attempt resumes there",
+                "done": f"{self.partial.size:,} bytes are kept; the next attempt resumes there",
                 "todo": f"check the network and run again, or pass the file with {self.by_hand}",
             }
             return NetworkError(f"{file.name} could not be downloaded", **parts)

@@ -89,7 +89,7 @@ def problem(path: str) -> str:
 
 
 def _refusal(bad: list[tuple[str, str]], files: int, allowed: float) -> QuarantineError:
-    more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    more = f" and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
     return QuarantineError(
         f"at least {len(bad):,} of {files:,} images cannot be used",
         expected=f"at most {shares.percent(allowed)} (--max-quarantine {allowed:g})",

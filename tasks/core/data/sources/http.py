@@ -114,7 +114,7 @@ class Transfer:
         except httpx.TransportError as error:
             raise ConnectionLost(str(error) or type(error).__name__) from error
         if self.partial.size < self.partial.total:
-            raise ConnectionLost(f"ended after {self.partial.size} of {self.partial.total} bytes")
+            raise ConnectionLost(f"ended after {self.partial.size:,} of {self.partial.total:,} bytes")
 
     def _begin(self, response: httpx.Response) -> int:
         """Check status and announced size. Returns the byte of the file at which the response starts."""
@@ -127,7 +127,7 @@ class Transfer:
             raise ConnectionLost(f"HTTP {status}")
         start, total = _announced(response)
         if total is not None and total != (self.partial.total or total):
-            raise WrongFile(f"{total} bytes")
+            raise WrongFile(f"{total:,} bytes")
         if total is not None:
             self.partial.announce(total)
         if start > self.partial.size:

@@ -209,8 +209,8 @@ class _Copying:
         if entry.bytes is not None and size != entry.bytes:
             raise NetworkError(
                 f"{entry.name} from {self.address} is incomplete",
-                expected=f"{entry.bytes} bytes",
-                found=f"{size} bytes",
+                expected=f"{entry.bytes:,} bytes",
+                found=f"{size:,} bytes",
             )
 
     def _save_tags(self) -> None:

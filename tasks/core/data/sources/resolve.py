@@ -58,12 +58,15 @@ def _no_images_at(dataset: str, path: Path) -> UsageError:
 
 def _no_dataset(dataset: str) -> UsageError:
     close = difflib.get_close_matches(dataset.lower(), DATASETS, cutoff=0.5)
+    todo = (
+        f"did you mean {' or '.join(close)}?" if close else "name one of these; a path starts at this folder"
+    )
     return UsageError(
         f'There is no dataset "{dataset}"',
         expected=f"one of {', '.join(DATASETS)}, or {EXPECTED}",
-        found="neither a built-in dataset nor a path",
+        found=f"no built-in dataset of this name, and nothing at {expanded(dataset).absolute()}",
         done="nothing was started",
-        todo=f"did you mean {' or '.join(close)}?" if close else "",
+        todo=todo,
     )
 
 

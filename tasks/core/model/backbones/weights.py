@@ -88,7 +88,7 @@ def verified(path: Path, backbone: Backbone) -> Path:
 
 
 def _described(size: int, checksum: Checksum) -> str:
-    return f"{size} bytes with {checksum}" if size else str(checksum)
+    return f"{size:,} bytes with {checksum}" if size else str(checksum)
 
 
 def _in_package(file: PackageFile) -> Path:

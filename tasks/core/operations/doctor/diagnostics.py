@@ -188,12 +188,12 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
     if stored.orphans:
         megabytes, example = sum(stored.orphans.values()) / 1e6, next(iter(stored.orphans))
         found = (
-            f"{megabytes:.1f} MB in {len(stored.orphans)} folders belong to no manifest, such as {example}"
+            f"{megabytes:,.1f} MB in {len(stored.orphans):,} folders belong to no manifest, such as {example}"
         )
         fix = "a killed upload is completed by the next such run; other folders can be removed"
         yield Finding("store", f"{found} (from an upload in progress, or a killed or superseded one)", fix)
     if stored.unfinished:
-        found = f"{len(stored.unfinished)} incomplete multipart uploads, such as {stored.unfinished[0]}"
+        found = f"{len(stored.unfinished):,} incomplete multipart uploads, such as {stored.unfinished[0]}"
         yield Finding("store", found, "give the bucket a rule that aborts incomplete multipart uploads")
     if not stored.broken:
         yield Finding(

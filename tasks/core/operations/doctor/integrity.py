@@ -35,7 +35,7 @@ def outputs(workspace: Workspace, progress: Progress) -> Iterator[Finding]:
             yield _damaged_output(directory, problem, workspace)
     if not damaged:
         yield Finding(
-            "outputs", f"all {len(finished)} finished directories are complete; every byte was checked"
+            "outputs", f"all {len(finished):,} finished directories are complete; every byte was checked"
         )
 
 

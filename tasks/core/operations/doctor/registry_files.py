@@ -59,7 +59,7 @@ def _logs(directory: Path) -> Iterator[Finding]:
         if name == LOG and not path.exists() and layout.version_names(directory):
             problem = "it is missing"
         if problem:
-            fix = f"{RESTORE}; `{DOCTOR_FIX}` goes on with the {len(entries)} lines that are intact"
+            fix = f"{RESTORE}; `{DOCTOR_FIX}` goes on with the {len(entries):,} lines that are intact"
             found = f"{path} is damaged: {problem}"
             yield Finding("registry", found, fix, lambda path=path: _rewrite(path))  # type: ignore[misc]
         elif problem := log.end_problem(path):

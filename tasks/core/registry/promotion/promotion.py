@@ -143,32 +143,48 @@ def _apply(
     workspace: Workspace,
     who: str,
 ) -> Decision:
+    def record(promoted: bool, verdict: str) -> dict[str, Any]:
+        evidence, line = _evidence_and_line(
+            gate_decision, promoted, verdict, version, champion, decisions.test_set(tensors)
+        )
+        sketch = sketches.sketch_of(tensors)
+        decisions.record_decision(line | {"who": who}, evidence, tensors.dataset, workspace, sketch)
+        return evidence
+
     expected = champion.version if champion else gate_decision.evidence["champion_version"]
     promoted, verdict = gate_decision.promote, gate_decision.verdict
+    # Before the champion changes: a run that is killed between leaves no champion whose look is not counted.
+    evidence = record(promoted, verdict)
     if promoted and (
         problem := _make_champion(tensors.dataset, version.version, expected, verdict, workspace, who)
     ):
         promoted, verdict = False, f"{verdict}; not done: {problem}, run again"
-    evidence = {
-        **gate_decision.evidence,
-        "verdict": verdict,
-        "promoted": promoted,
-        "test_set": decisions.test_set(tensors),
-    }
+        evidence = record(promoted, verdict)
+    current_champion = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
+    return Decision(version.version, current_champion, promoted, verdict, evidence)
+
+
+def _evidence_and_line(
+    gate_decision: GateDecision,
+    promoted: bool,
+    verdict: str,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    test_set: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `record_decision` keeps of a decision, but for the user."""
+    of_both = {"promoted": promoted, "test_set": test_set}
+    evidence = {**gate_decision.evidence, "verdict": verdict, **of_both}
     line = {
-        "who": who,
         "why": verdict,
         "version": version.version,
         "challenger": version.model_sha256,
         "champion": champion.model_sha256 if champion else "",
-        "test_set": evidence["test_set"],
         "looked": "paired" in evidence,
         "look": evidence.get("look"),
-        "promoted": promoted,
+        **of_both,
     }
-    decisions.record_decision(line, evidence, tensors.dataset, workspace, sketches.sketch_of(tensors))
-    current_champion = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
-    return Decision(version.version, current_champion, promoted, verdict, evidence)
+    return evidence, line
 
 
 def _make_champion(

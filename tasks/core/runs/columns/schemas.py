@@ -61,6 +61,7 @@ SCHEMAS = {
         ("processor", pa.string(), "what decides the training's bits: the GPU, or the CPU's instructions"),
         ("python", pa.string(), "version of Python"),
         ("distributions", pa.string(), "JSON: versions of all installed packages"),
+        ("folder", pa.string(), "where the run was called: relative paths in parameters start there"),
     ),
     "epochs": _schema(
         _RUN,

@@ -185,7 +185,7 @@ def test_fetch_other_announced_size_raises_checksum_error(
     server: FaultyServer, destination: Path, announced: int
 ) -> None:
     other = server.address(Answer(announce=announced))
-    with pytest.raises(ChecksumError, match=f"{announced} bytes"):
+    with pytest.raises(ChecksumError, match=f"{announced:,} bytes"):
         fetch(server.file(other), destination)
     assert len(server.requests_to(other)) == 1
 

@@ -1,5 +1,6 @@
 """Folders whose images cannot be read are refused early, if a few files make that certain."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -66,3 +67,12 @@ def test_small_files_that_are_images_pass(tmp_path: Path) -> None:
         put(tmp_path / name / "plain.png", encoded(np.zeros((8, 8), np.uint8)))
         put(tmp_path / name / "notes.txt", b"not counted as an image")
     first_images.check(tmp_path, 0.0)
+
+
+def test_thousands_have_separators(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b"):
+        for number in range(1100):
+            put(tmp_path / name / f"{number:04}.jpg", ERROR_PAGE)
+    told = refused(tmp_path, allowed=0.5)
+    assert "at least 1,101 of 2,200 images cannot be used" in told
+    assert re.search(r" and 1,\d{3} more", told)

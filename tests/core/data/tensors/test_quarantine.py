@@ -173,3 +173,12 @@ def test_find_label_conflicts_three_classes_name_another_class() -> None:
         1: "in two classes: dog, and cat as 0",
         2: "in two classes: eel, and cat as 0",
     }
+
+
+def test_counts_of_a_thousand_unusable_images_have_separators(tmp_path: Path, workspace: Workspace) -> None:
+    root = photos(tmp_path / "animals", {"cat": 20, "dog": 20})
+    for number in range(1200):
+        put(root / "dog" / f"broken{number}.png", b"x%d" % number)
+    with pytest.raises(QuarantineError, match=r"1,200 of 1,240 images cannot be used") as error:
+        normalized(root, workspace, NormalizeSettings(max_quarantine=0.5))
+    assert " and 1,19" in error.value.parts["found"]

