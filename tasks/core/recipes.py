@@ -46,6 +46,7 @@ class Recipe:
         small_image_share: Share of the steps, 0..1, that see smaller images: the first ones. Images with
             sides below 32 pixels stay as they are (`architectures.smaller_input`).
         min_steps: Small datasets get more epochs until training has this many steps.
+        min_images: Or until its steps have seen this many images in all; 0 for no such end.
         logit_adjustment: Whether the classes' shares are added to the logits from the first step on when
             classes are unequal in size. A head that was fitted to the same shares has them already.
         patience: Epochs without a better validation loss after which training stops and takes the best
@@ -72,6 +73,7 @@ class Recipe:
     easy_left_out: float = 0.0
     small_image_share: float = 0.0
     min_steps: int = 0
+    min_images: int = 0
     logit_adjustment: bool = False
     patience: int = 0
     precision: Precision = Precision.auto
@@ -103,13 +105,13 @@ FLASH = Recipe(
     architecture="whitened",
     block_widths=((16,), (64, 128)),
     epochs=0.7,
-    batch_size=64,
-    learning_rate=0.4,
+    batch_size=128,
+    learning_rate=0.5,
     optimizer="muon",
     augment="shift",
     label_smoothing=0.1,
     tta_views=2,
-    min_steps=400,
+    min_steps=200,
     logit_adjustment=True,
 )
 FAST = Recipe(
@@ -118,15 +120,16 @@ FAST = Recipe(
     architecture="whitened",
     stem_filters=48,
     block_widths=((64, 64), (128, 128)),
-    epochs=3,
-    batch_size=128,
-    learning_rate=0.6,
+    epochs=2.5,
+    batch_size=256,
+    learning_rate=0.7,
     optimizer="muon",
     augment="shift",
     max_shift=2,
     label_smoothing=0.1,
     tta_views=2,
     min_steps=600,
+    min_images=600 * 128,
     logit_adjustment=True,
 )
 GOOD = replace(
@@ -141,8 +144,8 @@ GOOD = replace(
     block_widths=((32, 32), (64, 64), (128, 128)),
     drop_odd_edge=True,
     epochs=7.25,
-    batch_size=256,
     learning_rate=0.24,
+    min_images=0,
     small_image_share=0.4,
 )
 BETTER = replace(
@@ -204,9 +207,10 @@ def resolve(settings: TrainSettings, images: int) -> Recipe:
     `auto` is `fast` where no comparison of recipes has settled it.
 
     What the user leaves open is fitted as follows. A batch has at most a twentieth of the training images,
-    but at least 16. A small dataset gets enough epochs for the recipe's `min_steps`. The learning rate is
-    scaled by the square root of the ratio of the batch size to the recipe's, since steps of small batches
-    are noisier. Recipes with Adam keep their batch size and learning rate.
+    but at least 16. A small dataset gets enough epochs for the recipe's `min_steps`, or for its `min_images`
+    if that is less. The learning rate is scaled by the square root of the ratio of the batch size to the
+    recipe's, since steps of small batches are noisier. Recipes with Adam keep their batch size and learning
+    rate.
 
     Args:
         settings: The user's settings; None or "auto" leaves a value open.
@@ -241,7 +245,10 @@ def _fitted_rate(recipe: Recipe, batch_size: int) -> float:
 
 
 def _fitted_epochs(recipe: Recipe, batch_size: int, images: int) -> float:
-    min_epochs = recipe.min_steps * batch_size / images
+    enough = recipe.min_steps * batch_size
+    if recipe.min_images:
+        enough = min(enough, recipe.min_images)
+    min_epochs = enough / images
     return recipe.epochs if recipe.epochs >= min_epochs else math.ceil(min_epochs)
 
 

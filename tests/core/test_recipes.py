@@ -60,6 +60,12 @@ def test_resolve_for_small_dataset_gives_small_batches_and_min_steps() -> None:
     )
 
 
+@pytest.mark.parametrize(("images", "epochs"), [(2_560, 30), (10_000, 8), (44_932, 2.5)])
+def test_resolve_for_larger_datasets_counts_images_instead_of_steps(images: int, epochs: float) -> None:
+    recipe = recipes.resolve(TrainSettings(recipe=RecipeName.fast), images)
+    assert recipe.epochs == epochs  # 76,800 images, or two and a half epochs
+
+
 def test_resolve_for_tiny_dataset_limits_batch_size() -> None:
     assert recipes.resolve(TrainSettings(batch_size=4096), images=30).batch_size == 30
     assert recipes.resolve(TrainSettings(), images=3).batch_size == 3
@@ -72,13 +78,13 @@ def test_parameters_have_every_field_as_json_values() -> None:
     assert all(isinstance(group, list) for group in parameters["block_widths"])
 
 
-@pytest.mark.parametrize(("batch_size", "factor"), [(None, 1), (32, 0.5), (512, 2)])
+@pytest.mark.parametrize(("batch_size", "factor"), [(None, 1), (64, 0.5), (1024, 2)])
 def test_resolve_with_batch_size_scales_learning_rate_by_square_root(
     batch_size: int | None, factor: float
 ) -> None:
     recipe = recipes.RECIPES[RecipeName.fast]
     settings = TrainSettings(recipe=RecipeName.fast, batch_size=batch_size)
-    assert recipe.batch_size == 128
+    assert recipe.batch_size == 256
     resolved = recipes.resolve(settings, images=45_000)
     assert resolved.learning_rate == pytest.approx(recipe.learning_rate * factor)
     textbook = TrainSettings(recipe=RecipeName.textbook, batch_size=batch_size)

@@ -64,11 +64,17 @@ def describe(images: Images) -> Descriptors:
 
 def blocks(images: Images) -> Iterator[Floats]:
     """The images, averaged down, a block at a time: float32 (n, h, w, C), 0..255."""
+    small = max(images.shape[1:3]) <= SIDE
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
-        parts = portions(len(block), block[:1].nbytes)
-        yield np.concatenate([reduced(block[part]) for part in parts])
+        parts = [slice(None)] if small else portions(len(block), block[:1].nbytes)
+        yield joined([reduced(block[part]) for part in parts])
         mmap.release_pages(images)
+
+
+def joined(parts: list[Floats]) -> Floats:
+    """The parts as one array; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def portions(count: int, image_bytes: int) -> Iterator[slice]:

@@ -62,6 +62,8 @@ class ImageSet:
         images = np.empty((len(numbers), *self.splits[0].images.shape[1:]), np.uint8)
         for split, first, end in zip(self.splits, self.starts, self.starts[1:], strict=False):
             in_split = (numbers >= first) & (numbers < end)
+            if in_split.all():
+                return mmap.read_rows(split.images, numbers - first)
             images[in_split] = mmap.read_rows(split.images, numbers[in_split] - first)
         return images
 
@@ -70,7 +72,7 @@ class ImageSet:
     ) -> Floats:
         """As `take`, averaged down by `descriptors.reduced`. One portion is in memory at full size."""
         parts = descriptors.portions(len(numbers), int(np.prod(self.splits[0].images.shape[1:])))
-        return np.concatenate(
+        return descriptors.joined(
             [descriptors.reduced(self.take(numbers[part]), height, width) for part in parts]
         )
 

@@ -90,7 +90,8 @@ def nearest(coordinates: Descriptors, images: NDArray[np.int64], beyond: float =
             closeness = left[some] @ right[block].T
             mirrored = coordinates.odd[some] @ coordinates.odd[block].T
             closeness += np.abs(mirrored, out=mirrored)
-            closeness[some[:, None] == np.arange(first, first + closeness.shape[1])] = -np.inf
+            here = np.flatnonzero((some >= first) & (some < first + NEAREST_BLOCK))
+            closeness[here, some[here] - first] = -np.inf
             if beyond >= 0:
                 np.copyto(closeness, -np.inf, where=closeness >= -(beyond**2) / 2)
             column = closeness.argmax(axis=1)
