@@ -99,7 +99,7 @@ TEXTBOOK = Recipe(
     precision=Precision.float32,
 )
 FLASH = Recipe(
-    # The textbook's accuracy at the lowest cost: 69.9 % test for 8.8 CPU-seconds, 1/33 of the textbook
+    # The textbook's accuracy at the lowest cost: 70.1 % test for 9.3 CPU-seconds, 1/35 of the textbook
     # script's cost.
     name=RecipeName.flash,
     architecture="whitened",
@@ -115,7 +115,7 @@ FLASH = Recipe(
     logit_adjustment=True,
 )
 FAST = Recipe(
-    # 80.3 % test for 85 CPU-seconds, 0.29 of the textbook script's cost.
+    # 80.2 % test for 78 CPU-seconds, 0.24 of the textbook script's cost.
     name=RecipeName.fast,
     architecture="whitened",
     stem_filters=48,
@@ -133,7 +133,7 @@ FAST = Recipe(
     logit_adjustment=True,
 )
 GOOD = replace(
-    # 86.1 % test for 213 CPU-seconds, 0.72 of the textbook script's cost. Fine patches and a third group keep
+    # 86.1 % test for 233 CPU-seconds, 0.71 of the textbook script's cost. Fine patches and a third group keep
     # what the coarse stem loses. Batches of 256, and smaller images in the first 40 % of the steps, cost a
     # quarter less than batches of 64 images at full size. The peak learning rate is lower than in `fast`: at
     # 0.6 in batches of 128, accuracy fell from 61 to 59 % in the third of twelve epochs.
