@@ -130,6 +130,16 @@ def test_nearest_training_images_are_those_of_the_largest_cosine(
     assert server[0].post("/v1/predict?nearest=99", content=b"", headers=PNG).status_code == 400
 
 
+def test_a_damaged_version_is_named_on_its_page(server: Served, workspace: Workspace) -> None:
+    manifest = workspace.models / "animals" / "v0001" / "manifest.json"
+    intact = manifest.read_bytes()
+    manifest.write_text("{")
+    page = server[0].get("/workspace").text
+    manifest.write_bytes(intact)
+    assert "damaged: " in page
+    assert "damaged" not in server[0].get("/workspace").text
+
+
 def test_pages_need_nothing_from_elsewhere(server: Served) -> None:
     for address in ("/", "/workspace", "/workspace/models/animals/v0002"):
         page = server[0].get(address)
