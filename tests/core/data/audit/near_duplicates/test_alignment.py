@@ -34,6 +34,22 @@ def test_correlation_is_that_of_the_overlap_at_the_best_offset(
     assert correlations(one, turned) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize(("noise", "alike"), [(20, True), (70, False)])
+def test_colours_are_compared_where_the_luma_is_alike(noise: float, alike: bool) -> None:
+    """Noise of luma, and more noise of blue, which counts for a ninth of it."""
+    generator = np.random.default_rng(0)
+    one = np.repeat(generator.uniform(0, 150, (1, 24, 24, 1)), 3, axis=3)
+    other = one + generator.normal(0, noise, (1, 24, 24, 1))
+    other[..., 2] += generator.normal(0, 60, (1, 24, 24))
+    luma = np.corrcoef(*(np.ravel(image @ [0.299, 0.587, 0.114]) for image in (one, other)))[0, 1]
+    ours, theirs = (np.ravel(image - image.mean((1, 2), keepdims=True)) for image in (one, other))
+    colours = ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs))
+    assert (luma > 0.85) == alike
+    assert abs(luma - colours) > 0.02
+    found = correlations(one.astype(np.float32), other.astype(np.float32))
+    assert found == pytest.approx(colours if alike else luma, abs=1e-4)
+
+
 def test_correlation_shifted_and_mirrored_copies_are_aligned() -> None:
     images = scenes(20).astype(np.float32)
     for down, across in [(0, 0), (2, -3), (-3, 1)]:
