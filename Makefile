@@ -40,6 +40,11 @@ train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10
 predict: $(VENV)/installed ## Classify images; ARGS="new-photos/ --json"
 	@$(BIN)/plumbline predict $(ARGS)
 
+# Three processes share two cores: further threads of BLAS would only wait and spin (8 % of the CPU-seconds).
+# Modules are compiled once, also where that variable is set, and not in each of 200 commands.
+test test-fast: export OPENBLAS_NUM_THREADS := 1
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/installed-dev ## Run all tests but the stress tests (below 10 minutes on 2 cores)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 10 $(ARGS)
 

@@ -117,7 +117,7 @@ def test_auto_compares_recipes_and_the_gate_compares_sizes(plumbline: Plumbline,
     """The champion takes images of 32 pixels; the challenger's recipe is chosen, and it takes others."""
     folder = write_scenery(tmp_path / "scenery", per_class=12)
     plumbline.ok("--dataset", folder, "--recipe", "fast", "--image-size", "32", "--epochs", "2")
-    output = plumbline.ok("--dataset", folder, "--epochs", "1", "--budget", "60")
+    output = plumbline.ok("--dataset", folder, *SMALL, "--epochs", "1", "--budget", "60")
     candidates = pd.read_parquet(plumbline.workspace / "metrics" / "candidates")
     assert candidates["recipe"].tolist() == ["probe", "finetune", "fast"]
     assert candidates["state"].unique().tolist() == ["compared"]

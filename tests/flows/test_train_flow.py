@@ -61,7 +61,7 @@ def test_train_on_a_folder_reruns_stages_after_changed_pixels_not_mtimes(
 
 
 def test_train_after_a_killed_run_marks_it_as_crashed_and_resumes(plumbline: Plumbline) -> None:
-    long = ("--epochs", "20")  # 18 epochs are left when the run is killed
+    long = ("--epochs", "12")  # 10 epochs are left when the run is killed
     first = plumbline.start_training(*long)
     assert first.stdout is not None
     epochs = (line for line in first.stdout if "epoch" in line)

@@ -13,6 +13,13 @@ from tests.support.run_cli import Plumbline
 
 pytestmark = pytest.mark.slow
 
+
+@pytest.fixture
+def plumbline(warm_plumbline: Plumbline) -> Plumbline:
+    """Its commands run in forks, but for those that a test interrupts."""
+    return warm_plumbline
+
+
 LONG = ("--epochs", "15")  # 14 epochs are left when the run is interrupted
 
 
@@ -125,16 +132,16 @@ def state(plumbline: Plumbline, run: str) -> str:
     return str(plumbline.query_server(f"/flow_runs/{run}")["state_name"])
 
 
-def test_promotion_of_a_run_that_ended_before_its_row_is_in_the_next_row(warm_plumbline: Plumbline) -> None:
+def test_promotion_of_a_run_that_ended_before_its_row_is_in_the_next_row(plumbline: Plumbline) -> None:
     """The run cannot write its row: a file is where the row's folder belongs."""
-    obstacle = warm_plumbline.workspace / "metrics" / "runs" / "dataset=digits"
+    obstacle = plumbline.workspace / "metrics" / "runs" / "dataset=digits"
     obstacle.parent.mkdir(parents=True)
     obstacle.touch()
-    assert warm_plumbline.train("--epochs", "1").returncode != 0
-    assert (warm_plumbline.workspace / "models" / "digits" / "v0001").is_dir()
+    assert plumbline.train("--epochs", "1").returncode != 0
+    assert (plumbline.workspace / "models" / "digits" / "v0001").is_dir()
     obstacle.unlink()
-    warm_plumbline.ok("--epochs", "1")
-    warm_plumbline.ok("--epochs", "1", "--refresh", "evaluate")
-    rows = warm_plumbline.runs()[["version", "promoted", "verdict"]].to_numpy().tolist()
+    plumbline.ok("--epochs", "1")
+    plumbline.ok("--epochs", "1", "--refresh", "evaluate")
+    rows = plumbline.runs()[["version", "promoted", "verdict"]].to_numpy().tolist()
     assert rows[0] == ["v0001", True, "the first champion of digits"]
     assert rows[1][:2] == ["v0001", False]

@@ -143,7 +143,7 @@ def test_killed_embedding_resumes_and_computes_no_image_of_a_finished_batch_twic
     tmp_path: Path, workspace: Workspace
 ) -> None:
     batch = BATCH[device.policy()]
-    count = 12 * batch
+    count = 8 * batch
     folder = write(tmp_path / "photos", count)
     for parts in (1, 3):
         kill_after(parts, folder, workspace)
