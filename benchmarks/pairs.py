@@ -20,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("tensorflow", "keras", "prefect", "numpy", "scikit-learn", "pandas", "pyarrow", "pillow")
 Way = Callable[[], Mapping[str, float]]
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is not set: a module is compiled once
 
 
 def in_turn(ways: Mapping[str, Way], rounds: int) -> dict[str, list[Mapping[str, float]]]:

@@ -4,7 +4,7 @@ python benchmarks/whole_run.py --dataset FOLDER [--recipes flash fast] [--agains
 
 Each run has a fresh workspace and no server to use, so it starts a temporary one, as a first run does. That
 server's database is migrated before the first measured run. With `--against`, another working tree of the
-repository is measured in turn.
+repository is measured in turn. Each tree has had a run before, so that its modules are compiled.
 
 CPU-seconds of a stage are those that the run's process took between the line before and the stage's line.
 "start" ends with the first line; `download` has the imports that follow it, and the reading of the folder.
@@ -104,13 +104,17 @@ def table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> list[list[st
     return rows
 
 
+def trees(given: argparse.Namespace) -> dict[str, Path]:
+    """The working trees that are measured, by their mark."""
+    return {"now": pairs.ROOT} | ({"before": given.against.resolve()} if given.against else {})
+
+
 def measure(given: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     """Every recipe of every tree, in turn."""
-    trees = {"now": pairs.ROOT} | ({"before": given.against.resolve()} if given.against else {})
     measured: dict[str, list[dict[str, float]]] = {}
     for number in range(given.rounds):
         for recipe in given.recipes:
-            for mark, tree in trees.items():
+            for mark, tree in trees(given).items():
                 with tempfile.TemporaryDirectory() as folder:
                     environment = quick.alone(Path(given.home))
                     words = ["--dataset", given.dataset, "--recipe", recipe, "--workspace", folder]
@@ -132,10 +136,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         given.home = home
-        with tempfile.TemporaryDirectory() as folder:  # migrates the database
-            pairs.process(
-                [sys.executable, quick.FLOW, "--epochs", 1, "--workspace", folder], quick.alone(Path(home))
-            )
+        for tree in trees(given).values():  # migrates the database, compiles the modules
+            with tempfile.TemporaryDirectory() as folder:
+                run(tree, ["--epochs", 1, "--workspace", folder], quick.alone(Path(home)))
         measured = measure(given)
     columns, rows = ["CPU-seconds", *measured], table(measured)
     machine = pairs.machine()
