@@ -6,11 +6,11 @@ Up to all images of the dataset are drawn from it at random. More are made by qu
 turns are no near duplicates to the audit, apart from pictures without an up and a down. They have the pixels
 of real images. So 240,000 are the 60,000 of CIFAR-10 and three turns of each.
 
-CPU-seconds and memory are those of `duplicates.find` in a process of its own, after the imports; memory is
-its peak less what the process had before. "Of these found" is the share that `neighbours.within` finds of the
-pairs that an exact search finds (products of blocks of all coordinates, in float32), within the radius that
-`within` ends with. Above `--exact` images, the exact search is of 2,000 random ones with all others. With
-`--against PATH`, the cost is compared with that of another working tree of the repository.
+CPU-seconds, wall and memory are those of `duplicates.find` in a process of its own, after the imports;
+memory is its peak less what the process had before. "Of these found" is the share that `neighbours.within`
+finds of the pairs that an exact search finds (products of blocks of all coordinates, in float32), within the
+radius that `within` ends with. Above `--exact` images, the exact search is of 2,000 random ones with all
+others. With `--against PATH`, the cost is compared with that of another working tree of the repository.
 """
 
 import argparse
@@ -48,7 +48,8 @@ from tasks.core.workspace import Workspace  # noqa: E402
 SHARES = (0.72, 0.8)  # where val and test begin
 SAMPLED = 2000  # images of an exact search among many
 ROWS = 500  # of them at a time
-COLUMNS = ["images", "CPU-seconds", "memory, MB", "pairs", "close pairs compared", "of these found"]
+COLUMNS = ["images", "CPU-seconds", "wall, s", "memory, MB", "pairs"]
+COLUMNS += ["close pairs compared", "of these found"]
 DEVICE = "2 shared CPU cores (AMD EPYC with AVX512_BF16), no GPU, TensorFlow 2.21"
 
 
@@ -175,16 +176,17 @@ def rows_of(given: argparse.Namespace, workspace: Workspace) -> tuple[list[list[
         found = run(HERE, ["--recall", fields, *words, "--exact", str(given.exact)])
         checked = [f"{found['compared']:,}", f"{found['found']:.2%}"]
         rows.append([f"{count:,}", *_cells(cost), *checked])
-        print(f"| {' | '.join(rows[-1])} |  {cost['wall']:.1f} s by the clock", flush=True)
+        print(f"| {' | '.join(rows[-1])} |", flush=True)
         if given.against:
             cells = _cells(run(given.against.resolve(), ["--one", fields, *words]))
-            before[f"before, {count:,} images: CPU-seconds, MB, pairs"] = "; ".join(cells)
+            before[f"before, {count:,} images: CPU-seconds, wall, MB, pairs"] = "; ".join(cells)
             print(f"| before | {' | '.join(cells)} |", flush=True)
     return rows, before
 
 
 def _cells(cost: dict[str, float]) -> list[str]:
-    return [f"{cost['cpu']:.1f}", f"{cost['memory'] / 1e6:,.0f}", f"{cost['pairs']:,}"]
+    memory, pairs = f"{cost['memory'] / 1e6:,.0f}", f"{cost['pairs']:,}"
+    return [f"{cost['cpu']:.1f}", f"{cost['wall']:.1f}", memory, pairs]
 
 
 def main() -> None:
