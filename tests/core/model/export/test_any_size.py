@@ -164,8 +164,21 @@ def run(image):
 }
 
 
-@pytest.mark.parametrize("file", RUN)
-def test_exported_file_alone_takes_images_of_any_size(source, exported, tmp_path: Path, file: str) -> None:
+ALONE = """
+import json, sys
+import numpy as np
+from PIL import Image
+images = [np.asarray(Image.open(f"{sys.argv[1]}/{number}.png"))[None] for number in range(3)]
+found = {}
+for file, code in json.loads(sys.argv[2]).items():
+    exec(code, names := {"np": np})
+    found[file] = [np.asarray(names["run"](image))[0].tolist() for image in images]
+assert "tasks" not in sys.modules
+print(json.dumps(found))
+"""
+
+
+def test_exported_files_alone_take_images_of_any_size(source, exported, tmp_path: Path) -> None:
     """The reference: Pillow scales the whole image in and puts it on black; then the published model."""
     model = keras.models.load_model(source[2].directory / "model.keras")
     expected = []
@@ -179,21 +192,13 @@ def test_exported_file_alone_takes_images_of_any_size(source, exported, tmp_path
         top, left = (16 - inner[0]) // 2, (16 - inner[1]) // 2
         padded[top : top + inner[0], left : left + inner[1]] = scaled
         expected.append(np.asarray(model(padded[None]))[0])
-    code = f"""
-import json, sys
-import numpy as np
-from PIL import Image
-{RUN[file]}
-images = [np.asarray(Image.open(sys.argv[1] + f'/{{n}}.png'))[None] for n in range(3)]
-found = [np.asarray(run(image))[0].tolist() for image in images]
-assert 'tasks' not in sys.modules
-print(json.dumps(found))
-"""
-    command = [sys.executable, "-I", "-W", "ignore", "-c", code, str(tmp_path)]
+    command = [sys.executable, "-I", "-W", "ignore", "-c", ALONE, str(tmp_path), json.dumps(RUN)]
     result = subprocess.run(command, cwd=exported.directory, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
-    np.testing.assert_allclose(found, expected, atol=0.01)
+    assert set(found) == set(RUN)
+    for file, probabilities in found.items():
+        np.testing.assert_allclose(probabilities, expected, atol=0.01, err_msg=file)
 
 
 def test_check_formats_int8_of_any_size_is_refused() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +19,63 @@ pytestmark = pytest.mark.slow
 CLASSES = ("cat", "sea\nlion", "Löwe 🦁", "a\\b", "line\u2028end", "")
 LABELS = ["cat", "sea\\nlion", "Löwe 🦁", "a\\\\b", "line\\u2028end", ""]  # as lines of labels.txt
 DESCRIPTION = Description("animals", CLASSES, (8, 8, 3), "pad", "fast")
+
+ONNX = """
+import onnxruntime
+session = onnxruntime.InferenceSession(FILE)
+found = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+found["probabilities"] = session.run(None, {session.get_inputs()[0].name: image})[0].tolist()
+"""
+KERAS = """
+with zipfile.ZipFile(FILE) as archive:
+    found = json.loads(archive.read("metadata.json"))["plumbline"]
+import keras
+found["probabilities"] = np.asarray(keras.models.load_model(FILE)(image)).tolist()
+"""
+LITERT = """
+with zipfile.ZipFile(FILE) as archive:
+    found = json.loads(archive.read("plumbline.json"))
+    found["labels"] = archive.read("labels.txt").decode()
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+content = open(FILE, "rb").read()
+model = schema.Model.GetRootAsModel(content, 0)
+buffers = {}
+for number in range(model.MetadataLength()):
+    entry = model.Metadata(number)
+    buffers[entry.Name().decode()] = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+found["metadata"] = list(buffers["TFLITE_METADATA"])
+interpreter = tf.lite.Interpreter(FILE)
+interpreter.allocate_tensors()
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+interpreter.invoke()
+found["probabilities"] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist()
+"""
+SAVED_MODEL = """
+import tensorflow as tf
+found = json.load(open(f"{FILE}/assets.extra/plumbline.json"))
+found["labels"] = open(f"{FILE}/assets.extra/labels.txt", encoding="utf-8", newline="").read()
+saved = tf.saved_model.load(FILE)
+found["probabilities"] = saved.serve(image).numpy().tolist()
+"""
+PROGRAMS = {
+    "model.onnx": ONNX,
+    "model.keras": KERAS,
+    "model.tflite": LITERT,
+    "model_int8.tflite": LITERT,
+    "saved_model": SAVED_MODEL,
+}
+ALONE = """
+import json, sys, zipfile
+import numpy as np
+answers = {}
+for file, code in json.loads(sys.argv[1]).items():
+    names = {"FILE": file, "image": np.load("image.npy"), "json": json, "np": np, "zipfile": zipfile}
+    exec(code, names)
+    answers[file] = names["found"]
+assert not {"tasks", "flows"} & set(sys.modules)
+print(json.dumps(answers))
+"""
 
 
 def write_model(path: Path, described: Description | None = DESCRIPTION) -> None:
@@ -44,14 +102,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def alone(folder: Path, code: str) -> dict:
-    """Run a program in the folder, without our code; returns the JSON that it prints."""
-    start = "import json, sys, zipfile; import numpy as np; image = np.load('image.npy')\n"
-    end = "\nassert not {'tasks', 'flows'} & set(sys.modules)\nprint(json.dumps(found))"
-    command = [sys.executable, "-I", "-W", "ignore", "-c", start + code + end]
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, Any]:
+    """What each program finds in its file, without our code: one process, since TensorFlow takes 4 s."""
+    command = [sys.executable, "-I", "-W", "ignore", "-c", ALONE, json.dumps(PROGRAMS)]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    return dict(json.loads(result.stdout.splitlines()[-1]))
 
 
 def assert_same_probabilities(folder: Path, found: list[list[float]], difference: float = 1e-5) -> None:
@@ -87,16 +144,10 @@ def test_keras_file_has_no_null_keys_that_older_versions_refuse(tmp_path: Path) 
     assert '"input_axes": null' not in config
 
 
-def test_keras_file_has_class_names_and_input(folder: Path) -> None:
-    code = """
-with zipfile.ZipFile("model.keras") as archive:
-    found = json.loads(archive.read("metadata.json"))["plumbline"]
-import keras
-found["probabilities"] = np.asarray(keras.models.load_model("model.keras")(image)).tolist()
-"""
-    found = alone(folder, code)
-    assert_same_probabilities(folder, found.pop("probabilities"))
-    assert found == {
+def test_keras_file_has_class_names_and_input(folder: Path, found: dict[str, Any]) -> None:
+    in_file = dict(found["model.keras"])
+    assert_same_probabilities(folder, in_file.pop("probabilities"))
+    assert in_file == {
         "format": 1,
         "dataset": "animals",
         "recipe": "fast",
@@ -114,58 +165,28 @@ found["probabilities"] = np.asarray(keras.models.load_model("model.keras")(image
     }
 
 
-def test_onnx_file_has_class_names_and_input(folder: Path) -> None:
-    code = """
-import onnxruntime
-session = onnxruntime.InferenceSession("model.onnx")
-found = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
-found["probabilities"] = session.run(None, {session.get_inputs()[0].name: image})[0].tolist()
-"""
-    found = alone(folder, code)
-    assert_same_probabilities(folder, found["probabilities"])
-    assert found["classes"] == list(CLASSES)
-    assert found["input"] == DESCRIPTION.facts()["input"]
+def test_onnx_file_has_class_names_and_input(folder: Path, found: dict[str, Any]) -> None:
+    in_file = found["model.onnx"]
+    assert_same_probabilities(folder, in_file["probabilities"])
+    assert in_file["classes"] == list(CLASSES)
+    assert in_file["input"] == DESCRIPTION.facts()["input"]
 
 
 @pytest.mark.parametrize(("file", "difference"), [("model.tflite", 1e-5), ("model_int8.tflite", 0.05)])
-def test_litert_file_has_labels_as_associated_file(folder: Path, file: str, difference: float) -> None:
-    code = f"""
-with zipfile.ZipFile("{file}") as archive:
-    found = json.loads(archive.read("plumbline.json"))
-    found["labels"] = archive.read("labels.txt").decode()
-import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
-content = open("{file}", "rb").read()
-model = schema.Model.GetRootAsModel(content, 0)
-buffers = {{}}
-for number in range(model.MetadataLength()):
-    entry = model.Metadata(number)
-    buffers[entry.Name().decode()] = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-found["metadata"] = list(buffers["TFLITE_METADATA"])
-interpreter = tf.lite.Interpreter("{file}")
-interpreter.allocate_tensors()
-interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
-interpreter.invoke()
-found["probabilities"] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist()
-"""
-    found = alone(folder, code)
-    assert_same_probabilities(folder, found["probabilities"], difference)
-    assert found["labels"].splitlines() == LABELS
-    assert found["classes"] == list(CLASSES)
-    metadata = bytes(found["metadata"])
+def test_litert_file_has_labels_as_associated_file(
+    folder: Path, found: dict[str, Any], file: str, difference: float
+) -> None:
+    in_file = found[file]
+    assert_same_probabilities(folder, in_file["probabilities"], difference)
+    assert in_file["labels"].splitlines() == LABELS
+    assert in_file["classes"] == list(CLASSES)
+    metadata = bytes(in_file["metadata"])
     assert metadata[4:8] == b"M001"
     assert b"labels.txt\0" in metadata
 
 
-def test_saved_model_has_labels_beside_the_graph(folder: Path) -> None:
-    code = """
-import tensorflow as tf
-found = json.load(open("saved_model/assets.extra/plumbline.json"))
-found["labels"] = open("saved_model/assets.extra/labels.txt", encoding="utf-8", newline="").read()
-saved = tf.saved_model.load("saved_model")
-found["probabilities"] = saved.serve(image).numpy().tolist()
-"""
-    found = alone(folder, code)
-    assert_same_probabilities(folder, found["probabilities"])
-    assert found["labels"].splitlines() == LABELS
-    assert found["classes"] == list(CLASSES)
+def test_saved_model_has_labels_beside_the_graph(folder: Path, found: dict[str, Any]) -> None:
+    in_file = found["saved_model"]
+    assert_same_probabilities(folder, in_file["probabilities"])
+    assert in_file["labels"].splitlines() == LABELS
+    assert in_file["classes"] == list(CLASSES)
