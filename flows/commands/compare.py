@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tasks.core import shares
 from tasks.core.errors import UsageError
 from tasks.core.runs import compare as runs_compare
 from tasks.core.runs.compare import as_text, plot_accuracy_against_cost, select, write
@@ -42,10 +43,10 @@ def compare(
     table = runs_compare.columns(runs, columns)  # refuses a column that is not there before a file is written
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)
-        console.console.print(f"{plot}: accuracy against cost of {len(runs):,} runs")
+        console.console.print(f"{plot}: accuracy against cost of {shares.counted(len(runs), 'run')}")
     if out is not None:
         write(table, out)
-        console.console.print(f"{out}: {len(runs):,} runs")
+        console.console.print(f"{out}: {shares.counted(len(runs), 'run')}")
     elif plot is None:
         console.table(as_text(table), _none_found(opened))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tasks.core import shares
 from tasks.core.errors import UsageError
 from tasks.core.operations import run_lock
 from tasks.core.registry import layout, registry
@@ -102,7 +103,7 @@ def plan(workspace: Workspace, keep: int, older_than: timedelta) -> Plan:
     """
     if keep < 1:
         raise UsageError(
-            f"the outputs of {keep} runs cannot be kept",
+            f"the outputs of {shares.counted(keep, 'run')} cannot be kept",
             expected="a number of 1 or more: the next run compares itself with the last one",
             done="nothing was removed",
         )

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.core import shares
 from tasks.core.data.files.columns import GROUP
 from tasks.core.data.grouping import likely_groups
 from tasks.core.data.grouping.units import unit_codes, units
@@ -75,7 +76,7 @@ def _whole_classes(table: pa.Table, name_of: dict[int, str]) -> list[str]:
 def _counts(tensors: TensorCache) -> str:
     images = (tensors.train, tensors.val, tensors.test)
     return ", ".join(
-        f"{split}: {count:,} images of {groups:,} group{'s' * (groups != 1)}"
+        f"{split}: {shares.counted(count, 'image')} of {shares.counted(groups, 'group')}"
         for split, count, groups in reversed(list(zip(SPLITS, images, tensors.groups, strict=True)))
     )
 
