@@ -32,7 +32,8 @@ def compare(
         sort: The column to sort by; a minus before it sorts in descending order.
         last: Show only this many rows, the last ones of the sorted table.
         out: Write the table to this .csv or .parquet file instead of printing it.
-        plot: Plot accuracy against cost (CPU-seconds) to this .png or .svg file.
+        plot: Plot accuracy against cost (CPU-seconds) to this .png or .svg file. The table is not printed
+            then, except with --columns.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
@@ -47,7 +48,7 @@ def compare(
     if out is not None:
         write(table, out)
         console.console.print(f"{out}: {shares.counted(len(runs), 'run')}")
-    elif plot is None:
+    elif plot is None or columns is not None:
         console.table(as_text(table), _none_found(opened))
 
 
