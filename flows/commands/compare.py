@@ -57,4 +57,5 @@ def _none_found(workspace: Workspace) -> str:
     if every.empty:
         return "no runs found: `plumbline train` starts one"
     names = ", ".join(sorted(every["dataset"].unique()))
-    return f"no runs found that fit: there are {len(every):,} of {names}"
+    verb = "is" if len(every) == 1 else "are"
+    return f"no runs found that fit: there {verb} {len(every):,} of {names}"
