@@ -119,6 +119,19 @@ def media_type(content_type: str) -> str:
     )
 
 
+def refuse_encoding(content_encoding: str) -> None:
+    """Refuse a compressed body.
+
+    Raises:
+        Refused: 415, which RFC 9110 has for it.
+    """
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"expected a body without Content-Encoding; found {content_encoding[:SHOWN]}",
+        )
+
+
 def uploads(body: bytes, content_type: str, limits: Limits) -> list[Upload]:
     """The images of a body, at least one.
 

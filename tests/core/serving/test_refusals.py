@@ -1,6 +1,7 @@
 """Requests that are refused: bodies, slow and full, other hosts, files that are none of the pages'."""
 
 import base64
+import gzip
 import json
 import socket
 import time
@@ -64,6 +65,12 @@ def test_bad_request_has_its_status_and_reason(
 ) -> None:
     answer = server[0].post("/v1/predict", content=content, headers={"Content-Type": content_type})
     assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_compressed_body_is_refused_as_such(server: Served) -> None:
+    content = gzip.compress(encoded(noise(0, 8, 8)))
+    answer = server[0].post("/v1/predict", content=content, headers={**PNG, "Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"][-4:]) == (415, "gzip")
 
 
 def raw_request(server: Served, head: str, body: bytes = b"") -> bytes:
