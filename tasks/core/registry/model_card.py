@@ -112,7 +112,7 @@ def _shares(facts: Mapping[str, Any]) -> str:
     from tasks.core.metrics.comparison import baseline  # it brings pandas; `plumbline models` needs none
 
     told = baseline.sentence(facts["metrics"])
-    return f"for classes as frequent as among the train images. The model is {told}" if told else ""
+    return f"for classes as frequent as among the train images. The model is {markdown(told)}" if told else ""
 
 
 def _backbone(backbone: Mapping[str, str]) -> str:
@@ -139,7 +139,7 @@ def _all_images(facts: Mapping[str, Any]) -> str:
 
 
 def _compared(profile: Mapping[str, Any]) -> str:
-    images = f"{profile['images']:,} {profile['split']} images"
+    images = shares.counted(profile["images"], f"{profile['split']} image")
     return f"later batches are compared with {images}; their features are in `profile/`"
 
 
@@ -157,7 +157,7 @@ def _decision(point: Mapping[str, Any] | None) -> list[str]:
     """The section on the operating point; none without one."""
     if point is None:
         return []
-    lines = [f"- {sentence}" for sentence in (*point["sentences"], *point["test"])]
+    lines = [f"- {markdown(sentence)}" for sentence in (*point["sentences"], *point["test"])]
     if point["rule"]:
         lines.append(
             "- `plumbline predict` applies it. `model.keras` alone gives probabilities; the rule is "
