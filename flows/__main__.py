@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from tasks.core import __version__, platforms, process_memory
 from tasks.core.errors import PlumblineError
@@ -33,8 +33,18 @@ def main(command: str = "") -> None:
         platforms.use_utf8()
         run(arguments)
     except PlumblineError as error:  # the command line itself, or the file of --config
-        print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:  # outside of a command's own context, such as a full disk behind stdout
+        from tasks.core.operations import machine_errors
+
+        if explained := machine_errors.explained(error):
+            _end(explained)
+        raise
+
+
+def _end(error: PlumblineError) -> NoReturn:
+    print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+    sys.exit(error.exit_code)
 
 
 def run(arguments: list[str]) -> None:
@@ -92,7 +102,7 @@ def app(names: Sequence[str]) -> "typer.Typer":
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"plumbline {__version__}")
+        print(f"plumbline {__version__}", flush=True)
         sys.exit(0)
 
 

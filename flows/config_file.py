@@ -1,6 +1,7 @@
 """`--config run.toml`: options of a command in a TOML or YAML file. The command line wins over the file."""
 
 import difflib
+import re
 import reprlib
 import tomllib
 import typing
@@ -15,6 +16,7 @@ from tasks.parameters.flow_parameters import FlowParameter, parameters_of
 
 OPTION = "--config"
 YAML = (".yaml", ".yml")
+OCTAL = re.compile(r"[-+]?0[0-9_]+")
 LONGEST = 1024  # bits of a whole number; a float has no more
 
 
@@ -70,7 +72,9 @@ def _parsed(text: str, suffix: str) -> Any:
     import yaml  # it comes with Prefect
 
     try:
-        _refuse_repeated_keys(yaml.compose(text, yaml.SafeLoader))
+        node = yaml.compose(text, yaml.SafeLoader)
+        _refuse_repeated_keys(node)
+        _refuse_other_values(node)
         return yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
@@ -82,6 +86,18 @@ def _refuse_repeated_keys(node: Any) -> None:
     repeated = sorted({key for key in keys if keys.count(key) > 1})
     if repeated:
         raise ValueError(f"more than once: {', '.join(repeated)}")
+
+
+def _refuse_other_values(node: Any) -> None:
+    """YAML 1.1 reads 010 as 8, 1:30 as 90 and 2026-01-31 as a date."""
+    children = node.value if isinstance(getattr(node, "value", None), list) else []
+    for child in children:
+        for each in child if isinstance(child, tuple) else (child,):
+            _refuse_other_values(each)
+    kind = getattr(node, "tag", "").rpartition(":")[2]
+    is_number = kind in ("int", "float") and (OCTAL.fullmatch(node.value) or ":" in node.value)
+    if is_number or kind == "timestamp":
+        raise ValueError(f"{node.value} is another value in YAML: put it into quotes")
 
 
 def checked(values: Mapping[str, Any], command: str, path: Path) -> dict[str, Any]:

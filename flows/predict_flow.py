@@ -109,7 +109,7 @@ def predict_one_batch(
     predict(batch, version, with_candidates=label_next > 0, embeddings=embeddings)
     if label_next:
         chosen = choose_to_label(batch, version, label_next)
-        console.log.info("to label next: %s of %s images", f"{chosen:,}", f"{batch.images:,}")
+        console.log.info("to label next: %s of %s", f"{chosen:,}", shares.counted(batch.images, "image"))
     drift = compare(batch, version)
     counts = batch.counts()
     dashboard.publish_predictions(batch, counts, drift)

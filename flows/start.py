@@ -102,7 +102,7 @@ def print_json(parameters: dict[str, Any]) -> None:
         with redirect_stdout(sys.stderr):
             run("predict", parameters)
         rows = _rows(parameters)
-    print(json.dumps(rows, indent=1, ensure_ascii=False))
+    print(json.dumps(rows, indent=1, ensure_ascii=False), flush=True)
 
 
 def typed_options() -> set[str]:

@@ -45,7 +45,7 @@ from tasks.embed import embed
 from tasks.feature_audit import feature_audit
 from tasks.orchestration import trials
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import SweepSettings, shown_name, unused_options
+from tasks.orchestration.settings import SweepSettings, shown_name, unheeded_proofs, unused_options
 from tasks.parameters.flow_parameters import with_parameters
 from tasks.train import train
 from tasks.trial import trial
@@ -126,8 +126,9 @@ def _log_odd(settings: SweepSettings, plan: list[Trial]) -> None:
     of_trials = [unused_options(planned.settings) for planned in plan]
     if unused := [option for option in of_trials[0] if all(option in others for others in of_trials)]:
         log.warning("no trial makes use of %s", ", ".join(unused))
-    if text := space.shortage(plan, settings.search.random):
-        log.warning(text)
+    for text in (space.shortage(plan, settings.search.random), unheeded_proofs(settings.publish)):
+        if text:
+            log.warning(text)
 
 
 def trial_rows(plan: list[Trial]) -> list[dict[str, str]]:

@@ -35,7 +35,7 @@ from tasks.display import console, server_link
 from tasks.orchestration import follower
 from tasks.orchestration.dry_run import DryRun
 from tasks.orchestration.run import Run
-from tasks.orchestration.settings import TrainRunSettings, shown_name, unused_options
+from tasks.orchestration.settings import TrainRunSettings, shown_name, unheeded_proofs, unused_options
 from tasks.parameters.flow_parameters import with_parameters
 
 log = logging.getLogger("plumbline.train")
@@ -63,9 +63,11 @@ def train_flow(settings: TrainRunSettings) -> dict[str, Any] | State[None]:
 
 
 def log_unused(settings: TrainRunSettings) -> None:
-    """Say which options the recipe makes no use of."""
+    """Say which options have no effect."""
     if options := unused_options(settings.train):
         log.warning("--recipe %s makes no use of %s", settings.train.recipe, ", ".join(options))
+    if text := unheeded_proofs(settings.publish):
+        log.warning(text)
 
 
 def dry_run_rows(settings: TrainRunSettings) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """The structure of the code: import contracts, packages, and what loads when."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -105,3 +106,14 @@ def test_flows_and_stages_load_without_tensorflow() -> None:
 def test_no_module_is_a_drawer() -> None:
     drawers = {"utils", "helpers", "common", "misc"}
     assert [path for path in ROOT.glob("[ft]*/**/*.py") if path.stem in drawers] == []
+
+
+def test_counts_have_a_singular() -> None:
+    """`shares.counted` writes "1 image"; a fixed plural behind a count would be "1 images"."""
+    nouns = "images|runs|trials|groups|requests|classes|labels"
+    plural = re.compile(rf"""(:,\}}|"\.format\([^)]*\) \}}\}}) ([a-z]+ ){{0,2}}({nouns})\b""")
+    folders = (ROOT / "flows", ROOT / "tasks")
+    files = [path for folder in folders for kind in ("py", "j2") for path in folder.rglob(f"*.{kind}")]
+    lines = [(path, line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    found = [f"{path}: {line}" for path, line in lines if plural.search(line)]
+    assert [line for line in found if "MAX_" not in line and "slices.least" not in line] == []

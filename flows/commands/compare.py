@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tasks.core import shares
 from tasks.core.errors import UsageError
 from tasks.core.runs import compare as runs_compare
 from tasks.core.runs.compare import as_text, plot_accuracy_against_cost, select, write
@@ -31,7 +32,8 @@ def compare(
         sort: The column to sort by; a minus before it sorts in descending order.
         last: Show only this many rows, the last ones of the sorted table.
         out: Write the table to this .csv or .parquet file instead of printing it.
-        plot: Plot accuracy against cost (CPU-seconds) to this .png or .svg file.
+        plot: Plot accuracy against cost (CPU-seconds) to this .png or .svg file. The table is not printed
+            then, except with --columns.
         workspace: The workspace: a folder, or an address such as s3://bucket/prefix. Default:
             PLUMBLINE_WORKSPACE, else ./workspace.
     """
@@ -42,11 +44,11 @@ def compare(
     table = runs_compare.columns(runs, columns)  # refuses a column that is not there before a file is written
     if plot is not None:
         plot_accuracy_against_cost(runs, plot)
-        console.console.print(f"{plot}: accuracy against cost of {len(runs):,} runs")
+        console.console.print(f"{plot}: accuracy against cost of {shares.counted(len(runs), 'run')}")
     if out is not None:
         write(table, out)
-        console.console.print(f"{out}: {len(runs):,} runs")
-    elif plot is None:
+        console.console.print(f"{out}: {shares.counted(len(runs), 'run')}")
+    elif plot is None or columns is not None:
         console.table(as_text(table), _none_found(opened))
 
 
@@ -55,4 +57,5 @@ def _none_found(workspace: Workspace) -> str:
     if every.empty:
         return "no runs found: `plumbline train` starts one"
     names = ", ".join(sorted(every["dataset"].unique()))
-    return f"no runs found that fit: there are {len(every):,} of {names}"
+    verb = "is" if len(every) == 1 else "are"
+    return f"no runs found that fit: there {verb} {len(every):,} of {names}"

@@ -21,7 +21,7 @@ def show(command: str = "train", recipe: RecipeName | None = None) -> None:
     """
     if command not in FLOWS:
         raise UsageError(f"{command} takes no --config", expected=", ".join(FLOWS), done="nothing was shown")
-    print(config_text.toml(command, config_file.option_parameters(command), recipe), end="")
+    print(config_text.toml(command, config_file.option_parameters(command), recipe), end="", flush=True)
 
 
 def app() -> typer.Typer:

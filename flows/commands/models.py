@@ -170,8 +170,10 @@ def gc(
         )
 
     old = ", ".join(remove(dry_run=True))
-    if dry_run or not old or not console.confirmed(f"remove {dataset} {old} permanently", yes):
-        console.console.print(f"would be removed: {old or 'nothing'}")
+    if not old:
+        console.console.print("nothing to remove")
+    elif dry_run or not console.confirmed(f"remove {dataset} {old} permanently", yes):
+        console.console.print(f"would be removed: {old}")
     else:
         console.console.print(f"removed: {', '.join(remove(dry_run=False))}")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from tasks.core import shares
 from tasks.core.errors import UsageError
 from tasks.core.operations import provenance
 from tasks.core.review import server
@@ -101,7 +102,9 @@ def _serve(opened: server.Review, port: int | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     console.console.print(
-        Text(f"{opened.title}: {len(opened.items):,} images to look at; Ctrl-C ends the review")
+        Text(
+            f"{opened.title}: {shares.counted(len(opened.items), 'image')} to look at; Ctrl-C ends the review"
+        )
     )
     console.console.print(Text(server.address_of(listening, opened), style="bold"))
     try:

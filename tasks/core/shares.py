@@ -51,3 +51,12 @@ def said(count: int, one: str, more: str) -> str:
     ('1 pair has', '2,000 pairs have')
     """
     return f"{count:,} {one if count == 1 else more}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with a noun whose plural is regular; the noun may have words before it.
+
+    >>> counted(1, "test image"), counted(2000, "test image"), counted(0, "class")
+    ('1 test image', '2,000 test images', '0 classes')
+    """
+    return said(count, noun, f"{noun}es" if noun.endswith("s") else f"{noun}s")

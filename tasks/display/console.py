@@ -1,6 +1,7 @@
 """Console output: one line per stage, progress bars on a terminal, tables, errors without tracebacks."""
 
 import logging
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,6 +61,8 @@ def command_context() -> Iterator[None]:
     except PlumblineError as error:
         _end(error)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            console.on_broken_pipe()
         if explained := machine_errors.explained(error):
             _end(explained)
         raise
@@ -68,6 +71,13 @@ def command_context() -> Iterator[None]:
         sys.exit(130)
     finally:
         log.removeHandler(handler)
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads stdout any more, as in `plumbline config show | head -1`."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _end(error: PlumblineError) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
+from tasks.core import shares
 from tasks.core.data.inference.prediction_table import Batch
 from tasks.core.markup import markdown
 from tasks.core.metrics.drift import Drift
@@ -100,7 +101,8 @@ def publish_predictions(batch: Batch, counts: Mapping[str, Any], drift: Drift) -
     """
     rows = [{"class": name, "images": count} for name, count in counts["classes"].items()]
     dataset = batch.request.dataset
-    described = f"{markdown(dataset)} {batch.request.version}: {counts['images']:,} images by predicted class"
+    images = shares.counted(counts["images"], "image")
+    described = f"{markdown(dataset)} {batch.request.version}: {images} by predicted class"
     _publish(Artifact(artifact_content.key("predicted", dataset), rows, described))
     summary = drift_report.summary(batch, drift)
     _publish(Artifact(artifact_content.key("drift", dataset), summary, markdown(str(drift))))

@@ -203,8 +203,9 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
     test = scores.read_metrics(evaluation)["test"]
     is_better = baseline.answer(test) == baseline.BETTER
     model = run.workspace.models / inputs.tensors.dataset / decision.version / "model.keras"
+    images = shares.counted(evaluation.images, "test image")
     summary = {
-        "accuracy": f"{evaluate.accuracy_of(evaluation)} of {evaluation.images:,} test images",
+        "accuracy": f"{evaluate.accuracy_of(evaluation)} of {images}",
         **({} if is_better else {"no model": baseline.sentence(test)}),
         "test size": detectable.sentence(test_size.read(evaluation, decision.evidence)),
         **_all_images(run, inputs),
@@ -236,9 +237,10 @@ def _all_images(run: Run, inputs: ReportInputs) -> dict[str, str]:
     if validated is None or final is None:
         return {}
     path = final_models.file_of(final, inputs.tensors.dataset, inputs.decision.version, run.workspace)
+    images = shares.counted(validated.images, "image")
     interval = f"95 % interval {shares.interval(validated.low, validated.high)}"
     return {
-        "all images": f"{shares.percent(validated.accuracy)} ({interval}) of {validated.images:,} images,"
-        f" cross-validated ({validated.recipe}, {validated.folds} folds)",
+        "all images": f"{shares.percent(validated.accuracy)} ({interval}) of {images}, cross-validated"
+        f" ({validated.recipe}, {validated.folds} folds)",
         "final model": f"{path}: {final}",
     }

@@ -15,6 +15,7 @@ from tasks.core.config import (
     EmbedSettings,
     IfRunning,
     NormalizeSettings,
+    PromotePolicy,
     PublishSettings,
     RecipeName,
     SourceSettings,
@@ -207,6 +208,21 @@ def unused_options(train: TrainSettings) -> list[str]:
         unused |= {"backbone", "weights"}
     given = (each.name for each in fields(train) if getattr(train, each.name) != each.default)
     return [f"--{name.replace('_', '-')}" for name in given if name in unused]
+
+
+def unheeded_proofs(publish: PublishSettings) -> str:
+    """What to say of proofs that were asked for although --promote decides without them; else empty.
+
+    >>> unheeded_proofs(PublishSettings(PromotePolicy.always, no_loss_of=("cat",)))
+    '--promote always decides without the proof of --no-loss-of; the report has it'
+    >>> unheeded_proofs(PublishSettings(no_loss_of=("cat",)))
+    ''
+    """
+    names = ("no_loss_of", "prove_no_loss", "no_worse_in")
+    asked = [f"--{name.replace('_', '-')}" for name in names if getattr(publish, name)]
+    if not asked or publish.promote not in (PromotePolicy.always, PromotePolicy.never):
+        return ""
+    return f"--promote {publish.promote} decides without the proof of {', '.join(asked)}; the report has it"
 
 
 def shown_name(parameters: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ def run_trials(
         for task_result in task_runners.map_tasks(trial, calls, settings):
             finished = missing[task_result.number]
             results[finished.number] = _trial_result(run, finished, task_result, inputs)
-            progress(len(results), len(trials), f"{len(results):,} of {len(trials):,} trials")
+            progress(len(results), len(trials), f"{len(results):,} of {shares.counted(len(trials), 'trial')}")
             _log_result(results[finished.number], len(trials))
     return [results[candidate.number] for candidate in trials]
 
@@ -132,9 +132,9 @@ def _trial_result(
 def _plan_text(count: int, reused: int, settings: RunnerSettings) -> str:
     reuse = f", {reused:,} of them trained already" if reused else ""
     if settings.runner is RunnerName.sequence or reused == count:
-        return f"{count:,} trials{reuse}"
+        return f"{shares.counted(count, 'trial')}{reuse}"
     workers = settings.address or f"{task_runners.worker_count(settings)} processes"
-    return f"{count:,} trials{reuse}, by {settings.runner} in {workers}"
+    return f"{shares.counted(count, 'trial')}{reuse}, by {settings.runner} in {workers}"
 
 
 def _log_result(result: TrialResult, count: int) -> None:

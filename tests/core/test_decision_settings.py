@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.data import cost_file
 from tasks.core.decision_settings import DecisionSettings
 from tasks.core.errors import DataError, PlumblineError, UsageError
 from tasks.core.evaluation import decision
@@ -60,7 +61,21 @@ def test_resolve_a_class_name_may_have_an_equals_sign() -> None:
 def test_read_costs_puts_rows_and_columns_into_the_order_of_the_classes(tmp_path: Path) -> None:
     path = tmp_path / "costs.csv"
     path.write_text("true,mild,none,severe\nsevere,4,9,0\nnone,1,0,2\nmild,0,1,2.5\n\n", encoding="utf-8-sig")
-    assert decision.read_costs(path, ("none", "mild", "severe")) == ((0, 1, 2), (1, 0, 2.5), (9, 4, 0))
+    assert cost_file.read(path, ("none", "mild", "severe")) == ((0, 1, 2), (1, 0, 2.5), (9, 4, 0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\n;a;b;\na;0;1,5;\nb;0,125;0;\n;;;\n",
+        '"", "a", "b"\n"a", 0, "1,5"\n"b", ".125", 0\n',
+        "\ta\tb\nb\t0,125\t0\na\t0\t1.5\n",
+    ],
+)
+def test_costs_may_have_decimal_commas(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "costs.csv"
+    path.write_text(text)
+    assert cost_file.read(path, ("a", "b")) == ((0, 1.5), (0.125, 0))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +87,9 @@ def test_read_costs_puts_rows_and_columns_into_the_order_of_the_classes(tmp_path
         ("true,a,b\na,0\nb,1,0\n", "no cost of predicting b for an image of a"),
         ("true,a,b\na,0,-1\nb,1,0\n", "'-1'"),
         ("true,a,b\na,0,nan\nb,1,0\n", "'nan'"),
+        ("true,a,b\na,0,1\nb,2,5,0\n", "line 3, has more cells than the header"),  # a decimal comma: 2.5
+        ("true;a;b\na;0;1,000\nb;2;0\n", "without a thousands separator"),
+        ("true,a,b\n\na,0,1_000\nb,2,0\n", "line 3, has no cost of predicting b"),
         ("true,a,b\na,5,0\nb,0,5\n", "no mistake costs anything"),
     ],
 )
@@ -79,7 +97,7 @@ def test_read_costs_bad_file_is_one_error(tmp_path: Path, text: str, message: st
     path = tmp_path / "costs.csv"
     path.write_text(text)
     with pytest.raises(DataError) as caught:
-        decision.read_costs(path, ("a", "b"))
+        cost_file.read(path, ("a", "b"))
     assert message in str(caught.value)
 
 

@@ -174,12 +174,16 @@ def test_wrong_files_are_refused_with_a_way_out(tmp_path: Path, text: str, messa
     ("name", "text", "found"),
     [
         pytest.param("run.yaml", "epochs: 1\nseed: 1\nepochs: 2\n", "more than once: epochs", id="YAML"),
+        pytest.param("run.yaml", "no_loss_of: [7, 010]\n", "010 is another value in YAML", id="octal"),
+        pytest.param("run.yaml", "name: 2026-01-31\n", "2026-01-31 is another value in YAML", id="date"),
         pytest.param(
             "run.toml", "image-size = 16\nimage_size = 32\n", "image-size and image_size", id="dash"
         ),
     ],
 )
-def test_config_with_an_option_twice_is_refused(tmp_path: Path, name: str, text: str, found: str) -> None:
+def test_config_with_an_option_that_is_ambiguous_is_refused(
+    tmp_path: Path, name: str, text: str, found: str
+) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     done = plumbline("train", "--config", name, "--dry-run", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -122,6 +122,10 @@ def test_train_says_which_options_the_recipe_makes_no_use_of(plumbline: Plumblin
     of_flash = plumbline.ok("--recipe", "flash", "--backbone", "convnext-tiny", "--budget", "2", "--dry-run")
     assert "--recipe flash makes no use of --backbone, --budget" in of_flash
     assert "makes no use" not in plumbline.ok("--recipe", "flash", "--epochs", "2", "--dry-run")
+    proofs = ("--recipe", "flash", "--no-loss-of", "3", "--prove-no-loss", "--dry-run")
+    always = plumbline.ok(*proofs, "--promote", "always")
+    assert "--promote always decides without the proof of --no-loss-of, --prove-no-loss" in always
+    assert "without the proof" not in plumbline.ok(*proofs)
 
 
 def test_train_reports_leaks_and_drops_them_with_drop_leaks(plumbline: Plumbline, photos: Path) -> None:

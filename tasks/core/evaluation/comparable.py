@@ -10,6 +10,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics import cluster
 from tasks.core.metrics.comparison import paired
@@ -57,7 +58,7 @@ class ClassDifference:
         parts = []
         if self.new:
             parts.append(
-                f"compared on {compared:,} of {images:,} test images: "
+                f"compared on {compared:,} of {shares.counted(images, 'test image')}: "
                 f"the champion does not know {_listed(self.new)}"
             )
         if self.lost:

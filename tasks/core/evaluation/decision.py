@@ -1,23 +1,19 @@
 """What the user asks of the decision, for the classes of a dataset, and the point that val gives for it."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.data import csv_text
+from tasks.core.data import cost_file
+from tasks.core.data.cost_file import Costs, listed
 from tasks.core.decision_settings import DecisionSettings
-from tasks.core.errors import DataError, UsageError
+from tasks.core.errors import UsageError
 from tasks.core.metrics.thresholds import operating_point
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint, Promise
-
-MAX_NAMED = 20  # classes that an error lists
-Costs = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -100,12 +96,12 @@ def check_cost_file(settings: DecisionSettings) -> None:
         DataError: It is missing, or no CSV file.
     """
     if settings.cost_file is not None:
-        _read_rows(settings.cost_file)
+        cost_file.lines(settings.cost_file)
 
 
 def _costs(settings: DecisionSettings, classes: Sequence[str]) -> Costs:
     if settings.cost_file is not None:
-        return read_costs(settings.cost_file, classes)
+        return cost_file.read(settings.cost_file, classes)
     pair = settings.pair_of_costs()
     if pair is None:
         return ()
@@ -116,89 +112,14 @@ def _costs(settings: DecisionSettings, classes: Sequence[str]) -> Costs:
     return tuple(tuple(map(float, row)) for row in matrix)
 
 
-def read_costs(path: Path, classes: Sequence[str]) -> Costs:
-    """The costs in a CSV file, in the order of the classes.
-
-    Args:
-        path: Its header and its first column have the names of the classes, in any order.
-        classes: Names of the classes.
-
-    Raises:
-        DataError: It cannot be read, lacks a class or has another one, or a cost is not a number of at least
-            0, or no mistake costs anything.
-    """
-    rows = _read_rows(path)
-    columns, names = rows[0][1:], [row[0] for row in rows[1:]]
-    for place, found in (("header", columns), ("first column", names)):
-        _check_cost_classes(path, place, found, classes)
-    costs = {
-        name: dict(zip(columns, row[1:], strict=False)) for name, row in zip(names, rows[1:], strict=True)
-    }
-    matrix = tuple(
-        tuple(_cost(path, true, predicted, costs[true].get(predicted, "")) for predicted in classes)
-        for true in classes
-    )
-    if not any(value for number, row in enumerate(matrix) for value in (*row[:number], *row[number + 1 :])):
-        raise DataError(f"{path} says that no mistake costs anything", expected="a cost above 0")
-    return matrix
-
-
-def _read_rows(path: Path) -> list[list[str]]:
-    try:
-        with csv_text.opened(path) as (file, separator):
-            lines = csv.reader(file, delimiter=separator)
-            rows = [[cell.strip() for cell in row] for row in lines if any(map(str.strip, row))]
-    except (OSError, csv.Error) as error:
-        raise DataError(
-            f"the costs in {path} cannot be read", expected="a CSV file in UTF-8 or UTF-16", found=str(error)
-        ) from error
-    if not rows:
-        raise DataError(f"{path} has no costs", expected="class names in the header and the first column")
-    return rows
-
-
-def _check_cost_classes(path: Path, place: str, found: Sequence[str], classes: Sequence[str]) -> None:
-    unknown = [name for name in found if name not in classes]
-    missing = [name for name in classes if name not in found]
-    twice = [name for name in dict.fromkeys(found) if found.count(name) > 1]
-    problems = {"unknown": unknown, "missing": missing, "twice": twice}
-    if any(problems.values()):
-        raise DataError(
-            f"the {place} of {path} does not have the classes of the images",
-            expected=_listed(classes),
-            found="; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names),
-            done="nothing was trained or evaluated",
-        )
-
-
-def _cost(path: Path, true: str, predicted: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise DataError(
-            f"{path} has no cost of predicting {predicted} for an image of {true}",
-            expected="a number of at least 0",
-            found=repr(text),
-            done="nothing was trained or evaluated",
-        )
-    return value
-
-
 def _check_class(option: str, name: str, classes: Sequence[str]) -> None:
     if name not in classes:
         raise UsageError(
             f"{option} names a class that the images do not have",
-            expected=f"one of {_listed(classes)}",
+            expected=f"one of {listed(classes)}",
             found=name,
             done="nothing was trained or evaluated",
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Drift:
     def __str__(self) -> str:
         if self.why_not:
             return f"not compared: {self.why_not}"
-        compared = f"{self.images:,} images against {self.profile:,}"
+        compared = f"{shares.counted(self.images, 'image')} against {self.profile:,}"
         if not self.drifted:
             return f"no drift: none of {len(self.shifts)} features differs by more than chance ({compared})"
         parts = [f"{shift_text(shift)}" for shift in self.drifted[:3]]

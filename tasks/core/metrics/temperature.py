@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.metrics import blocks, cluster
 from tasks.core.metrics.intervals import Floats, Ints
 
@@ -54,7 +55,7 @@ def choose(
     """
     units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(units.max()) + 1 if len(units) else 0
-    of = f"{count:,} {images}" if groups is None else f"{count:,} groups of {images}"
+    of = f"{count:,} {images}" if groups is None else f"{shares.counted(count, 'group')} of {images}"
     if count < LEAST_IMAGES:
         return Choice(NONE, f"no temperature: {of} are too few to prove that one helps")
     gains = _gains(labels, logits, units % FOLDS)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from tasks.core.errors import MachineError
@@ -51,6 +52,7 @@ CONNECTION = dict.fromkeys(
     ),
     Refusal("a network connection failed", "check that the server runs and can be reached, and run again"),
 )
+GONE = Refusal("the current folder was removed", "change to a folder that exists, and run again")
 OTHER = Refusal("a file operation failed", "check the path that is named")
 LASTING = frozenset(REFUSALS) - {errno.EIO, errno.EMFILE}  # another attempt would meet the same refusal
 
@@ -81,7 +83,17 @@ def lasts(error: BaseException | None) -> bool:
 def _refusal(error: OSError) -> Refusal | None:
     if _number(error) is None:
         return UNFINISHED if SHORT_WRITE.search(str(error)) else None
+    if error.errno == errno.ENOENT and error.filename is None and _is_current_folder_gone():
+        return GONE
     return (REFUSALS | CONNECTION).get(_number(error) or 0, OTHER)
+
+
+def _is_current_folder_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _number(error: OSError) -> int | None:

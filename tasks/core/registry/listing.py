@@ -168,9 +168,8 @@ def _all_images(facts: Mapping[str, Any]) -> dict[str, str]:
     final, score = facts.get("all_images"), facts.get("cross_validated")
     if not final:
         return {}
-    text = (
-        f"all_images/model.keras ({final['recipe']}), trained on {final['images']:,} images, test images too"
-    )
+    images = shares.counted(final["images"], "image")
+    text = f"all_images/model.keras ({final['recipe']}), trained on {images}, test images too"
     if score:
         text += f"; cross-validated {shares.percent(score['accuracy'])} ({_interval(score, percent=True)})"
     return {"all images": text}

@@ -63,8 +63,8 @@ def render(facts: Mapping[str, Any], notes: Mapping[str, str]) -> str:
         "## Metrics\n" + _metrics(facts["metrics"]),
         *_decision(facts.get("operating_point")),
         "## When to abstain\n" + _abstention(facts.get("abstention", [])),
-        f"## Evaluation data\n{facts['images']:,} test images of `{facts['dataset']}`, kept out of training "
-        f"and of every choice made in training (tensors `{facts['tensors']}`).",
+        f"## Evaluation data\n{shares.counted(facts['images'], 'test image')} of `{facts['dataset']}`, kept "
+        f"out of training and of every choice made in training (tensors `{facts['tensors']}`).",
         _human_section("Training data", notes),
         _human_section("Ethical considerations", notes),
         _human_section("Caveats and recommendations", notes),
@@ -112,7 +112,7 @@ def _shares(facts: Mapping[str, Any]) -> str:
     from tasks.core.metrics.comparison import baseline  # it brings pandas; `plumbline models` needs none
 
     told = baseline.sentence(facts["metrics"])
-    return f"for classes as frequent as among the train images. The model is {told}" if told else ""
+    return f"for classes as frequent as among the train images. The model is {markdown(told)}" if told else ""
 
 
 def _backbone(backbone: Mapping[str, str]) -> str:
@@ -124,21 +124,22 @@ def _backbone(backbone: Mapping[str, str]) -> str:
 
 def _all_images(facts: Mapping[str, Any]) -> str:
     final, score = facts["all_images"], facts.get("cross_validated")
+    images = shares.counted(final["images"], "image")
     text = (
-        f"`all_images/model.keras` ({final['recipe']}) was trained on {final['images']:,} images, those of"
-        " the test set too: the metrics below are those of `model.keras`, not of this file"
+        f"`all_images/model.keras` ({final['recipe']}) was trained on {images}, those of the test set too: "
+        "the metrics below are those of `model.keras`, not of this file"
     )
     if not score:
         return text
     interval = f"{_figure(score['low'])} to {_figure(score['high'])}"
     return (
         f"{text}. Accuracy of its recipe by cross-validation in {score['folds']} folds:"
-        f" {_figure(score['accuracy'])} ({interval}) of {score['images']:,} images"
+        f" {_figure(score['accuracy'])} ({interval}) of {shares.counted(score['images'], 'image')}"
     )
 
 
 def _compared(profile: Mapping[str, Any]) -> str:
-    images = f"{profile['images']:,} {profile['split']} images"
+    images = shares.counted(profile["images"], f"{profile['split']} image")
     return f"later batches are compared with {images}; their features are in `profile/`"
 
 
@@ -156,7 +157,7 @@ def _decision(point: Mapping[str, Any] | None) -> list[str]:
     """The section on the operating point; none without one."""
     if point is None:
         return []
-    lines = [f"- {sentence}" for sentence in (*point["sentences"], *point["test"])]
+    lines = [f"- {markdown(sentence)}" for sentence in (*point["sentences"], *point["test"])]
     if point["rule"]:
         lines.append(
             "- `plumbline predict` applies it. `model.keras` alone gives probabilities; the rule is "

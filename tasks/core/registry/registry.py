@@ -5,7 +5,7 @@ version; `retention` removes versions.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,14 @@ def datasets(workspace: Workspace) -> list[str]:
 
 @commits.retry_on_conflict
 def promote(
-    dataset: str, name: str, workspace: Workspace, *, who: str, why: str, expected_champion: str | None = None
+    dataset: str,
+    name: str,
+    workspace: Workspace,
+    *,
+    who: str,
+    why: str,
+    expected_champion: str | None = None,
+    before: Callable[[Path], None] = lambda _: None,
 ) -> ModelVersion:
     """Make a version the champion; the former champion gets the alias previous.
 
@@ -167,6 +174,7 @@ def promote(
         why: The reason, for the registry log.
         expected_champion: The version that must still be the champion, "" for no champion, unless it is
             the version to promote; None skips this check.
+        before: Called with the dataset's directory, which is locked, before the champion changes.
 
     Raises:
         RegistryError: The version does not exist, or another one has become champion in the meantime.
@@ -184,6 +192,7 @@ def promote(
                 done=f"{version.version} was not promoted",
                 todo="run again: it will be compared with the new champion",
             )
+        before(directory)
         if champion_name != version.version:
             new = current | {CHAMPION: version.version} | ({PREVIOUS: champion_name} if champion_name else {})
             change = log.record("promote", who, why, version=version.version, before=champion_name)

@@ -101,9 +101,8 @@ def count_text(metrics: Mapping[str, Any]) -> str:
     >>> count_text({"images": 48, "groups": 6}), count_text({"images": 1})
     ('48 images of 6 groups', '1 image')
     """
-    images = f"{metrics['images']:,} image{'s' * (metrics['images'] != 1)}"
-    groups = metrics.get("groups")
-    return images if groups is None else f"{images} of {groups:,} group{'s' * (groups != 1)}"
+    images, groups = shares.counted(metrics["images"], "image"), metrics.get("groups")
+    return images if groups is None else f"{images} of {shares.counted(groups, 'group')}"
 
 
 def absent_classes(classes: pd.DataFrame) -> str:

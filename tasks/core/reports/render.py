@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.core import shares
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -26,7 +28,7 @@ def render(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"breakable": breakable} | dict(filters or {})
+    environment.filters |= {"breakable": breakable, "counted": shares.counted} | dict(filters or {})
     return environment.get_template(template).render(content)
 
 

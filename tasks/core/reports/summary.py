@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.markup import markdown
 from tasks.core.reports.content import figure, interval, percent
 from tasks.core.reports.sections import next_steps
@@ -19,7 +20,9 @@ def summary(content: Mapping[str, Any]) -> str:
         f"| {name.title} | {figure(test[key], key)} | {interval(test[key], key)} |"
         for key, name in content["figures"].items()
     ]
-    table = "\n".join([f"| on {test['images']:,} test images | | 95 % interval |", "|---|---|---|", *rows])
+    table = "\n".join(
+        [f"| on {shares.counted(test['images'], 'test image')} | | 95 % interval |", "|---|---|---|", *rows]
+    )
     confusions = "\n".join(
         f"- {row['images']} of **{markdown(row['label'])}** were predicted as "
         f"**{markdown(row['predicted'])}** ({percent(row['share'])})"

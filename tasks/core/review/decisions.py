@@ -129,7 +129,7 @@ class DecisionFiles:
             raise UsageError(
                 f"{self.path} is about other images",
                 expected=f"decisions about images of {tensors.dataset}",
-                found=f"{len(used):,} decisions, none of them about one of these images",
+                found=f"{shares.counted(len(used), 'decision')}, none of them about one of these images",
                 done="nothing was started",
                 todo="name another file with --out",
             )
@@ -245,7 +245,7 @@ def controls_text(rows: Sequence[Row]) -> str:
     wrong = controls.count(str(LabelDecision.corrected))
     low, high = intervals.wilson(np.array(wrong), np.array(len(controls)))
     return (
-        f"{wrong} of {len(controls)} random images on no list had a wrong label "
+        f"{wrong} of {shares.counted(len(controls), 'random image')} on no list had a wrong label "
         f"({shares.percent(wrong / len(controls))}, 95 % interval {shares.interval(float(low), float(high))})"
     )
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +100,7 @@ def columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
     if names is None:
         unused = {f"test_{metric.key}" for metric in METRICS if table[f"test_{metric.key}"].isna().all()}
         return table[[name for name in DEFAULT_COLUMNS if len(table) == 0 or name not in unused]]
-    selected = [name.strip() for name in names.split(",")]
+    selected = [*dict.fromkeys(name.strip() for name in names.split(","))]
     for name in selected:
         _check_column(table, name)
     return table[selected]
@@ -219,18 +220,33 @@ def _holds(table: pd.DataFrame, condition: str) -> "pd.Series[bool]":
 def _value(column: "pd.Series[Any]", text: str) -> Any:
     """The text converted to the type of the column."""
     try:
-        if column.map(lambda value: isinstance(value, bool) or pd.isna(value)).all():
+        if _is_boolean(column):
             return {"true": True, "false": False}[text.lower()]
         if pd.api.types.is_numeric_dtype(column):
-            return float(text)
+            if math.isnan(number := float(text)):
+                raise ValueError("no number is smaller, equal or larger")
+            return number
         if pd.api.types.is_datetime64_any_dtype(column):
             timestamp = pd.Timestamp(text)
             return timestamp if timestamp.tzinfo else timestamp.tz_localize("UTC")
     except (ValueError, KeyError) as error:
         raise UsageError(
-            f"the column {column.name} cannot be {text!r}", expected=f"a value of the type {column.dtype}"
+            f"the column {column.name} cannot be {text!r}", expected=_expected(column)
         ) from error
     return text
+
+
+def _is_boolean(column: "pd.Series[Any]") -> bool:
+    return bool(column.map(lambda value: isinstance(value, bool) or pd.isna(value)).all())
+
+
+def _expected(column: "pd.Series[Any]") -> str:
+    """The values that a column can have."""
+    if _is_boolean(column):
+        return "true or false"
+    if pd.api.types.is_numeric_dtype(column):
+        return "a number, such as 0.7"
+    return "a time, such as 2026-01-31 or 2026-01-31T12:00"
 
 
 def _check_column(table: pd.DataFrame, name: str) -> None:
@@ -240,7 +256,7 @@ def _check_column(table: pd.DataFrame, name: str) -> None:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     dotted = "stages.train.cpu_seconds and others with a dot (`plumbline compare --columns all`)"
     raise UsageError(
-        f"there is no column {name}",
+        f"there is no column {name or 'without a name'}",
         expected=", ".join(column for column in names if "." not in column) + f"; {dotted}",
         todo=f"did you mean {' or '.join(near)}?" if near else "",
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tasks.core import shares
 from tasks.core.errors import UsageError
 from tasks.core.operations import run_lock
 from tasks.core.registry import layout, registry
@@ -26,6 +27,7 @@ from tasks.core.workspace import Workspace
 
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 AGE = re.compile(r"(\d+)([hdw])")
+LONGEST_AGE = 5  # digits; 99999w are 1,916 years, a little less than there are before now
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 OTHERS = ("models", "metrics", "downloads", "features", "results")  # shown, never touched
 
@@ -80,11 +82,12 @@ def parse_age(text: str) -> timedelta:
     Raises:
         UsageError: It is no number of hours, days or weeks.
     """
-    if match := AGE.fullmatch(text.strip()):
+    match = AGE.fullmatch(text.strip())
+    if match and len(match[1]) <= LONGEST_AGE:
         return timedelta(**{UNITS[match[2]]: int(match[1])})
     raise UsageError(
         f"{text!r} is not an age",
-        expected="a number of hours, days or weeks, such as 12h, 30d or 8w",
+        expected=f"a number of hours, days or weeks of at most {LONGEST_AGE} digits, such as 12h, 30d or 8w",
         done="nothing was removed",
     )
 
@@ -102,7 +105,7 @@ def plan(workspace: Workspace, keep: int, older_than: timedelta) -> Plan:
     """
     if keep < 1:
         raise UsageError(
-            f"the outputs of {keep} runs cannot be kept",
+            f"the outputs of {shares.counted(keep, 'run')} cannot be kept",
             expected="a number of 1 or more: the next run compares itself with the last one",
             done="nothing was removed",
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.core import shares
 from tasks.core.config import NON_OUTPUT_PARAMETERS
 from tasks.core.data.sources.catalog import DATASETS
 from tasks.core.errors import FormatError, UsageError
@@ -168,7 +169,8 @@ def judge(
         reason = f"the images differ: {len(before):,} then, {len(after):,} now"
         return ReproductionResult(Reproducibility.not_reproduced, reason, causes)
     if _same_probabilities(before, after):
-        reason = f"{len(after):,} images have the same probabilities, to the last bit"
+        same = shares.said(len(after), "image has", "images have")
+        reason = f"{same} the same probabilities, to the last bit"
         return ReproductionResult(Reproducibility.identical, reason, causes)
     return _judged(_compared(before, after, margin), causes)
 
@@ -248,11 +250,11 @@ def _judged(compared: Equivalence, causes: tuple[str, ...]) -> ReproductionResul
     low, high, margin = compared.low * 100, compared.high * 100, f"{compared.margin * 100:g}"
     reason = (
         f"now {compared.difference * 100:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}, on the same"
-        f" {compared.images:,} images; margin {margin}"
+        f" {shares.counted(compared.images, 'image')}; margin {margin}"
     )
     if outcome is Reproducibility.undecided:
         reason = (
-            f"with {compared.images:,} images the difference may be as large as"
+            f"with {shares.counted(compared.images, 'image')} the difference may be as large as"
             f" {compared.largest * 100:.1f} points, margin {margin}; {reason.partition(',')[0]}"
         )
     return ReproductionResult(outcome, reason, causes)

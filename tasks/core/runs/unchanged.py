@@ -52,9 +52,8 @@ class UnchangedRun:
         if any(self.row.get(name) is None for name in names):
             return ""
         value, low, high, images = (self.row[name] for name in names)
-        return (
-            f"{shares.percent(value)} (95 % interval {shares.interval(low, high)}) of {images:,} test images"
-        )
+        interval = f"95 % interval {shares.interval(low, high)}"
+        return f"{shares.percent(value)} ({interval}) of {shares.counted(images, 'test image')}"
 
     def is_of(self, raw: RawDataset) -> bool:
         """Whether the last run had the same files and labels."""

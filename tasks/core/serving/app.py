@@ -21,6 +21,7 @@ from tasks.core.serving.service import Service
 from tasks.core.serving.settings import Refused
 
 log = logging.getLogger("plumbline.serve")
+SHOWN = 80  # characters of an address or a method that an error repeats
 CLIENT_CLOSED = 499  # nginx's status of a request whose client went away; only the metrics show it
 
 
@@ -154,8 +155,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _reason(request: Request, error: HTTPException) -> str:
+    path = request.url.path[:SHOWN]
+    allowed = (error.headers or {}).get("Allow", "another method")
     reasons = {
-        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+        HTTPStatus.NOT_FOUND: f"there is nothing at {path}; /openapi.json lists the addresses",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} takes {allowed}, not {request.method[:SHOWN]}",
     }
     return reasons.get(HTTPStatus(error.status_code), error.detail)

@@ -7,7 +7,7 @@ import contextlib
 import email
 import json
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from http import HTTPStatus
 
@@ -18,6 +18,8 @@ from tasks.core.serving.settings import Admission, Limits, Refused
 RAW, JSON, MULTIPART = "application/octet-stream", "application/json", "multipart/form-data"
 MAX_BOUNDARY = 70  # characters; RFC 2046, section 5.1.1
 DISCARD_SECONDS = 5
+UNENCODED = ("binary", "8bit", "7bit")  # values of Content-Transfer-Encoding
+SHOWN = 80  # characters of a header that an error repeats
 MAX_NAME = 255  # characters of a file's name that are kept
 
 
@@ -113,8 +115,21 @@ def media_type(content_type: str) -> str:
         return kind
     raise Refused(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        f"expected image/*, {RAW}, {MULTIPART} or {JSON}; found {kind[:80] or 'no Content-Type'}",
+        f"expected image/*, {RAW}, {MULTIPART} or {JSON}; found {kind[:SHOWN] or 'no Content-Type'}",
     )
+
+
+def refuse_encoding(content_encoding: str) -> None:
+    """Refuse a compressed body.
+
+    Raises:
+        Refused: 415, which RFC 9110 has for it.
+    """
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"expected a body without Content-Encoding; found {content_encoding[:SHOWN]}",
+        )
 
 
 def uploads(body: bytes, content_type: str, limits: Limits) -> list[Upload]:
@@ -136,7 +151,7 @@ def uploads(body: bytes, content_type: str, limits: Limits) -> list[Upload]:
     else:
         found = [Upload("", body)]
     if not found:
-        raise _bad("no image in the body")
+        raise _bad("no image in the body" + "; a part of a form needs a filename" * (kind == MULTIPART))
     if len(found) > limits.max_images:
         reason = f"{len(found)} images in a request, the limit is {limits.max_images}"
         raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
@@ -205,7 +220,16 @@ def _file(part: bytes) -> Upload | None:
         raise _bad("a part of the multipart body has a header that is too long")
     text = headers[2:].decode("utf-8", "replace")  # as browsers write names
     with _told_as("a part of the multipart body has a header that cannot be read"):
-        name = email.message_from_string(f"{text}\r\n\r\n").get_filename()
+        header = email.message_from_string(f"{text}\r\n\r\n")
+        name = header.get_filename()
     if name is None:
         return None
-    return Upload(name[:MAX_NAME].encode("utf-8", "replace").decode(), content)
+    name = name[:MAX_NAME].encode("utf-8", "replace").decode()
+    encoding = str(header.get("Content-Transfer-Encoding", "binary")).strip().lower()
+    if (
+        encoding == "base64"
+    ):  # RFC 7578, section 4.7, deprecates it; `curl -F "file=@a.png;encoder=base64"` sends it
+        return replace(_decoded(content.decode("latin-1")), name=name)
+    if encoding not in UNENCODED:
+        raise _bad(f"expected a part in {', '.join(UNENCODED)} or base64; found {encoding[:SHOWN]}")
+    return Upload(name, content)

@@ -4,7 +4,8 @@ import asyncio
 import resource
 import signal
 import socket
-from collections.abc import Collection, Iterable
+import sys
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
@@ -28,7 +29,6 @@ POLICY = (
     "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
@@ -99,7 +99,8 @@ class Protocol(H11Protocol):
         """Wait for the first header."""
         super().connection_made(transport)
         if len(self.connections) > self.most_connections:
-            transport.write(BUSY)
+            busy = "too many connections are open already"
+            transport.write(_closing_answer(HTTPStatus.SERVICE_UNAVAILABLE, busy, {"Retry-After": "1"}))
             transport.close()
         else:
             self._expect_header()
@@ -112,10 +113,24 @@ class Protocol(H11Protocol):
         elif self._deadline is None and self.conn.trailing_data[0]:
             self._expect_header()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP in the form of all errors; uvicorn calls this with h11's error at hand."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else a response has begun
+            error = sys.exception()
+            status = HTTPStatus(getattr(error, "error_status_hint", HTTPStatus.BAD_REQUEST))
+            found = str(error).partition(": bytearray")[0] or msg
+            reason = f"expected a request of HTTP/1.1 with a header below 64 KB; found: {found}"
+            self.transport.write(_closing_answer(status, reason))
+        self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._forget_deadline()
         super().connection_lost(exc)
+
+    def _should_upgrade(self) -> bool:
+        """Ignore a wish for another protocol, as RFC 9110 allows; uvicorn logs what to install for it."""
+        return False
 
     def _expect_header(self) -> None:
         self._deadline = self.loop.call_later(self.header_seconds, self._close)
@@ -210,6 +225,14 @@ def serve(server: uvicorn.Server, listening: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # uvicorn raises the signal again when it has ended
     server.run([listening])
+
+
+def _closing_answer(status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """An error as the bytes of a whole response, after which the connection is closed."""
+    response = error_response(status, reason, {"Connection": "close"} | HEADERS | dict(headers or {}))
+    lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
+    lines += [b"%b: %b" % header for header in response.raw_headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + bytes(response.body)
 
 
 def _open_files(wanted: int) -> int:

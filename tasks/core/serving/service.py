@@ -96,6 +96,7 @@ class Service:
         nearest = _number_of_nearest(request)
         content_type = request.headers.get("content-type", "")
         bodies.media_type(content_type)
+        bodies.refuse_encoding(request.headers.get("content-encoding", ""))
         held = 0
         self.admission.enter()
         try:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from tasks.core import shares
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -55,7 +57,7 @@ class Admission:
             Refused: There are too many.
         """
         if self.requests >= self.limits.queue:
-            raise busy(f"{self.requests} requests are waiting already")
+            raise busy(f"{shares.said(self.requests, 'request is', 'requests are')} waiting already")
         self.requests += 1
 
     def hold(self, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tasks.core import shares
 from tasks.core.stage.handles import TensorCache
 
 
@@ -33,10 +34,10 @@ class EvaluationSet(TensorCache):
 
     def __str__(self) -> str:
         height, width, channels = self.shape
-        groups = f" of {self.groups[-1]:,} groups" if self.groups else ""
+        groups = f" of {shares.counted(self.groups[-1], 'group')}" if self.groups else ""
         left_out = self.source_images - self.test
         aside = f", {left_out:,} left out" if left_out else ""
-        return f"{self.test:,} images{groups}, {height}x{width}x{channels}{aside}"
+        return f"{shares.counted(self.test, 'image')}{groups}, {height}x{width}x{channels}{aside}"
 
     def remarks(self) -> list[str]:
         """What was left out, what could not be checked, and what limits the score; a sentence each."""
@@ -55,7 +56,7 @@ class EvaluationSet(TensorCache):
 
 
 def _if(count: int, sentence: str) -> list[str]:
-    return [sentence.format(f"{count:,} image{'s' * (count != 1)}")] if count else []
+    return [sentence.format(shares.counted(count, "image"))] if count else []
 
 
 def _unknown(unknown: dict[str, int], known: tuple[str, ...], most: int = 10) -> list[str]:

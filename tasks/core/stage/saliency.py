@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tasks.core import shares
 from tasks.core.stage.handles.handle import Handle
 
 
@@ -27,4 +28,6 @@ class Saliency(Handle):
     def __str__(self) -> str:
         if not self.layer:
             return "none: the network's maps are too coarse"
-        return f"{self.images:,} test images, {self.rows}x{self.columns} cells of {self.layer}"
+        return (
+            f"{shares.counted(self.images, 'test image')}, {self.rows}x{self.columns} cells of {self.layer}"
+        )

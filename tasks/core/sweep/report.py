@@ -91,7 +91,8 @@ def verdict(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     """The chosen configuration and how certain the choice is, as a list of sentences."""
     best, chosen = leaderboard.iloc[0], trials[trials["chosen"]].iloc[0]
     name = best["varied"] or f"{chosen['recipe']} as given"
-    sentences = [f"Chosen on {best['images']:,} validation images: {name}, seed {chosen['seed']}."]
+    images = shares.counted(best["images"], "validation image")
+    sentences = [f"Chosen on {images}: {name}, seed {chosen['seed']}."]
     if best["seeds"] > 1:
         sentences.append(
             f"Its {best['seeds']} seeds have a mean accuracy of {shares.percent(best['mean'])}, standard"

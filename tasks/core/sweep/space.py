@@ -79,7 +79,9 @@ class Axis:
                 name, tuple(dict.fromkeys(PARSERS[name](value.strip()) for value in values_text.split(",")))
             )
         except (ValueError, KeyError, IndexError) as error:
-            raise UsageError(f"{name} cannot be {values_text!r}", found=str(error)) from error
+            raise UsageError(
+                f"{name} cannot be {values_text!r}", expected=_expected(name), found=str(error)
+            ) from error
 
     def draw(self, generator: random.Random) -> Value:
         """A random value, uniform over the values; from a range uniform in the logarithm, to three digits."""
@@ -205,7 +207,8 @@ def _check(axes: Sequence[Axis], seeds: int, draws: int | None) -> None:
     """Raise a `UsageError` for an impossible sweep."""
     names = [axis.name for axis in axes]
     if seeds < 1 or (draws is not None and draws < 1):
-        raise UsageError("seeds and random must be at least 1", found=f"{seeds}, {draws}")
+        found = f"--seeds {seeds}" if seeds < 1 else f"--random {draws}"
+        raise UsageError("--seeds and --random must be at least 1", found=found)
     if not axes and seeds == 1:
         raise UsageError(
             "there is nothing to sweep",
@@ -222,12 +225,24 @@ def _check(axes: Sequence[Axis], seeds: int, draws: int | None) -> None:
         raise UsageError("a random search needs a parameter to vary", expected="--vary, at least once")
 
 
+def _expected(name: str) -> str:
+    """The values that a parameter can have."""
+    kinds: dict[Callable[[str], Value], str] = {
+        _recipe: f"some of {', '.join(RecipeName)}",
+        _flag: "true, false or both",
+        int: "whole numbers",
+        float: "numbers",
+    }
+    ends = ", or with --random a range such as 2..8" if name in RANGES else ""
+    return f"{kinds[PARSERS[name]]}, with commas between{ends}"
+
+
 def _end(name: str, values_text: str, index: int) -> float:
     """One end of a range: the lower one for index 0, the upper one for index 1."""
     if name not in RANGES:
         raise ValueError(f"only {', '.join(RANGES)} can have a range")
     low, high = (float(text) for text in values_text.split(".."))
-    if not 0 < low < high:
+    if not 0 < low < high < math.inf:
         raise ValueError("the ends of a range must be above 0, the lower one first")
     return (low, high)[index]
 

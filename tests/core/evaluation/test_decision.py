@@ -12,7 +12,7 @@ from tasks.core.evaluation import class_curves, decision, evaluate
 from tasks.core.evaluation.decision import DecisionRequest
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.thresholds.operating_point import OperatingPoint
-from tasks.core.registry import registry
+from tasks.core.registry import model_card, registry
 from tasks.core.registry.promotion import gate, promotion
 from tasks.core.registry.promotion.terms import Terms
 from tests.support.fake_outputs import FakeOutputs
@@ -170,6 +170,9 @@ def test_version_has_the_point_in_its_manifest_and_card(pair: FakeOutputs) -> No
     card = (version.directory / "model_card.md").read_text()
     assert f"## Decision\n- {facts['sentences'][0]}" in card
     assert "On test, melanoma has recall" in card
+    point = facts | {"sentences": ["<b>|: a recall of at least 90 % is not proven."]}
+    other = model_card.render(version.manifest["facts"] | {"operating_point": point}, {})
+    assert r"- &lt;b&gt;\|: a recall of at least 90 % is not proven." in other
 
 
 def test_gate_with_costs_compares_mean_costs_and_not_accuracy() -> None:

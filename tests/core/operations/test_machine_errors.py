@@ -27,6 +27,17 @@ def test_refusal_is_explained_and_names_the_file(number: int, summary: str) -> N
     assert explained.parts["found"] == "text of the system: /data/x.npy"
 
 
+def test_a_current_folder_that_was_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError) as raised:
+        Path("x").absolute()
+    explained = machine_errors.explained(raised.value)
+    assert explained is not None
+    assert explained.summary == "the current folder was removed"
+
+
 def test_real_refusal_of_a_long_name_shortens_it(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long") as raised:
         (tmp_path / ("a" * 1000)).write_bytes(b"")

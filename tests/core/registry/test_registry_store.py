@@ -129,6 +129,20 @@ def test_a_decision_that_is_repeated_after_a_conflict_keeps_its_evidence(
     assert [finding.found for finding in diagnostics.check_files(other) if finding.fix] == []
 
 
+def test_a_promotion_that_another_machine_forestalls_is_recorded_once_as_not_done(
+    machine: Machine, other_machine: Machine, bucket: Bucket
+) -> None:
+    machine.publish("one")
+    machine.publish("two")
+    # Between the decision and the commit of this machine.
+    just_before(bucket, machine, "commits", "", lambda: other_machine.promote("v0002"))
+    decided = machine.decide("one", skill=1.0)
+    assert (decided.promoted, decided.champion) == (False, "v0002")
+    (line,) = decisions.read_decisions("animals", other_machine.fake().workspace)
+    assert (line["promoted"], line["why"]) == (False, decided.verdict)
+    assert "not done: another model of animals has become champion in the meantime" in line["why"]
+
+
 def test_promote_champion_of_another_machine_is_compared_again(
     machine: Machine, other_machine: Machine
 ) -> None:

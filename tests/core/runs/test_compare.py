@@ -47,7 +47,10 @@ def test_runs_cost_counts_cached_stages_but_not_the_champion(runs: pd.DataFrame)
         ("acuracy>0.7", "no column acuracy"),
         ("test_accuracy", "not a condition"),
         ("test_accuracy>high", "cannot be 'high'"),
+        ("test_accuracy>nan", "cannot be 'nan'"),
+        ("test_accuracy>0,9", "expected  a number, such as 0.7"),
         ("promoted=perhaps", "cannot be 'perhaps'"),
+        ("promoted=1", "expected  true or false"),
         ("started>yesterday evening", "cannot be"),
         ("recipe=fast and test_accuracy>0.7", "more than one condition"),
         ("recipe=fast, seed=0", "more than one condition"),
@@ -56,6 +59,10 @@ def test_runs_cost_counts_cached_stages_but_not_the_champion(runs: pd.DataFrame)
 def test_select_invalid_condition_raises(runs: pd.DataFrame, condition: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compare.select(runs, [condition])
+
+
+def test_a_column_that_is_named_twice_is_there_once(runs: pd.DataFrame) -> None:
+    assert list(compare.columns(runs, "version, seed,version").columns) == ["version", "seed"]
 
 
 def test_select_without_runs_gives_an_empty_table(workspace: Workspace) -> None:

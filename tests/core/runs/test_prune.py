@@ -113,10 +113,14 @@ def test_checkpoints_of_old_unfinished_trainings_are_removed(fake: FakeOutputs) 
     assert young.is_dir()
 
 
-@pytest.mark.parametrize("text", ["30", "d", "1.5d", "-1d", "1y", ""])
+@pytest.mark.parametrize("text", ["30", "d", "1.5d", "-1d", "1y", "", "999999w", "99999999999h"])
 def test_parse_age_of_anything_else_raises(text: str) -> None:
     with pytest.raises(UsageError, match="is not an age"):
         prune.parse_age(text)
+
+
+def test_the_longest_age_is_a_time(fake: FakeOutputs) -> None:
+    assert prune.plan(fake.workspace, 1, prune.parse_age("99999w")).unneeded == ()
 
 
 def test_plan_keeping_no_run_raises(fake: FakeOutputs) -> None:

@@ -1,6 +1,7 @@
 """The server when something around it is broken: nothing is lost silently, and the fault is told."""
 
 import contextlib
+import json
 import socket
 from pathlib import Path
 
@@ -83,8 +84,10 @@ def test_connections_beyond_the_limit_are_told_so_and_closed(
     with served_versions.served(workspace) as (client, _), contextlib.ExitStack() as opened:
         address = client.base_url.host, client.base_url.port
         idle = [opened.enter_context(socket.create_connection(address, timeout=10)) for _ in range(9)]
-        answers = [connection.recv(12) for connection in idle[3:]]  # the first three wait for a request
-        assert answers == [b"HTTP/1.1 503"] * 6
+        answers = [connection.recv(9999) for connection in idle[3:]]  # the first three wait for a request
+        assert [answer[:12] for answer in answers] == [b"HTTP/1.1 503"] * 6
+        assert b"retry-after: 1\r\n" in answers[0]
+        assert "too many connections" in json.loads(answers[0].partition(b"\r\n\r\n")[2])["error"]
         for connection in idle:
             connection.close()
         wait_until(lambda: client.get("/health").status_code == 200)

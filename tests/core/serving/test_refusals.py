@@ -1,5 +1,7 @@
 """Requests that are refused: bodies, slow and full, other hosts, files that are none of the pages'."""
 
+import base64
+import gzip
 import json
 import socket
 import time
@@ -18,9 +20,14 @@ pytestmark = pytest.mark.slow
 BOMB = b"P6 400 400 255\n" + bytes(10)
 
 
-def form(parameter: str) -> bytes:
+def form(parameter: str, content: str = "x") -> bytes:
     """A form with one file, whose name is given by a parameter."""
-    return f"--b\r\nContent-Disposition: form-data; {parameter}\r\n\r\nx\r\n--b--".encode()
+    return f"--b\r\nContent-Disposition: form-data; {parameter}\r\n\r\n{content}\r\n--b--".encode()
+
+
+def encoded_part(encoding: str, content: str) -> bytes:
+    """A form with one file in an encoding of MIME."""
+    return form(f"filename=a.png\r\nContent-Transfer-Encoding: {encoding}", content)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +54,9 @@ def form(parameter: str) -> bytes:
         (form("filename*; filename*1*"), "multipart/form-data; boundary=b", 400, "cannot be read"),
         (form("filename*=idna''%ff"), "multipart/form-data; boundary=b", 400, "cannot be read"),
         (form("filename*=unicode_escape''\\ud800"), "multipart/form-data; boundary=b", 422, "not an image"),
+        (form("name=file"), "multipart/form-data; boundary=b", 400, "a part of a form needs a filename"),
+        (encoded_part("BASE64", "?"), "multipart/form-data; boundary=b", 422, "not base64"),
+        (encoded_part("x-gzip", "x"), "multipart/form-data; boundary=b", 400, "base64; found x-gzip"),
         (b"x" * 60_000_000, "image/png", 413, "200,000 bytes"),
     ],
 )
@@ -55,6 +65,12 @@ def test_bad_request_has_its_status_and_reason(
 ) -> None:
     answer = server[0].post("/v1/predict", content=content, headers={"Content-Type": content_type})
     assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_compressed_body_is_refused_as_such(server: Served) -> None:
+    content = gzip.compress(encoded(noise(0, 8, 8)))
+    answer = server[0].post("/v1/predict", content=content, headers={**PNG, "Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"][-4:]) == (415, "gzip")
 
 
 def raw_request(server: Served, head: str, body: bytes = b"") -> bytes:
@@ -66,6 +82,44 @@ def raw_request(server: Served, head: str, body: bytes = b"") -> bytes:
         while piece := connection.recv(65536):
             received += piece
     return received
+
+
+def test_part_of_a_form_may_be_base64(server: Served) -> None:
+    png = encoded(noise(0, 8, 8))
+    body = encoded_part("base64", base64.encodebytes(png).decode())
+    answers = [
+        server[0].post("/v1/predict", content=content, headers={"Content-Type": content_type}).json()
+        for content, content_type in ((body, "multipart/form-data; boundary=b"), (png, "image/png"))
+    ]
+    in_form, raw = (answer["predictions"][0] for answer in answers)
+    assert in_form == {**raw, "name": "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "found"),
+    [
+        ("hello\r\n\r\n", 400, "illegal request line"),
+        ("\x16\x03\x01\x02\x00\x01", 400, "illegal request line"),  # the begin of TLS
+        ("GET / HTTP/1.1\r\n\r\n", 400, "Missing mandatory Host: header"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400, "bad Content-Length"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "chunked is supported"),
+        (f"GET /{'a' * 65_532}", 431, "Receive buffer too long"),
+        (
+            "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+            "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            400,
+            "illegal chunk header",
+        ),
+    ],
+)
+def test_what_is_not_http_is_refused_in_the_form_of_all_errors(
+    server: Served, sent: str, status: int, found: str
+) -> None:
+    head, body = raw_request(server, sent).split(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"content-type: application/json" in head
+    assert found in json.loads(body)["error"]
+    assert "expected a request of HTTP/1.1" in json.loads(body)["error"]
 
 
 def test_slow_body_gets_408_and_slow_header_is_closed(server: Served) -> None:
@@ -114,6 +168,7 @@ def test_other_files_are_not_served(server: Served, address: str) -> None:
         ("GET", "/nothing", 404),
         ("GET", "/training-images/v0001/first.png", 404),
         ("GET", "/static/base.html.j2", 404),
+        ("GET", f"/{'a' * 9999}", 404),
         ("DELETE", "/v1/predict", 405),
     ],
 )
@@ -122,6 +177,8 @@ def test_errors_of_addresses_have_the_form_of_all_errors(
 ) -> None:
     answer = server[0].request(method, address)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert len(answer.text) < 160
+    assert status == 404 or answer.json()["error"] == "/v1/predict takes POST, not DELETE"
     assert "allow" not in answer.headers or answer.headers["allow"] == "POST"
 
 

@@ -40,7 +40,11 @@ def test_compare_with_out_writes_the_table(runs: Workspace, tmp_path: Path) -> N
 
 
 def test_compare_with_plot_writes_an_image(runs: Workspace, tmp_path: Path) -> None:
-    ok(runs, "compare", "--plot", str(tmp_path / "cost.png"))
+    plot = ("compare", "--plot", str(tmp_path / "cost.png"))
+    assert len(ok(runs, *plot).splitlines()) == 1
+    assert [*map(str.strip, ok(runs, *plot, "--columns", "version").splitlines())][1:] == [
+        *("version", "v0001", "v0002", "v0003")
+    ]
     with Image.open(tmp_path / "cost.png") as image:
         assert image.size[0] > 600
 

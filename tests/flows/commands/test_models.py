@@ -131,7 +131,7 @@ def test_models_delete_and_gc_keep_versions_in_use(fake: FakeOutputs) -> None:
     gc = ("models", "gc", "animals", "--keep", "1")
     ok(fake.workspace, "models", "alias", "animals", "previous-best", "v0002")
     ok(fake.workspace, "models", "promote", "animals", "v0002")
-    assert "would be removed: nothing" in ok(fake.workspace, *gc, "--dry-run")
+    assert "nothing to remove" in ok(fake.workspace, *gc, "--dry-run")
     assert "would be removed: v0003" in ok(fake.workspace, "models", "delete", "animals", "3", "--dry-run")
     assert len(registry.versions("animals", fake.workspace)) == 3
     ok(fake.workspace, "models", "delete", "animals", "v0003", "--why", "no use")

@@ -158,7 +158,7 @@ def _findings(figures: Mapping[str, Any], tensors: TensorCache) -> list[str]:
     has = "has" if leaks == 1 else "have"
     of_pairs, of_images = ("pair of duplicates", "pairs of duplicates"), ("image", "images")
     findings = {
-        f"{leaks:,} of {tensors.test:,} test images {has} a duplicate in train or val": leaks,
+        f"{leaks:,} of {shares.counted(tensors.test, 'test image')} {has} a duplicate in train or val": leaks,
         f"{shares.said(conflicts, *of_pairs)} with different labels{alike}": conflicts,
         f"{shares.said(within, *of_pairs)} within train": within,
         f"{shares.said(outliers['empty'], *of_images)} of a single colour": outliers["empty"],
@@ -180,5 +180,7 @@ def _balance(classes: Mapping[str, list[int]], tensors: TensorCache) -> list[str
     low, high = min(classes["train"]), max(classes["train"])
     if low and high > UNEVEN * low:
         smallest, largest = (tensors.classes[classes["train"].index(count)] for count in (low, high))
-        findings.append(f"uneven classes in train: {high:,} images of {largest}, {low:,} of {smallest}")
+        findings.append(
+            f"uneven classes in train: {shares.counted(high, 'image')} of {largest}, {low:,} of {smallest}"
+        )
     return findings

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.core import shares
 from tasks.core.data.files.columns import GROUP
 from tasks.core.data.grouping import likely_groups
 from tasks.core.data.grouping.units import unit_codes, units
@@ -42,7 +43,7 @@ def _on_both_sides(table: pa.Table, name_of: dict[int, str]) -> list[str]:
     both = np.intersect1d(of_split["test"], np.concatenate([of_split["train"], of_split["val"]]))
     if not len(both):
         return []
-    groups = "1 group has" if len(both) == 1 else f"{len(both):,} groups have"
+    groups = shares.said(len(both), "group has", "groups have")
     return [
         f"{groups} images in test and in train or val, as the splits of the source want it: "
         f"{_shown([name_of[code] for code in both.tolist()])}"
@@ -69,13 +70,14 @@ def _whole_classes(table: pa.Table, name_of: dict[int, str]) -> list[str]:
         return []
     if len(shown) == 1:
         return [f"all images of the class {shown[0]} are of one group: it is in one split only"]
-    return [f"{len(shown):,} classes have all their images in one group each: {_shown(shown)}"]
+    have = shares.said(len(shown), "class has", "classes have")
+    return [f"{have} all their images in one group each: {_shown(shown)}"]
 
 
 def _counts(tensors: TensorCache) -> str:
     images = (tensors.train, tensors.val, tensors.test)
     return ", ".join(
-        f"{split}: {count:,} images of {groups:,} group{'s' * (groups != 1)}"
+        f"{split}: {shares.counted(count, 'image')} of {shares.counted(groups, 'group')}"
         for split, count, groups in reversed(list(zip(SPLITS, images, tensors.groups, strict=True)))
     )
 

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.cross_validation.images import AllImages
 from tasks.core.errors import UsageError
 
@@ -90,7 +91,7 @@ def check(images: AllImages, folds: int, classes: tuple[str, ...]) -> None:
         raise UsageError(
             f"there are too few groups for {folds} folds",
             expected=f"at least {folds} groups of images: a group is in one fold",
-            found=f"{images.group_count} groups",
+            found=f"{shares.counted(images.group_count, 'group')}",
             done="nothing was cross-validated",
             todo=_advice(images.group_count, "add images of other groups"),
         )
@@ -123,5 +124,5 @@ def _class_note(images: AllImages, assigned: NDArray[np.int8], label: int, name:
         return f"all images of {name} are in one group: the model that is tested on them has seen none of it"
     folds = int(assigned.max()) + 1
     if tested < folds:
-        return f"{name} has {groups} groups: {tested} of {folds} folds test it"
+        return f"{name} has {shares.counted(groups, 'group')}: {tested} of {folds} folds test it"
     return ""

@@ -18,7 +18,7 @@ _any: ContextVar[bool] = ContextVar("any_classes", default=False)
 
 @contextmanager
 def any_classes() -> Iterator[None]:
-    """Context manager in which one class is enough, and splits may have different classes.
+    """Context manager in which one class is enough, and splits may have different classes, or none be train.
 
     Training needs two classes in every split. What a trained model is evaluated on does not.
     """
@@ -27,6 +27,11 @@ def any_classes() -> Iterator[None]:
         yield
     finally:
         _any.reset(token)
+
+
+def are_any() -> bool:
+    """Whether this is within `any_classes`."""
+    return _any.get()
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
@@ -83,7 +88,7 @@ def check_classes(source: str, classes: Mapping[str, Set[str]], expected: str) -
         DataError: The message names the classes that differ.
     """
     reference = classes.get("train", next(iter(classes.values()), set()))
-    if _any.get() and any(classes.values()):
+    if are_any() and any(classes.values()):
         return
     if not classes:
         raise layout_error(source, "has no images", expected, "none", "add images, and a class for each")

@@ -15,6 +15,7 @@ from statistics import median
 
 import pyarrow as pa
 
+from tasks.core import shares
 from tasks.core.data.grouping import capture_time
 from tasks.core.data.grouping.pattern import pattern_groups
 from tasks.core.stage.handles import RawDataset
@@ -65,7 +66,7 @@ class LikelyGroups:
         if not count:
             return ""
         return (
-            f"{count:,} of {len(tested):,} test images {self.sign}; {self.condition}, add "
+            f"{count:,} of {shares.counted(len(tested), 'test image')} {self.sign}; {self.condition}, add "
             f"--group-by {shlex.quote(self.option)}"
         )
 

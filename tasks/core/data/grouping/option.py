@@ -22,6 +22,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.core import shares
 from tasks.core.data.grouping import capture_time
 from tasks.core.data.grouping.capture_time import Capture
 from tasks.core.data.grouping.pattern import Names, pattern_groups
@@ -183,10 +184,10 @@ def _report(names: Names, index: ImageIndex, option: str, lacking: str) -> None:
         raise DataError(
             f"--group-by {option} finds no group",
             expected=EXPECTED,
-            found=f"{lacking} in any of {len(names):,} images, such as {shown}",
+            found=f"{lacking} in any of {shares.counted(len(names), 'image')}, such as {shown}",
             done="nothing was written",
         )
-    log.info("--group-by %s: %s groups", option, f"{len(set(names) - {None}):,}")
+    log.info("--group-by %s: %s", option, shares.counted(len(set(names) - {None}), "group"))
     if without:
         log.warning(
             "--group-by %s: %s of %s images have %s, and each is a group of its own: %s%s",

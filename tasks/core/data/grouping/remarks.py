@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.files.columns import GROUP
 from tasks.core.data.grouping import joined_groups
 from tasks.core.data.grouping.units import unit_codes, units
@@ -70,7 +71,7 @@ def too_few_groups(
     found, first, counts = np.unique(codes[used], return_index=True, return_counts=True)
     names = pc.coalesce(index.group, index.path).take(pa.array(used[first])).to_pylist()
     largest = np.argsort(-counts, kind="stable")[:SHOWN].tolist()
-    shown = ", ".join(f"{names[place]} ({counts[place]:,} images)" for place in largest)
+    shown = ", ".join(f"{names[place]} ({shares.counted(counts[place], 'image')})" for place in largest)
     return DataError(
         f"{dataset} has too few groups: none for {' and '.join(empty)}",
         expected="groups in each of train, val and test; a group is never parted",

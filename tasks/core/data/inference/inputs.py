@@ -24,7 +24,7 @@ from tasks.core import addresses, markup
 from tasks.core.data import file_types
 from tasks.core.data.readers.parquet import schema as parquet_schema
 from tasks.core.data.readers.parquet.file import PAGES, parquet_errors
-from tasks.core.data.sources import remote
+from tasks.core.data.sources import remote, resolve
 from tasks.core.errors import UsageError
 from tasks.core.workspace import expanded
 
@@ -79,7 +79,7 @@ def check_inputs(paths: Sequence[str]) -> None:
     """Check that local inputs exist before anything starts.
 
     Raises:
-        UsageError: One does not exist, a glob matches nothing, or there is none.
+        UsageError: One does not exist, or is a CSV or an archive; a glob matches nothing, or there is none.
     """
     if not paths:
         raise UsageError("no images are named", expected="files, folders, globs or addresses")
@@ -95,12 +95,21 @@ def check_inputs(paths: Sequence[str]) -> None:
                 found="an address that cannot be taken apart (its brackets or its port)",
             )
         if is_address(path) or expanded(path).exists():
+            _refuse_dataset(path)
             continue
         if not set(path) & set(MAGIC):
             found = f"nothing at {absolute_path(path)}"
             raise UsageError(f"{path} does not exist", expected=EXPECTED, found=found)
         if next(_glob(absolute_path(path)), None) is None:
             raise _no_match(path)
+
+
+def _refuse_dataset(path: str) -> None:
+    """Refuse what `plumbline train` reads, but is neither an image nor has images as parquet files do."""
+    todos = {"csv": "name the images, or their folder", "archive": "unpack it, and name the folder"}
+    todo = todos.get(resolve.format_of(path))
+    if todo and not is_address(path) and expanded(path).is_file():
+        raise UsageError(f"{path} is no image", expected=EXPECTED, done="nothing was started", todo=todo)
 
 
 def ignore_unused(path: str, reason: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.decode import Target
 from tasks.core.data.readers import factory
 from tasks.core.data.readers.base import DecodeFailure, ImageIndex, Reader
@@ -133,7 +134,7 @@ def numbers_of(index: ImageIndex, tensors: TensorCache, split: str) -> NDArray[n
     if (numbers < 0).any() or not index.image_id.take(numbers).equals(rows["image_id"]):
         raise DataError(
             f"the {split} images are not those of their source",
-            expected=f"{len(numbers):,} images with the same path and content",
+            expected=f"{shares.counted(len(numbers), 'image')} with the same path and content",
             found=f"{int((numbers < 0).sum()):,} of these paths are missing, or a content differs",
         )
     return numbers

@@ -75,7 +75,7 @@ def _lines(path: Path) -> tuple[dict[int, dict[str, Any]], list[str]]:
     try:
         with csv_text.rows(path, (*CLASS_COLUMNS, *IMAGE_COLUMNS, DECISION)) as reader:
             numbered = dict((reader.line_num, _without_apostrophes(row)) for row in reader)  # noqa: C402 - it changes
-            return numbered, list(reader.fieldnames or [])
+            return numbered, reader.fieldnames
     except (OSError, csv.Error) as error:
         raise UsageError(
             f"the corrections {path} cannot be read", expected="a CSV with a header", found=str(error)

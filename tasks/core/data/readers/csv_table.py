@@ -41,7 +41,7 @@ def scan(path: Path) -> pa.Table:
     classes: dict[str, set[str]] = {}
     further: dict[str, list[str]] = {}
     try:
-        with csv_text.rows(path, (*OWN, columns.GROUP), strict=True) as reader:
+        with csv_text.rows(path, (*OWN, columns.GROUP), skips_blanks=True) as reader:
             table = file_stats.stats_table(path, _file_stats(path, reader, classes, further))
     except (csv.Error, OSError) as error:
         raise layout_error(str(path), "cannot be read as a CSV", COLUMNS, str(error)) from error
@@ -86,9 +86,8 @@ def _header(path: Path, header: Sequence[str]) -> list[str]:
     """
     if not {"path", "label"} <= set(header):
         found = f"the first line: {', '.join(header)}"
-        raise layout_error(
-            str(path), "lacks a column", COLUMNS, found, "name these two columns path and label"
-        )
+        todo = "name these two columns path and label, with a comma, a semicolon or a tab between them"
+        raise layout_error(str(path), "lacks a column", COLUMNS, found, todo)
     named = [name for name in header if name.strip()]
     repeated = sorted({name for name in named if named.count(name) > 1})
     if repeated:
@@ -99,7 +98,7 @@ def _header(path: Path, header: Sequence[str]) -> list[str]:
 
 def _file_stats(
     path: Path,
-    reader: "csv.DictReader[str]",
+    reader: csv_text.Rows,
     classes: dict[str, set[str]],
     further: dict[str, list[str]],
 ) -> Iterator[file_stats.FileStat]:
@@ -107,7 +106,7 @@ def _file_stats(
 
     Adds the values of the further columns to `further`, by path, and the names of these columns under "".
     """
-    names = further[""] = _header(path, reader.fieldnames or [])
+    names = further[""] = _header(path, reader.fieldnames)
     line_numbers: dict[str, int] = {}
     for row in reader:
         number = reader.line_num

@@ -91,7 +91,7 @@ def problem(path: str) -> str:
 def _refusal(bad: list[tuple[str, str]], files: int, allowed: float) -> QuarantineError:
     more = f" and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
     return QuarantineError(
-        f"at least {len(bad):,} of {files:,} images cannot be used",
+        f"at least {len(bad):,} of {shares.counted(files, 'image')} cannot be used",
         expected=f"at most {shares.percent(allowed)} (--max-quarantine {allowed:g})",
         found="; ".join(f"{path}: {reason}" for path, reason in bad[:SHOWN]) + more,
         done="nothing was started",

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.config import NormalizeSettings
 from tasks.core.data.files import class_names, file_stats
 from tasks.core.data.grouping import joined_groups, remarks
@@ -237,7 +238,8 @@ def _refuse_empty(splits: Splits, raw: RawDataset, settings: NormalizeSettings, 
     if empty:
         used = np.concatenate(list(splits.numbers.values()))
         different = pc.count_distinct(index.image_id.take(used)).as_py()
-        copies = "" if different == len(used) else f"; {different:,} different images, and copies of these"
+        images = shares.counted(different, "different image")
+        copies = "" if different == len(used) else f"; {images}, and copies of these"
         raise DataError(
             f"{raw.dataset} has too few images: none for {' and '.join(empty)}",
             expected="images in each of train, val and test",

@@ -91,8 +91,9 @@ def check_share(left_out: Mapping[int, str], index: ImageIndex, allowed: float) 
         return
     first = "; ".join(f"{index.path[number]}: {left_out[number]}" for number in sorted(left_out)[:SHOWN])
     more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
+    images = shares.counted(len(index), "image")
     raise QuarantineError(
-        f"{len(left_out):,} of {len(index):,} images cannot be used ({shares.percent(share)})",
+        f"{len(left_out):,} of {images} cannot be used ({shares.percent(share)})",
         expected=f"at most {shares.percent(allowed)} (--max-quarantine {allowed:g})",
         found=first + more,
         done="nothing was written, the files are unchanged",

@@ -53,7 +53,8 @@ def difference_sentence(here: Mapping[str, Any], version: ModelVersion, own_test
     if there is None:
         return ""
     interval = shares.interval(there["low"], there["high"])
-    own = f"in its own run {shares.percent(there['value'])} ({interval}) of {there['images']:,} test images"
+    images = shares.counted(there["images"], "test image")
+    own = f"in its own run {shares.percent(there['value'])} ({interval}) of {images}"
     if own_test:
         return f"{own}, of which some or all are evaluated here, too"
     found = difference(here, there)

@@ -124,7 +124,7 @@ def sentence(table: pd.DataFrame) -> str:
     looked = int(of_all_classes(table)["p_value"].notna().sum())
     if not looked:
         return ""
-    slices_looked = f"{looked:,} slice{'s' * (looked != 1)}"
+    slices_looked = shares.counted(looked, "slice")
     found = worse(table)
     if not len(found):
         return f"No slice is worse than the rest beyond chance, corrected for looking at {slices_looked}"
@@ -140,7 +140,7 @@ def _named(row: Mapping[Any, Any]) -> str:
     ...         "expected_accuracy": 0.92})
     'site=B (71.00 %, 52 images; the rest 92.00 % at the same class shares)'
     """
-    groups = f" of {row['groups']:,} groups" if not pd.isna(row["groups"]) else ""
+    groups = f" of {shares.counted(row['groups'], 'group')}" if not pd.isna(row["groups"]) else ""
     rest = f"the rest {shares.percent(row['expected_accuracy'])} at the same class shares"
-    figures = f"{shares.percent(row['accuracy'])}, {row['images']:,} images{groups}"
+    figures = f"{shares.percent(row['accuracy'])}, {shares.counted(row['images'], 'image')}{groups}"
     return f"{row['attribute']}={row['value']} ({figures}; {rest})"

@@ -155,7 +155,8 @@ def sentence(certificate: dict[str, Any]) -> str:
     """What the certificate says, in one line."""
     difference = certificate["difference"]
     value, low, high = (100 * difference[name] for name in ("value", "low", "high"))
+    images = shares.counted(certificate["images"], "val image")
     return (
-        f"{shares.percent(certificate['agreement'])} of {certificate['images']:,} val images have the same "
+        f"{shares.percent(certificate['agreement'])} of {images} have the same "
         f"class as in float32, accuracy {value:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
     )

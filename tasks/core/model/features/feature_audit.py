@@ -158,8 +158,9 @@ def _findings(
     """One sentence for each problem, the most serious first."""
     differ = int((image_set.labels[pairs.a] != image_set.labels[pairs.b]).sum())
     show = "shows" if leaks == 1 else "show"
+    images = shares.counted(tensors.test, "test image")
     findings = {
-        f"{leaks:,} more of {tensors.test:,} test images {show} a scene of train or val": leaks,
+        f"{leaks:,} more of {images} {show} a scene of train or val": leaks,
         f"{shares.said(differ, 'pair', 'pairs')} of one scene with different labels": differ,
         f"{shares.said(len(pairs.a), 'more pair shows', 'more pairs show')} one scene, by features": len(
             pairs.a

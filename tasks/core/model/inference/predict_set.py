@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.core import shares
 from tasks.core.data import threads
 from tasks.core.data.tensors.cache import open_split
 from tasks.core.model.inference import predictor
@@ -52,7 +53,7 @@ def predict_set(
         for batch in threads.prefetch(loaded.batches(pixels), READ_AHEAD):
             probabilities.append(loaded.probabilities(batch))
             done += len(batch)
-            progress(done, len(pixels), f"{done:,} of {len(pixels):,} images")
+            progress(done, len(pixels), f"{done:,} of {shares.counted(len(pixels), 'image')}")
         np.save(Predictions.path_in(staging, "test"), np.concatenate(probabilities))
         return {"model_sha256": version.model_sha256, "tensors": images.digest}
 

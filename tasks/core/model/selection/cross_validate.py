@@ -237,4 +237,4 @@ def _predictions(
 def _text(row: Mapping[str, Any]) -> str:
     seconds = f"{row['cpu_seconds']:.0f} CPU-s"
     accuracy = f"{shares.percent(row['accuracy'])} ({shares.interval(row['low'], row['high'])})"
-    return f"{row['recipe']:<9} {accuracy} of all {row['images']:,} images, {seconds}"
+    return f"{row['recipe']:<9} {accuracy} of all {shares.counted(row['images'], 'image')}, {seconds}"

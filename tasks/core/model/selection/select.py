@@ -167,4 +167,4 @@ def _text(row: Mapping[str, Any]) -> str:
         return f"{row['recipe']:<9} not compared: it needs about {minutes:.0f} min, see --budget"
     seconds = f"{row['cpu_seconds']:.0f} CPU-s"
     accuracy = f"{shares.percent(row['accuracy'])} ({shares.interval(row['low'], row['high'])})"
-    return f"{row['recipe']:<9} {accuracy} of {row['images']:,} unseen images, {seconds}"
+    return f"{row['recipe']:<9} {accuracy} of {shares.counted(row['images'], 'unseen image')}, {seconds}"

@@ -41,7 +41,7 @@ class OverfitResult:
     problem: str = ""
 
     def __str__(self) -> str:
-        correct = f"{shares.percent(self.accuracy)} of {self.images} images right"
+        correct = f"{shares.percent(self.accuracy)} of {shares.counted(self.images, 'image')} right"
         outcome = f"{correct} after {self.steps} steps, loss {self.loss:.3g}"
         return f"pass: {outcome}" if self.passed else f"fail: {outcome}; {self.problem}"
 

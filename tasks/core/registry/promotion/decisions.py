@@ -51,17 +51,24 @@ def record_decision(
         workspace: The workspace with the registry.
         sketch: Of the test set, kept once for each test set.
     """
-    digest = hashing.digest_of(evidence)
     with layout.locked_folder(dataset, workspace, create=True) as directory:
-        last = _last(directory / DECISION_LOG, str(line["challenger"]))
-        if last is not None and last["evidence"] == digest:
-            return
-        (directory / DECISIONS).mkdir(exist_ok=True)
-        if sketch is not None:
-            _keep(directory, str(line["test_set"]), sketch)
-        content = json.dumps(dict(evidence), indent=1, ensure_ascii=False)
-        atomic.write_bytes(directory / DECISIONS / f"{digest}.json", content.encode())
-        log.append(directory / DECISION_LOG, log.record(**{"action": "decide", **line, "evidence": digest}))
+        write_decision(directory, line, evidence, sketch)
+
+
+def write_decision(
+    directory: Path, line: Mapping[str, Any], evidence: Mapping[str, Any], sketch: Sketch | None = None
+) -> None:
+    """What `record_decision` does, for a caller that has locked the dataset's directory."""
+    digest = hashing.digest_of(evidence)
+    last = _last(directory / DECISION_LOG, str(line["challenger"]))
+    if last is not None and last["evidence"] == digest:
+        return
+    (directory / DECISIONS).mkdir(exist_ok=True)
+    if sketch is not None:
+        _keep(directory, str(line["test_set"]), sketch)
+    content = json.dumps(dict(evidence), indent=1, ensure_ascii=False)
+    atomic.write_bytes(directory / DECISIONS / f"{digest}.json", content.encode())
+    log.append(directory / DECISION_LOG, log.record(**{"action": "decide", **line, "evidence": digest}))
 
 
 def read_decisions(dataset: str, workspace: Workspace) -> list[dict[str, Any]]:

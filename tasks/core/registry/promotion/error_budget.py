@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.registry.promotion import decisions
 from tasks.core.stage.handles import TensorCache
 from tasks.core.workspace import Workspace
@@ -144,7 +145,7 @@ def _next_look(evidence: Mapping[str, Any], left: float) -> str:
     worn = power(error, fresh) >= USEFUL_POWER
     more = max(images_needed(images, error, left * LARGEST_SHARE) - images, 1)
     renewed = max(images_needed(images, error, fresh), 2 * images) - images + 1
-    advice = f"{min(more, renewed):,} more test images would make it {_percent(USEFUL_POWER)}"
+    advice = f"{shares.counted(min(more, renewed), 'more test image')} would make it {_percent(USEFUL_POWER)}"
     return (
         f"{found} {_percent(chance)} only: the test set is {'worn out' if worn else 'too small'}. {advice}."
     )

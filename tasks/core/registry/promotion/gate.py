@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.config import PromotePolicy
 from tasks.core.evaluation import class_changes, cost_gate
 from tasks.core.evaluation.comparable import PairedOutcomes
@@ -90,7 +91,9 @@ def _remarks(compared: ModelComparison, reason: str, terms: Terms) -> list[str]:
     worst = class_changes.worst_sentence(compared.classes, terms.budget.class_loss)
     return [
         worst if worst.split(" loses ")[0] not in reason else "",
-        f"{images:,} images of {groups:,} groups" if groups is not None else "",
+        f"{shares.counted(images, 'image')} of {shares.counted(groups, 'group')}"
+        if groups is not None
+        else "",
         terms.classes.sentence(images, len(compared.rows)),
     ]
 

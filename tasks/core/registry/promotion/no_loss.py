@@ -11,6 +11,7 @@ proof stays below 2.5 % (intersection-union test: R. Berger, Technometrics 24, 1
 from math import ceil
 from typing import Any
 
+from tasks.core import shares
 from tasks.core.evaluation.comparable import PairedOutcomes
 from tasks.core.metrics import cluster
 from tasks.core.metrics.comparison import equivalence, paired
@@ -55,9 +56,9 @@ def why_unproven(rows: list[dict[str, Any]], budget: float) -> str:
         return ""
     return (
         f"but that {worst['class_name']} loses at most {budget * 100:g} points is not proven: "
-        f"{worst['images']:,} image{'s' * (worst['images'] != 1)} allow a loss of up to "
-        f"{worst['largest_loss'] * 100:.1f} points ({images_needed(budget):,} images without a difference "
-        "would prove it)"
+        f"{shares.said(worst['images'], 'image allows', 'images allow')} a loss of up to "
+        f"{worst['largest_loss'] * 100:.1f} points ({shares.counted(images_needed(budget), 'image')} "
+        "without a difference would prove it)"
     )
 
 

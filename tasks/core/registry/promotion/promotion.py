@@ -1,7 +1,8 @@
 """Promotion: publishes a trained model, compares it with the champion, and may make it the champion."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tasks.core.config import PromotePolicy
@@ -143,24 +144,27 @@ def _apply(
     workspace: Workspace,
     who: str,
 ) -> Decision:
-    def record(promoted: bool, verdict: str) -> dict[str, Any]:
-        evidence, line = _evidence_and_line(
-            gate_decision, promoted, verdict, version, champion, decisions.test_set(tensors)
-        )
-        sketch = sketches.sketch_of(tensors)
-        decisions.record_decision(line | {"who": who}, evidence, tensors.dataset, workspace, sketch)
-        return evidence
-
+    dataset, verdict = tensors.dataset, gate_decision.verdict
     expected = champion.version if champion else gate_decision.evidence["champion_version"]
-    promoted, verdict = gate_decision.promote, gate_decision.verdict
-    # Before the champion changes: a run that is killed between leaves no champion whose look is not counted.
-    evidence = record(promoted, verdict)
+    sketch, test_set = sketches.sketch_of(tensors), decisions.test_set(tensors)
+
+    def said(promoted: bool, verdict: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        evidence, line = _evidence_and_line(gate_decision, promoted, verdict, version, champion, test_set)
+        return line | {"who": who}, evidence
+
+    def record(directory: Path) -> None:
+        """Before the champion changes: a run that is killed between leaves no champion without its look."""
+        decisions.write_decision(directory, *said(True, verdict), sketch)
+
+    promoted, problem = gate_decision.promote, ""
     if promoted and (
-        problem := _make_champion(tensors.dataset, version.version, expected, verdict, workspace, who)
+        problem := _make_champion(dataset, version.version, expected, verdict, workspace, who, record)
     ):
         promoted, verdict = False, f"{verdict}; not done: {problem}, run again"
-        evidence = record(promoted, verdict)
-    current_champion = registry.aliases(tensors.dataset, workspace).get(registry.CHAMPION, "")
+    line, evidence = said(promoted, verdict)
+    if not promoted:
+        decisions.record_decision(line, evidence, dataset, workspace, sketch)
+    current_champion = registry.aliases(dataset, workspace).get(registry.CHAMPION, "")
     return Decision(version.version, current_champion, promoted, verdict, evidence)
 
 
@@ -188,11 +192,19 @@ def _evidence_and_line(
 
 
 def _make_champion(
-    dataset: str, version: str, expected: str, verdict: str, workspace: Workspace, who: str
+    dataset: str,
+    version: str,
+    expected: str,
+    verdict: str,
+    workspace: Workspace,
+    who: str,
+    record: Callable[[Path], None],
 ) -> str:
-    """Change the aliases; returns why that could not be done, empty if it was."""
+    """Record the decision and change the aliases; returns why that could not be done, empty if it was."""
     try:
-        registry.promote(dataset, version, workspace, who=who, why=verdict, expected_champion=expected)
+        registry.promote(
+            dataset, version, workspace, who=who, why=verdict, expected_champion=expected, before=record
+        )
     except RegistryError as error:
         return error.summary
     return ""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.evaluation.class_changes import changes
 from tasks.core.evaluation.comparable import PairedOutcomes
 from tasks.core.evaluation.slices.slice_table import LEAST
@@ -67,5 +68,5 @@ def refusal(found: list[dict[str, Any]], budget: float) -> str:
     worst = min(over, key=lambda row: row["high"])
     return (
         f"{worst['column']}={worst['value']} loses {-worst['change'] * 100:.1f} points of accuracy "
-        f"({worst['images']:,} images), more than the budget of {budget * 100:g}"
+        f"({shares.counted(worst['images'], 'image')}), more than the budget of {budget * 100:g}"
     )

@@ -26,7 +26,8 @@ class Selection(Handle):
 
     def __str__(self) -> str:
         interval = shares.interval(self.low, self.high)
-        return f"{self.recipe}: {shares.percent(self.accuracy)} ({interval}) of {self.images:,} unseen images"
+        images = shares.counted(self.images, "unseen image")
+        return f"{self.recipe}: {shares.percent(self.accuracy)} ({interval}) of {images}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class CrossValidation(Handle):
 
     def __str__(self) -> str:
         interval = shares.interval(self.low, self.high)
-        return f"{self.recipe}: {shares.percent(self.accuracy)} ({interval}) of all {self.images:,} images"
+        images = shares.counted(self.images, "image")
+        return f"{self.recipe}: {shares.percent(self.accuracy)} ({interval}) of all {images}"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class RawDataset(Handle):
         unused = (
             f", {shares.said(self.unused_files, 'other file', 'other files')}" if self.unused_files else ""
         )
-        return f"{self.dataset}: {self.images:,} images{unused}"
+        return f"{self.dataset}: {shares.counted(self.images, 'image')}{unused}"
 
 
 @dataclass(frozen=True)
@@ -127,4 +127,4 @@ class Features(Handle):
     def __str__(self) -> str:
         reused = self.images - self.computed
         known = f", {reused:,} of them known" if reused else ""
-        return f"{self.backbone}, {self.images:,} images{known}"
+        return f"{self.backbone}, {shares.counted(self.images, 'image')}{known}"

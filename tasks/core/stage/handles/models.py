@@ -104,7 +104,9 @@ class FinalModel(Model):
 
     def __str__(self) -> str:
         held_back = f", {self.held_back:,} others decided when to stop" if self.held_back else ""
-        return f"{self.recipe}, trained on {self.trained:,} images, test images too{held_back}"
+        return (
+            f"{self.recipe}, trained on {shares.counted(self.trained, 'image')}, test images too{held_back}"
+        )
 
 
 @dataclass(frozen=True)

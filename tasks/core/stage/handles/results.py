@@ -62,7 +62,7 @@ class Evaluation(Handle):
 
     def __str__(self) -> str:
         accuracy = f"test accuracy {shares.percent(self.accuracy)}"
-        return f"{accuracy} on {self.images:,} images, macro-F1 {self.macro_f1:.3f}"
+        return f"{accuracy} on {shares.counted(self.images, 'image')}, macro-F1 {self.macro_f1:.3f}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ class Profile(Handle):
     images: int
 
     def __str__(self) -> str:
-        return f"statistics of {self.images:,} {self.split} images, to compare later ones with"
+        return (
+            f"statistics of {shares.counted(self.images, f'{self.split} image')}, to compare later ones with"
+        )
 
 
 @dataclass(frozen=True)

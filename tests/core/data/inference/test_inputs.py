@@ -152,6 +152,16 @@ def test_list_inputs_changed_file_has_another_key(tmp_path: Path) -> None:
     assert before.key != after.key
 
 
+@pytest.mark.parametrize(("name", "todo"), [("a.csv", "name the images"), ("A.ZIP", "unpack it")])
+def test_what_only_train_reads_is_refused(tmp_path: Path, name: str, todo: str) -> None:
+    put(tmp_path / name, b"path,label\n")
+    with pytest.raises(UsageError, match="is no image") as error:
+        inputs.check_inputs([str(tmp_path / name)])
+    assert todo in str(error.value)
+    (tmp_path / "folder.csv").mkdir()
+    inputs.check_inputs([str(tmp_path / "folder.csv"), str(tmp_path)])
+
+
 def test_check_inputs_missing_input_raises(tmp_path: Path) -> None:
     put(tmp_path / "a.png", b"x")
     inputs.check_inputs([str(tmp_path), f"{tmp_path}/*.png", "s3://somewhere/x"])

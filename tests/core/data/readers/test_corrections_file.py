@@ -99,3 +99,9 @@ def test_rows_that_are_left_out_need_no_column_of_classes(tmp_path: Path) -> Non
 def test_rows_that_would_be_ignored_are_refused(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         corrections_file.read(write_csv(tmp_path, f"path,class_name,decision\n{row}\n"))
+
+
+def test_a_quote_that_is_not_closed_does_not_swallow_the_rows_behind_it(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, 'path,class_name,user\na.png,cat,"Anna\nb.png,dog,Ben\n')
+    with pytest.raises(UsageError, match="line 2: unexpected end of data"):
+        corrections_file.read(path)

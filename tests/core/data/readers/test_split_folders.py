@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.data.files import class_names
 from tasks.core.data.readers import csv_table, factory
 from tasks.core.data.readers.image_folder import folders
 from tasks.core.data.split_names import split_of
@@ -94,6 +95,16 @@ def test_what_cannot_be_decided_is_refused_by_name(
         folders.scan(tmp_path)
     assert names[0].partition("/")[0] in error.value.parts["found"]
     assert error.value.parts["to do"]
+
+
+@pytest.mark.parametrize("name", ["test", "Validation"])
+def test_what_a_model_is_evaluated_on_needs_no_train_split(tmp_path: Path, name: str) -> None:
+    photos(tmp_path, {f"{name}/a": 1, f"{name}/b": 1})
+    with class_names.any_classes():
+        assert splits(tmp_path) == {split_of(name): {"a", "b"}}
+        photos(tmp_path, {"photos/c": 1})
+        with pytest.raises(DataError, match=f"two ways: {name} as a split or as a class"):
+            folders.scan(tmp_path)
 
 
 @pytest.mark.parametrize("classes", [("train", "tram"), ("valid", "invalid"), ("train", "tram", "bus")])

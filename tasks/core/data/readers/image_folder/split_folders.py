@@ -8,6 +8,7 @@ would learn to tell training images from test images.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tasks.core.data.files import class_names
 from tasks.core.data.files.class_names import layout_error
 from tasks.core.data.split_names import is_fold, is_no_class, split_of
 from tasks.core.errors import DataError
@@ -45,7 +46,8 @@ def find_splits(root: str, folders: Sequence[TopFolder]) -> dict[str, str]:
         folders: The folders directly below the root.
 
     Raises:
-        DataError: The folders are no classes, and no splits with a train split, or could be either.
+        DataError: The folders are no classes, and no splits with a train split, or could be either. In
+            `any_classes` no train split is needed.
     """
     _refuse_folds(root, folders)
     named = [folder for folder in folders if split_of(folder.name)]
@@ -54,7 +56,7 @@ def find_splits(root: str, folders: Sequence[TopFolder]) -> dict[str, str]:
         _refuse_flat_splits(root, folders, named)
         return {}
     splits = [split_of(folder.name) for folder in labelled]
-    if "train" not in splits:
+    if "train" not in splits and not class_names.are_any():
         raise _refusal(
             root,
             f"has class folders in {_names([folder.name for folder in labelled])}, but no train split",
@@ -63,7 +65,8 @@ def find_splits(root: str, folders: Sequence[TopFolder]) -> dict[str, str]:
         )
     if len(set(splits)) < len(splits):
         raise _refusal(root, "has two folders for one split", labelled, "leave one folder for each split")
-    _refuse_beside(root, folders, named, labelled[splits.index("train")])
+    first = splits.index("train") if "train" in splits else 0
+    _refuse_beside(root, folders, named, labelled[first])
     return {folder.name: split for folder, split in zip(labelled, splits, strict=True)}
 
 
@@ -110,23 +113,23 @@ def _may_be_class(named: TopFolder, others: Sequence[TopFolder]) -> bool:
 
 
 def _refuse_beside(
-    root: str, folders: Sequence[TopFolder], named: Sequence[TopFolder], train: TopFolder
+    root: str, folders: Sequence[TopFolder], named: Sequence[TopFolder], split: TopFolder
 ) -> None:
-    """Refuse a folder beside train that has classes too, or that makes train a possible class."""
+    """Refuse a folder beside a split that has its classes too, or that makes the split a possible class."""
     others = [folder for folder in folders if not split_of(folder.name)]
-    shared = [folder for folder in others if folder.subfolders & train.subfolders]
+    shared = [folder for folder in others if folder.subfolders & split.subfolders]
     if shared:
-        what = "has a folder beside train that is not a split"
-        raise _refusal(root, what, [*shared, train], "name it train, val or test, or move it away")
+        what = f"has a folder beside {split.name} that is not a split"
+        raise _refusal(root, what, [*shared, split], "name it train, val or test, or move it away")
     filled = [
         folder
         for folder in others
         if (folder.subfolders or folder.has_images) and not is_no_class(folder.name)
     ]
-    if filled and list(named) == [train]:
-        todo = f"if {train.name} is a split, move the others away; if it is a class, give it another name"
+    if filled and list(named) == [split]:
+        todo = f"if {split.name} is a split, move the others away; if it is a class, give it another name"
         raise _refusal(
-            root, f"could be read in two ways: {train.name} as a split or as a class", folders, todo
+            root, f"could be read in two ways: {split.name} as a split or as a class", folders, todo
         )
 
 
