@@ -22,9 +22,10 @@ from tasks.core.data.readers import base
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
 from tasks.core.data.readers.parquet.file import ParquetFile
 from tasks.core.data.readers.parquet.labels import NO_BYTES
-from tasks.core.data.readers.parquet.schema import LAYOUT
+from tasks.core.data.readers.parquet.schema import LAYOUT, SPLIT, usual_name
 from tasks.core.storage import hashing
 
+PARTITION = re.compile(r"([^=/]+)=[^/]*/")  # a folder of a partitioned dataset, such as `site=a`
 PART = re.compile(r"(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?\.parquet", re.IGNORECASE)  # as the hub names them
 log = logging.getLogger("plumbline.data")
 
@@ -46,6 +47,7 @@ def scan(root: Path) -> pa.Table:
     if not splits:
         raise layout_error(str(root), "has no parquet file", LAYOUT, "none")
     _warn_of_missing_parts(root, splits)
+    _warn_of_partitions(root, splits)
     stats = (file_stats.file_stat(name, split, "", _status(root / name)) for name, split in splits.items())
     return file_stats.stats_table(root, stats)
 
@@ -73,6 +75,18 @@ def _warn_of_missing_parts(root: Path, names: Iterable[str]) -> None:
                 "%s: %d of %d parts of %s are missing, such as number %d: their images are not used",
                 *(root, missing, count, start, example),
             )
+
+
+def _warn_of_partitions(root: Path, names: Iterable[str]) -> None:
+    """Name columns that are in the names of folders only, since no column is read from there but splits."""
+    for name in sorted({key for file in names for key in PARTITION.findall(file)}):
+        if usual_name(name) == SPLIT:
+            continue
+        log.warning(
+            "%s: the folders %s=... are not read as a column: store it in the files, too, or keep the images "
+            "of one folder together by --group-by '%s=([^/]+)'",
+            *(root, name, name),
+        )
 
 
 def _names(root: Path) -> Iterator[str]:
