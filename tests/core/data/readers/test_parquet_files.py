@@ -53,6 +53,5 @@ def test_parquet_columns_in_names_of_folders_are_named(
     parquet(tmp_path / folder / "part-0.parquet", [0, 1])
     scan(tmp_path)
     messages = [record.getMessage() for record in caplog.records]
-    assert [f"--group-by '{name}=([^/]+)'" in text for name, text in zip(named, messages, strict=True)] == [
-        True for _ in named
-    ]
+    assert len(messages) == len(named)
+    assert all(f"--group-by '{name}=([^/]+)'" in text for name, text in zip(named, messages, strict=True))
