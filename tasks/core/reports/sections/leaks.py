@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.evaluation import evaluate, scores
@@ -21,6 +22,7 @@ from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
 
 PAIRS = 24  # pairs with pictures in the report
+MOST = 0.5  # share of the test images that leak: above it, the accuracy is theirs
 
 
 def are_dropped(trained: TrainedModel) -> bool:
@@ -29,7 +31,7 @@ def are_dropped(trained: TrainedModel) -> bool:
 
 
 def unproven(inputs: ReportInputs) -> str:
-    """What is not known since test images leak; empty if the others prove the model better than none.
+    """What is not known since test images leak; empty if most do not, and these prove the model.
 
     It is empty, too, where all test images together prove nothing, which other lines say. Where the
     duplicates were left out of the training, it names a champion that was trained with them.
@@ -40,13 +42,29 @@ def unproven(inputs: ReportInputs) -> str:
         return ""
     if are_dropped(inputs.trained):
         return _favoured_champion(inputs, int(leaks.sum()))
-    scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
-    if not leaks.all() and _proves(scored, ~leaks, inputs.tensors):
+    unknown = _unknown(evaluate.scored_of(inputs.evaluation, inputs.tensors, "test"), leaks, inputs.tensors)
+    if not unknown:
         return ""
-    others = "" if leaks.all() else ", and the others alone do not prove the model better than no model"
     return (
-        f"{leaks.sum():,} of {len(leaks):,} test images have a duplicate in train or val{others}: how good "
-        "the model is on images that it has not seen is not known. --drop-leaks trains without the duplicates"
+        f"{leaks.sum():,} of {len(leaks):,} test images have a duplicate in train or val{unknown}. "
+        "--drop-leaks trains without the duplicates"
+    )
+
+
+def _unknown(scored: Scored, leaks: NDArray[np.bool_], tensors: TensorCache) -> str:
+    """What the test images do not tell; empty if most do not leak and these prove the model."""
+    unseen = ": how good the model is on images that it has not seen is not known"
+    if leaks.all():
+        return unseen
+    if not _proves(scored, ~leaks, tensors):
+        return f", and the others alone do not prove the model better than no model{unseen}"
+    if leaks.mean() <= MOST:
+        return ""
+    others = leak_accuracies(scored, leaks)[1]
+    return (
+        f", so that the accuracy is mostly that of images like those of the training; that of the "
+        f"{others['images']:,} others is {shares.percent(others['accuracy'])} "
+        f"(95 % interval {shares.interval(others['accuracy_low'], others['accuracy_high'])})"
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from tasks.core.data.audit import duplicate_table
+from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.reports import content as content_module
 from tasks.core.reports.sections import leaks
@@ -72,6 +73,7 @@ def test_report_leaks_show_both_accuracies(fake) -> None:
     ("leaking", "text"),
     [
         (400, "400 of 400 test images have a duplicate in train or val: how good the model is"),
+        (201, "201 of 400 test images have a duplicate in train or val, so that the accuracy is mostly that"),
         (399, "399 of 400 test images have a duplicate in train or val, and the others alone do not prove"),
         (200, ""),
     ],
@@ -81,6 +83,10 @@ def test_verdict_of_test_images_that_leak_is_not_good(fake, leaking: int, text: 
     np.save(duplicate_table.leaks_path(report_inputs.audit, "test"), np.arange(400) < leaking)
     assert leaks.unproven(report_inputs).startswith(text)
     assert bool(leaks.unproven(report_inputs)) == bool(text)
+    if leaking == 201:
+        scored = evaluate.scored_of(report_inputs.evaluation, report_inputs.tensors, "test")
+        correct = (scored.predicted == scored.labels)[201:]
+        assert f"that of the 199 others is {correct.mean() * 100:.2f} %" in leaks.unproven(report_inputs)
     page = html(fake, report_inputs)
     assert f'<section class="verdict {"hold" if text else "good"}">' in page
     assert text in page
