@@ -123,9 +123,10 @@ def promote(
 
 
 def _model_facts(trained: TrainedModel, evaluation: Evaluation, tensors: TensorCache) -> dict[str, Any]:
-    """What a version says of its model: the images that it takes, its backbone and its operating point."""
+    """What a version says of its model: its recipe, images, backbone and operating point."""
     facts = trained.manifest["facts"]
     return {
+        "recipe": trained.recipe,
         "classes": list(tensors.classes),
         "shape": list(trained.shape),
         "fit": str(trained.fit),
