@@ -88,6 +88,15 @@ def test_column_of_splits_or_groups_of_another_type_is_refused(
         ParquetFile(path, "")
 
 
+def test_warning_of_a_column_of_splits_names_the_file(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels, parts = pa.array(["cat", "dog"] * 15), pa.array(["train", "test", "test"] * 10)
+    path = table(tmp_path / "x.parquet", label=labels, part=parts)
+    normalized(path, workspace)
+    assert f"{path}: the column part has test, train, but is not called split" in caplog.text
+
+
 def test_two_columns_of_one_name_in_other_case_are_refused(tmp_path: Path) -> None:
     labels = pa.array(["cat", "dog"] * 15)
     with pytest.raises(DataError, match=r"columns of one name(.|\n)*Label, label"):

@@ -128,10 +128,10 @@ class ParquetReader:
     random_access = False
 
     def __init__(self, root: Path, files: pa.Table) -> None:
-        self._root = str(root)
         self._listed = list(listing.iter_files(files))
         self._parquet_files = [ParquetFile(root / file.path, file.split) for file in self._listed]
-        self.classes = _class_names(root, self._parquet_files)
+        self._source = self._parquet_files[0].path if len(self._parquet_files) == 1 else root
+        self.classes = _class_names(self._source, self._parquet_files)
 
     def count(self) -> int:
         """Read and check every label. Returns the number of images."""
@@ -153,7 +153,7 @@ class ParquetReader:
         table = pa.concat_tables(tables, promote_options="default").drop_columns([""])
         has_splits = any(file.split or file.columns.split for file in self._parquet_files)
         named = dict(zip(table.column_names, table.columns, strict=True))
-        return columns.kept(self._root, named, has_splits=has_splits)
+        return columns.kept(str(self._source), named, has_splits=has_splits)
 
     def _rows(self) -> Iterator[ImageRef]:
         label_of = {name: label for label, name in enumerate(self.classes)}
@@ -192,7 +192,6 @@ class ParquetReader:
 
 def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
     """The classes of all files, matched by name; in the order of a train file that has all of them."""
-    root = files[0].path if len(files) == 1 else root
     _refuse_no_rows(root, files)
     by_split: dict[str, set[str]] = {}
     name_orders = []
