@@ -97,6 +97,16 @@ def test_warning_of_a_column_of_splits_names_the_file(
     assert f"{path}: the column part has test, train, but is not called split" in caplog.text
 
 
+def test_source_without_train_images_is_refused_before_any_is_decoded(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    labels, splits = pa.array(["cat", "dog"] * 15), pa.array(["val", "test", "test"] * 10)
+    with pytest.raises(DataError, match="none for train"):
+        normalized(table(tmp_path / "x.parquet", label=labels, split=splits), workspace)
+    assert "images differ in size" not in caplog.text
+
+
 def test_two_columns_of_one_name_in_other_case_are_refused(tmp_path: Path) -> None:
     labels = pa.array(["cat", "dog"] * 15)
     with pytest.raises(DataError, match=r"columns of one name(.|\n)*Label, label"):
