@@ -26,7 +26,7 @@ def unchanged_summary(run: RunRecord, last: UnchangedRun) -> dict[str, str]:
         "report": str(report),
         "reused": run.reused(),
     }
-    log_summary(summary)
+    log_summary(summary, ("accuracy", "verdict") if last.remark else ())
     return summary
 
 

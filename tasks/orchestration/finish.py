@@ -24,6 +24,7 @@ from tasks.core.operations import provenance
 from tasks.core.operations.run_lock import DatasetBusy
 from tasks.core.registry import final_models
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.sections import leaks
 from tasks.core.runs import record, unchanged
 from tasks.core.runs.unchanged import UnchangedRun
 from tasks.core.stage.handles import RawDataset, Report
@@ -34,7 +35,7 @@ from tasks.display.summary import log_summary, unchanged_summary
 from tasks.orchestration.run import Run
 
 ENDED = (StateType.COMPLETED, StateType.CANCELLED, StateType.FAILED)  # of tasks that a stop does not change
-JUDGING = ("accuracy", "no model", "verdict")  # lines of the summary that judge the model
+JUDGING = ("accuracy", "no model", "leaks", "verdict")  # lines of the summary that judge the model
 
 
 def finish(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
@@ -201,12 +202,13 @@ def _size_columns(inputs: ReportInputs) -> dict[str, Any]:
 def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]:
     evaluation, decision = inputs.evaluation, inputs.decision
     test = scores.read_metrics(evaluation)["test"]
-    is_better = baseline.answer(test) == baseline.BETTER
+    is_better, unproven = baseline.answer(test) == baseline.BETTER, leaks.unproven(inputs)
     model = run.workspace.models / inputs.tensors.dataset / decision.version / "model.keras"
     images = shares.counted(evaluation.images, "test image")
     summary = {
         "accuracy": f"{evaluate.accuracy_of(evaluation)} of {images}",
         **({} if is_better else {"no model": baseline.sentence(test)}),
+        **({"leaks": unproven} if unproven else {}),
         "test size": detectable.sentence(test_size.read(evaluation, decision.evidence)),
         **_all_images(run, inputs),
         "verdict": f"{decision.version}: {decision.verdict}",
@@ -220,7 +222,7 @@ def _summarize(run: Run, inputs: ReportInputs, report: Report) -> dict[str, Any]
     if inputs.exported is not None:
         summary["exports"] = f"{inputs.exported}, in {inputs.exported.directory}"
     bad_slices = slice_table.worse(slice_table.read_slices(inputs.evaluation))
-    warnings = (() if is_better else JUDGING) + (("slices",) if len(bad_slices) else ())
+    warnings = (JUDGING if unproven or not is_better else ()) + (("slices",) if len(bad_slices) else ())
     log_summary(summary, warnings)
     return summary
 

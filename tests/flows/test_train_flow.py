@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.support import sample_files
 from tests.support.run_cli import ROOT, Plumbline
 
 pytestmark = pytest.mark.slow
@@ -211,3 +212,16 @@ def test_exports_of_any_size_are_certified_and_part_of_the_version(plumbline: Pl
     assert "test images at their own size" in report.read_text()
     plumbline.ok(*any_size, "--exports", "onnx", "--exports", "litert")
     assert plumbline.stages()["export"] == "cached"
+
+
+def test_unchanged_run_repeats_that_the_model_is_no_better_than_none(
+    plumbline: Plumbline, tmp_path: Path
+) -> None:
+    """The pictures say nothing of their classes."""
+    folder = sample_files.photos(tmp_path / "chance", {"heads": 60, "tails": 60})
+    train = ("--dataset", folder, "--recipe", "flash", "--epochs", "1")
+    plumbline.ok(*train)
+    remark = str(plumbline.runs()["verdict"].iloc[-1]).partition("; ")[2]
+    assert remark
+    output = plumbline.ok(*train)
+    assert f"champion v0001 stays; {remark}; data, parameters and code unchanged since" in output

@@ -123,7 +123,7 @@ class FakeOutputs:
         table.to_parquet(staging / "rows.parquet", index=False)
         return {split: len(self.labels(split)) for split in ("train", "val", "test")}
 
-    def trained(self, name: str) -> TrainedModel:
+    def trained(self, name: str, **parameters: object) -> TrainedModel:
         """A model whose file `model.keras` has the text `name`."""
 
         def write(staging: Path) -> dict[str, object]:
@@ -141,7 +141,7 @@ class FakeOutputs:
                 "val_accuracy": 0.75,
             }
 
-        ingredients = Ingredients("train", {"tensors": self.tensors().digest}, {"name": name})
+        ingredients = Ingredients("train", {"tensors": self.tensors().digest}, {"name": name, **parameters})
         directory = self.workspace.root / "training" / ingredients.digest
         facts = publish.publish(directory, ingredients, write)["facts"]
         fields = {name: value for name, value in facts.items() if name not in ("shape", "fit")}

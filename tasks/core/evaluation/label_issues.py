@@ -20,7 +20,7 @@ from tasks.core import markup
 from tasks.core.data.tensors.cache import read_rows
 from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import classification
+from tasks.core.metrics import classification, intervals
 from tasks.core.metrics.comparison import baseline
 from tasks.core.metrics.labels import confident_learning, label_noise
 from tasks.core.stage.handles import Evaluation, LabelIssues, Predictions, TensorCache
@@ -131,7 +131,7 @@ def _write_issues(staging: Path, splits: Mapping[str, Scored], tensors: TensorCa
 
 
 def _is_informed(splits: Sequence[Scored]) -> bool:
-    """Whether there are enough images, and the probabilities tell more of them than the classes' shares do.
+    """Whether there are enough images, and the probabilities provably tell more than the classes' shares.
 
     If not, the noise model takes the mistakes of a model that has learned nothing for wrong labels.
     """
@@ -140,7 +140,9 @@ def _is_informed(splits: Sequence[Scored]) -> bool:
         return False
     counts = np.bincount(labels, minlength=splits[0].probabilities.shape[1])
     of_model = [classification.log_losses(scored.labels, scored.probabilities) for scored in splits]
-    return float(np.concatenate(of_model).mean()) < float(baseline.constant_losses(labels, counts).mean())
+    saved = baseline.constant_losses(labels, counts) - np.concatenate(of_model)
+    low, _ = intervals.of_mean(saved, -baseline.MOST_LOSS, baseline.MOST_LOSS)
+    return float(low) > 0
 
 
 def _wrong_probabilities(splits: Mapping[str, Scored]) -> dict[str, NDArray[np.float64]]:

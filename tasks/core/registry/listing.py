@@ -68,6 +68,7 @@ def version_details(version: ModelVersion, workspace: Workspace) -> dict[str, st
         "takes": f"uint8 images (N, {height}, {width}, {channels}), 0..255",
         "fit": str(Fit.of(facts)),
         "gives": f"probabilities of {', '.join(facts['classes'])}",
+        "recipe": recipe_of(facts),
         "parameters": _pairs_text(
             {
                 name: value
@@ -120,6 +121,11 @@ def _rows(dataset: str, workspace: Workspace) -> list[dict[str, str]]:
     ]
 
 
+def recipe_of(facts: Mapping[str, Any]) -> str:
+    """The recipe that trained a version; of a version that does not name it, the one that was asked for."""
+    return str(facts.get("recipe") or facts.get("parameters", {}).get("recipe", ""))
+
+
 def _figures(directory: Path) -> dict[str, str]:
     try:
         manifest = manifests.read(directory)
@@ -133,7 +139,7 @@ def _figures(directory: Path) -> dict[str, str]:
         "published": _minute(manifest),
         "test accuracy": shares.percent(facts["metrics"]["accuracy"]["value"]),
         "95 % interval": _interval(facts["metrics"]["accuracy"], percent=True),
-        "recipe": str(facts.get("parameters", {}).get("recipe", "")),
+        "recipe": recipe_of(facts),
         "size": f"{sum(entry['bytes'] for entry in manifest['files'].values()) / 1e6:.1f} MB",
     }
 

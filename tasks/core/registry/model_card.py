@@ -87,6 +87,7 @@ def _details(facts: Mapping[str, Any]) -> str:
         "Backbone": _backbone(facts["backbone"]) if facts.get("backbone") else "",
         "File": f"`model.keras`, SHA-256 `{facts['model_sha256']}`",
         "Opens with": _tried(facts.get("packages", {})),
+        "Recipe": facts.get("recipe", ""),
         "Parameters": _pairs(facts.get("parameters", {})),
         "Seed": facts.get("seed", ""),
         "Made from": f"training `{facts['training']}`, evaluation `{facts['evaluation']}`",

@@ -69,6 +69,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "maps": activation_maps.section(inputs),
         "findings": inputs.findings,
+        "unproven": leaks.unproven(inputs),
         "leaks": leaks.leak_accuracies(scored, duplicate_table.read_leaks(inputs.whole_audit)),
         "pairs": leaks.leak_pairs(inputs.whole_audit, inputs.tensors),
         "label_issues": label_issues(inputs),

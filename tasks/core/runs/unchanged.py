@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 
 from tasks.core import shares
 from tasks.core.config import NON_OUTPUT_PARAMETERS
+from tasks.core.evaluation import scores
+from tasks.core.metrics.comparison import baseline
 from tasks.core.operations import provenance
 from tasks.core.registry import registry
 from tasks.core.runs import explain, order, tables
 from tasks.core.runs.columns import schemas
 from tasks.core.runs.run_record import RunRecord
-from tasks.core.stage import code_hash
+from tasks.core.stage import code_hash, publish
 from tasks.core.stage.handles import RawDataset
 from tasks.core.workspace import Workspace
 
@@ -31,11 +33,13 @@ class UnchangedRun:
         row: The last run's row of the runs table.
         stages: The last run's stage records.
         since: ISO date of the first run with the same evaluation.
+        remark: What the verdict of the last run added on a model that is not proven better than none.
     """
 
     row: dict[str, Any]
     stages: dict[str, dict[str, Any]]
     since: str
+    remark: str = ""
 
     @property
     def verdict(self) -> str:
@@ -43,7 +47,8 @@ class UnchangedRun:
         champion = (
             f"champion {self.row['champion']} stays" if self.row["champion"] else "there is no champion"
         )
-        return f"{champion}; data, parameters and code unchanged since {self.since}"
+        unchanged = f"data, parameters and code unchanged since {self.since}"
+        return "; ".join(filter(None, [champion, self.remark, unchanged]))
 
     @property
     def accuracy(self) -> str:
@@ -104,7 +109,19 @@ def find_same_run(dataset: str, parameters: Mapping[str, Any], workspace: Worksp
         return None
     same_evaluation = runs.filter(pc.equal(runs["evaluation"], last["evaluation"]))
     since = pc.min(same_evaluation["started"]).as_py()
-    return UnchangedRun(last, stages, f"{since:%Y-%m-%d}")
+    return UnchangedRun(last, stages, f"{since:%Y-%m-%d}", _remark(last, stages, workspace))
+
+
+def _remark(last: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> str:
+    """See `baseline.remark`, of the last run's model; it is named if it is not the champion."""
+    digest = stages.get("evaluate", {}).get("digest")
+    if not digest:
+        return ""
+    directory = explain.folder_of("evaluate", digest, workspace)
+    publish.ensure_local(directory)
+    remark = baseline.remark(json.loads((directory / scores.METRICS).read_bytes())["test"])
+    is_champion = last["version"] == last["champion"]
+    return remark if not remark or is_champion else f"{last['version']}: {remark}"
 
 
 def append(run: RunRecord, raw: RawDataset, last: UnchangedRun, flow_run_id: str | None) -> None:

@@ -6,6 +6,7 @@ from cleanlab.filter import find_label_issues
 
 from tasks.core.data.readers import corrections_file
 from tasks.core.evaluation import label_issues
+from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics.labels import confident_learning
 from tasks.core.stage.handles import LabelIssues
 from tests.support.fake_outputs import blurred
@@ -101,6 +102,19 @@ def test_model_that_knows_nothing_does_not_say_how_many_labels_are_wrong(fake) -
     issues = label_issues.find_label_issues(evaluation, fake.tensors(), None, fake.workspace)
     assert issues.expected_wrong is None
     assert str(issues).endswith("val")
+
+
+def test_model_that_is_better_by_chance_does_not_say_how_many_labels_are_wrong() -> None:
+    """The share of the right class varies by 0.1, more often upwards: the gain may be chance."""
+    labels = np.arange(100) % 5 // 4  # 80 and 20
+    of_label = np.where(labels, 0.2, 0.8) + np.where(np.arange(100) < 56, 0.15, -0.1)
+    probabilities = np.where(np.eye(2)[labels] == 1, of_label[:, None], 1 - of_label[:, None])
+    gain = np.log(of_label) - np.log(np.where(labels, 0.2, 0.8))
+    assert 0 < gain.mean() < 2 * gain.std() / 10  # not proven
+    scored = Scored(labels.astype(np.int32), probabilities.astype(np.float32))
+    assert not label_issues._is_informed([scored])
+    sure = np.where(np.eye(2)[labels] == 1, 0.9, 0.1).astype(np.float32)
+    assert label_issues._is_informed([Scored(labels.astype(np.int32), sure)])
 
 
 def test_few_images_of_a_class_do_not_say_how_many_labels_are_wrong(fake, monkeypatch) -> None:

@@ -1,5 +1,6 @@
 """`plumbline models` as a user runs it, on a registry of small made-up models."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 
 from flows import __main__ as command_line
 from flows.commands import compare, doctor, explain, models
+from tasks.core.config import PromotePolicy
 from tasks.core.errors import UsageError
 from tasks.core.registry import registry
+from tasks.core.registry.promotion import promotion
 from tasks.core.workspace import Workspace
 from tests.support.fake_outputs import FakeOutputs
 from tests.support.run_cli import ROOT
@@ -108,6 +111,17 @@ def test_models_show_prints_one_version(fake: FakeOutputs) -> None:
         assert words in text
     assert "animals v0003" in ok(fake.workspace, "models", "show", "animals", "3")
     assert "no model v0009" in refused(fake.workspace, "models", "show", "animals", "v0009")
+
+
+def test_models_name_the_recipe_that_auto_has_chosen(workspace: Workspace) -> None:
+    outputs = FakeOutputs(workspace)
+    asked = {"parameters": {"recipe": "auto"}}
+    arguments = outputs.trained("one"), outputs.evaluation("one", 2.0), None, PromotePolicy.better
+    promotion.promote(*arguments, outputs.tensors(), asked, workspace, "ann")
+    assert ok(workspace, "models", "list").splitlines()[1].split()[-3:-1] == ["fast", "0.0"]
+    assert re.search(r"recipe +fast\n", ok(workspace, "models", "show", "animals"))
+    card = (workspace.models / "animals" / "v0001" / "model_card.md").read_text()
+    assert "- Recipe: fast\n" in card
 
 
 def test_models_promote_rollback_and_alias_change_the_aliases(fake: FakeOutputs) -> None:

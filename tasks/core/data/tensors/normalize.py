@@ -123,6 +123,8 @@ def _build(
     conflicts = quarantine.find_label_conflicts(index, reader.classes)
     left_out = {} if reader.published else conflicts
     splits = Splits.of(index, settings.val_fraction).without(left_out)
+    if not left_out and np.isin(index.split, ["val", "test"]).all():  # else unusable images may be the reason
+        _refuse_empty(splits, raw, settings, index)
     target_shape = TargetShape.of(
         reader, settings.image_size, splits.numbers["train"], index, reusable, settings.fit
     )

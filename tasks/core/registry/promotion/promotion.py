@@ -10,7 +10,7 @@ from tasks.core.errors import RegistryError
 from tasks.core.evaluation import point_of_version, sketches
 from tasks.core.evaluation.comparable import why_incomparable
 from tasks.core.registry import registry
-from tasks.core.registry.promotion import decisions, uncompared
+from tasks.core.registry.promotion import decisions, remarks, uncompared
 from tasks.core.registry.promotion.champion_comparison import Challenge, compare_with_champion
 from tasks.core.registry.promotion.gate import GateDecision
 from tasks.core.registry.promotion.terms import RegressionBudget
@@ -105,12 +105,16 @@ def promote(
         final=final,
     )
     if problem := registry.champion_problem(dataset, workspace):
-        return _apply(uncompared.damaged(policy, problem, version), version, None, tensors, workspace, who)
+        decided = remarks.with_scores(uncompared.damaged(policy, problem, version), evaluation, None)
+        return _apply(decided, version, None, tensors, workspace, who)
     champion = registry.champion(dataset, workspace)
     if champion is not None and point_of_version.is_other(version, champion):
-        return _apply(uncompared.other_point(policy, champion), version, champion, tensors, workspace, who)
+        decided = remarks.with_scores(uncompared.other_point(policy, champion), evaluation, None)
+        return _apply(decided, version, champion, tensors, workspace, who)
     if champion is not None and champion.model_sha256 == trained.model_sha256:
-        verdict = f"this model is champion {champion.version} already, nothing changed"
+        verdict = remarks.with_remark(
+            f"this model is champion {champion.version} already, nothing changed", evaluation
+        )
         evidence = decisions.evidence_of(trained.model_sha256, dataset, workspace)
         return Decision(version.version, champion.version, False, verdict, evidence)
     accepted = budget or RegressionBudget()
@@ -124,9 +128,10 @@ def promote(
 
 
 def _model_facts(trained: TrainedModel, evaluation: Evaluation, tensors: TensorCache) -> dict[str, Any]:
-    """What a version says of its model: the images that it takes, its backbone and its operating point."""
+    """What a version says of its model: its recipe, images, backbone and operating point."""
     facts = trained.manifest["facts"]
     return {
+        "recipe": trained.recipe,
         "classes": list(tensors.classes),
         "shape": list(trained.shape),
         "fit": str(trained.fit),

@@ -19,6 +19,10 @@ def with_scores(
         evidence["champion_scores"] = {
             metric.key: scored[metric.key] for metric in METRICS if metric.key in scored
         }
+    return replace(decided, verdict=with_remark(decided.verdict, evaluation), evidence=evidence)
+
+
+def with_remark(verdict: str, evaluation: Evaluation) -> str:
+    """A verdict that says, too, that no model would do as well."""
     remark = baseline.remark(scores.read_metrics(evaluation)["test"])
-    verdict = "; ".join(filter(None, [decided.verdict, remark]))
-    return replace(decided, verdict=verdict, evidence=evidence)
+    return "; ".join(filter(None, [verdict, remark]))

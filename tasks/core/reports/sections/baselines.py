@@ -5,12 +5,13 @@ from typing import Any
 from tasks.core.evaluation import scores
 from tasks.core.metrics.comparison import baseline
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.sections import leaks
 
 
 def status(inputs: ReportInputs, *, promoted: bool, worse: bool) -> str:
     """The colour of the verdict: good, hold or bad.
 
-    Nothing is good that is not proven better than answering without a model.
+    Nothing is good that is not proven better than answering without a model, on images that do not leak.
 
     Args:
         inputs: The run.
@@ -20,7 +21,7 @@ def status(inputs: ReportInputs, *, promoted: bool, worse: bool) -> str:
     found = baseline.answer(scores.read_metrics(inputs.evaluation)["test"])
     if worse or found == baseline.WORSE:
         return "bad"
-    return "good" if promoted and found == baseline.BETTER else "hold"
+    return "good" if promoted and found == baseline.BETTER and not leaks.unproven(inputs) else "hold"
 
 
 def section(inputs: ReportInputs) -> dict[str, Any]:

@@ -24,13 +24,14 @@ def key_findings(inputs: ReportInputs, values: Mapping[str, Any]) -> dict[str, A
 
     Args:
         inputs: The run.
-        values: What the report shows already: classes, leaks.
+        values: What the report shows already: classes, leaks, unproven.
     """
     test = scores.read_metrics(inputs.evaluation)["test"]
     found = test_size.read(inputs.evaluation, inputs.decision.evidence)
     sentences = [
         accuracy(inputs.decision.version, test, "test image"),
         against_no_model(test),
+        values["unproven"] and f"{values['unproven']}.",
         _against_champion(inputs.decision.evidence),
         mixed_up(inputs, inputs.decision.evidence.get("lost_classes", ())),
     ]

@@ -1,20 +1,96 @@
 """Test images that leak into training: their effect on the accuracy, and pictures of the pairs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tasks.core import shares
 from tasks.core.data.audit import duplicate_table
 from tasks.core.data.tensors.cache import Split, open_split
+from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.metrics import cluster, intervals
+from tasks.core.metrics.comparison import baseline
+from tasks.core.registry import registry
+from tasks.core.reports.inputs import ReportInputs
 from tasks.core.reports.thumbnails import paths_of, thumbnail
-from tasks.core.stage.handles import Audit, TensorCache
+from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
+from tasks.core.workspace import Workspace
 
 PAIRS = 24  # pairs with pictures in the report
+MOST = 0.5  # share of the test images that leak: above it, the accuracy is theirs
+
+
+def are_dropped(trained: TrainedModel) -> bool:
+    """Whether the model was trained without the duplicates of test images."""
+    return bool(trained.manifest.get("ingredients", {}).get("parameters", {}).get("drop_leaks"))
+
+
+def unproven(inputs: ReportInputs) -> str:
+    """What is not known since test images leak; empty if most do not, and these prove the model.
+
+    It is empty, too, where all test images together prove nothing, which other lines say. Where the
+    duplicates were left out of the training, it names a champion that was trained with them.
+    """
+    leaks = duplicate_table.read_leaks(inputs.whole_audit)
+    answer = baseline.answer(scores.read_metrics(inputs.evaluation)["test"])
+    if not leaks.any() or answer != baseline.BETTER:
+        return ""
+    if are_dropped(inputs.trained):
+        return _favoured_champion(inputs, int(leaks.sum()))
+    unknown = _unknown(evaluate.scored_of(inputs.evaluation, inputs.tensors, "test"), leaks, inputs.tensors)
+    if not unknown:
+        return ""
+    return (
+        f"{leaks.sum():,} of {len(leaks):,} test images have a duplicate in train or val{unknown}. "
+        "--drop-leaks trains without the duplicates"
+    )
+
+
+def _unknown(scored: Scored, leaks: NDArray[np.bool_], tensors: TensorCache) -> str:
+    """What the test images do not tell; empty if most do not leak and these prove the model."""
+    unseen = ": how good the model is on images that it has not seen is not known"
+    if leaks.all():
+        return unseen
+    if not _proves(scored, ~leaks, tensors):
+        return f", and the others alone do not prove the model better than no model{unseen}"
+    if leaks.mean() <= MOST:
+        return ""
+    others = leak_accuracies(scored, leaks)[1]
+    return (
+        f", so that the accuracy is mostly that of images like those of the training; that of the "
+        f"{others['images']:,} others is {shares.percent(others['accuracy'])} "
+        f"(95 % interval {shares.interval(others['accuracy_low'], others['accuracy_high'])})"
+    )
+
+
+def _favoured_champion(inputs: ReportInputs, leaking: int) -> str:
+    """A champion that was trained with duplicates of test images and stays; empty if there is none."""
+    champion, evidence = inputs.decision.champion, inputs.decision.evidence
+    if inputs.decision.promoted or not evidence.get("paired") or champion == inputs.decision.version:
+        return ""
+    reigning = registry.resolve(inputs.tensors.dataset, champion, Workspace.active())
+    if reigning.manifest["facts"].get("parameters", {}).get("drop_leaks"):
+        return ""
+    return (
+        f"champion {champion} was trained with duplicates of {leaking:,} of these test images, which favours "
+        "it in the comparison: --promote always replaces it"
+    )
+
+
+def _proves(scored: Scored, mask: NDArray[np.bool_], tensors: TensorCache) -> bool:
+    """Whether some of the test images prove the model better than answers without a model."""
+    groups = None if scored.groups is None else np.unique(scored.groups[mask], return_inverse=True)[1]
+    part = replace(
+        scored, labels=scored.labels[mask], probabilities=scored.probabilities[mask], groups=groups
+    )
+    counts = np.bincount(open_split(tensors, "train").labels, minlength=part.probabilities.shape[1])
+    compared = baseline.compare(part.labels, part.probabilities, counts, tensors.classes, part.groups)
+    return bool(compared["answer"] == baseline.BETTER)
 
 
 def leak_accuracies(scored: Scored, leaks: NDArray[np.bool_]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from tasks.core.metrics.comparison import detectable
 from tasks.core.metrics.comparison.detectable import Detectable
 from tasks.core.operations.command_line import train_command
 from tasks.core.reports.inputs import ReportInputs
+from tasks.core.reports.sections.leaks import are_dropped
 from tasks.core.shares import unbroken_percent
 
 LEAST = 0.002  # share of the test images
@@ -98,7 +99,7 @@ def _labels(inputs: ReportInputs) -> Iterator[Step]:
 
 def _without_leaks(inputs: ReportInputs, leaks: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
     """Train without the duplicates of test images, if they raise the accuracy."""
-    if not leaks:
+    if not leaks or are_dropped(inputs.trained):
         return
     everything, without, only = leaks
     stake = everything["accuracy"] - without["accuracy"]

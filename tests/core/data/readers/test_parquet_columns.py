@@ -63,6 +63,56 @@ def test_column_split_that_is_not_clear_is_refused(
         ParquetReader(tmp_path, listing.table([listing.ListedFile(path.name, 1, sha256_file(path))]))
 
 
+def test_columns_with_a_meaning_are_found_in_any_case(tmp_path: Path, workspace: Workspace) -> None:
+    groups = pa.array([f"p{number % 15}" for number in range(30)])
+    path = table(tmp_path / "x.parquet", Label=pa.array(["cat", "dog"] * 15), Group=groups)
+    rows = pd.read_parquet(normalized(path, workspace).directory / "rows.parquet")
+    assert set(rows["class_name"]) == {"cat", "dog"}
+    assert [int(name[1:]) for name in rows["group"]] == [int(p.split("#")[1]) % 15 for p in rows["path"]]
+    assert rows.groupby("group")["split"].nunique().eq(1).all()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"group": pa.array([[1], [2]] * 15)},
+        {"Group": pa.array(range(30)).cast(pa.timestamp("s"))},
+        {"split": pa.array([["train"], ["test"]] * 15)},
+    ],
+)
+def test_column_of_splits_or_groups_of_another_type_is_refused(
+    tmp_path: Path, column: dict[str, pa.Array]
+) -> None:
+    path = table(tmp_path / "x.parquet", label=pa.array(["cat", "dog"] * 15), **column)
+    with pytest.raises(DataError, match=f"has a column {next(iter(column))} that is not used"):
+        ParquetFile(path, "")
+
+
+def test_warning_of_a_column_of_splits_names_the_file(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels, parts = pa.array(["cat", "dog"] * 15), pa.array(["train", "test", "test"] * 10)
+    path = table(tmp_path / "x.parquet", label=labels, part=parts)
+    normalized(path, workspace)
+    assert f"{path}: the column part has test, train, but is not called split" in caplog.text
+
+
+def test_source_without_train_images_is_refused_before_any_is_decoded(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    labels, splits = pa.array(["cat", "dog"] * 15), pa.array(["val", "test", "test"] * 10)
+    with pytest.raises(DataError, match="none for train"):
+        normalized(table(tmp_path / "x.parquet", label=labels, split=splits), workspace)
+    assert "images differ in size" not in caplog.text
+
+
+def test_two_columns_of_one_name_in_other_case_are_refused(tmp_path: Path) -> None:
+    labels = pa.array(["cat", "dog"] * 15)
+    with pytest.raises(DataError, match=r"columns of one name(.|\n)*Label, label"):
+        ParquetFile(table(tmp_path / "x.parquet", label=labels, Label=labels), "")
+
+
 @pytest.mark.parametrize(
     ("values", "names"),
     [

@@ -44,3 +44,14 @@ def test_parquet_broken_link_is_refused_by_name(tmp_path: Path, target: str) -> 
     with pytest.raises(DataError, match=r"train-1.parquet cannot be read") as refused:
         scan(tmp_path)
     assert refused.value.parts["found"].startswith("a broken link: ")
+
+
+@pytest.mark.parametrize(("folder", "named"), [("group=p1", ["group"]), ("split=train", []), ("a=b", ["a"])])
+def test_parquet_columns_in_names_of_folders_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, folder: str, named: list[str]
+) -> None:
+    parquet(tmp_path / folder / "part-0.parquet", [0, 1])
+    scan(tmp_path)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len(named)
+    assert all(f"--group-by '{name}=([^/]+)'" in text for name, text in zip(named, messages, strict=True))

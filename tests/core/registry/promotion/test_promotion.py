@@ -1,6 +1,8 @@
 import pytest
 
 from tasks.core.config import PromotePolicy
+from tasks.core.evaluation import scores
+from tasks.core.metrics.comparison import baseline
 from tasks.core.registry import registry
 from tasks.core.registry.promotion import decisions, promotion
 
@@ -53,6 +55,19 @@ def test_promote_champion_again_repeats_its_evidence(fake) -> None:
     assert again.evidence == first.evidence
     assert registry.history("animals", fake.workspace) == log
     assert len(decisions.read_decisions("animals", fake.workspace)) == 1
+
+
+def test_every_verdict_says_that_the_model_is_no_better_than_none(fake) -> None:
+    first = promote(fake, "one", 0.0)
+    remark = first.verdict.partition("; ")[2]
+    assert remark
+    again = promote(fake, "one", 0.0)
+    assert again.verdict == f"this model is champion v0001 already, nothing changed; {remark}"
+    (fake.workspace.models / "animals" / "v0001" / "model.keras").write_text("damaged")
+    damaged = promote(fake, "two", 0.0)
+    assert not damaged.promoted
+    of_two = baseline.remark(scores.read_metrics(fake.evaluation("two", 0.0))["test"])
+    assert damaged.verdict.endswith(f"; {of_two}")
 
 
 def test_champion_to_compare_same_model_is_none(fake) -> None:

@@ -1,10 +1,13 @@
 """The effect of leaking test images on the accuracy, and the pairs in the report."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from tasks.core.data.audit import duplicate_table
+from tasks.core.evaluation import evaluate
 from tasks.core.evaluation.evaluate import Scored
 from tasks.core.reports import content as content_module
 from tasks.core.reports.sections import leaks
@@ -63,3 +66,38 @@ def test_report_leaks_show_both_accuracies(fake) -> None:
     assert "without those that leak" in text
     assert "--drop-leaks" in text
     assert text.count('<img src="data:image/png;base64,') >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("leaking", "text"),
+    [
+        (400, "400 of 400 test images have a duplicate in train or val: how good the model is"),
+        (201, "201 of 400 test images have a duplicate in train or val, so that the accuracy is mostly that"),
+        (399, "399 of 400 test images have a duplicate in train or val, and the others alone do not prove"),
+        (200, ""),
+    ],
+)
+def test_verdict_of_test_images_that_leak_is_not_good(fake, leaking: int, text: str) -> None:
+    report_inputs = inputs(fake)
+    np.save(duplicate_table.leaks_path(report_inputs.audit, "test"), np.arange(400) < leaking)
+    assert leaks.unproven(report_inputs).startswith(text)
+    assert bool(leaks.unproven(report_inputs)) == bool(text)
+    if leaking == 201:
+        scored = evaluate.scored_of(report_inputs.evaluation, report_inputs.tensors, "test")
+        correct = (scored.predicted == scored.labels)[201:]
+        assert f"that of the 199 others is {correct.mean() * 100:.2f} %" in leaks.unproven(report_inputs)
+    page = html(fake, report_inputs)
+    assert f'<section class="verdict {"hold" if text else "good"}">' in page
+    assert text in page
+
+
+@pytest.mark.slow
+def test_champion_trained_with_duplicates_of_test_images_is_named(fake) -> None:
+    """The new model was trained without them, and the comparison favours the champion."""
+    champion = inputs(fake)
+    challenger = inputs(fake, "two", skill=1.0, champion=champion.evaluation)
+    assert leaks.unproven(challenger) == ""
+    dropped = replace(challenger, trained=fake.trained("two", drop_leaks=True))
+    text = "champion v0001 was trained with duplicates of 1 of these test images, which favours it"
+    assert leaks.unproven(dropped).startswith(text)

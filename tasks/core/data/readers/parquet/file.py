@@ -96,7 +96,7 @@ class ParquetFile:
         with parquet_errors(self.path):
             names = self.columns.further
             table = pq.read_table(self.path, columns=list(names), partitioning=None)
-            return {name: columns.as_text(table[name], names[name]) for name in names}
+            return {schema.usual_name(name): columns.as_text(table[name], names[name]) for name in names}
 
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
         """Row and encoded image of the rows `wanted` (ascending); None where a row has no bytes."""

@@ -22,9 +22,10 @@ from tasks.core.data.readers import base
 from tasks.core.data.readers.base import UNLABELLED, DecodedImage, DecodeFailure, ImageIndex, ImageRef
 from tasks.core.data.readers.parquet.file import ParquetFile
 from tasks.core.data.readers.parquet.labels import NO_BYTES
-from tasks.core.data.readers.parquet.schema import LAYOUT
+from tasks.core.data.readers.parquet.schema import LAYOUT, SPLIT, usual_name
 from tasks.core.storage import hashing
 
+PARTITION = re.compile(r"([^=/]+)=[^/]*/")  # a folder of a partitioned dataset, such as `site=a`
 PART = re.compile(r"(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?\.parquet", re.IGNORECASE)  # as the hub names them
 log = logging.getLogger("plumbline.data")
 
@@ -46,6 +47,7 @@ def scan(root: Path) -> pa.Table:
     if not splits:
         raise layout_error(str(root), "has no parquet file", LAYOUT, "none")
     _warn_of_missing_parts(root, splits)
+    _warn_of_partitions(root, splits)
     stats = (file_stats.file_stat(name, split, "", _status(root / name)) for name, split in splits.items())
     return file_stats.stats_table(root, stats)
 
@@ -73,6 +75,18 @@ def _warn_of_missing_parts(root: Path, names: Iterable[str]) -> None:
                 "%s: %d of %d parts of %s are missing, such as number %d: their images are not used",
                 *(root, missing, count, start, example),
             )
+
+
+def _warn_of_partitions(root: Path, names: Iterable[str]) -> None:
+    """Name columns that are in the names of folders only, since no column is read from there but splits."""
+    for name in sorted({key for file in names for key in PARTITION.findall(file)}):
+        if usual_name(name) == SPLIT:
+            continue
+        log.warning(
+            "%s: the folders %s=... are not read as a column: store it in the files, too, or keep the images "
+            "of one folder together by --group-by '%s=([^/]+)'",
+            *(root, name, name),
+        )
 
 
 def _names(root: Path) -> Iterator[str]:
@@ -114,10 +128,10 @@ class ParquetReader:
     random_access = False
 
     def __init__(self, root: Path, files: pa.Table) -> None:
-        self._root = str(root)
         self._listed = list(listing.iter_files(files))
         self._parquet_files = [ParquetFile(root / file.path, file.split) for file in self._listed]
-        self.classes = _class_names(root, self._parquet_files)
+        self._source = self._parquet_files[0].path if len(self._parquet_files) == 1 else root
+        self.classes = _class_names(self._source, self._parquet_files)
 
     def count(self) -> int:
         """Read and check every label. Returns the number of images."""
@@ -139,7 +153,7 @@ class ParquetReader:
         table = pa.concat_tables(tables, promote_options="default").drop_columns([""])
         has_splits = any(file.split or file.columns.split for file in self._parquet_files)
         named = dict(zip(table.column_names, table.columns, strict=True))
-        return columns.kept(self._root, named, has_splits=has_splits)
+        return columns.kept(str(self._source), named, has_splits=has_splits)
 
     def _rows(self) -> Iterator[ImageRef]:
         label_of = {name: label for label, name in enumerate(self.classes)}
@@ -178,7 +192,6 @@ class ParquetReader:
 
 def _class_names(root: Path, files: list[ParquetFile]) -> tuple[str, ...]:
     """The classes of all files, matched by name; in the order of a train file that has all of them."""
-    root = files[0].path if len(files) == 1 else root
     _refuse_no_rows(root, files)
     by_split: dict[str, set[str]] = {}
     name_orders = []

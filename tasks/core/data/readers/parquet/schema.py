@@ -9,6 +9,7 @@ and its attributes (`files.columns`).
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ IMAGES = ("image", "img")
 NO_ATTRIBUTES = ("path",)
 SPLIT = "split"
 LABELS = ("label", "fine_label", "labels", "class")
+NAMED = frozenset({*IMAGES, *LABELS, SPLIT, columns.GROUP})  # found in any case, as in a CSV
 REMEDIES = {
     "images": "store the encoded images as bytes in a column image",
     "labels": "store one text or whole number for each image in a column label",
@@ -62,15 +64,18 @@ def find(path: Path, schema: pa.Schema) -> Columns:
             names do not fit.
     """
     _refuse_twice(path, schema)
+    _refuse_unusable(path, schema)
     features = _features(path, schema)
     image = image_of(path, schema, LAYOUT)
     with_names = [
         name
         for name, feature in features.items()
-        if feature.get("_type") == "ClassLabel" and name.strip().lower() != SPLIT
+        if feature.get("_type") == "ClassLabel" and usual_name(name) != SPLIT
     ]
     without_names = [
-        field.name for field in schema if columns.is_text_like(field.type) and field.name in LABELS
+        field.name
+        for field in schema
+        if columns.is_text_like(field.type) and usual_name(field.name) in LABELS
     ]
     candidates = [name for name in with_names if name in schema.names] or without_names
     label = _pick(path, schema, "labels", LABELS, candidates, LAYOUT)
@@ -80,9 +85,19 @@ def find(path: Path, schema: pa.Schema) -> Columns:
         for field in schema
         if columns.is_text_like(field.type) and field.name not in (*NO_ATTRIBUTES, label)
     }
-    split = next((name for name in further if name.strip().lower() == SPLIT), "")
+    split = next((name for name in further if usual_name(name) == SPLIT), "")
     splits = further.pop(split, ())
     return Columns(image, bytes_of(schema, image), label, split, splits, names, further)
+
+
+def usual_name(name: str) -> str:
+    """The name of a column that has a meaning, in lower case and trimmed; any other name as it is.
+
+    >>> [usual_name(name) for name in ("Label", " Group", "Site")]
+    ['label', 'group', 'Site']
+    """
+    usual = name.strip().lower()
+    return usual if usual in NAMED else name
 
 
 def _class_names(path: Path, label: pa.Field, feature: Mapping[str, Any]) -> tuple[str, ...]:
@@ -136,17 +151,30 @@ def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
 
 
 def _refuse_twice(path: Path, schema: pa.Schema) -> None:
-    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+    counts = Counter(map(usual_name, schema.names))
+    if twice := sorted({name for name in schema.names if counts[usual_name(name)] > 1}):
         todo = "rename or drop all but one of them"
         raise layout_error(str(path), "has columns of one name", LAYOUT, f"twice: {', '.join(twice)}", todo)
+
+
+def _refuse_unusable(path: Path, schema: pa.Schema) -> None:
+    """Refuse a column of splits or groups that would be left out for its type: images would mix then."""
+    for field in schema:
+        if usual_name(field.name) in (SPLIT, columns.GROUP) and not columns.is_text_like(field.type):
+            what, todo = (
+                f"has a column {field.name} that is not used",
+                "store it as text, or rename the column",
+            )
+            raise layout_error(str(path), what, "text or numbers in it", str(field.type), todo)
 
 
 def _pick(
     path: Path, schema: pa.Schema, what: str, usual: Sequence[str], candidates: list[str], layout: str
 ) -> str:
     for name in usual:
-        if name in candidates:
-            return name
+        for candidate in candidates:
+            if usual_name(candidate) == name:
+                return candidate
     if len(candidates) == 1:
         return candidates[0]
     found = ", ".join(f"{field.name}: {field.type}" for field in schema)
