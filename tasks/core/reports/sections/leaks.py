@@ -45,8 +45,9 @@ def unproven(inputs: ReportInputs) -> str:
     unknown = _unknown(evaluate.scored_of(inputs.evaluation, inputs.tensors, "test"), leaks, inputs.tensors)
     if not unknown:
         return ""
+    count, of_all = int(leaks.sum()), shares.counted(len(leaks), "test image")
     return (
-        f"{leaks.sum():,} of {len(leaks):,} test images have a duplicate in train or val{unknown}. "
+        f"{count:,} of {of_all} {'has' if count == 1 else 'have'} a duplicate in train or val{unknown}. "
         "--drop-leaks trains without the duplicates"
     )
 
@@ -63,7 +64,7 @@ def _unknown(scored: Scored, leaks: NDArray[np.bool_], tensors: TensorCache) -> 
     others = leak_accuracies(scored, leaks)[1]
     return (
         f", so that the accuracy is mostly that of images like those of the training; that of the "
-        f"{others['images']:,} others is {shares.percent(others['accuracy'])} "
+        f"{shares.counted(others['images'], 'other')} is {shares.percent(others['accuracy'])} "
         f"(95 % interval {shares.interval(others['accuracy_low'], others['accuracy_high'])})"
     )
 
