@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6_000, help="how many digits, without --folder; or 0")
     parser.add_argument("--size", type=int, default=32, help="tensor size of the small images")
     parser.add_argument("--photos", type=int, default=24, help="how many photos to decode; or 0")
-    parser.add_argument("--distinct", type=int, default=4, help="how many different photos to make")
+    parser.add_argument("--distinct", type=int, default=12, help="how many different photos to make")
     parser.add_argument("--photo-size", type=int, default=224, help="tensor size for --photos")
     parser.add_argument("--rounds", type=int, default=2, help="how often each runs")
     parser.add_argument("--pillow", action="store_true", help="Pillow, too, which is slow")

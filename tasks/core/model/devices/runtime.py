@@ -43,7 +43,7 @@ def quiet_tensorflow() -> Iterator[None]:
 
 
 class _NotFound(MetaPathFinder):
-    """Packages that one thread does not find; others may import them meanwhile."""
+    """Packages that one thread does not find, nor modules of them; others may import them meanwhile."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self.names, self.thread = names, threading.get_ident()
@@ -51,7 +51,7 @@ class _NotFound(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname in self.names and threading.get_ident() == self.thread:
+        if fullname.partition(".")[0] in self.names and threading.get_ident() == self.thread:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
         return None
 

@@ -17,7 +17,6 @@ from tasks.core.metrics import cluster, intervals
 from tasks.core.metrics.comparison import baseline
 from tasks.core.registry import registry
 from tasks.core.reports.inputs import ReportInputs
-from tasks.core.reports.thumbnails import paths_of, thumbnail
 from tasks.core.stage.handles import Audit, TensorCache, TrainedModel
 from tasks.core.workspace import Workspace
 
@@ -145,6 +144,8 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
         One dictionary per pair: pictures (two data URIs), labels (class names), paths, splits, kind and
         distance.
     """
+    from tasks.core.reports.thumbnails import thumbnail  # imported here: Matplotlib takes 0.3 s
+
     splits = {split: open_split(tensors, split) for split in ("train", "val", "test")}
     table = duplicate_table.read(audit).to_pandas()
     for side in "ab":
@@ -171,6 +172,8 @@ def leak_pairs(audit: Audit, tensors: TensorCache, count: int = PAIRS) -> list[d
 
 def _paths(pairs: Sequence[dict[Any, Any]], tensors: TensorCache) -> dict[tuple[str, int], str]:
     """The path of both images of each pair, by split and row."""
+    from tasks.core.reports.thumbnails import paths_of  # imported here: Matplotlib takes 0.3 s
+
     rows: dict[str, list[int]] = {}
     for split, row in (side for pair in pairs for side in _sides(pair)):
         rows.setdefault(split, []).append(row)

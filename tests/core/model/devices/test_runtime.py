@@ -26,12 +26,14 @@ def test_keras_is_loaded_without_what_it_only_looks_for() -> None:
 
 
 THREADS = """
+import matplotlib, sys  # as another thread may meanwhile
 from tasks.core.model.devices.runtime import quiet_tensorflow
 with quiet_tensorflow():
     import tensorflow as tf
 from tensorflow.python.eager import context
 assert tf.executing_eagerly()
 assert float(tf.reduce_sum(tf.ones(3))) == 3
+assert "matplotlib.pyplot" not in sys.modules
 print(context.context().config.experimental.disable_thread_spinning)
 """
 
