@@ -42,13 +42,13 @@ LARGEST_MATRIX = 20  # classes; a larger confusion matrix is a picture instead o
 def content(inputs: ReportInputs) -> dict[str, Any]:
     """The values for `report.html.j2`, by name."""
     scored = evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
-    metrics = scores.read_metrics(inputs.evaluation)
+    metrics, unproven = scores.read_metrics(inputs.evaluation), leaks.unproven(inputs, scored)
     values = {
         "dataset": inputs.tensors.dataset,
         "tensors": inputs.tensors,
         "trained": inputs.trained,
         "evaluation": inputs.evaluation,
-        "verdict": verdict(inputs),
+        "verdict": verdict(inputs, unproven),
         "metrics": metrics,
         "figures": declarations.figures(metrics["test"]),
         "baselines": baselines.section(inputs),
@@ -69,7 +69,7 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
         "mistake_count": int(np.sum(scored.predicted != scored.labels)),
         "maps": activation_maps.section(inputs),
         "findings": inputs.findings,
-        "unproven": leaks.unproven(inputs),
+        "unproven": unproven,
         "leaks": leaks.leak_accuracies(scored, duplicate_table.read_leaks(inputs.whole_audit)),
         "pairs": leaks.leak_pairs(inputs.whole_audit, inputs.tensors),
         "label_issues": label_issues(inputs),
@@ -86,15 +86,20 @@ def content(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def verdict(inputs: ReportInputs) -> dict[str, Any]:
-    """The decision with its figures; for a model that was champion already, the decision that promoted it."""
+def verdict(inputs: ReportInputs, unproven: str) -> dict[str, Any]:
+    """The decision with its figures; for a model that was champion already, the decision that promoted it.
+
+    Args:
+        inputs: The run.
+        unproven: See `leaks.unproven`.
+    """
     decision, evidence = inputs.decision, inputs.decision.evidence
     promoted = evidence.get("promoted", decision.promoted)
     comparison, others = evidence.get("paired"), evidence.get("lost_classes", ())
     return {
         "version": decision.version,
         "promoted": promoted,
-        "status": baselines.status(inputs, promoted=promoted, worse=_is_worse(evidence)),
+        "status": baselines.status(inputs, promoted=promoted and not unproven, worse=_is_worse(evidence)),
         "text": evidence.get("verdict", decision.verdict),
         "champion_version": evidence.get("champion_version", ""),
         "policy": evidence.get("policy", ""),

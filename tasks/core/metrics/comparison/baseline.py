@@ -100,14 +100,32 @@ def compare(
         (one of the two gains is) or "worse" (that is proven); only_class, the class of all images, else
         empty. Images of one class prove nothing: on them, more confidence in it is better.
     """
-    majority = int(train_counts.argmax())
     if most_probable is None:
         most_probable = classification.predicted_classes(probabilities)
+    losses = classification.log_losses(labels, probabilities)
+    return compare_answers(labels, most_probable, losses, train_counts, classes, groups)
+
+
+def compare_answers(
+    labels: NDArray[np.integer],
+    most_probable: NDArray[np.integer],
+    losses: Floats,
+    train_counts: Ints,
+    classes: tuple[str, ...],
+    groups: Ints | None = None,
+) -> dict[str, Any]:
+    """As `compare`, without the probabilities.
+
+    Args:
+        labels, train_counts, classes, groups: As in `compare`.
+        most_probable: Integers (N,), the most probable classes.
+        losses: float64 (N,), `classification.log_losses` of the model.
+    """
+    majority = int(train_counts.argmax())
     correct = most_probable == labels
     accuracy_gain = _accuracy_gain(correct, labels == majority, groups)
     shares_name, of_shares = _better_shares(labels, train_counts)
-    saved = of_shares - classification.log_losses(labels, probabilities)
-    gains = accuracy_gain, _mean_gain(saved, groups)
+    gains = accuracy_gain, _mean_gain(of_shares - losses, groups)
     only_class = classes[labels[0]] if (labels == labels[0]).all() else ""
     return {
         "class_name": classes[majority],

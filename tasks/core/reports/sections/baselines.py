@@ -5,23 +5,22 @@ from typing import Any
 from tasks.core.evaluation import scores
 from tasks.core.metrics.comparison import baseline
 from tasks.core.reports.inputs import ReportInputs
-from tasks.core.reports.sections import leaks
 
 
 def status(inputs: ReportInputs, *, promoted: bool, worse: bool) -> str:
     """The colour of the verdict: good, hold or bad.
 
-    Nothing is good that is not proven better than answering without a model, on images that do not leak.
+    Nothing is good that is not proven better than answering without a model.
 
     Args:
         inputs: The run.
-        promoted: Whether the model became champion.
+        promoted: Whether the model became champion, and leaks leave no doubt of it.
         worse: Whether it is proven worse than the champion.
     """
     found = baseline.answer(scores.read_metrics(inputs.evaluation)["test"])
     if worse or found == baseline.WORSE:
         return "bad"
-    return "good" if promoted and found == baseline.BETTER and not leaks.unproven(inputs) else "hold"
+    return "good" if promoted and found == baseline.BETTER else "hold"
 
 
 def section(inputs: ReportInputs) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Test images that leak into training: their effect on the accuracy, and pictures of the pairs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from tasks.core.data.audit import duplicate_table
 from tasks.core.data.tensors.cache import Split, open_split
 from tasks.core.evaluation import evaluate, scores
 from tasks.core.evaluation.evaluate import Scored
-from tasks.core.metrics import cluster, intervals
+from tasks.core.metrics import classification, cluster, intervals
 from tasks.core.metrics.comparison import baseline
 from tasks.core.registry import registry
 from tasks.core.reports.inputs import ReportInputs
@@ -29,11 +28,15 @@ def are_dropped(trained: TrainedModel) -> bool:
     return bool(trained.manifest.get("ingredients", {}).get("parameters", {}).get("drop_leaks"))
 
 
-def unproven(inputs: ReportInputs) -> str:
+def unproven(inputs: ReportInputs, scored: Scored | None = None) -> str:
     """What is not known since test images leak; empty if most do not, and these prove the model.
 
     It is empty, too, where all test images together prove nothing, which other lines say. Where the
     duplicates were left out of the training, it names a champion that was trained with them.
+
+    Args:
+        inputs: The run.
+        scored: Its test images; None to read them, if they are needed.
     """
     leaks = duplicate_table.read_leaks(inputs.whole_audit)
     answer = baseline.answer(scores.read_metrics(inputs.evaluation)["test"])
@@ -41,7 +44,8 @@ def unproven(inputs: ReportInputs) -> str:
         return ""
     if are_dropped(inputs.trained):
         return _favoured_champion(inputs, int(leaks.sum()))
-    unknown = _unknown(evaluate.scored_of(inputs.evaluation, inputs.tensors, "test"), leaks, inputs.tensors)
+    scored = scored or evaluate.scored_of(inputs.evaluation, inputs.tensors, "test")
+    unknown = _unknown(scored, leaks, inputs.tensors)
     if not unknown:
         return ""
     count, of_all = int(leaks.sum()), shares.counted(len(leaks), "test image")
@@ -85,11 +89,10 @@ def _favoured_champion(inputs: ReportInputs, leaking: int) -> str:
 def _proves(scored: Scored, mask: NDArray[np.bool_], tensors: TensorCache) -> bool:
     """Whether some of the test images prove the model better than answers without a model."""
     groups = None if scored.groups is None else np.unique(scored.groups[mask], return_inverse=True)[1]
-    part = replace(
-        scored, labels=scored.labels[mask], probabilities=scored.probabilities[mask], groups=groups
-    )
-    counts = np.bincount(open_split(tensors, "train").labels, minlength=part.probabilities.shape[1])
-    compared = baseline.compare(part.labels, part.probabilities, counts, tensors.classes, part.groups)
+    losses = classification.log_losses(scored.labels, scored.probabilities)
+    counts = np.bincount(open_split(tensors, "train").labels, minlength=scored.probabilities.shape[1])
+    labels, best = scored.labels[mask], scored.most_probable[mask]
+    compared = baseline.compare_answers(labels, best, losses[mask], counts, tensors.classes, groups)
     return bool(compared["answer"] == baseline.BETTER)
 
 
