@@ -40,8 +40,8 @@ train: $(VENV)/installed ## Train, evaluate and publish; ARGS="--dataset cifar10
 predict: $(VENV)/installed ## Classify images; ARGS="new-photos/ --json"
 	@$(BIN)/plumbline predict $(ARGS)
 
-# Three processes share two cores: further threads of BLAS would only wait and spin (8 % of the CPU-seconds).
-# Modules are compiled once, also where that variable is set, and not in each of 200 commands.
+# Three processes share two cores: further threads of BLAS would only wait and spin (docs/experiments.md).
+# A module is compiled once, also where that variable is set, and not in each command that a test starts.
 test test-fast: export OPENBLAS_NUM_THREADS := 1
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 

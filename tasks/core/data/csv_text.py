@@ -44,19 +44,16 @@ class Lines:
 
     def __next__(self) -> list[str]:
         while True:
-            cells = self._cells()
-            if any(map(str.strip, cells)):
+            begin = self.line_num + 1
+            try:
+                cells = next(self._reader)
+            except csv.Error as error:  # a quote that is not closed is found at the end of the file
+                raise csv.Error(f"line {begin}: {error}; a quote within quotes must be doubled") from error
+            text = "".join(cells)
+            if "\0" in text:
+                raise csv.Error(f"line {begin} is no text (it has a NUL character): {SAVE_AS}")
+            if text and not text.isspace():
                 return cells
-
-    def _cells(self) -> list[str]:
-        begin = self.line_num + 1
-        try:
-            cells = next(self._reader)
-        except csv.Error as error:  # a quote that is not closed is found at the end of the file
-            raise csv.Error(f"line {begin}: {error}; a quote within quotes must be doubled") from error
-        if any("\0" in cell for cell in cells):
-            raise csv.Error(f"line {begin} is no text (it has a NUL character): {SAVE_AS}")
-        return cells
 
 
 class Rows:
@@ -78,9 +75,12 @@ class Rows:
         return self._lines.line_num
 
     def __iter__(self) -> Iterator[dict[Any, Any]]:
+        names, count = self.fieldnames, len(self.fieldnames)
         for cells in self._lines:
-            row: dict[Any, Any] = dict(zip_longest(self.fieldnames, cells[: len(self.fieldnames)]))
-            yield row | ({None: more} if (more := cells[len(self.fieldnames) :]) else {})
+            row: dict[Any, Any] = dict(zip_longest(names, cells[:count]))
+            if len(cells) > count:
+                row[None] = cells[count:]
+            yield row
 
 
 @contextmanager
